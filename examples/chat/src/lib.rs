@@ -1,0 +1,57 @@
+//! A chat: the page at `/`, its rooms at `/ws/chat/:id`, and a small HTTP interface for the operator.
+
+mod http;
+pub mod room;
+
+use room_runtime::prelude::*;
+use worker::*;
+
+use crate::{
+    http::{Answer, Refusal, Route},
+    room::chat,
+};
+
+#[event(fetch)]
+async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
+    match answer(req, &env).await {
+        Ok(response) => Ok(response),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn answer(mut req: Request, env: &Env) -> Answer {
+    let url = req.inner().url();
+    let route = Route::parse(req.method(), &url)?;
+    let rooms = chat::RoomClient::from_env(env)?;
+    match route {
+        Route::File(file) => file.into_response(),
+        Route::Join { room, user_id } => {
+            let upgrade = |user_id: String| Upgrade::new(chat::Connection { user_id: user_id.clone() }).id(user_id);
+            // Not an upgrade at all is the first thing to say, and `upgrade` says it.
+            let is_upgrade = req.headers().get("upgrade")?.is_some();
+            match user_id {
+                None if is_upgrade => Err(Refusal::bad_request("the query needs a `userId`")),
+                user_id => Ok(rooms.room(room).upgrade(req, upgrade(user_id.unwrap_or_default())).await?),
+            }
+        }
+        Route::State { room } => http::json(&rooms.room(room).state().await?),
+        Route::Peers { room, tag } => http::json(&rooms.room(room).peers(tag.as_deref()).await?),
+        Route::Say { room } => {
+            http::authorize(&req, env)?;
+            let Say { text } = http::body(&mut req).await?;
+            rooms.room(room).send(&chat::Event::Say { text }).await?;
+            http::json(&serde_json::json!({ "status": "ok" }))
+        }
+        Route::Broadcast { room } => {
+            http::authorize(&req, env)?;
+            let message: chat::Broadcast = http::body(&mut req).await?;
+            http::json(&rooms.room(room).broadcast(&message).await?)
+        }
+    }
+}
+
+/// The body of the operator's `say`.
+#[data]
+struct Say {
+    text: String,
+}

@@ -1,0 +1,85 @@
+//! Reading a user's attributes without changing them.
+
+use syn::{Attribute, Meta, Token, punctuated::Punctuated};
+
+/// The `cfg` attributes among them.
+pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect()
+}
+
+/// Every attribute's content, with what `cfg_attr` may add as if it were there.
+fn metas(attrs: &[Attribute]) -> Vec<Meta> {
+    let mut found = Vec::new();
+    for attr in attrs {
+        collect(&attr.meta, &mut found);
+    }
+    found
+}
+
+fn collect(meta: &Meta, found: &mut Vec<Meta>) {
+    if meta.path().is_ident("cfg_attr")
+        && let Meta::List(list) = meta
+        && let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+    {
+        // The first is the condition.
+        parts.iter().skip(1).for_each(|part| collect(part, found));
+        return;
+    }
+    found.push(meta.clone());
+}
+
+/// The last segments of the paths it derives, for example `Clone`.
+pub(crate) fn derives(attrs: &[Attribute]) -> Vec<String> {
+    let mut names = Vec::new();
+    for meta in metas(attrs) {
+        if let Meta::List(list) = &meta
+            && list.path.is_ident("derive")
+            && let Ok(paths) = list.parse_args_with(Punctuated::<syn::Path, Token![,]>::parse_terminated)
+        {
+            names.extend(paths.iter().filter_map(|path| path.segments.last()).map(|last| last.ident.to_string()));
+        }
+    }
+    names
+}
+
+/// The names set by its `#[serde(…)]` attributes, for example `tag` and `rename_all`.
+pub(crate) fn serde_keys(attrs: &[Attribute]) -> Vec<String> {
+    let mut keys = Vec::new();
+    for meta in metas(attrs) {
+        if let Meta::List(list) = &meta
+            && list.path.is_ident("serde")
+        {
+            // What does not parse is serde's to complain about.
+            let _ = list.parse_nested_meta(|nested| {
+                keys.extend(nested.path.get_ident().map(ToString::to_string));
+                if nested.input.peek(Token![=]) {
+                    nested.value()?.parse::<syn::Expr>()?;
+                } else if nested.input.peek(syn::token::Paren) {
+                    nested.input.parse::<proc_macro2::Group>()?;
+                }
+                Ok(())
+            });
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn derives_are_found_by_last_segment_and_inside_cfg_attr() {
+        let item: syn::ItemStruct = parse_quote! {
+            #[derive(Default, ::std::clone::Clone)]
+            #[cfg_attr(feature = "x", derive(PartialEq), cfg_attr(y, derive(Eq)))]
+            #[serde(rename_all = "camelCase", bound(serialize = "T: A"), deny_unknown_fields)]
+            #[cfg_attr(test, serde(crate = "foo"))]
+            struct S;
+        };
+        assert_eq!(derives(&item.attrs), ["Default", "Clone", "PartialEq", "Eq"]);
+        assert_eq!(serde_keys(&item.attrs), ["rename_all", "bound", "deny_unknown_fields", "crate"]);
+    }
+}

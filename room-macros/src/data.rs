@@ -1,0 +1,122 @@
+//! `#[data]`: the derives of a type that travels or is stored.
+
+use darling::{FromMeta, ast::NestedMeta, util::PathList};
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{Attribute, Item, Path, parse_quote};
+
+use crate::{attrs, diag, diag::Errors, expand};
+
+/// What `#[data]` derives.
+const DERIVES: [&str; 5] = ["Serialize", "Deserialize", "Clone", "Debug", "PartialEq"];
+
+/// The options in `#[data(…)]`.
+#[derive(Debug, Default, FromMeta)]
+struct DataArgs {
+    #[darling(default)]
+    skip: PathList,
+    #[darling(default, rename = "crate")]
+    krate: Option<Path>,
+}
+
+/// The `#[data]` attribute on a type of its own.
+pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let args = parse_args(args, &mut errors);
+    let mut item: Item = match syn::parse2(item.clone()) {
+        Ok(item) => item,
+        Err(_) => {
+            errors.on(&item, "`#[data]` goes on a `struct` or an `enum`");
+            return expand::rejected(&item, &errors);
+        }
+    };
+    let krate = args.krate.clone().unwrap_or_else(expand::default_crate);
+    match &mut item {
+        Item::Struct(item) => add(&mut item.attrs, &args, &krate, None),
+        Item::Enum(item) => add(&mut item.attrs, &args, &krate, None),
+        other => errors.on(keyword(other), "`#[data]` goes on a `struct` or an `enum`"),
+    }
+    quote!(#item #errors)
+}
+
+/// Gives a schema what `#[data]` gives, in place of a `#[data]` attribute of its own.
+pub(crate) fn schema(item_attrs: &mut Vec<Attribute>, krate: &Path, tag: Option<&str>, errors: &mut Errors) {
+    let own = item_attrs.iter().position(|attr| {
+        let path = attr.path();
+        path.segments.last().is_some_and(|last| last.ident == "data")
+    });
+    let args = match own.map(|index| item_attrs.remove(index).meta) {
+        Some(syn::Meta::List(list)) => parse_args(list.tokens, errors),
+        _ => DataArgs::default(),
+    };
+    add(item_attrs, &args, krate, tag);
+}
+
+/// Whether the type chooses how serde tells its variants apart.
+pub(crate) fn has_tagging(item_attrs: &[Attribute]) -> bool {
+    let keys = attrs::serde_keys(item_attrs);
+    keys.iter().any(|key| ["tag", "content", "untagged", "from", "try_from", "into", "transparent"].contains(&&**key))
+}
+
+fn parse_args(tokens: TokenStream, errors: &mut Errors) -> DataArgs {
+    let parsed = NestedMeta::parse_meta_list(tokens).map_err(darling::Error::from);
+    let args = match parsed.and_then(|metas| DataArgs::from_list(&metas)) {
+        Ok(args) => args,
+        Err(error) => {
+            error.flatten().into_iter().for_each(|error| errors.at(error.span(), error));
+            return DataArgs::default();
+        }
+    };
+    for path in args.skip.iter() {
+        let name = path.to_token_stream().to_string();
+        if !DERIVES.contains(&&*name) {
+            errors.on(path, format!("`#[data]` derives {}, not `{name}`", diag::list(DERIVES)));
+        }
+    }
+    args
+}
+
+fn add(item_attrs: &mut Vec<Attribute>, args: &DataArgs, krate: &Path, tag: Option<&str>) {
+    let own = attrs::derives(item_attrs);
+    let wanted = |name: &str| !own.iter().any(|own| own == name) && !args.skip.iter().any(|path| path.is_ident(name));
+    let private = quote!(#krate::__private);
+    let paths: Vec<_> = DERIVES
+        .into_iter()
+        .filter(|name| wanted(name))
+        .map(|name| {
+            let ident = quote::format_ident!("{name}");
+            match name {
+                "Serialize" | "Deserialize" => quote!(#private::serde::#ident),
+                _ => quote!(#private::#ident),
+            }
+        })
+        .collect();
+    let derives_serde = wanted("Serialize") || wanted("Deserialize");
+    let keys = attrs::serde_keys(item_attrs);
+    // In front of the user's own: a helper attribute must not come before its derive.
+    let mut added: Vec<Attribute> = Vec::new();
+    if !paths.is_empty() {
+        added.push(parse_quote!(#[derive(#(#paths),*)]));
+    }
+    if derives_serde && !keys.iter().any(|key| key == "crate") {
+        let path = quote!(#private::serde).to_string().replace(' ', "");
+        added.push(parse_quote!(#[serde(crate = #path)]));
+    }
+    if let Some(tag) = tag
+        && !has_tagging(item_attrs)
+    {
+        added.push(parse_quote!(#[serde(tag = #tag)]));
+    }
+    item_attrs.splice(0..0, added);
+}
+
+fn keyword(item: &Item) -> TokenStream {
+    // Attributes and visibility come before it; the first identifier that is neither is good enough for a label.
+    match item {
+        Item::Fn(item) => item.sig.fn_token.to_token_stream(),
+        Item::Mod(item) => item.mod_token.to_token_stream(),
+        Item::Type(item) => item.type_token.to_token_stream(),
+        Item::Union(item) => item.union_token.to_token_stream(),
+        other => other.to_token_stream(),
+    }
+}

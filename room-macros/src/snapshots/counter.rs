@@ -1,0 +1,129 @@
+/// Counts, for all to see.
+pub mod counter {
+    #[derive(
+        ::room_runtime::__private::serde::Serialize,
+        ::room_runtime::__private::serde::Deserialize,
+        ::room_runtime::__private::Clone,
+        ::room_runtime::__private::Debug,
+        ::room_runtime::__private::PartialEq
+    )]
+    #[serde(crate = "::room_runtime::__private::serde")]
+    #[derive(Default)]
+    pub struct State {
+        pub count: i64,
+    }
+    #[derive(
+        ::room_runtime::__private::serde::Serialize,
+        ::room_runtime::__private::serde::Deserialize,
+        ::room_runtime::__private::Clone,
+        ::room_runtime::__private::Debug,
+        ::room_runtime::__private::PartialEq
+    )]
+    #[serde(crate = "::room_runtime::__private::serde")]
+    pub struct Connection {}
+    #[derive(
+        ::room_runtime::__private::serde::Serialize,
+        ::room_runtime::__private::serde::Deserialize,
+        ::room_runtime::__private::Clone,
+        ::room_runtime::__private::Debug,
+        ::room_runtime::__private::PartialEq
+    )]
+    #[serde(crate = "::room_runtime::__private::serde")]
+    #[serde(tag = "type")]
+    pub enum Event {
+        Add { amount: i64 },
+    }
+    #[derive(
+        ::room_runtime::__private::serde::Serialize,
+        ::room_runtime::__private::serde::Deserialize,
+        ::room_runtime::__private::Clone,
+        ::room_runtime::__private::Debug,
+        ::room_runtime::__private::PartialEq
+    )]
+    #[serde(crate = "::room_runtime::__private::serde")]
+    #[serde(tag = "type")]
+    pub enum Broadcast {
+        Count { count: i64 },
+    }
+    pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        peer.send(
+            &Broadcast::Count {
+                count: ctx.state()?.count,
+            },
+        )?;
+        Ok(())
+    }
+    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+        let Event::Add { amount } = event;
+        let count = ctx
+            .update(|state| {
+                state.count += amount;
+                state.count
+            })?;
+        ctx.broadcast(&Broadcast::Count { count })?;
+        Ok(())
+    }
+    ///The room `counter`, as a type.
+    #[derive(
+        ::room_runtime::__private::Clone,
+        ::room_runtime::__private::Copy,
+        ::room_runtime::__private::Debug
+    )]
+    pub enum Room {}
+    /// The room, as its handlers see it.
+    #[allow(dead_code)]
+    pub type Ctx = ::room_runtime::RoomContext<Room>;
+    /// A connected peer.
+    #[allow(dead_code)]
+    pub type Peer = ::room_runtime::Peer<Room>;
+    /// The rooms of this type, as the Worker sees them.
+    #[allow(dead_code)]
+    pub type RoomClient = ::room_runtime::RoomClient<Room>;
+    /// What a handler returns.
+    #[allow(dead_code)]
+    pub type Result<T = (), E = ::room_runtime::Failure> = ::core::result::Result<T, E>;
+    #[automatically_derived]
+    impl ::room_runtime::Room for Room {
+        const NAME: &'static str = "counter";
+        const BINDING: &'static str = "COUNTER";
+        const CLASS: &'static str = "CounterRoom";
+        type State = State;
+        type Connection = Connection;
+        type Event = Event;
+        type Broadcast = Broadcast;
+        fn initial_state() -> Self::State {
+            ::room_runtime::__private::InitialState::initial()
+        }
+        async fn on_connect(
+            __ctx: &::room_runtime::RoomContext<Self>,
+            __peer: &::room_runtime::Peer<Self>,
+        ) -> ::room_runtime::__private::Result<(), ::room_runtime::Failure> {
+            ::room_runtime::__private::Outcome::into_outcome(
+                on_connect(
+                    ::room_runtime::__private::CtxParameter::pass(__ctx),
+                    ::room_runtime::__private::PeerParameter::pass(__peer),
+                ),
+            )
+        }
+        async fn on_event(
+            __ctx: &::room_runtime::RoomContext<Self>,
+            __event: Self::Event,
+        ) -> ::room_runtime::__private::Result<(), ::room_runtime::Failure> {
+            ::room_runtime::__private::Outcome::into_outcome(
+                on_event(
+                    ::room_runtime::__private::CtxParameter::pass(__ctx),
+                    ::room_runtime::__private::EventParameter::pass(__event),
+                ),
+            )
+        }
+    }
+    #[allow(missing_docs)]
+    mod __room {
+        ::room_runtime::__room_shell! {
+            #[doc =
+            "The Durable Object class of the room `counter`, bound as `COUNTER`."]
+            CounterRoom = "CounterRoom", super::Room, start = __room_start_counterroom
+        }
+    }
+    pub use __room::CounterRoom;
+}

@@ -1,0 +1,50 @@
+//! The whole expansion of the counter example, so that a change of it is seen, and stays short enough to read.
+//!
+//! `UPDATE_SNAPSHOTS=1 cargo test -p room-macros` writes it anew.
+
+use std::{env, fs, path::Path};
+
+use proc_macro2::TokenStream;
+use syn::{Item, parse_quote};
+
+#[test]
+fn the_counters_expansion_is_the_one_in_the_snapshot() {
+    let source = read("../examples/counter/src/lib.rs");
+    let file = syn::parse_file(&source).expect("the example is Rust");
+    let module = file.items.into_iter().find_map(|item| match item {
+        Item::Mod(mut module) => {
+            module.attrs.retain(|attr| !attr.path().is_ident("room"));
+            Some(module)
+        }
+        _ => None,
+    });
+    let module = module.expect("the example has a room");
+    let expanded = crate::room_impl(TokenStream::new(), parse_quote!(#module));
+    let file = syn::parse2(expanded).expect("the expansion is Rust");
+    check("src/snapshots/counter.rs", &prettyplease::unparse(&file));
+}
+
+#[test]
+fn a_half_written_body_keeps_the_rest_alive() {
+    let module = "pub mod chat {
+        pub struct State; pub struct Connection; pub struct Event; pub struct Broadcast;
+        fn on_event(ctx: &Ctx, event: Event) { ctx. }
+    }";
+    let expanded = crate::room_impl(TokenStream::new(), module.parse().expect("these are tokens"));
+    let text = expanded.to_string();
+    assert!(text.contains("RoomClient") && text.contains("{ ctx . }"), "{text}");
+    assert!(!text.contains("compile_error"), "{text}");
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn check(path: &str, expanded: &str) {
+    if env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        fs::write(&path, expanded).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    assert_eq!(read(path), expanded, "the expansion is not the one in {path}");
+}

@@ -1,0 +1,102 @@
+//! [`RoomContext`]: what a handler sees of its room.
+
+use std::{fmt, rc::Rc};
+
+use crate::{Delivery, Error, Failure, Peer, Peers, Room, RoomId, host::RoomHost};
+
+/// The room as a handler sees it. `#[room]` adds the alias `Ctx` to the module.
+///
+/// Cloning it is cheap.
+pub struct RoomContext<R: Room> {
+    pub(crate) host: Rc<RoomHost<R>>,
+    pub(crate) sender: Option<Peer<R>>,
+}
+
+impl<R: Room> RoomContext<R> {
+    /// Which room this is, for example `r1`.
+    pub fn id(&self) -> &RoomId {
+        &self.host.id
+    }
+
+    /// The name of the room type, for example `chat`.
+    pub fn name(&self) -> &'static str {
+        R::NAME
+    }
+
+    /// The peer that sent the event being handled; `None` when the Worker sent it, and in handlers that are told of a
+    /// peer by a parameter.
+    pub fn sender(&self) -> Option<&Peer<R>> {
+        self.sender.as_ref()
+    }
+
+    /// The time of the event being handled, in milliseconds since the Unix epoch. On Cloudflare the clock stands still
+    /// while a handler computes; it moves on when it waits.
+    pub fn now_ms(&self) -> u64 {
+        self.host.platform.now_ms()
+    }
+
+    /// The room's state as of now: a snapshot, safe to hold across an await. A room that was never changed has its
+    /// initial state.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NestedUpdate`](crate::ErrorKind::NestedUpdate) inside the closure of an `update`;
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
+    /// stored state cannot be read.
+    pub fn state(&self) -> Result<Rc<R::State>, Error> {
+        self.host.state()
+    }
+
+    /// Changes the room's state. It is stored before the room next sends, answers or waits, and at the latest when the
+    /// handler ends; changes in between share one write.
+    ///
+    /// # Errors
+    /// Those of [`state`](RoomContext::state).
+    pub fn update<T>(&self, change: impl FnOnce(&mut R::State) -> T) -> Result<T, Error> {
+        self.host.update(change)
+    }
+
+    /// Changes the room's state, or leaves it as it was: when `change` fails, none of it happened.
+    ///
+    /// # Errors
+    /// What `change` fails with, and those of [`state`](RoomContext::state).
+    pub fn try_update<T>(&self, change: impl FnOnce(&mut R::State) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.host.try_update(change)
+    }
+
+    /// Whether the room's state was ever changed.
+    ///
+    /// # Errors
+    /// Those of [`state`](RoomContext::state).
+    pub fn is_initialized(&self) -> Result<bool, Error> {
+        self.host.is_initialized()
+    }
+
+    /// Sends every connected peer one message.
+    ///
+    /// # Errors
+    /// Those of [`Peers::send`].
+    pub fn broadcast(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
+        self.peers().send(message)
+    }
+
+    /// The connected peers, to select from, send to, close or read.
+    pub fn peers(&self) -> Peers<'_, R> {
+        Peers::new(self)
+    }
+}
+
+impl<R: Room> Clone for RoomContext<R> {
+    fn clone(&self) -> Self {
+        RoomContext { host: self.host.clone(), sender: self.sender.clone() }
+    }
+}
+
+impl<R: Room> fmt::Debug for RoomContext<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomContext")
+            .field("name", &R::NAME)
+            .field("id", &self.host.id)
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}

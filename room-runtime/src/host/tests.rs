@@ -1,0 +1,768 @@
+//! The engine's rules, over the memory platform. The rooms here implement [`Room`] by hand: the engine needs no macro.
+
+use std::{cell::RefCell, rc::Rc};
+
+use futures_channel::oneshot;
+use futures_executor::{LocalPool, LocalSpawner};
+use futures_util::task::LocalSpawnExt;
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::{
+    CloseCode, Delivery,
+    platform::memory::{Memory, MemorySocket},
+};
+
+/// A room that notes what happens to it and does as it is told.
+enum Probe {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct State {
+    count: i64,
+    text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Data {
+    name: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type")]
+enum Event {
+    Add {
+        amount: i64,
+    },
+    Say {
+        text: String,
+    },
+    /// Waits until the test opens the gate of that name, then says it.
+    Wait {
+        gate: String,
+    },
+    Rename {
+        name: String,
+    },
+    Fail,
+    AddAndFail,
+    TryAddAndFail,
+    Nested,
+    Grow {
+        bytes: usize,
+    },
+    Kick {
+        id: String,
+    },
+    Select,
+    Snapshot,
+}
+
+thread_local! {
+    static NOTES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static GATES: RefCell<Vec<(String, oneshot::Sender<()>)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note(what: impl Into<String>) {
+    NOTES.with_borrow_mut(|notes| notes.push(what.into()));
+}
+
+fn take_notes() -> Vec<String> {
+    NOTES.take()
+}
+
+async fn gate(name: &str) {
+    let (sender, receiver) = oneshot::channel();
+    GATES.with_borrow_mut(|gates| gates.push((name.to_owned(), sender)));
+    let _ = receiver.await;
+}
+
+fn open_gate(name: &str) {
+    let gate = GATES.with_borrow_mut(|gates| {
+        let index = gates.iter().position(|(gate, _)| gate == name).expect("someone waits at that gate");
+        gates.remove(index).1
+    });
+    gate.send(()).expect("still waiting");
+}
+
+impl Room for Probe {
+    const NAME: &'static str = "probe";
+    const BINDING: &'static str = "PROBE";
+    const CLASS: &'static str = "ProbeRoom";
+    type State = State;
+    type Connection = Data;
+    type Event = Event;
+    type Broadcast = String;
+
+    fn initial_state() -> State {
+        State { count: 100, text: String::new() }
+    }
+
+    async fn on_start(_ctx: &RoomContext<Self>) -> Result<(), Failure> {
+        note("start");
+        if GATES.with_borrow(|gates| gates.iter().any(|(name, _)| name == "starting-slowly")) {
+            gate("start").await;
+        }
+        Ok(())
+    }
+
+    async fn on_connect(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> Result<(), Failure> {
+        note(format!("connect {}", peer.id()));
+        match &*peer.data().name {
+            "refused" => return Err(Failure::msg("not this one")),
+            "slow" => gate("connect").await,
+            "renamed" => peer.set_data(Data { name: "new name".to_owned() })?,
+            _ => {}
+        }
+        ctx.peers().except(peer).send(&format!("joined {}", peer.id()))?;
+        Ok(())
+    }
+
+    async fn on_event(ctx: &RoomContext<Self>, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Add { amount } => {
+                let count = ctx.update(|state| {
+                    state.count += amount;
+                    state.count
+                })?;
+                ctx.broadcast(&format!("count {count}"))?;
+            }
+            Event::Say { text } => {
+                let Delivery { sent, failed } = ctx.broadcast(&text)?;
+                note(format!("said to {sent}, failed {failed:?}"));
+            }
+            Event::Wait { gate: name } => {
+                ctx.update(|state| state.text.push_str(&name))?;
+                gate(&name).await;
+                ctx.broadcast(&name)?;
+            }
+            Event::Rename { name } => {
+                ctx.sender().expect("a peer sent it").set_data(Data { name })?;
+            }
+            Event::Fail => return Err(Failure::msg("as told")),
+            Event::AddAndFail => {
+                ctx.update(|state| state.count += 1)?;
+                "x".parse::<u32>()?;
+            }
+            Event::TryAddAndFail => ctx.try_update(|state| {
+                state.count += 1;
+                Err(Failure::msg("changed its mind"))
+            })?,
+            Event::Nested => ctx.update(|state| {
+                state.count += 1;
+                note(format!("{:?}", ctx.state().map_err(|error| error.kind())));
+                note(format!("{:?}", ctx.update(|_| ()).map_err(|error| error.kind())));
+            })?,
+            Event::Grow { bytes } => ctx.update(|state| state.text = "x".repeat(bytes))?,
+            Event::Kick { id } => {
+                ctx.peers().with_id(&id).close(CloseCode::POLICY, "out")?;
+                note(format!("{} peers left", ctx.peers().len()));
+            }
+            Event::Select => {
+                let names = |peers: Peers<'_, Self>| {
+                    let mut names: Vec<_> = peers.iter().map(|peer| peer.id().to_string()).collect();
+                    names.sort();
+                    assert_eq!(names.len(), peers.len());
+                    names.join("")
+                };
+                let sender = ctx.sender().expect("a peer sent it");
+                let b: Vec<_> = ctx.peers().with_id("b").iter().collect();
+                note(names(ctx.peers()));
+                note(names(ctx.peers().tagged("x")));
+                note(names(ctx.peers().tagged("x").tagged("y")));
+                note(names(ctx.peers().tagged_any(["x", "y"])));
+                note(names(ctx.peers().tagged("x").except_sender()));
+                note(names(ctx.peers().only(&b)));
+                note(names(ctx.peers().only(&b).except(&b[0])));
+                note(names(ctx.peers().only([sender]).only(&b)));
+                note(names(ctx.peers().filter(|peer| peer.data().name.starts_with('c'))));
+                note(names(ctx.peers().tagged("nobody")));
+                ctx.peers().tagged("x").except_sender().send(&"to x".to_owned())?;
+                ctx.peers().tagged_any(["x", "y"]).filter(|peer| *peer.id() != "a").send(&"to xy".to_owned())?;
+            }
+            Event::Snapshot => {
+                let before = ctx.state()?;
+                ctx.update(|state| state.count += 1)?;
+                note(format!("{} then {}", before.count, ctx.state()?.count));
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_close(ctx: &RoomContext<Self>, peer: &Peer<Self>, close: Close) -> Result<(), Failure> {
+        note(format!("close {} {} {:?}, {} left", peer.id(), close.code, close.reason, ctx.peers().len()));
+        let sent = peer.send(&"too late".to_owned()).map_err(|error| error.kind());
+        assert_eq!(sent, Err(ErrorKind::PeerGone));
+        Ok(())
+    }
+}
+
+/// A room in a world, and what runs in it.
+struct World {
+    memory: Rc<Memory>,
+    host: Rc<RoomHost<Probe>>,
+    pool: LocalPool,
+    spawner: LocalSpawner,
+}
+
+impl World {
+    fn new() -> World {
+        take_notes();
+        GATES.take();
+        let memory = Memory::new("r1");
+        let pool = LocalPool::new();
+        World { host: RoomHost::new(memory.clone()), memory, spawner: pool.spawner(), pool }
+    }
+
+    /// Everything in memory is gone: what hibernation and a crash have in common.
+    fn hibernate(&mut self) {
+        self.pool = LocalPool::new();
+        self.spawner = self.pool.spawner();
+        self.host = RoomHost::new(self.memory.clone());
+    }
+
+    fn spawn<T: 'static>(&self, work: impl Future<Output = T> + 'static) {
+        self.spawner.spawn_local(async move { drop(work.await) }).expect("the pool lives");
+    }
+
+    /// Runs until everything waits.
+    fn settle(&mut self) {
+        self.pool.run_until_stalled();
+    }
+
+    fn begin_connect(&self, id: &str, name: &str, tags: &[&str]) {
+        let (host, memory) = (self.host.clone(), self.memory.clone());
+        let options = UpgradeOptions {
+            data: Data { name: name.to_owned() },
+            id: Some(PeerId::from(id)),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        };
+        self.spawn(async move {
+            host.start().await;
+            if let Err(error) = host.connect(options, |tags| Ok(memory.accept(tags))).await {
+                note(format!("refused: {}", error.kind()));
+            }
+        });
+    }
+
+    fn connect(&mut self, id: &str, tags: &[&str]) -> Socket {
+        let before = self.memory.open(None).len() as Socket;
+        self.begin_connect(id, id, tags);
+        self.settle();
+        before
+    }
+
+    fn begin_frame(&self, socket: Socket, text: &str) {
+        let (host, text) = (self.host.clone(), text.to_owned());
+        self.spawn(async move { host.message(socket, Frame::Text(&text)).await });
+    }
+
+    fn frame(&mut self, socket: Socket, event: &Event) {
+        self.begin_frame(socket, &serde_json::to_string(event).expect("an event is JSON"));
+        self.settle();
+    }
+
+    fn close(&mut self, socket: Socket, code: u16) {
+        self.memory.with_socket(socket, |socket| socket.closing = true);
+        let (host, close) = (self.host.clone(), Close { code, reason: "bye".to_owned(), was_clean: true });
+        self.spawn(async move { host.closed(socket, close).await });
+        self.settle();
+    }
+
+    fn call(&mut self, command: &str) -> String {
+        let (host, command) = (self.host.clone(), command.to_owned());
+        let reply = Rc::new(RefCell::new(None));
+        let to = reply.clone();
+        self.spawn(async move { *to.borrow_mut() = Some(host.call(&command).await) });
+        self.settle();
+        reply.take().expect("the call was answered")
+    }
+
+    fn received(&self, socket: Socket) -> Vec<String> {
+        self.memory.with_socket(socket, |socket: &mut MemorySocket| std::mem::take(&mut socket.received))
+    }
+
+    fn trace(&self) -> Vec<String> {
+        self.memory.trace.take()
+    }
+
+    fn state(&self) -> Option<String> {
+        self.memory.stored(STATE_KEY)
+    }
+}
+
+fn add(amount: i64) -> Event {
+    Event::Add { amount }
+}
+
+fn wait(gate: &str) -> Event {
+    Event::Wait { gate: gate.to_owned() }
+}
+
+#[test]
+fn on_connect_runs_once_per_socket_and_not_on_wake() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.hibernate();
+    world.frame(a, &add(1));
+    assert_eq!(take_notes(), ["start", "connect a", "start"]);
+    assert_eq!(world.received(a), ["\"count 101\""]);
+}
+
+#[test]
+fn frames_that_come_during_on_connect_wait_for_it() {
+    let mut world = World::new();
+    world.begin_connect("a", "slow", &[]);
+    world.settle();
+    world.frame(0, &Event::Say { text: "first".to_owned() });
+    assert_eq!(take_notes(), ["start", "connect a"]);
+    open_gate("connect");
+    world.settle();
+    assert_eq!(take_notes(), ["said to 1, failed []"]);
+}
+
+#[test]
+fn on_start_comes_before_everything_and_keeps_the_order_of_what_waits() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.hibernate();
+    take_notes();
+    let (sender, _receiver) = oneshot::channel();
+    GATES.with_borrow_mut(|gates| gates.push(("starting-slowly".to_owned(), sender)));
+    for text in ["1", "2", "3"] {
+        world.frame(a, &Event::Say { text: text.to_owned() });
+    }
+    assert_eq!(take_notes(), ["start"]);
+    assert!(world.received(a).is_empty());
+    open_gate("start");
+    // One that comes when `on_start` has just ended does not overtake.
+    world.begin_frame(a, r#"{"type":"Say","text":"4"}"#);
+    world.settle();
+    assert_eq!(world.received(a), ["\"1\"", "\"2\"", "\"3\"", "\"4\""]);
+}
+
+#[test]
+fn frames_of_one_peer_keep_their_order_and_those_of_another_overtake() {
+    let mut world = World::new();
+    let (a, b) = (world.connect("a", &[]), world.connect("b", &[]));
+    world.received(a);
+    world.frame(a, &wait("a1"));
+    world.frame(a, &Event::Say { text: "a2".to_owned() });
+    world.frame(b, &Event::Say { text: "b1".to_owned() });
+    assert_eq!(world.received(a), ["\"b1\""]);
+    open_gate("a1");
+    world.settle();
+    assert_eq!(world.received(a), ["\"a1\"", "\"a2\""]);
+}
+
+#[test]
+fn on_close_comes_behind_the_frames_and_the_handshake_does_not_wait_for_it() {
+    let mut world = World::new();
+    let (a, b) = (world.connect("a", &[]), world.connect("b", &[]));
+    take_notes();
+    world.frame(a, &wait("a1"));
+    world.frame(a, &Event::Say { text: "a2".to_owned() });
+    world.close(a, 4321);
+    assert_eq!(world.memory.socket(a).closed, Some((4321, "bye".to_owned())));
+    assert!(take_notes().is_empty());
+    open_gate("a1");
+    world.settle();
+    assert_eq!(take_notes(), ["said to 1, failed []", "close a 4321 \"bye\", 1 left"]);
+    assert_eq!(world.received(b), ["\"a1\"", "\"a2\""]);
+}
+
+#[test]
+fn on_close_runs_once_even_if_the_platform_says_it_twice() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    take_notes();
+    world.close(a, 1000);
+    world.close(a, 1006);
+    world.hibernate();
+    world.close(a, 1006);
+    assert_eq!(take_notes(), ["close a 1000 \"bye\", 0 left"]);
+}
+
+#[test]
+fn a_peer_that_on_connect_refuses_leaves_nothing_behind() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.begin_connect("b", "refused", &[]);
+    world.settle();
+    assert_eq!(world.memory.socket(1).closed.expect("closed").0, 1011);
+    world.close(1, 1011);
+    world.frame(1, &add(1));
+    world.frame(a, &Event::Kick { id: "nobody".to_owned() });
+    assert_eq!(take_notes(), ["start", "connect a", "connect b", "1 peers left"]);
+    assert_eq!(
+        *world.memory.errors.borrow(),
+        ["probe room `r1`, peer `b`: on_connect failed: not this one", "room `r1`: a socket that was never let in",]
+    );
+}
+
+#[test]
+fn a_socket_whose_on_connect_died_is_no_peer() {
+    let mut world = World::new();
+    world.begin_connect("a", "slow", &[]);
+    world.settle();
+    world.hibernate();
+    world.frame(0, &add(1));
+    assert_eq!(world.memory.socket(0).closed.expect("closed").0, 1011);
+    assert_eq!(world.state(), None);
+}
+
+#[test]
+fn data_set_in_on_connect_and_later_survives() {
+    let mut world = World::new();
+    world.begin_connect("a", "renamed", &["t"]);
+    world.settle();
+    world.hibernate();
+    let info = |name: &str| {
+        format!(r#"{{"ok":[{{"id":"a","tags":["t"],"connected_at":1700000000000,"data":{{"name":"{name}"}}}}]}}"#)
+    };
+    assert_eq!(world.call(r#"{"peers":{}}"#), info("new name"));
+    world.frame(0, &Event::Rename { name: "newer".to_owned() });
+    world.hibernate();
+    assert_eq!(world.call(r#"{"peers":{"tag":"t"}}"#), info("newer"));
+    assert_eq!(world.call(r#"{"peers":{"tag":"u"}}"#), r#"{"ok":[]}"#);
+}
+
+#[test]
+fn data_over_the_cap_is_an_error_and_changes_nothing() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.frame(a, &Event::Rename { name: "x".repeat(LIMITS.attachment) });
+    let error = world.memory.errors.borrow()[0].clone();
+    assert!(error.ends_with(&format!("bytes with its id, the limit is {}", LIMITS.attachment)), "{error}");
+    assert!(world.call(r#"{"peers":{}}"#).contains(r#""data":{"name":"a"}"#));
+
+    take_notes();
+    world.begin_connect("b", &"x".repeat(LIMITS.attachment), &[]);
+    world.settle();
+    assert_eq!(take_notes(), ["refused: attachment_too_large"]);
+    assert_eq!(world.memory.open(None), [a]);
+}
+
+#[test]
+fn waking_reads_one_attachment_however_many_peers_there_are() {
+    let mut world = World::new();
+    for id in 0..50 {
+        world.connect(&id.to_string(), &[]);
+    }
+    world.hibernate();
+    world.memory.attachments_read.set(0);
+    world.frame(7, &add(1));
+    world.frame(7, &add(1));
+    assert_eq!(world.memory.attachments_read.get(), 1);
+    assert_eq!(world.received(49), ["\"count 101\"", "\"count 102\""]);
+}
+
+#[test]
+fn state_is_read_once_and_written_before_it_is_told() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.trace();
+    world.frame(a, &add(1));
+    world.frame(a, &add(1));
+    assert_eq!(
+        world.trace(),
+        [
+            "get room:state",
+            r#"put room:state {"count":101,"text":""}"#,
+            r#"send "count 101""#,
+            r#"put room:state {"count":102,"text":""}"#,
+            r#"send "count 102""#,
+        ]
+    );
+}
+
+#[test]
+fn a_change_is_written_before_the_handler_waits() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.frame(a, &wait("gate"));
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":100,"text":"gate"}"#));
+    world.hibernate();
+    assert_eq!(world.call(r#""state""#), r#"{"ok":{"count":100,"text":"gate"}}"#);
+}
+
+#[test]
+fn a_snapshot_stays_as_it_was() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    take_notes();
+    world.frame(a, &Event::Snapshot);
+    assert_eq!(take_notes(), ["100 then 101"]);
+}
+
+#[test]
+fn the_state_inside_an_update_is_an_error_and_no_panic() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    take_notes();
+    world.frame(a, &Event::Nested);
+    assert_eq!(take_notes(), ["Err(NestedUpdate)", "Err(NestedUpdate)"]);
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#));
+}
+
+#[test]
+fn a_failed_handler_keeps_its_changes_and_a_failed_try_update_has_none() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.frame(a, &Event::AddAndFail);
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#));
+    world.frame(a, &Event::TryAddAndFail);
+    world.frame(a, &Event::Fail);
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#));
+    assert_eq!(
+        *world.memory.errors.borrow(),
+        [
+            "probe room `r1`, peer `a`: on_event failed: invalid digit found in string",
+            "probe room `r1`, peer `a`: on_event failed: changed its mind",
+            "probe room `r1`, peer `a`: on_event failed: as told",
+        ]
+    );
+    world.frame(a, &add(1));
+    assert_eq!(world.received(a), ["\"count 102\""]);
+}
+
+#[test]
+fn a_state_that_cannot_be_stored_is_given_up_and_reported() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.frame(a, &add(1));
+    world.received(a);
+    world.memory.writes_fail.set(true);
+    world.frame(a, &add(1));
+    assert!(world.received(a).is_empty(), "nobody is told of a change that is not stored");
+    assert_eq!(
+        world.memory.errors.take(),
+        [
+            "probe room `r1`, peer `a`: on_event failed: room `r1`: the room's state could not be stored: the disk is full"
+        ]
+    );
+    world.memory.writes_fail.set(false);
+    world.frame(a, &add(1));
+    assert_eq!(world.received(a), ["\"count 102\""]);
+
+    world.frame(a, &Event::Grow { bytes: LIMITS.value });
+    let error = world.memory.errors.borrow()[0].clone();
+    assert!(error.ends_with(&format!("bytes as JSON, the limit is {}", LIMITS.value)), "{error}");
+    assert_eq!(world.call(r#""state""#), r#"{"ok":{"count":102,"text":""}}"#);
+}
+
+#[test]
+fn a_state_that_cannot_be_read_or_decoded_is_an_error_and_stays() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.memory.reads_fail.set(true);
+    world.frame(a, &add(1));
+    world.memory.reads_fail.set(false);
+    world.memory.store(STATE_KEY, r#"{"count":"many"}"#);
+    world.frame(a, &add(1));
+    let reply = world.call(r#""state""#);
+    assert!(
+        reply.starts_with(r#"{"err":{"kind":"decode","message":"the room's stored state does not decode: "#),
+        "{reply}"
+    );
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":"many"}"#));
+    let errors = world.memory.errors.take();
+    assert!(errors[0].ends_with("could not be read: the disk is gone"), "{errors:?}");
+    assert!(errors[1].contains("invalid type: string \"many\", expected i64"), "{errors:?}");
+}
+
+#[test]
+fn a_room_that_was_never_changed_has_no_state_for_the_client() {
+    let mut world = World::new();
+    assert_eq!(world.call(r#""state""#), r#"{"ok":null}"#);
+    let a = world.connect("a", &[]);
+    assert_eq!(world.call(r#""state""#), r#"{"ok":null}"#);
+    world.frame(a, &add(1));
+    assert_eq!(world.call(r#""state""#), r#"{"ok":{"count":101,"text":""}}"#);
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#));
+}
+
+#[test]
+fn selectors_intersect() {
+    let mut world = World::new();
+    let a = world.connect("a", &["x", "y"]);
+    let b = world.connect("b", &["x"]);
+    let c = world.connect("c", &["y"]);
+    let d = world.connect("d", &[]);
+    take_notes();
+    for socket in [a, b, c, d] {
+        world.received(socket);
+    }
+    world.frame(a, &Event::Select);
+    assert_eq!(take_notes(), ["abcd", "ab", "a", "abc", "b", "b", "", "", "c", ""]);
+    assert!(world.received(a).is_empty());
+    assert_eq!(world.received(b), ["\"to x\"", "\"to xy\""]);
+    assert_eq!(world.received(c), ["\"to xy\""]);
+    assert!(world.received(d).is_empty());
+    assert!(world.memory.errors.take().is_empty());
+}
+
+#[test]
+fn an_id_is_no_tag_and_a_tag_no_id() {
+    let mut world = World::new();
+    let a = world.connect("a", &["b", "=b"]);
+    let b = world.connect("b", &["#a"]);
+    world.frame(a, &Event::Kick { id: "b".to_owned() });
+    assert_eq!(world.memory.socket(a).closed, None);
+    assert_eq!(world.memory.socket(b).closed, Some((1008, "out".to_owned())));
+    let peers = world.call(r#"{"peers":{"tag":"a"}}"#);
+    assert_eq!(peers, r#"{"ok":[]}"#);
+}
+
+#[test]
+fn a_broadcast_passes_over_the_closing_and_reports_the_failing() {
+    let mut world = World::new();
+    let (a, b, c) = (world.connect("a", &[]), world.connect("b", &[]), world.connect("c", &[]));
+    take_notes();
+    world.memory.with_socket(b, |socket| socket.refuses = true);
+    world.memory.with_socket(c, |socket| socket.closing = true);
+    world.frame(a, &Event::Say { text: "hi".to_owned() });
+    assert_eq!(take_notes(), [r#"said to 1, failed ["b"]"#]);
+    assert_eq!(world.call(r#"{"broadcast":"again"}"#), r#"{"ok":{"sent":1,"failed":["b"]}}"#);
+    assert_eq!(world.received(a).last().map(String::as_str), Some("\"again\""));
+}
+
+#[test]
+fn a_frame_that_does_not_decode_gets_one_error_frame_and_changes_nothing() {
+    let mut world = World::new();
+    let (a, b) = (world.connect("a", &[]), world.connect("b", &[]));
+    for socket in [a, b] {
+        world.received(socket);
+    }
+    let nested = "[".repeat(10_000);
+    for text in ["", "nonsense", "{}", r#"{"type":"Unknown"}"#, r#"{"type":"Add"}"#, r#""\ud800""#, &nested] {
+        world.begin_frame(a, text);
+        world.settle();
+        let received = world.received(a);
+        assert_eq!(received.len(), 1, "{text:.20}");
+        assert!(received[0].starts_with(r#"{"$room":{"error":{"code":"decode","message":""#), "{received:?}");
+    }
+    let host = world.host.clone();
+    world.spawn(async move { host.message(a, Frame::Binary(&[0xff, 0])).await });
+    world.settle();
+    assert!(world.received(a)[0].contains("binary"));
+    assert!(world.received(b).is_empty());
+    world.frame(a, &add(1));
+    assert_eq!(world.received(b), ["\"count 101\""]);
+}
+
+#[test]
+fn a_queue_that_is_full_tells_the_sender_of_each_frame() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.frame(a, &wait("gate"));
+    for n in 0..MAX_QUEUED_FRAMES + 2 {
+        world.begin_frame(a, &format!(r#"{{"type":"Say","text":"{n}"}}"#));
+    }
+    world.settle();
+    let told = world.received(a);
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|frame| frame.contains(r#""code":"overloaded""#)), "{told:?}");
+    open_gate("gate");
+    world.settle();
+    assert_eq!(world.received(a).len(), 1 + MAX_QUEUED_FRAMES);
+}
+
+#[test]
+fn the_workers_send_says_how_the_handler_failed() {
+    let mut world = World::new();
+    assert_eq!(world.call(r#"{"send":{"type":"Add","amount":1}}"#), r#"{"ok":null}"#);
+    let failed = r#"{"err":{"kind":"handler","message":"on_event: as told"}}"#;
+    assert_eq!(world.call(r#"{"send":{"type":"Fail"}}"#), failed);
+    world.memory.writes_fail.set(true);
+    let reply = world.call(r#"{"send":{"type":"Add","amount":1}}"#);
+    assert!(reply.starts_with(r#"{"err":{"kind":"storage","#), "{reply}");
+    let reply = world.call(r#"{"send":{"type":"What"}}"#);
+    assert!(
+        reply.starts_with(r#"{"err":{"kind":"decode","message":"the room does not understand this: unknown variant"#),
+        "{reply}"
+    );
+}
+
+#[test]
+fn a_kicked_peer_is_gone_at_once_and_its_on_close_follows() {
+    let mut world = World::new();
+    let (a, b) = (world.connect("a", &[]), world.connect("b", &[]));
+    take_notes();
+    world.frame(a, &Event::Kick { id: "b".to_owned() });
+    assert_eq!(take_notes(), ["1 peers left"]);
+    world.close(b, 1008);
+    assert_eq!(take_notes(), ["close b 1008 \"bye\", 1 left"]);
+}
+
+mod tickets {
+    use super::*;
+
+    const TICKET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn prepare(id: &str) -> String {
+        format!(r#"{{"prepare":{{"ticket":"{TICKET}","upgrade":{{"id":"{id}","data":{{"name":"{id}"}}}}}}}}"#)
+    }
+
+    fn begin_upgrade(world: &World) {
+        let (host, memory) = (world.host.clone(), world.memory.clone());
+        world.spawn(async move {
+            match host.upgrade(TICKET, |tags| Ok(memory.accept(tags))).await {
+                Ok(_) => note("upgraded"),
+                Err(error) => note(format!("refused: {}", error.kind())),
+            }
+        });
+    }
+
+    #[test]
+    fn the_two_halves_meet_in_either_order() {
+        let mut world = World::new();
+        assert_eq!(world.call(&prepare("a")), r#"{"ok":null}"#);
+        begin_upgrade(&world);
+        world.settle();
+        assert_eq!(take_notes(), ["start", "connect a", "upgraded"]);
+
+        begin_upgrade(&world);
+        world.settle();
+        assert!(take_notes().is_empty(), "a ticket works once");
+        assert_eq!(world.call(&prepare("b")), r#"{"ok":null}"#);
+        assert_eq!(take_notes(), ["connect b", "upgraded"]);
+    }
+
+    #[test]
+    fn a_ticket_that_no_one_prepared_is_refused_after_a_while() {
+        let mut world = World::new();
+        begin_upgrade(&world);
+        world.settle();
+        begin_upgrade(&world);
+        world.settle();
+        assert_eq!(take_notes(), ["refused: ticket"], "the second one cannot wait for the same ticket");
+        world.memory.advance(60_000);
+        world.settle();
+        assert_eq!(take_notes(), ["refused: ticket"]);
+        assert!(world.memory.open(None).is_empty());
+    }
+
+    #[test]
+    fn a_prepared_ticket_does_not_wait_for_ever() {
+        let mut world = World::new();
+        world.call(&prepare("a"));
+        world.memory.advance(60_000);
+        begin_upgrade(&world);
+        world.settle();
+        world.memory.advance(60_000);
+        world.settle();
+        assert_eq!(take_notes(), ["start", "refused: ticket"]);
+    }
+
+    #[test]
+    fn without_an_id_a_peer_gets_a_uuid_of_version_7() {
+        let mut world = World::new();
+        world.call(&format!(r#"{{"prepare":{{"ticket":"{TICKET}","upgrade":{{"data":{{"name":"x"}}}}}}}}"#));
+        begin_upgrade(&world);
+        world.settle();
+        let notes = take_notes();
+        let id = notes[1].strip_prefix("connect ").expect("it connected");
+        // 1_700_000_000_000 ms, then the version.
+        assert!(id.len() == 36 && id.starts_with("018bcfe5-6800-7"), "{id}");
+    }
+}

@@ -1,0 +1,124 @@
+//! The names of rooms and peers.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Error, ErrorKind};
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $kind:ident, $what:literal, max = $max:expr, $(#[$max_doc:meta])*) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            $(#[$max_doc])*
+            pub const MAX_BYTES: usize = $max;
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Checked where a name is used, not where it is made, so that `room("r1")` needs no `?`.
+            pub(crate) fn check(&self) -> Result<(), Error> {
+                match self.0.len() {
+                    0 => Err(Error::new(ErrorKind::$kind, concat!($what, " is empty"))),
+                    n if n > Self::MAX_BYTES => Err(Error::new(
+                        ErrorKind::$kind,
+                        format!(concat!($what, " has {} bytes, the limit is {}"), n, Self::MAX_BYTES),
+                    )),
+                    _ => Ok(()),
+                }
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                $name(name.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(name: String) -> Self {
+                $name(name.into())
+            }
+        }
+
+        impl From<&String> for $name {
+            fn from(name: &String) -> Self {
+                $name(name.as_str().into())
+            }
+        }
+
+        impl From<&$name> for $name {
+            fn from(name: &$name) -> Self {
+                name.clone()
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                &*self.0 == *other
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map($name::from)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// Which room: `"r1"`. Rooms of one type with different ids share nothing.
+    RoomId, InvalidRoomId, "a room id", max = 1024,
+    /// The longest room id, in bytes of UTF-8. Past it, Cloudflare no longer tells an object its own name
+    /// (`DurableObjectId.name`).
+}
+
+name_type! {
+    /// Which peer. The Worker chooses it at the upgrade ([`Upgrade::id`](crate::Upgrade::id)); without a choice it is
+    /// random. Several sockets may share one id.
+    PeerId, InvalidPeerId, "a peer id", max = 255,
+    /// The longest peer id, in bytes of UTF-8: Cloudflare allows 256 bytes for a tag, and the id is one, behind a
+    /// one-byte mark.
+}

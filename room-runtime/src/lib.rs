@@ -1,0 +1,109 @@
+//! Live rooms on Cloudflare Durable Objects.
+//!
+//! A room is many WebSockets, one shared state, and one place where things happen in order. You write an annotated
+//! module; [`#[room]`](macro@room) makes it a Durable Object with hibernating WebSockets and a typed client for your
+//! Worker; this crate carries all behaviour.
+//!
+//! ```no_run
+//! use room_runtime::prelude::*;
+//! use worker::*;
+//!
+//! /// Counts, for all to see.
+//! #[room]
+//! pub mod counter {
+//!     use super::*;
+//!
+//!     #[derive(Default)]
+//!     pub struct State {
+//!         pub count: i64,
+//!     }
+//!     pub struct Connection {}
+//!     pub enum Event {
+//!         Add { amount: i64 },
+//!     }
+//!     pub enum Broadcast {
+//!         Count { count: i64 },
+//!     }
+//!
+//!     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+//!         peer.send(&Broadcast::Count { count: ctx.state()?.count })?;
+//!         Ok(())
+//!     }
+//!
+//!     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+//!         let Event::Add { amount } = event;
+//!         let count = ctx.update(|state| {
+//!             state.count += amount;
+//!             state.count
+//!         })?;
+//!         ctx.broadcast(&Broadcast::Count { count })?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! #[event(fetch)]
+//! async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
+//!     let rooms = counter::RoomClient::from_env(&env)?;
+//!     Ok(rooms.room("main").upgrade(req, Upgrade::new(counter::Connection {})).await?)
+//! }
+//! # fn main() {}
+//! ```
+
+#![deny(missing_docs)]
+
+mod client;
+mod context;
+mod error;
+mod handler;
+mod host;
+mod id;
+mod peer;
+#[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
+mod platform;
+mod room;
+mod shell;
+mod turn;
+mod upgrade;
+mod wire;
+
+pub use room_macros::{data, room};
+
+pub use crate::{
+    client::{RoomClient, RoomHandle},
+    context::RoomContext,
+    error::{Error, ErrorKind, Failure},
+    id::{PeerId, RoomId},
+    peer::{Close, CloseCode, Delivery, Peer, PeerInfo, Peers},
+    room::Room,
+    upgrade::Upgrade,
+};
+
+/// What a room and a Worker name, in one import: `use room_runtime::prelude::*;`.
+///
+/// It goes together with `use worker::*;`: no name here is one of `worker`'s.
+pub mod prelude {
+    pub use crate::{
+        Close, CloseCode, Delivery, ErrorKind, Failure, PeerId, PeerInfo, RoomHandle, RoomId, Upgrade, data, room,
+    };
+}
+
+/// What the macros' expansion names. Not for use by hand: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use core::{
+        clone::Clone,
+        cmp::PartialEq,
+        fmt::Debug,
+        marker::Copy,
+        result::Result::{self, Ok},
+    };
+    pub use std::{prelude::rust_2024 as prelude, string::String};
+
+    pub use serde;
+    pub use worker;
+
+    pub use crate::{
+        handler::{CloseParameter, CtxParameter, EventParameter, InitialState, Missing, Outcome, PeerParameter},
+        platform::cloudflare::{Object, install},
+    };
+}

@@ -1,0 +1,514 @@
+//! [`Peer`], one connected socket, and [`Peers`], a selection of them.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    fmt,
+    rc::Rc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, ErrorKind, PeerId, Room, RoomContext,
+    host::RoomHost,
+    platform::{Audience, Frame, LIMITS, Sent, Socket},
+    turn::Turn,
+    upgrade::{TAG_MARK, id_tag, user_tag},
+    wire,
+};
+
+/// Where a socket is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Accepted; `on_connect` has not finished.
+    Connecting,
+    Connected,
+    /// Its `on_close` has begun, or it was never let in.
+    Gone,
+}
+
+/// What the engine keeps of a socket while the object is in memory.
+pub(crate) struct Slot<R: Room> {
+    pub(crate) socket: Socket,
+    pub(crate) id: PeerId,
+    pub(crate) connected_at: u64,
+    pub(crate) status: Cell<Status>,
+    pub(crate) data: RefCell<Rc<R::Connection>>,
+    pub(crate) tags: OnceCell<Vec<String>>,
+    /// Held by the handler of this peer that runs now.
+    pub(crate) turn: Turn,
+}
+
+impl<R: Room> Slot<R> {
+    pub(crate) fn new(socket: Socket, id: PeerId, connected_at: u64, data: R::Connection, status: Status) -> Self {
+        Slot {
+            socket,
+            id,
+            connected_at,
+            status: Cell::new(status),
+            data: RefCell::new(Rc::new(data)),
+            tags: OnceCell::new(),
+            turn: Turn::default(),
+        }
+    }
+}
+
+/// A connected peer: one WebSocket, with an id, tags and data.
+///
+/// A handle: cloning it is cheap, and it may outlive the connection; then [`send`](Peer::send) says
+/// [`ErrorKind::PeerGone`].
+pub struct Peer<R: Room> {
+    pub(crate) host: Rc<RoomHost<R>>,
+    pub(crate) slot: Rc<Slot<R>>,
+}
+
+impl<R: Room> Peer<R> {
+    /// The largest data of a peer, in bytes of JSON, with its id and the time it connected. Cloudflare keeps at most
+    /// 16,384 serialised bytes with a hibernating socket.
+    pub const MAX_DATA_BYTES: usize = LIMITS.attachment;
+
+    /// The peer's id: what the Worker chose at the upgrade.
+    pub fn id(&self) -> &PeerId {
+        &self.slot.id
+    }
+
+    /// The tags the Worker gave it at the upgrade.
+    pub fn tags(&self) -> &[String] {
+        self.slot.tags.get_or_init(|| {
+            let marked = self.host.platform.tags(self.slot.socket);
+            marked.iter().filter_map(|tag| tag.strip_prefix(TAG_MARK)).map(str::to_owned).collect()
+        })
+    }
+
+    /// When it connected, in milliseconds since the Unix epoch.
+    pub fn connected_at(&self) -> u64 {
+        self.slot.connected_at
+    }
+
+    /// Its data as of now: a snapshot, safe to hold across an await.
+    pub fn data(&self) -> Rc<R::Connection> {
+        self.slot.data.borrow().clone()
+    }
+
+    /// Replaces its data, which survives hibernation with the socket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AttachmentTooLarge`] past [`Peer::MAX_DATA_BYTES`], [`ErrorKind::Encode`] when it cannot be JSON,
+    /// [`ErrorKind::PeerGone`]; then nothing is changed.
+    pub fn set_data(&self, data: R::Connection) -> Result<(), Error> {
+        self.replace_data(Rc::new(data))
+    }
+
+    /// Changes its data in place.
+    ///
+    /// # Errors
+    /// Those of [`Peer::set_data`]; then nothing is changed.
+    pub fn update_data<T>(&self, change: impl FnOnce(&mut R::Connection) -> T) -> Result<T, Error> {
+        let mut data = R::Connection::clone(&self.slot.data.borrow());
+        let value = change(&mut data);
+        self.replace_data(Rc::new(data))?;
+        Ok(value)
+    }
+
+    fn replace_data(&self, data: Rc<R::Connection>) -> Result<(), Error> {
+        let Slot { socket, id, connected_at, status, .. } = &*self.slot;
+        let bytes = self.host.encode_attachment(id, *connected_at, &*data)?;
+        match status.get() {
+            Status::Gone => return Err(self.gone()),
+            // Written once, when `on_connect` has succeeded.
+            Status::Connecting => {}
+            Status::Connected => self
+                .host
+                .platform
+                .attach(*socket, &bytes)
+                .map_err(|refusal| self.error(ErrorKind::AttachmentTooLarge, refusal.0))?,
+        }
+        self.slot.data.replace(data);
+        Ok(())
+    }
+
+    /// Sends it one message.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PeerGone`] when the connection is closed or closing, [`ErrorKind::Send`] when the socket refuses,
+    /// [`ErrorKind::Encode`] when the message cannot be JSON, and those of writing changed state, which comes first.
+    pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
+        if !self.is_open() {
+            return Err(self.gone());
+        }
+        self.host.flush()?;
+        let text = wire::encode_frame(message).map_err(|error| self.locate(error))?;
+        let sent = self.host.platform.send(Frame::Text(&text), Audience::Only(&[self.slot.socket]));
+        match sent.failed.is_empty() {
+            true => Ok(()),
+            false => Err(self.error(ErrorKind::Send, "the socket refused the frame".to_owned())),
+        }
+    }
+
+    /// Closes its connection. It leaves [`RoomContext::peers`] at once; `on_close` follows when the close is complete.
+    /// Closing a connection that is closing already changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidClose`] when the reason is too long, [`ErrorKind::PeerGone`] after its `on_close`.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        check_reason(reason)?;
+        if self.slot.status.get() == Status::Gone {
+            return Err(self.gone());
+        }
+        self.host.flush()?;
+        let closed = self.host.platform.close(self.slot.socket, code.get(), reason);
+        closed.map_err(|refusal| self.error(ErrorKind::InvalidClose, refusal.0))
+    }
+
+    fn is_open(&self) -> bool {
+        self.slot.status.get() != Status::Gone && self.host.platform.is_open(self.slot.socket)
+    }
+
+    fn gone(&self) -> Error {
+        self.error(ErrorKind::PeerGone, "the connection is closed".to_owned())
+    }
+
+    fn error(&self, kind: ErrorKind, message: String) -> Error {
+        self.locate(Error::new(kind, message))
+    }
+
+    fn locate(&self, error: Error) -> Error {
+        error.in_room(&self.host.id).of_peer(&self.slot.id)
+    }
+
+    pub(crate) fn info(&self) -> PeerInfo<R::Connection> {
+        PeerInfo {
+            id: self.id().clone(),
+            tags: self.tags().to_vec(),
+            connected_at: self.connected_at(),
+            data: R::Connection::clone(&self.slot.data.borrow()),
+        }
+    }
+}
+
+impl<R: Room> Clone for Peer<R> {
+    fn clone(&self) -> Self {
+        Peer { host: self.host.clone(), slot: self.slot.clone() }
+    }
+}
+
+impl<R: Room> PartialEq for Peer<R> {
+    /// The same connection, not only the same id.
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.slot, &other.slot)
+    }
+}
+
+impl<R: Room> Eq for Peer<R> {}
+
+impl<R: Room> fmt::Debug for Peer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("id", &self.slot.id)
+            .field("connected_at", &self.slot.connected_at)
+            .field("status", &self.slot.status.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the Worker's client learns about a peer ([`RoomHandle::peers`](crate::RoomHandle::peers)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerInfo<C> {
+    /// The peer's id.
+    pub id: PeerId,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// When it connected, in milliseconds since the Unix epoch.
+    pub connected_at: u64,
+    /// Its data.
+    pub data: C,
+}
+
+type Filter<'a, R> = Box<dyn Fn(&Peer<R>) -> bool + 'a>;
+
+/// A selection of the connected peers. Selectors intersect: `ctx.peers().tagged("admin").except_sender()`.
+///
+/// A peer is selected while its connection is open; one that is closing is not.
+#[must_use = "a selection does nothing until it is sent to, closed or read"]
+pub struct Peers<'a, R: Room> {
+    ctx: &'a RoomContext<R>,
+    /// Tags it must all carry, as the platform knows them.
+    all: Vec<String>,
+    /// Groups of tags of which it must carry one each.
+    any: Vec<Vec<String>>,
+    only: Option<Vec<Rc<Slot<R>>>>,
+    except: Vec<Rc<Slot<R>>>,
+    filters: Vec<Filter<'a, R>>,
+}
+
+impl<'a, R: Room> Peers<'a, R> {
+    pub(crate) fn new(ctx: &'a RoomContext<R>) -> Self {
+        Peers { ctx, all: Vec::new(), any: Vec::new(), only: None, except: Vec::new(), filters: Vec::new() }
+    }
+
+    /// Those that carry the tag.
+    pub fn tagged(mut self, tag: &str) -> Self {
+        self.all.push(user_tag(tag));
+        self
+    }
+
+    /// Those that carry at least one of the tags.
+    pub fn tagged_any<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.any.push(tags.into_iter().map(|tag| user_tag(tag.as_ref())).collect());
+        self
+    }
+
+    /// Those with the id; there may be several.
+    pub fn with_id(mut self, id: impl AsRef<str>) -> Self {
+        self.all.push(id_tag(id.as_ref()));
+        self
+    }
+
+    /// All but this one.
+    pub fn except(mut self, peer: &Peer<R>) -> Self {
+        self.except.push(peer.slot.clone());
+        self
+    }
+
+    /// All but the sender of the event; all of them when the Worker sent it.
+    pub fn except_sender(self) -> Self {
+        match self.ctx.sender() {
+            Some(sender) => self.except(sender),
+            None => self,
+        }
+    }
+
+    /// Just these.
+    pub fn only<'p>(mut self, peers: impl IntoIterator<Item = &'p Peer<R>>) -> Self {
+        let mut slots: Vec<_> = peers.into_iter().map(|peer| peer.slot.clone()).collect();
+        if let Some(before) = self.only.take() {
+            slots.retain(|slot| before.iter().any(|other| Rc::ptr_eq(slot, other)));
+        }
+        self.only = Some(slots);
+        self
+    }
+
+    /// Those for which `keep` is true.
+    pub fn filter(mut self, keep: impl Fn(&Peer<R>) -> bool + 'a) -> Self {
+        self.filters.push(Box::new(keep));
+        self
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sockets().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The peers, as of now, in no particular order.
+    pub fn iter(&self) -> std::vec::IntoIter<Peer<R>> {
+        let peers: Vec<_> = self.sockets().into_iter().filter_map(|socket| self.host().peer(socket)).collect();
+        peers.into_iter()
+    }
+
+    /// Sends all of them one message. It is encoded once; a peer that cannot be sent to does not stop the others.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`] when the message cannot be JSON, and those of writing changed state, which comes first.
+    /// Peers that refused are no error: they are in the [`Delivery`].
+    pub fn send(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
+        let host = self.host();
+        host.flush()?;
+        let text = wire::encode_frame(message).map_err(|error| error.in_room(&host.id))?;
+        let frame = Frame::Text(&text);
+        let sent = match self.audience_tag() {
+            Some(tag) => {
+                let except = self.excepted();
+                host.platform.send(frame, Audience::All { tag, except: &except })
+            }
+            None => host.platform.send(frame, Audience::Only(&self.sockets())),
+        };
+        Ok(Delivery::new(host, sent))
+    }
+
+    /// Closes all of their connections; says how many.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidClose`] when the reason is too long; then none is closed.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<usize, Error> {
+        check_reason(reason)?;
+        let host = self.host();
+        host.flush()?;
+        let sockets = self.sockets();
+        let closed = sockets.iter().filter(|socket| host.platform.close(**socket, code.get(), reason).is_ok());
+        Ok(closed.count())
+    }
+
+    fn host(&self) -> &Rc<RoomHost<R>> {
+        &self.ctx.host
+    }
+
+    /// The selection as something the platform can walk by itself: all sockets, or all with one tag. `None` when it
+    /// takes more than that.
+    fn audience_tag(&self) -> Option<Option<&str>> {
+        let simple = self.any.is_empty() && self.only.is_none() && self.filters.is_empty();
+        match (simple, &*self.all) {
+            (true, []) => Some(None),
+            (true, [tag]) => Some(Some(tag)),
+            _ => None,
+        }
+    }
+
+    fn excepted(&self) -> Vec<Socket> {
+        // The index of one that is gone may belong to another socket by now.
+        let here = self.except.iter().filter(|slot| slot.status.get() != Status::Gone);
+        here.map(|slot| slot.socket).collect()
+    }
+
+    fn sockets(&self) -> Vec<Socket> {
+        let platform = &self.host().platform;
+        let mut sockets = match &self.only {
+            Some(slots) => {
+                let here = slots.iter().filter(|slot| slot.status.get() != Status::Gone);
+                let mut sockets: Vec<_> = here.map(|slot| slot.socket).filter(|s| platform.is_open(*s)).collect();
+                sockets.sort_unstable();
+                sockets.dedup();
+                sockets
+            }
+            None => platform.open(self.all.first().map(String::as_str)),
+        };
+        let from = if self.only.is_some() { 0 } else { 1 };
+        for tag in self.all.iter().skip(from) {
+            let tagged = platform.open(Some(tag));
+            sockets.retain(|socket| tagged.contains(socket));
+        }
+        for group in &self.any {
+            let tagged: Vec<_> = group.iter().flat_map(|tag| platform.open(Some(tag))).collect();
+            sockets.retain(|socket| tagged.contains(socket));
+        }
+        let except = self.excepted();
+        sockets.retain(|socket| !except.contains(socket));
+        if !self.filters.is_empty() {
+            sockets.retain(|socket| {
+                let peer = self.host().peer(*socket);
+                peer.is_some_and(|peer| self.filters.iter().all(|keep| keep(&peer)))
+            });
+        }
+        sockets
+    }
+}
+
+impl<R: Room> IntoIterator for Peers<'_, R> {
+    type Item = Peer<R>;
+    type IntoIter = std::vec::IntoIter<Peer<R>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<R: Room> IntoIterator for &Peers<'_, R> {
+    type Item = Peer<R>;
+    type IntoIter = std::vec::IntoIter<Peer<R>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<R: Room> fmt::Debug for Peers<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// What became of a message to several peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// How many sockets took it. Taken is not read: a peer may still vanish before it arrives.
+    pub sent: usize,
+    /// The peers whose socket refused it.
+    pub failed: Vec<PeerId>,
+}
+
+impl Delivery {
+    pub(crate) fn new<R: Room>(host: &Rc<RoomHost<R>>, Sent { sent, failed }: Sent) -> Self {
+        let failed = failed.into_iter().filter_map(|socket| Some(host.peer(socket)?.id().clone())).collect();
+        Delivery { sent, failed }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Close {
+    /// The close code as it arrived, with the codes no one can send: 1005 when there was none, 1006 when the connection
+    /// was lost without a close frame.
+    pub code: u16,
+    /// The reason, often empty.
+    pub reason: String,
+    /// Whether the close handshake was completed.
+    pub was_clean: bool,
+}
+
+/// A close code that may be sent: 1000 to 4999 but 1004, 1005, 1006 and 1015.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose of the connection is fulfilled.
+    pub const NORMAL: CloseCode = CloseCode(1000);
+    /// 1001: the endpoint goes away.
+    pub const AWAY: CloseCode = CloseCode(1001);
+    /// 1008: the message violates the room's policy.
+    pub const POLICY: CloseCode = CloseCode(1008);
+    /// 1009: the message is too big.
+    pub const TOO_BIG: CloseCode = CloseCode(1009);
+    /// 1011: the room failed.
+    pub const ERROR: CloseCode = CloseCode(1011);
+    /// 1012: the service restarts, or this connection was replaced.
+    pub const RESTART: CloseCode = CloseCode(1012);
+    /// 1013: try again later.
+    pub const TRY_AGAIN: CloseCode = CloseCode(1013);
+
+    /// The code, if it may be sent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidClose`] outside 1000 to 4999 and for 1004, 1005, 1006 and 1015, which the WebSocket protocol
+    /// reserves.
+    pub fn new(code: u16) -> Result<CloseCode, Error> {
+        match code {
+            1004 | 1005 | 1006 | 1015 => {
+                Err(Error::new(ErrorKind::InvalidClose, format!("close code {code} is reserved and cannot be sent")))
+            }
+            1000..=4999 => Ok(CloseCode(code)),
+            _ => Err(Error::new(ErrorKind::InvalidClose, format!("close code {code} is not in 1000 to 4999"))),
+        }
+    }
+
+    /// The code as a number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u16> for CloseCode {
+    type Error = Error;
+
+    fn try_from(code: u16) -> Result<Self, Error> {
+        CloseCode::new(code)
+    }
+}
+
+/// The longest reason of a close, in bytes of UTF-8: a control frame has 125, the code takes two.
+pub(crate) const MAX_REASON_BYTES: usize = 123;
+
+fn check_reason(reason: &str) -> Result<(), Error> {
+    match reason.len() {
+        n if n > MAX_REASON_BYTES => Err(Error::new(
+            ErrorKind::InvalidClose,
+            format!("the reason of a close has {n} bytes, the limit is {MAX_REASON_BYTES}"),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,91 @@
+//! What the engine needs from the world, as bytes and indices.
+//!
+//! Object-safe, sealed and shaped by the hot path: a socket is an index, one call is one broadcast, storage is
+//! synchronous. It has two implementations: [`cloudflare`], the only place that touches a JavaScript value, and
+//! [`memory`], on which the engine's own tests run natively.
+
+pub(crate) mod cloudflare;
+#[cfg(test)]
+pub(crate) mod memory;
+
+use std::{fmt, future::Future, pin::Pin, rc::Rc};
+
+/// A socket of this object, for as long as the object stays in memory. An index is used again after
+/// [`Platform::forget`].
+pub(crate) type Socket = u32;
+
+pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What the platform said when it refused; the engine adds the kind, the room and the peer.
+#[derive(Debug)]
+pub(crate) struct Refusal(pub(crate) String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// One frame from a peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Frame<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+/// Who gets a frame. The open ones of these; a socket that is closing is passed over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Audience<'a> {
+    /// Every socket, or every one that carries `tag`, but those in `except`.
+    All { tag: Option<&'a str>, except: &'a [Socket] },
+    /// Exactly these.
+    Only(&'a [Socket]),
+}
+
+/// What became of a frame: how many sockets took it, and which refused it.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) sent: usize,
+    pub(crate) failed: Vec<Socket>,
+}
+
+/// The sizes past which the platform refuses, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) attachment: usize,
+    pub(crate) value: usize,
+}
+
+/// Cloudflare's limits, which the memory platform keeps as well: a test that passes natively must not fail there.
+///
+/// An attachment may have 16,384 bytes serialised, a stored value 2 MB; both include a few bytes of the format around
+/// our own.
+pub(crate) const LIMITS: Limits = Limits { attachment: 16_384 - 64, value: 2_000_000 };
+
+pub(crate) trait Platform: fmt::Debug {
+    /// The name by which this object is addressed.
+    fn room_id(&self) -> String;
+    fn now_ms(&self) -> u64;
+    fn random(&self) -> [u8; 16];
+    fn log_error(&self, message: &str);
+    fn timer(self: Rc<Self>, ms: u64) -> LocalFuture;
+
+    /// The open sockets: all, or those that carry `tag`.
+    fn open(&self, tag: Option<&str>) -> Vec<Socket>;
+    fn is_open(&self, socket: Socket) -> bool;
+    fn tags(&self, socket: Socket) -> Vec<String>;
+    /// What is kept with the socket; `None` when nothing ever was.
+    fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
+    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal>;
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>) -> Sent;
+    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal>;
+    /// Completes a close handshake that the other side began. Whatever arrived is a valid argument.
+    fn answer_close(&self, socket: Socket, code: u16, reason: &str);
+    /// The socket is gone and nothing will speak of it again.
+    fn forget(&self, socket: Socket);
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal>;
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal>;
+}

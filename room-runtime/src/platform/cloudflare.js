@@ -1,0 +1,245 @@
+// The JavaScript half of the Cloudflare platform: what would take several crossings from wasm, in one, and what the
+// stock build output does not do (RPC, settling the promises of a dead wasm instance).
+
+import { DurableObject } from "cloudflare:workers";
+import * as exports from "../../../../index.js";
+
+const OPEN = 1;
+
+// Where the socket keeps its index. It is on the socket object itself, which stays the same one for as long as the
+// room is awake; the owner tells an index of this incarnation from one of a predecessor.
+const SLOT = Symbol("room");
+
+/** The sockets of one object, by index. */
+export class Sockets {
+  #state;
+  #table = [];
+  #free = [];
+  #failed = [];
+
+  constructor(state) {
+    this.#state = state;
+  }
+
+  index(socket) {
+    const slot = socket[SLOT];
+    if (slot !== undefined && slot.owner === this && slot.index >= 0) return slot.index;
+    const index = this.#free.pop() ?? this.#table.length;
+    this.#table[index] = socket;
+    socket[SLOT] = { owner: this, index };
+    return index;
+  }
+
+  // `request` is the upgrade's; see `guard`.
+  accept(request, tags) {
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.#state.acceptWebSocket(server, tags);
+    accepted.set(request, { client, server });
+    return this.index(server);
+  }
+
+  open(tag) {
+    const indices = [];
+    for (const socket of this.#state.getWebSockets(tag)) {
+      if (socket.readyState === OPEN) indices.push(this.index(socket));
+    }
+    return Uint32Array.from(indices);
+  }
+
+  isOpen(index) {
+    return this.#table[index]?.readyState === OPEN;
+  }
+
+  tags(index) {
+    return this.#state.getTags(this.#table[index]);
+  }
+
+  attachment(index) {
+    return this.#table[index].deserializeAttachment() ?? undefined;
+  }
+
+  // `bytes` is a view of wasm memory, which serialising would copy whole.
+  attach(index, bytes) {
+    this.#table[index].serializeAttachment(bytes.slice());
+  }
+
+  // Both return how many took the frame, or, when some refused, -1 minus that; `takeFailed` has those.
+  sendAll(frame, tag, except) {
+    let sent = 0;
+    for (const socket of this.#state.getWebSockets(tag)) {
+      if (socket.readyState !== OPEN) continue;
+      if (except.length > 0 && except.includes(this.index(socket))) continue;
+      sent += this.#send(socket, frame);
+    }
+    return this.#failed.length > 0 ? -1 - sent : sent;
+  }
+
+  sendOnly(frame, indices) {
+    let sent = 0;
+    for (const index of indices) {
+      const socket = this.#table[index];
+      if (socket?.readyState === OPEN) sent += this.#send(socket, frame);
+    }
+    return this.#failed.length > 0 ? -1 - sent : sent;
+  }
+
+  #send(socket, frame) {
+    try {
+      socket.send(frame);
+      return 1;
+    } catch {
+      this.#failed.push(this.index(socket));
+      return 0;
+    }
+  }
+
+  takeFailed() {
+    return Uint32Array.from(this.#failed.splice(0));
+  }
+
+  close(index, code, reason) {
+    this.#table[index]?.close(code, reason);
+  }
+
+  // Echoing 1005 throws and not answering it leaves the peer hanging; 1006 and 1015 mean that there is no one to answer.
+  answerClose(index, code, reason) {
+    const socket = this.#table[index];
+    try {
+      if (code === 1005) socket.close();
+      else if (code !== 1006 && code !== 1015) socket.close(code, reason);
+    } catch {
+      // A code that arrives but may not be sent.
+      try {
+        socket.close();
+      } catch {}
+    }
+  }
+
+  // Without its attachment a socket that the platform mentions once more is not taken for a peer.
+  forget(index) {
+    const socket = this.#table[index];
+    if (socket === undefined) return;
+    this.#table[index] = undefined;
+    this.#free.push(index);
+    socket[SLOT] = undefined;
+    try {
+      socket.serializeAttachment(null);
+    } catch {}
+  }
+}
+
+/** The answer to an upgrade: its half of the socket pair. */
+export function upgraded(request) {
+  return new Response(null, { status: 101, webSocket: accepted.get(request).client });
+}
+
+export function storageGet(state, key) {
+  return state.storage.kv.get(key);
+}
+
+export function storagePut(state, key, bytes) {
+  state.storage.kv.put(key, bytes.slice());
+}
+
+/** One command of the Worker's client to a room. */
+export function call(stub, command) {
+  return stub.roomCall(command);
+}
+
+/** The request, sent to the room with the ticket in place of whatever the client sent under that name. */
+export function fetchWithTicket(stub, request, header, ticket) {
+  const upgrade = new Request(request);
+  upgrade.headers.set(header, ticket);
+  return stub.fetch(upgrade);
+}
+
+export function random() {
+  return crypto.getRandomValues(new Uint8Array(16));
+}
+
+// A panic ends the wasm instance, and with it every object of this isolate; the stock shim makes a new one at the next
+// event. What it does not do: the promises of the dead instance never settle, so callers would hang, and an object with
+// a handler in flight would never hibernate. So each exported handler is wrapped, and its promise is rejected when the
+// instance dies.
+
+const inflight = new Set();
+const accepted = new WeakMap();
+const installed = new WeakSet();
+
+const RESTARTED = "room:restarted: the room's wasm instance ended while it worked on this";
+const RESTARTED_FRAME = JSON.stringify({
+  $room: {
+    error: { code: "restarted", message: "the room restarted while it worked on this frame, which may be lost" },
+  },
+});
+
+class Restarted extends Error {}
+
+function settle() {
+  for (const reject of inflight) reject();
+  inflight.clear();
+}
+
+addEventListener("error", (event) => {
+  if (event.error instanceof WebAssembly.RuntimeError) settle();
+});
+
+// What to do, in the object's own I/O context, for those who wait for a call that died with its instance.
+const mourn = {
+  webSocketMessage(socket) {
+    if (socket.readyState === OPEN) socket.send(RESTARTED_FRAME);
+  },
+  // A socket whose `on_connect` did not finish must not stay behind as a peer that nobody knows.
+  fetch(request) {
+    accepted.get(request)?.server.close(1011, "the room restarted");
+  },
+};
+
+function guard(prototype, name) {
+  const run = prototype[name];
+  prototype[name] = function (...args) {
+    // A synchronous throw stays one: the stock shim has to see it.
+    const answer = run.apply(this, args);
+    const settled = new Promise((resolve, reject) => {
+      const die = () => reject(new Restarted(RESTARTED));
+      inflight.add(die);
+      answer.then(
+        (value) => {
+          inflight.delete(die);
+          resolve(value);
+        },
+        (error) => {
+          inflight.delete(die);
+          reject(error);
+        },
+      );
+    });
+    const mourning = mourn[name];
+    if (mourning === undefined) return settled;
+    return settled.catch((error) => {
+      if (error instanceof Restarted) {
+        try {
+          mourning(...args);
+        } catch {}
+      }
+      throw error;
+    });
+  };
+}
+
+/** Prepares the class of a room. Runs at every start of the wasm instance; the class is JavaScript's and outlives it. */
+export function install(className) {
+  settle();
+  const constructor = exports[className];
+  if (installed.has(constructor)) return;
+  installed.add(constructor);
+  const { prototype } = constructor;
+  // The platform takes RPC only on classes that extend this one.
+  Object.setPrototypeOf(prototype, DurableObject.prototype);
+  Object.setPrototypeOf(constructor, DurableObject);
+  // Everything else on the prototype can be called by RPC; these would end the object.
+  for (const name of ["free", "__destroy_into_raw", "connect", Symbol.dispose]) delete prototype[name];
+  for (const name of ["fetch", "alarm", "webSocketMessage", "webSocketClose", "webSocketError", "roomCall"]) {
+    guard(prototype, name);
+  }
+}

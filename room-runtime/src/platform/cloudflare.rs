@@ -1,0 +1,286 @@
+//! Cloudflare: the only file that touches a JavaScript value on the room's side. It carries bytes and decides nothing.
+
+use std::{fmt, rc::Rc, time::Duration};
+
+use worker::{
+    Delay, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, js_sys,
+    wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen},
+};
+
+use super::{Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket};
+use crate::{Close, Error, ErrorKind, Failure, Room, host::RoomHost, upgrade};
+
+/// The bindings to `cloudflare.js`.
+pub(crate) mod js {
+    use super::{JsValue, js_sys, wasm_bindgen};
+
+    #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen, module = "/src/platform/cloudflare.js")]
+    extern "C" {
+        pub(crate) type Sockets;
+
+        #[wasm_bindgen(constructor)]
+        pub(crate) fn new(state: &JsValue) -> Sockets;
+        #[wasm_bindgen(method)]
+        pub(crate) fn index(this: &Sockets, socket: &JsValue) -> u32;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn accept(this: &Sockets, request: &JsValue, tags: Vec<JsValue>) -> Result<u32, JsValue>;
+        #[wasm_bindgen(method)]
+        pub(crate) fn open(this: &Sockets, tag: Option<&str>) -> Vec<u32>;
+        #[wasm_bindgen(method, js_name = isOpen)]
+        pub(crate) fn is_open(this: &Sockets, index: u32) -> bool;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn tags(this: &Sockets, index: u32) -> Result<Vec<String>, JsValue>;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn attachment(this: &Sockets, index: u32) -> Result<Option<Vec<u8>>, JsValue>;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn attach(this: &Sockets, index: u32, bytes: &[u8]) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, js_name = sendAll)]
+        pub(crate) fn send_all_text(this: &Sockets, frame: &str, tag: Option<&str>, except: &[u32]) -> f64;
+        #[wasm_bindgen(method, js_name = sendOnly)]
+        pub(crate) fn send_only_text(this: &Sockets, frame: &str, indices: &[u32]) -> f64;
+        #[wasm_bindgen(method, js_name = sendAll)]
+        pub(crate) fn send_all_bytes(this: &Sockets, frame: Vec<u8>, tag: Option<&str>, except: &[u32]) -> f64;
+        #[wasm_bindgen(method, js_name = sendOnly)]
+        pub(crate) fn send_only_bytes(this: &Sockets, frame: Vec<u8>, indices: &[u32]) -> f64;
+        #[wasm_bindgen(method, js_name = takeFailed)]
+        pub(crate) fn take_failed(this: &Sockets) -> Vec<u32>;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn close(this: &Sockets, index: u32, code: u16, reason: &str) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, js_name = answerClose)]
+        pub(crate) fn answer_close(this: &Sockets, index: u32, code: u16, reason: &str);
+        #[wasm_bindgen(method)]
+        pub(crate) fn forget(this: &Sockets, index: u32);
+
+        pub(crate) fn upgraded(request: &JsValue) -> JsValue;
+        #[wasm_bindgen(catch, js_name = storageGet)]
+        pub(crate) fn storage_get(state: &JsValue, key: &str) -> Result<Option<Vec<u8>>, JsValue>;
+        #[wasm_bindgen(catch, js_name = storagePut)]
+        pub(crate) fn storage_put(state: &JsValue, key: &str, bytes: &[u8]) -> Result<(), JsValue>;
+        #[wasm_bindgen(catch)]
+        pub(crate) fn call(stub: &JsValue, command: &str) -> Result<js_sys::Promise, JsValue>;
+        #[wasm_bindgen(catch, js_name = fetchWithTicket)]
+        pub(crate) fn fetch(
+            stub: &JsValue,
+            request: &JsValue,
+            header: &str,
+            ticket: &str,
+        ) -> Result<js_sys::Promise, JsValue>;
+        pub(crate) fn random() -> Vec<u8>;
+        pub(crate) fn install(class_name: &str);
+    }
+}
+
+/// Called at each start of the wasm instance, once for each room.
+pub fn install(class_name: &str) {
+    js::install(class_name);
+}
+
+/// A ticket that no one can guess.
+pub(crate) fn random() -> [u8; 16] {
+    // The length is what the other side made it.
+    js::random().try_into().unwrap_or_default()
+}
+
+/// What a JavaScript error says.
+pub(crate) fn message_of(error: &JsValue) -> String {
+    match error.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.message()),
+        None => error.as_string().unwrap_or_else(|| format!("{error:?}")),
+    }
+}
+
+fn refusal(error: JsValue) -> Refusal {
+    Refusal(message_of(&error))
+}
+
+/// One Durable Object as the engine sees it.
+struct Cloudflare {
+    state: State,
+    sockets: js::Sockets,
+}
+
+impl Cloudflare {
+    fn raw(&self) -> &JsValue {
+        self.state.as_raw()
+    }
+
+    fn sent(&self, outcome: f64) -> Sent {
+        if outcome >= 0.0 {
+            return Sent { sent: outcome as usize, failed: Vec::new() };
+        }
+        Sent { sent: (-1.0 - outcome) as usize, failed: self.sockets.take_failed() }
+    }
+}
+
+impl fmt::Debug for Cloudflare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cloudflare").finish_non_exhaustive()
+    }
+}
+
+impl Platform for Cloudflare {
+    fn room_id(&self) -> String {
+        let id = self.state.id();
+        // An object that was not addressed by a name has only its number.
+        id.name().unwrap_or_else(|| id.to_string())
+    }
+
+    fn now_ms(&self) -> u64 {
+        js_sys::Date::now() as u64
+    }
+
+    fn random(&self) -> [u8; 16] {
+        random()
+    }
+
+    fn log_error(&self, message: &str) {
+        worker::console_error!("{message}");
+    }
+
+    fn timer(self: Rc<Self>, ms: u64) -> LocalFuture {
+        Box::pin(Delay::from(Duration::from_millis(ms)))
+    }
+
+    fn open(&self, tag: Option<&str>) -> Vec<Socket> {
+        self.sockets.open(tag)
+    }
+
+    fn is_open(&self, socket: Socket) -> bool {
+        self.sockets.is_open(socket)
+    }
+
+    fn tags(&self, socket: Socket) -> Vec<String> {
+        self.sockets.tags(socket).unwrap_or_default()
+    }
+
+    fn attachment(&self, socket: Socket) -> Option<Vec<u8>> {
+        self.sockets.attachment(socket).ok().flatten()
+    }
+
+    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal> {
+        self.sockets.attach(socket, bytes).map_err(refusal)
+    }
+
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>) -> Sent {
+        self.sent(match (frame, to) {
+            (Frame::Text(text), Audience::All { tag, except }) => self.sockets.send_all_text(text, tag, except),
+            (Frame::Text(text), Audience::Only(sockets)) => self.sockets.send_only_text(text, sockets),
+            (Frame::Binary(bytes), Audience::All { tag, except }) => {
+                self.sockets.send_all_bytes(bytes.to_vec(), tag, except)
+            }
+            (Frame::Binary(bytes), Audience::Only(sockets)) => self.sockets.send_only_bytes(bytes.to_vec(), sockets),
+        })
+    }
+
+    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal> {
+        self.sockets.close(socket, code, reason).map_err(refusal)
+    }
+
+    fn answer_close(&self, socket: Socket, code: u16, reason: &str) {
+        self.sockets.answer_close(socket, code, reason);
+    }
+
+    fn forget(&self, socket: Socket) {
+        self.sockets.forget(socket);
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        js::storage_get(self.raw(), key).map_err(refusal)
+    }
+
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+        js::storage_put(self.raw(), key, value).map_err(refusal)
+    }
+}
+
+/// What the Durable Object class of a room holds: the engine, and how its events reach it.
+pub struct Object<R: Room> {
+    platform: Rc<Cloudflare>,
+    host: Rc<RoomHost<R>>,
+}
+
+impl<R: Room> fmt::Debug for Object<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl<R: Room> Object<R> {
+    /// The object has come into memory.
+    pub fn new(state: State, _env: Env) -> Self {
+        let sockets = js::Sockets::new(state.as_raw());
+        let platform = Rc::new(Cloudflare { state, sockets });
+        Object { host: RoomHost::new(platform.clone()), platform }
+    }
+
+    /// A request: an upgrade that its client announced, and nothing else.
+    pub async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        let ticket = request.headers().get(upgrade::TICKET_HEADER)?;
+        let Some(ticket) = ticket.filter(|ticket| upgrade::is_ticket(ticket)) else {
+            return Response::error("this room is reached through its client", 403);
+        };
+        let request: &JsValue = request.inner();
+        let accept = |tags: &[String]| {
+            let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
+            self.platform.sockets.accept(request, tags).map_err(refusal)
+        };
+        match self.host.upgrade(&ticket, accept).await {
+            Ok(_) => Ok(js::upgraded(request).unchecked_into::<worker::web_sys::Response>().into()),
+            Err(error) => {
+                let response = Response::error(error.message(), 500)?;
+                response.headers().set(upgrade::ERROR_HEADER, error.kind().as_str())?;
+                Ok(response)
+            }
+        }
+    }
+
+    /// A frame.
+    pub async fn message(&self, socket: WebSocket, message: WebSocketIncomingMessage) {
+        let socket = self.platform.sockets.index(socket.as_ref());
+        let frame = match &message {
+            WebSocketIncomingMessage::String(text) => Frame::Text(text),
+            WebSocketIncomingMessage::Binary(bytes) => Frame::Binary(bytes),
+        };
+        self.host.message(socket, frame).await;
+    }
+
+    /// A close frame, or the loss of the connection.
+    pub async fn closed(&self, socket: WebSocket, code: usize, reason: String, was_clean: bool) {
+        let socket = self.platform.sockets.index(socket.as_ref());
+        let code = u16::try_from(code).unwrap_or(1005);
+        self.host.closed(socket, Close { code, reason, was_clean }).await;
+    }
+
+    /// The connection failed.
+    pub async fn failed(&self, socket: WebSocket, error: worker::Error) {
+        self.closed(socket, 1006, error.to_string(), false).await;
+    }
+
+    /// The object's alarm. An error makes the platform try again.
+    pub async fn alarm(&self) -> worker::Result<Response> {
+        self.host.alarm().await.map_err(|failure: Failure| worker::Error::RustError(failure.to_string()))?;
+        Response::empty()
+    }
+
+    /// A command of the Worker's client.
+    pub async fn call(&self, command: JsValue) -> Result<JsValue, JsValue> {
+        match command.as_string() {
+            Some(command) => Ok(JsValue::from_str(&self.host.call(&command).await)),
+            None => Err(js_sys::Error::new("a room's command is a string").into()),
+        }
+    }
+}
+
+/// What became of a call that the platform, not the room, answered.
+pub(crate) fn call_error(error: &JsValue) -> Error {
+    let message = message_of(error);
+    let flag = |name: &str| js_sys::Reflect::get(error, &JsValue::from_str(name)).is_ok_and(|flag| flag.is_truthy());
+    let kind = if flag("overloaded") {
+        ErrorKind::Overloaded
+    } else if message.contains("room:restarted") || flag("durableObjectReset") {
+        ErrorKind::Restarted
+    } else {
+        ErrorKind::Platform
+    };
+    Error::new(kind, message)
+}

@@ -1,0 +1,89 @@
+//! The Durable Object class of a room: nothing but calls into [`Object`](crate::__private::Object).
+
+/// Expands to the Durable Object class of a room. `#[room]` calls it; it is not meant to be written.
+///
+/// A macro of this crate and not tokens of `#[room]`, so that it is compiled against the runtime it belongs to.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __room_shell {
+    ($(#[$attr:meta])* $class:ident = $name:literal, $room:ty, start = $start:ident) => {
+        // `#[durable_object]` needs these by their bare names, also in a crate without the implicit prelude.
+        #[allow(unused_imports)]
+        use $crate::__private::prelude::*;
+        use $crate::__private::worker::wasm_bindgen;
+
+        $(#[$attr])*
+        #[$crate::__private::worker::durable_object]
+        pub struct $class {
+            object: $crate::__private::Object<$room>,
+        }
+
+        impl $crate::__private::worker::DurableObject for $class {
+            fn new(state: $crate::__private::worker::State, env: $crate::__private::worker::Env) -> Self {
+                Self { object: $crate::__private::Object::new(state, env) }
+            }
+
+            async fn fetch(
+                &self,
+                request: $crate::__private::worker::Request,
+            ) -> $crate::__private::worker::Result<$crate::__private::worker::Response> {
+                self.object.fetch(request).await
+            }
+
+            async fn websocket_message(
+                &self,
+                socket: $crate::__private::worker::WebSocket,
+                message: $crate::__private::worker::WebSocketIncomingMessage,
+            ) -> $crate::__private::worker::Result<()> {
+                self.object.message(socket, message).await;
+                $crate::__private::Ok(())
+            }
+
+            async fn websocket_close(
+                &self,
+                socket: $crate::__private::worker::WebSocket,
+                code: usize,
+                reason: $crate::__private::String,
+                was_clean: bool,
+            ) -> $crate::__private::worker::Result<()> {
+                self.object.closed(socket, code, reason, was_clean).await;
+                $crate::__private::Ok(())
+            }
+
+            async fn websocket_error(
+                &self,
+                socket: $crate::__private::worker::WebSocket,
+                error: $crate::__private::worker::Error,
+            ) -> $crate::__private::worker::Result<()> {
+                self.object.failed(socket, error).await;
+                $crate::__private::Ok(())
+            }
+
+            async fn alarm(&self) -> $crate::__private::worker::Result<$crate::__private::worker::Response> {
+                self.object.alarm().await
+            }
+        }
+
+        const _: () = {
+            use $crate::__private::worker::wasm_bindgen::prelude::*;
+
+            #[wasm_bindgen(
+                wasm_bindgen = $crate::__private::worker::wasm_bindgen,
+                wasm_bindgen_futures = $crate::__private::worker::wasm_bindgen_futures,
+                js_sys = $crate::__private::worker::js_sys
+            )]
+            impl $class {
+                /// The Worker's client.
+                #[wasm_bindgen(js_name = roomCall)]
+                pub async fn room_call(&self, command: JsValue) -> $crate::__private::Result<JsValue, JsValue> {
+                    self.object.call(command).await
+                }
+            }
+
+            #[wasm_bindgen(start, private, wasm_bindgen = $crate::__private::worker::wasm_bindgen)]
+            fn $start() {
+                $crate::__private::install($name);
+            }
+        };
+    };
+}

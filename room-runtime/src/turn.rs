@@ -1,0 +1,55 @@
+//! One at a time, in order of arrival.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+};
+
+use futures_channel::oneshot;
+
+/// A fair lock for one thread. Taking it when it is free neither waits nor allocates.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    taken: Cell<bool>,
+    waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
+}
+
+impl Turn {
+    pub(crate) async fn take(&self) -> Taken<'_> {
+        if self.taken.replace(true) {
+            let (sender, receiver) = oneshot::channel();
+            self.waiting.borrow_mut().push_back(sender);
+            // The sender is only ever dropped with the `Turn`, which this future borrows.
+            let handed_over = receiver.await;
+            debug_assert!(handed_over.is_ok());
+        }
+        Taken(self)
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken.get()
+    }
+
+    /// How many are waiting.
+    pub(crate) fn queued(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Taken<'a>(&'a Turn);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        loop {
+            let Some(next) = self.0.waiting.borrow_mut().pop_front() else {
+                self.0.taken.set(false);
+                return;
+            };
+            // One that stopped waiting is passed over.
+            if next.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+}

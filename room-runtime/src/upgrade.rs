@@ -1,0 +1,191 @@
+//! [`Upgrade`]: what the Worker gives a new peer; and the tickets by which the two halves of an upgrade find each other.
+
+use std::{
+    cell::{RefCell, RefMut},
+    collections::HashMap,
+    rc::Rc,
+};
+
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
+
+use crate::{Error, ErrorKind, PeerId, platform::Platform, wire::UpgradeOptions};
+
+/// What the Worker gives a new peer: its data, and where wanted an id and tags.
+///
+/// ```
+/// # use room_runtime::Upgrade;
+/// # struct Connection { user_id: String }
+/// let upgrade = Upgrade::new(Connection { user_id: "alice".into() }).id("alice").tag("admin");
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "give it to `RoomHandle::upgrade`"]
+pub struct Upgrade<C> {
+    data: C,
+    id: Option<PeerId>,
+    tags: Vec<String>,
+}
+
+impl<C> Upgrade<C> {
+    /// The most tags of one peer. Cloudflare allows ten; the peer's id takes one.
+    pub const MAX_TAGS: usize = 9;
+    /// The longest tag, in bytes of UTF-8. Cloudflare allows 256; one marks it as a tag.
+    pub const MAX_TAG_BYTES: usize = 255;
+
+    /// An upgrade of a peer with this data, a random id and no tags.
+    pub fn new(data: C) -> Self {
+        Upgrade { data, id: None, tags: Vec::new() }
+    }
+
+    /// Gives it an id: up to [`PeerId::MAX_BYTES`], not empty. Without one it gets a UUID, version 7.
+    pub fn id(mut self, id: impl Into<PeerId>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Gives it a tag, by which [`Peers::tagged`](crate::Peers::tagged) selects it: up to
+    /// [`MAX_TAGS`](Upgrade::MAX_TAGS) of [`MAX_TAG_BYTES`](Upgrade::MAX_TAG_BYTES) each. The same tag twice counts
+    /// once. Tags stay as they are for the life of the connection.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        let tag = tag.into();
+        if !self.tags.contains(&tag) {
+            self.tags.push(tag);
+        }
+        self
+    }
+
+    /// Gives it several tags.
+    pub fn tags<T: Into<String>>(self, tags: impl IntoIterator<Item = T>) -> Self {
+        tags.into_iter().fold(self, Upgrade::tag)
+    }
+
+    pub(crate) fn into_options(self) -> Result<UpgradeOptions<C>, Error> {
+        if let Some(id) = &self.id {
+            id.check()?;
+        }
+        if self.tags.len() > Self::MAX_TAGS {
+            let (n, max) = (self.tags.len(), Self::MAX_TAGS);
+            return Err(Error::new(ErrorKind::InvalidTag, format!("the peer has {n} tags, the limit is {max}")));
+        }
+        if let Some(tag) = self.tags.iter().find(|tag| tag.len() > Self::MAX_TAG_BYTES) {
+            let (n, max) = (tag.len(), Self::MAX_TAG_BYTES);
+            return Err(Error::new(ErrorKind::InvalidTag, format!("a tag has {n} bytes, the limit is {max}")));
+        }
+        Ok(UpgradeOptions { data: self.data, id: self.id, tags: self.tags })
+    }
+}
+
+/// Marks a peer's id among the tags the platform keeps.
+const ID_MARK: char = '=';
+/// Marks a user's tag, so that no tag can pass for an id.
+pub(crate) const TAG_MARK: char = '#';
+
+pub(crate) fn id_tag(id: &str) -> String {
+    format!("{ID_MARK}{id}")
+}
+
+pub(crate) fn user_tag(tag: &str) -> String {
+    format!("{TAG_MARK}{tag}")
+}
+
+/// The header that carries the ticket of an upgrade from the Worker to the room.
+pub(crate) const TICKET_HEADER: &str = "room-ticket";
+
+/// The header by which the room tells its client the kind of an error.
+pub(crate) const ERROR_HEADER: &str = "room-error";
+
+/// A random 128-bit number as text. Who does not hold the binding cannot know one: it travels by RPC, and with a request
+/// that goes nowhere but to the room.
+pub(crate) fn new_ticket(random: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(random))
+}
+
+pub(crate) fn is_ticket(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// How long one half of an upgrade waits for the other. They leave the Worker together, so a second is long.
+const WAIT_MS: u64 = 5_000;
+/// How many halves may wait. More than the platform's thousand requests a second bring in that time, and bounded: what
+/// waits takes memory, and anyone can send a request with a made-up ticket where a Worker forwards requests unchanged.
+const MAX_WAITING: usize = 4_096;
+
+/// The upgrades of which one half has arrived.
+#[derive(Debug)]
+pub(crate) struct Tickets<C>(RefCell<HashMap<String, Half<C>>>);
+
+#[derive(Debug)]
+enum Half<C> {
+    Options { options: UpgradeOptions<C>, arrived_at: u64 },
+    Request(oneshot::Sender<UpgradeOptions<C>>),
+}
+
+impl<C> Default for Tickets<C> {
+    fn default() -> Self {
+        Tickets(RefCell::default())
+    }
+}
+
+impl<C> Tickets<C> {
+    /// The halves that still wait.
+    fn waiting(&self, now_ms: u64) -> RefMut<'_, HashMap<String, Half<C>>> {
+        let mut halves = self.0.borrow_mut();
+        halves.retain(|_, half| match half {
+            Half::Options { arrived_at, .. } => now_ms < *arrived_at + WAIT_MS,
+            Half::Request(sender) => !sender.is_canceled(),
+        });
+        halves
+    }
+
+    /// The half that came by RPC.
+    pub(crate) fn prepare(&self, ticket: String, options: UpgradeOptions<C>, now_ms: u64) -> Result<(), Error> {
+        let mut halves = self.waiting(now_ms);
+        match halves.remove(&ticket) {
+            Some(Half::Request(sender)) => {
+                // If the request stopped waiting just now, its side has said so to the client already.
+                let _ = sender.send(options);
+                Ok(())
+            }
+            Some(half @ Half::Options { .. }) => {
+                halves.insert(ticket, half);
+                Err(Error::new(ErrorKind::Ticket, "the ticket was used before"))
+            }
+            None if halves.len() >= MAX_WAITING => Err(too_many()),
+            None => {
+                halves.insert(ticket, Half::Options { options, arrived_at: now_ms });
+                Ok(())
+            }
+        }
+    }
+
+    /// The half that came as a request: takes the other, waiting briefly if it is not there. A ticket works once.
+    pub(crate) async fn claim(&self, ticket: &str, platform: Rc<dyn Platform>) -> Result<UpgradeOptions<C>, Error> {
+        let receiver = {
+            let mut halves = self.waiting(platform.now_ms());
+            match halves.remove(ticket) {
+                Some(Half::Options { options, .. }) => return Ok(options),
+                Some(half @ Half::Request(_)) => {
+                    halves.insert(ticket.to_owned(), half);
+                    return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
+                }
+                None if halves.len() >= MAX_WAITING => return Err(too_many()),
+                None => {
+                    let (sender, receiver) = oneshot::channel();
+                    halves.insert(ticket.to_owned(), Half::Request(sender));
+                    receiver
+                }
+            }
+        };
+        match select(receiver, platform.timer(WAIT_MS)).await {
+            Either::Left((Ok(options), _)) => Ok(options),
+            _ => {
+                self.0.borrow_mut().remove(ticket);
+                Err(Error::new(ErrorKind::Ticket, "the upgrade did not come through the room's client"))
+            }
+        }
+    }
+}
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::Overloaded, format!("{MAX_WAITING} upgrades are waiting already"))
+}

@@ -1,0 +1,157 @@
+//! What goes over the wire and into storage, as bytes: frames, what is kept with a socket, and the Worker's commands.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Error, ErrorKind, PeerId, platform::Frame};
+
+/// The codes of the error frames the runtime sends, `{"$room": {"error": {"code": "…", "message": "…"}}}`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FrameErrorCode {
+    /// The frame is not an event of this room.
+    Decode,
+    /// More frames of this peer are waiting than the room keeps.
+    Overloaded,
+}
+
+/// An error of the runtime as a text frame. No envelope of a room's own messages starts with `$room`, since serde
+/// cannot give a variant a field of that name by default.
+pub(crate) fn error_frame(code: FrameErrorCode, message: &str) -> String {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        #[serde(rename = "$room")]
+        room: Body<'a>,
+    }
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: FrameError<'a>,
+    }
+    #[derive(Serialize)]
+    struct FrameError<'a> {
+        code: FrameErrorCode,
+        message: &'a str,
+    }
+    let report = Report { room: Body { error: FrameError { code, message } } };
+    // Two strings and no map: this cannot fail.
+    serde_json::to_string(&report).unwrap_or_default()
+}
+
+/// One event out of one frame.
+pub(crate) fn decode_frame<T: DeserializeOwned>(frame: Frame<'_>) -> Result<T, Error> {
+    match frame {
+        Frame::Text(text) => serde_json::from_str(text)
+            .map_err(|error| Error::new(ErrorKind::Decode, format!("this is not an event of this room: {error}"))),
+        Frame::Binary(_) => {
+            Err(Error::new(ErrorKind::Decode, "this is a binary frame, the events of this room are JSON text"))
+        }
+    }
+}
+
+/// A broadcast as the text of one frame.
+pub(crate) fn encode_frame<T: Serialize>(message: &T) -> Result<String, Error> {
+    serde_json::to_string(message).map_err(|error| encode_error("the message", &error))
+}
+
+/// A stored value.
+pub(crate) fn encode_value<T: Serialize>(value: &T, what: &str) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| encode_error(what, &error))
+}
+
+pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Error> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::new(ErrorKind::Decode, format!("{what} does not decode: {error}")).because(error))
+}
+
+fn encode_error(what: &str, error: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Encode, format!("{what} cannot be written as JSON: {error}"))
+}
+
+/// What is kept with a socket: the peer's id, when it connected, its data. A tuple, because every byte counts against the platform's cap.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Attachment<I, C>(pub(crate) I, pub(crate) u64, pub(crate) C);
+
+/// What the Worker's client asks of a room, as one JSON text over RPC.
+///
+/// Written with references (`Command<&Event, …>`), read with the room's own types: one definition keeps both sides in
+/// step.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Command<E, B, C> {
+    Send(E),
+    State,
+    Peers {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tag: Option<String>,
+    },
+    Broadcast(B),
+    /// The Worker's half of an upgrade; the request that carries the ticket is the other half.
+    Prepare {
+        ticket: String,
+        upgrade: UpgradeOptions<C>,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UpgradeOptions<C> {
+    pub(crate) data: C,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<PeerId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<String>,
+}
+
+/// The room's answer to a command: the value, or an error that keeps its kind.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply<T> {
+    Ok(T),
+    Err(WireError),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WireError {
+    kind: ErrorKind,
+    message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peer: Option<PeerId>,
+}
+
+impl WireError {
+    pub(crate) fn new(kind: ErrorKind, message: String) -> Self {
+        WireError { kind, message, peer: None }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        let error = Error::new(self.kind, self.message);
+        match self.peer {
+            Some(peer) => error.of_peer(&peer),
+            None => error,
+        }
+    }
+}
+
+impl From<&Error> for WireError {
+    fn from(error: &Error) -> Self {
+        WireError { kind: error.kind(), message: error.message().to_owned(), peer: error.peer().cloned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_frame_is_json_with_the_text_escaped() {
+        let frame = error_frame(FrameErrorCode::Decode, "unknown variant `\"<b>\"`\n");
+        assert_eq!(frame, r#"{"$room":{"error":{"code":"decode","message":"unknown variant `\"<b>\"`\n"}}}"#);
+    }
+
+    #[test]
+    fn an_attachment_reads_back() {
+        let id = PeerId::from("al\"ice");
+        let bytes = encode_value(&Attachment(&id, 7, "data"), "it").expect("encodes");
+        assert_eq!(bytes, br#"["al\"ice",7,"data"]"#);
+        let Attachment(id, at, data) = decode_value::<Attachment<PeerId, String>>(&bytes, "it").expect("decodes");
+        assert_eq!((id.as_str(), at, &*data), ("al\"ice", 7, "data"));
+    }
+}

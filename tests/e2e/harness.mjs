@@ -1,0 +1,469 @@
+// What every end-to-end test stands on: a built worker on a real workerd, and a small WebSocket client.
+//
+//   import test from "node:test";
+//   import { startWorker } from "./harness.mjs";
+//
+//   test("a message reaches the room", async (t) => {
+//     const host = await startWorker({ dir: "examples/chat" });
+//     t.after(() => host.stop());
+//     const alice = await host.ws("/rooms/r1?user=alice");
+//     alice.send({ type: "Say", text: "hello" });
+//     const message = await alice.next({ where: (frame) => frame.type === "Message" });
+//     await alice.close(1000, "bye");
+//   });
+//
+// The worker is described by its own wrangler.toml, read by wrangler itself: compatibility date and flags, Durable
+// Objects and their storage, vars, assets and other bindings are what a deploy would see. It has to be built before:
+// `cargo xtask build`. Miniflare starts workerd; nothing here needs the network.
+//
+// Rules that hold for everything below: no sleeps, every wait has a bound and fails with what it was waiting for, and
+// every process and every directory made here is gone after `stop()` (and, should a test forget it, at the end of its
+// file). What workerd and the worker print is kept in `host.logs()`; it is shown when the test file failed, or live
+// with E2E_VERBOSE=1.
+
+import { Buffer } from "node:buffer";
+import { AsyncLocalStorage } from "node:async_hooks";
+import diagnostics from "node:diagnostics_channel";
+import { once } from "node:events";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { after } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Log, LogLevel, Miniflare } from "miniflare";
+import WebSocket from "ws";
+
+/** The repository: `dir` of `startWorker` is relative to it. */
+export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+const START_TIMEOUT = 60_000;
+const STOP_TIMEOUT = 15_000;
+const DEFAULT_TIMEOUT = 10_000;
+const LOG_LINES = 10_000;
+const REPORT_LINES = 200;
+const VERBOSE = !["", "0", undefined].includes(process.env.E2E_VERBOSE);
+
+/**
+ * Starts a built worker on a workerd of its own.
+ *
+ * @param {object} options
+ * @param {string} options.dir the worker's folder, with `wrangler.toml` and `build/`: "examples/chat"
+ * @param {Record<string, unknown>} [options.vars] added to (and winning over) the `[vars]` of wrangler.toml; also the
+ *   place for secrets, since `.dev.vars` is not read
+ * @param {string} [options.persist] where Durable Objects keep their storage; the caller's to remove. Without it the
+ *   host has a directory of its own, kept over `restart()` and removed by `stop()`.
+ * @returns {Promise<Host>}
+ */
+export async function startWorker({ dir, vars = {}, persist }) {
+  const folder = path.resolve(ROOT, dir);
+  const host = new Host(folder, vars, persist);
+  hosts.add(host);
+  try {
+    await host.restart();
+  } catch (error) {
+    await host.stop();
+    throw error;
+  }
+  return host;
+}
+
+/** One running worker. */
+class Host {
+  /** Base address, "http://127.0.0.1:41234". It stays the same over `restart()` unless something took the port. */
+  url;
+
+  #folder;
+  #vars;
+  #persist;
+  #ownsPersist;
+  #miniflare;
+  /** Every process started for this host, also those that are gone. */
+  #processes = [];
+  #clients = new Set();
+  #log = [];
+
+  constructor(folder, vars, persist) {
+    this.#folder = folder;
+    this.#vars = vars;
+    this.#ownsPersist = persist === undefined;
+    this.#persist = persist ?? fs.mkdtempSync(path.join(os.tmpdir(), "room-e2e-"));
+  }
+
+  /**
+   * Stops workerd, when it runs, and starts a new one over the same storage, from what `build/` holds now. Open
+   * sockets are lost, as they are in a deploy.
+   */
+  async restart() {
+    await this.#dispose();
+    const port = this.url === undefined ? 0 : Number(new URL(this.url).port);
+    try {
+      await this.#start(port);
+    } catch (error) {
+      if (port === 0) throw error;
+      // The port may have gone to somebody else in the meantime.
+      await this.#dispose();
+      await this.#start(0);
+    }
+  }
+
+  /**
+   * Kills workerd with SIGKILL, the way a crash or a lost machine ends it. `restart()` brings the worker back.
+   *
+   * @returns {Promise<number>} the process id that was killed
+   */
+  async kill() {
+    const running = this.#running();
+    if (running.length === 0) throw new Error(`workerd of ${this.#name()} does not run: nothing to kill`);
+    for (const child of running) await killed(child);
+    return running[0].pid;
+  }
+
+  /** Ends everything that belongs to this host. Safe to call again, and in any state. */
+  async stop() {
+    hosts.delete(this);
+    ended.add(this);
+    for (const client of this.#clients) client.terminate();
+    await this.#dispose();
+    if (this.#ownsPersist) fs.rmSync(this.#persist, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /**
+   * Plain HTTP over a real connection; `init` is that of the global `fetch`, redirects are not followed.
+   *
+   * @returns {Promise<Response>}
+   */
+  fetch(pathname, init = {}) {
+    return fetch(new URL(pathname, this.url), {
+      redirect: "manual",
+      signal: AbortSignal.timeout(DEFAULT_TIMEOUT),
+      ...init,
+    });
+  }
+
+  /**
+   * Opens a WebSocket. A refused upgrade rejects with an `UpgradeRefused` that carries `status`, `headers` and `body`.
+   *
+   * @param {string} pathname
+   * @param {{protocols?: string[], headers?: Record<string, string>, openTimeout?: number}} [options]
+   * @returns {Promise<Client>}
+   */
+  async ws(pathname, { protocols = [], headers = {}, openTimeout = DEFAULT_TIMEOUT } = {}) {
+    const url = new URL(pathname, this.url);
+    url.protocol = "ws:";
+    const socket = new WebSocket(url, protocols, {
+      headers,
+      // Compression would hide what a frame costs and what a slow reader piles up.
+      perMessageDeflate: false,
+      handshakeTimeout: openTimeout,
+      maxPayload: 64 * 1024 * 1024,
+    });
+    const client = new Client(socket, url.pathname);
+    this.#clients.add(client);
+    client.closed.then(() => this.#clients.delete(client));
+    await opened(socket, url.pathname, openTimeout);
+    return client;
+  }
+
+  /** What workerd, the worker (`console_log!`) and Miniflare printed, oldest first, over all restarts. */
+  logs() {
+    return this.#log.join("\n");
+  }
+
+  async #start(port) {
+    const { main, options } = await describe(this.#folder);
+    const miniflare = spawns.run(this.#processes, () =>
+      new Miniflare({
+        ...options,
+        bindings: { ...options.bindings, ...this.#vars },
+        ...modules(main),
+        host: "127.0.0.1",
+        port,
+        defaultPersistRoot: this.#persist,
+        cf: false,
+        log: new HostLog((line) => this.#print(line)),
+        handleRuntimeStdio: (stdout, stderr) => {
+          for (const stream of [stdout, stderr]) {
+            createInterface({ input: stream }).on("line", (line) => this.#print(line));
+          }
+        },
+      }));
+    this.#miniflare = miniflare;
+    const url = await within(START_TIMEOUT, miniflare.ready, () => `workerd of ${this.#name()} to start\n${this.logs()}`);
+    this.url = url.origin;
+  }
+
+  async #dispose() {
+    const miniflare = this.#miniflare;
+    this.#miniflare = undefined;
+    try {
+      // A Miniflare that failed to start has reported so already.
+      if (miniflare) await within(STOP_TIMEOUT, miniflare.dispose(), () => `Miniflare of ${this.#name()} to end`);
+    } catch (error) {
+      this.#print(`[harness] ${error.message}`);
+    } finally {
+      for (const child of this.#running()) await killed(child);
+    }
+  }
+
+  #running() {
+    return this.#processes.filter((child) => child.pid && child.exitCode === null && child.signalCode === null);
+  }
+
+  #print(line) {
+    this.#log.push(line);
+    if (this.#log.length > LOG_LINES) this.#log.shift();
+    if (VERBOSE) process.stderr.write(`[${this.#name()}] ${line}\n`);
+  }
+
+  #name() {
+    return path.relative(ROOT, this.#folder) || this.#folder;
+  }
+
+  /** The end of the logs, for the report of a failed file. */
+  report() {
+    if (this.#log.length === 0) return "";
+    return `--- the last that ${this.#name()} printed ---\n${this.#log.slice(-REPORT_LINES).join("\n")}\n`;
+  }
+}
+
+/** A WebSocket whose frames are queued, so that none is lost between two `next()`. */
+class Client {
+  /** The `WebSocket` of the `ws` package. */
+  raw;
+  /** Every frame so far, decoded as `next()` gives them. */
+  received = [];
+  /** Resolves with `{ code, reason }` when the socket is closed, by whichever side; 1006 means that it just broke. */
+  closed;
+
+  #name;
+  #queue = [];
+  #waiters = new Set();
+  #end;
+
+  constructor(socket, name) {
+    this.raw = socket;
+    this.#name = name;
+    this.closed = new Promise((resolve) => {
+      socket.on("close", (code, reason) => {
+        this.#end = { code, reason: reason.toString() };
+        for (const waiter of this.#waiters) waiter.fail(`the socket was closed (${describeClose(this.#end)})`);
+        resolve(this.#end);
+      });
+    });
+    // `close` always follows and says what there is to say; an unheard `error` would end the process.
+    socket.on("error", () => {});
+    socket.on("message", (data, isBinary) => this.#receive(decode(data, isBinary)));
+  }
+
+  /** Strings and bytes go out as they are, everything else as JSON. */
+  send(message) {
+    const raw = typeof message === "string" || ArrayBuffer.isView(message) || message instanceof ArrayBuffer;
+    this.raw.send(raw ? message : JSON.stringify(message));
+  }
+
+  /**
+   * The oldest frame that was not taken yet: parsed JSON, a string when it is not JSON, a Buffer when it is binary.
+   * With `where`, the oldest for which it holds; the others stay queued.
+   *
+   * @param {{timeout?: number, where?: (frame: any) => boolean}} [options]
+   */
+  next({ timeout = DEFAULT_TIMEOUT, where } = {}) {
+    const matches = where ?? (() => true);
+    const index = this.#queue.findIndex((frame) => matches(frame));
+    if (index >= 0) return Promise.resolve(this.#queue.splice(index, 1)[0]);
+    const at = new Error();
+    return new Promise((resolve, reject) => {
+      const waiter = {
+        take: (frame) => {
+          if (!matches(frame)) return false;
+          done();
+          resolve(frame);
+          return true;
+        },
+        fail: (why) => {
+          done();
+          const wanted = where === undefined ? "a frame" : `a frame with ${where}`;
+          at.message = `${this.#name}: waited for ${wanted}, but ${why}; frames so far: ${summary(this.received)}`;
+          reject(at);
+        },
+      };
+      const timer = setTimeout(() => waiter.fail(`none came in ${timeout} ms`), timeout);
+      const done = () => {
+        clearTimeout(timer);
+        this.#waiters.delete(waiter);
+      };
+      this.#waiters.add(waiter);
+      if (this.#end) waiter.fail(`the socket is closed (${describeClose(this.#end)})`);
+    });
+  }
+
+  /**
+   * Closes and waits for the other side's answer: `{ code, reason }` as the room sent them. Rejects when the
+   * handshake is not completed in time.
+   */
+  async close(code, reason, { timeout = DEFAULT_TIMEOUT } = {}) {
+    this.raw.close(code, reason);
+    const end = await within(timeout, this.closed, () => `${this.#name}: the answer to close(${code ?? ""})`);
+    if (end.code === 1006) throw new Error(`${this.#name}: the connection broke before close(${code ?? ""}) was answered`);
+    return end;
+  }
+
+  /** Drops the TCP connection without a close frame. */
+  terminate() {
+    this.raw.terminate();
+  }
+
+  #receive(frame) {
+    this.received.push(frame);
+    for (const waiter of this.#waiters) {
+      if (waiter.take(frame)) return;
+    }
+    this.#queue.push(frame);
+  }
+}
+
+/** An upgrade that the worker answered with something else than 101. */
+export class UpgradeRefused extends Error {
+  constructor(name, status, headers, body) {
+    super(`${name}: the upgrade was refused with ${status}: ${body}`);
+    this.name = "UpgradeRefused";
+    this.status = status;
+    this.headers = headers;
+    this.body = body;
+  }
+}
+
+function opened(socket, name, timeout) {
+  const attempt = new Promise((resolve, reject) => {
+    socket.once("open", resolve);
+    socket.once("error", (error) => reject(new Error(`${name}: the socket did not open: ${error.message}`)));
+    socket.once("unexpected-response", async (request, response) => {
+      try {
+        const chunks = [];
+        for await (const chunk of response) chunks.push(chunk);
+        const body = Buffer.concat(chunks).toString();
+        reject(new UpgradeRefused(name, response.statusCode, response.headers, body));
+      } catch (error) {
+        reject(error);
+      } finally {
+        request.destroy();
+        // Nobody else tells the socket that it will never open.
+        socket.emit("close", 1006, Buffer.alloc(0));
+      }
+    });
+  });
+  return within(timeout, attempt, () => `${name}: the socket to open`).catch((error) => {
+    socket.terminate();
+    throw error;
+  });
+}
+
+function decode(data, isBinary) {
+  if (isBinary) return data;
+  const text = data.toString();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function describeClose({ code, reason }) {
+  return reason === "" ? `${code}` : `${code} ${JSON.stringify(reason)}`;
+}
+
+function summary(frames) {
+  const text = JSON.stringify(frames.slice(-20)) ?? "";
+  const shown = text.length > 2_000 ? `${text.slice(0, 2_000)}…` : text;
+  return frames.length > 20 ? `${frames.length}, the last 20 are ${shown}` : shown;
+}
+
+/** The promise, or after `ms` an error that says what was waited for. */
+function within(ms, promise, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what()}`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+// Processes
+
+// Node announces each child process it starts; the storage says for which host. No guessing by name or by `ps`.
+const spawns = new AsyncLocalStorage();
+diagnostics.subscribe("child_process", ({ process: child }) => spawns.getStore()?.push(child));
+
+async function killed(child) {
+  const exit = once(child, "exit");
+  child.kill("SIGKILL");
+  await within(STOP_TIMEOUT, exit, () => `process ${child.pid} to end`);
+}
+
+const hosts = new Set();
+const ended = new Set();
+
+// A host that a test forgot would keep the file, and workerd, running for ever.
+after(async () => {
+  for (const host of hosts) await host.stop();
+});
+
+process.on("exit", (code) => {
+  if (code === 0 || VERBOSE) return;
+  for (const host of [...ended, ...hosts]) fs.writeSync(2, host.report());
+});
+
+// What a deploy would see
+
+const descriptions = new Map();
+
+async function describe(folder) {
+  const config = path.join(folder, "wrangler.toml");
+  if (!fs.existsSync(config)) throw new Error(`${config} does not exist: \`dir\` must name a worker's folder`);
+  let described = descriptions.get(config);
+  if (described === undefined) {
+    // Wrangler would tell of each file that it reads, and keeps a log file for each process that loads it.
+    process.env.WRANGLER_LOG ??= "warn";
+    process.env.WRANGLER_LOG_PATH ??= path.join(ROOT, "target", "wrangler", "logs");
+    const { default: wrangler } = await import("wrangler");
+    // An empty file in place of .dev.vars: what a developer keeps there must not decide over a test.
+    const { main, workerOptions, externalWorkers } = wrangler.unstable_getMiniflareWorkerOptions(config, undefined, {
+      envFiles: [os.devNull],
+    });
+    if (externalWorkers.length > 0) throw new Error(`${config} refers to other workers: the harness hosts a single one`);
+    described = { main, options: workerOptions };
+    descriptions.set(config, described);
+  }
+  return described;
+}
+
+/** The entry and what lies beside it, as the modules of a worker. */
+function modules(main) {
+  if (!fs.existsSync(main)) {
+    throw new Error(`${path.relative(ROOT, main)} does not exist: run \`cargo xtask build\` first`);
+  }
+  const folder = path.dirname(main);
+  const others = fs.readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(folder, entry.name))
+    .filter((file) => file !== main && MODULE_TYPES[path.extname(file)] !== undefined);
+  return {
+    modulesRoot: folder,
+    modules: [main, ...others].map((file) => ({ type: MODULE_TYPES[path.extname(file)], path: file })),
+  };
+}
+
+const MODULE_TYPES = { ".js": "ESModule", ".mjs": "ESModule", ".wasm": "CompiledWasm", ".bin": "Data", ".txt": "Text" };
+
+class HostLog extends Log {
+  #write;
+
+  constructor(write) {
+    super(LogLevel.WARN);
+    this.#write = write;
+  }
+
+  log(message) {
+    this.#write(message);
+  }
+}

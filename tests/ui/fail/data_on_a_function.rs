@@ -1,0 +1,6 @@
+use room_runtime::prelude::*;
+
+#[data]
+pub fn note() {}
+
+fn main() {}

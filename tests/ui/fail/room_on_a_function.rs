@@ -1,0 +1,6 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub fn chat() {}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+}
+
+fn main() {}

@@ -1,0 +1,49 @@
+//! Handlers that are sync, async, public, private, behind `cfg`, with and without a result, and with any error.
+
+#![deny(warnings)]
+
+use room_runtime::prelude::*;
+
+#[room]
+mod chat {
+    use super::*;
+
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {
+        pub number: String,
+    }
+    pub struct Broadcast {}
+
+    async fn on_start(ctx: &Ctx) -> Result {
+        helper(ctx).await
+    }
+
+    async fn helper(ctx: &Ctx) -> Result {
+        ctx.broadcast(&Broadcast {})?;
+        Ok(())
+    }
+
+    #[cfg(all())]
+    pub(crate) fn on_connect(_: &Ctx, peer: &Peer) {
+        let _ = peer.id();
+    }
+
+    #[cfg(any())]
+    fn on_connect(_: &Ctx, peer: &Peer) -> DoesNotExist {}
+
+    fn on_event<'a>(_ctx: &'a Ctx, Event { number }: Event) -> std::result::Result<(), std::num::ParseIntError> {
+        number.parse::<u32>().map(drop)
+    }
+
+    async fn on_close(_: &Ctx, _: &Peer, _: Close) -> std::result::Result<(), room_runtime::Error> {
+        Ok(())
+    }
+
+    fn on_alarm(_: &Ctx) -> std::result::Result<(), worker::Error> {
+        Ok(())
+    }
+}
+
+fn main() {}

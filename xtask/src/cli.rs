@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use anyhow::Result;
+use lexopt::{Arg, Parser, ValueExt};
+
+use crate::test::Step;
+
+pub(crate) const USAGE: &str = "\
+Usage: cargo xtask <COMMAND>
+
+  dev    build an example, serve it on a local workerd, rebuild when a source changes
+           --example NAME   which one (default: chat)
+           --port PORT      where to listen on 127.0.0.1 (default: 8787)
+  test   run every test and end with a summary; goes on after a failing step
+           --only STEP      just this step, repeatable: tools, native, outside, wasm, e2e
+                            (e2e tests what the last build left, so usually: --only wasm --only e2e)
+  build  build the workers: every example, and the rooms of the end-to-end tests
+           --example NAME   just this example
+  tools  install what the other commands need and what is missing; they do so themselves
+
+Tools are kept in target/tools and node_modules; nothing is installed elsewhere but the
+WebAssembly target of the pinned Rust toolchain.";
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    Tools,
+    Build { example: Option<String> },
+    Dev { example: String, port: u16 },
+    Test { only: Vec<Step> },
+}
+
+/// What was typed cannot be run as it is; `Display` says what to type.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
+    let parsed = parse_args(Parser::from_args(args));
+    parsed.map_err(|error| UsageError(format!("{error}; see `cargo xtask --help`")).into())
+}
+
+fn parse_args(mut args: Parser) -> Result<Command, lexopt::Error> {
+    let name = match args.next()? {
+        None | Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help),
+        Some(Arg::Value(name)) => name.string()?,
+        Some(other) => return Err(other.unexpected()),
+    };
+    let mut command = match name.as_str() {
+        "help" => Command::Help,
+        "tools" => Command::Tools,
+        "build" => Command::Build { example: None },
+        "dev" => Command::Dev { example: "chat".into(), port: 8787 },
+        "test" => Command::Test { only: Vec::new() },
+        other => return Err(format!("unknown command `{other}`").into()),
+    };
+    while let Some(arg) = args.next()? {
+        match (&mut command, arg) {
+            (_, Arg::Long("help") | Arg::Short('h')) => return Ok(Command::Help),
+            (Command::Build { example }, Arg::Long("example")) => {
+                *example = Some(args.value()?.string()?);
+            }
+            (Command::Dev { example, .. }, Arg::Long("example")) => {
+                *example = args.value()?.string()?;
+            }
+            (Command::Dev { port, .. }, Arg::Long("port")) => {
+                *port = parse_port(&args.value()?.string()?)?;
+            }
+            (Command::Test { only }, Arg::Long("only")) => {
+                only.push(args.value()?.parse()?);
+            }
+            (_, arg) => return Err(arg.unexpected()),
+        }
+    }
+    Ok(command)
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port) if port != 0 => Ok(port),
+        _ => Err(format!("`--port` takes a number from 1 to 65535, not `{text}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        assert_eq!(parsed(""), Ok(Command::Help));
+        assert_eq!(parsed("dev --help"), Ok(Command::Help));
+        assert_eq!(parsed("dev"), Ok(Command::Dev { example: "chat".into(), port: 8787 }));
+        let counter = Command::Dev { example: "counter".into(), port: 80 };
+        assert_eq!(parsed("dev --port=80 --example counter"), Ok(counter));
+        let steps = Command::Test { only: vec![Step::Wasm, Step::E2e] };
+        assert_eq!(parsed("test --only wasm --only e2e"), Ok(steps));
+        assert_eq!(parsed("build"), Ok(Command::Build { example: None }));
+        assert_eq!(parsed("tools"), Ok(Command::Tools));
+    }
+
+    #[test]
+    fn a_mistake_says_what_is_accepted() {
+        for (line, mistake) in [
+            ("serve", "unknown command `serve`"),
+            ("--port 80", "'--port'"),
+            ("dev --prot 80", "'--prot'"),
+            ("dev --port 0", "from 1 to 65535"),
+            ("dev --port", "'--port'"),
+            ("test --only unit", "tools, native, outside, wasm, e2e"),
+            ("tools now", "\"now\""),
+        ] {
+            let message = parsed(line).expect_err(line);
+            assert!(message.contains(mistake), "{line}: {message}");
+            assert!(message.ends_with("see `cargo xtask --help`"), "{line}: {message}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `cargo xtask`: one command for everything a developer of this repository does. See [`cli::USAGE`].
+
+mod build;
+mod cli;
+mod dev;
+mod process;
+mod repo;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+use crate::repo::Repo;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) if error.is::<process::Interrupted>() => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<cli::UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let command = cli::parse(std::env::args_os().skip(1))?;
+    let repo = Repo::find()?;
+    process::handle_interrupts()?;
+    match command {
+        Command::Help => println!("{}", cli::USAGE),
+        Command::Tools => tools::install(&repo)?,
+        Command::Build { example } => build::run(&repo, example.as_deref())?,
+        Command::Dev { example, port } => dev::run(&repo, &example, port)?,
+        Command::Test { only } => return test::run(&repo, &only),
+    }
+    Ok(ExitCode::SUCCESS)
+}

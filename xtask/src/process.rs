@@ -1,0 +1,213 @@
+//! Child processes that end when we end.
+//!
+//! Each child leads a process group of its own and is not given our terminal's input, so it asks no questions and does
+//! not see Ctrl-C itself: the handler here passes the signal on to the whole group, whoever it was sent to, and ends
+//! what does not end by itself. On Linux we also adopt the group's orphans, so that a grandchild (a workerd below
+//! wrangler, say) is gone before we are.
+
+use std::fmt;
+use std::io;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// How long an interrupted group may take to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static RUNNING: Mutex<Option<u32>> = Mutex::new(None);
+
+/// Ctrl-C, or a request to end.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+pub(crate) fn handle_interrupts() -> Result<()> {
+    group::adopt_orphans();
+    ctrlc::set_handler(|| {
+        let again = INTERRUPTED.swap(true, Ordering::SeqCst);
+        let Some(leader) = running() else { return };
+        if again {
+            group::kill(leader);
+            return;
+        }
+        group::interrupt(leader);
+        thread::spawn(move || {
+            thread::sleep(GRACE);
+            if running() == Some(leader) {
+                group::kill(leader);
+            }
+        });
+    })
+    .context("cannot handle Ctrl-C")
+}
+
+/// Runs a program to its end; anything but success is an error that names it.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let name = name(command);
+    let status = run_with(command, |_| {})?;
+    if !status.success() {
+        bail!("`{name}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs a program to its end and leaves nothing of its process group behind. `attach` is called once with the started
+/// child, to read what it pipes.
+pub(crate) fn run_service(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<ExitStatus> {
+    let mut leader = None;
+    let ended = run_with(command, |child| {
+        leader = Some(child.id());
+        attach(child);
+    });
+    if let Some(leader) = leader {
+        group::sweep(leader);
+    }
+    ended
+}
+
+fn run_with(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<ExitStatus> {
+    let name = name(command);
+    command.stdin(Stdio::null());
+    group::lead(command);
+    let mut child = {
+        // Held over the start, so that an interrupt is either seen here or finds the child.
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            bail!(Interrupted);
+        }
+        let child = command.spawn().with_context(|| format!("cannot run `{name}`"))?;
+        *running = Some(child.id());
+        child
+    };
+    let leader = child.id();
+    attach(&mut child);
+    let status = child.wait();
+    let interrupted = INTERRUPTED.load(Ordering::SeqCst);
+    if interrupted {
+        group::sweep(leader);
+    }
+    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    if interrupted {
+        bail!(Interrupted);
+    }
+    status.with_context(|| format!("cannot wait for `{name}`"))
+}
+
+/// What a program prints, without the last line break; `None` when there is no such program or it fails.
+pub(crate) fn output(command: &mut Command) -> Result<Option<String>> {
+    match command.stdin(Stdio::null()).stderr(Stdio::null()).output() {
+        Ok(output) if output.status.success() => {
+            Ok(Some(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()))
+        }
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot run `{}`", name(command))),
+    }
+}
+
+fn running() -> Option<u32> {
+    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The program and its first arguments, as one would type them.
+fn name(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    let program = program.rsplit(['/', '\\']).next().unwrap_or_default();
+    let args = command.get_args().take(2).map(|arg| arg.to_string_lossy());
+    let words: Vec<_> = std::iter::once(program.into()).chain(args).collect();
+    words.join(" ")
+}
+
+#[cfg(unix)]
+mod group {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use nix::errno::Errno;
+    use nix::sys::signal::{Signal, killpg};
+    use nix::sys::wait::{WaitPidFlag, waitpid};
+    use nix::unistd::Pid;
+
+    pub(super) fn adopt_orphans() {
+        // Without it orphans go to init, which ends them just as well once they are killed.
+        #[cfg(target_os = "linux")]
+        let _ = nix::sys::prctl::set_child_subreaper(true);
+    }
+
+    pub(super) fn lead(command: &mut Command) {
+        command.process_group(0);
+    }
+
+    pub(super) fn interrupt(leader: u32) {
+        signal(leader, Signal::SIGINT);
+    }
+
+    pub(super) fn kill(leader: u32) {
+        signal(leader, Signal::SIGKILL);
+    }
+
+    /// Ends what is left of a group whose leader has ended, and waits until it is gone.
+    pub(super) fn sweep(leader: u32) {
+        interrupt(leader);
+        if !gone(leader, Duration::from_secs(1)) {
+            kill(leader);
+            gone(leader, super::GRACE);
+        }
+    }
+
+    /// Whether no child of ours is left in the group, after waiting for the ones that are. Strangers' children cannot
+    /// be waited for; whoever started them does.
+    fn gone(leader: u32, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            match waitpid(group(leader, -1), Some(WaitPidFlag::WNOHANG)) {
+                Err(Errno::ECHILD) => return true,
+                _ => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+        false
+    }
+
+    fn signal(leader: u32, signal: Signal) {
+        // The group may have ended already: then there is nothing to do.
+        let _ = killpg(group(leader, 1), signal);
+    }
+
+    fn group(leader: u32, sign: i32) -> Pid {
+        Pid::from_raw(sign * leader.cast_signed())
+    }
+}
+
+#[cfg(not(unix))]
+mod group {
+    use std::process::{Command, Stdio};
+
+    pub(super) fn adopt_orphans() {}
+    /// Ctrl-C reaches every process of the console.
+    pub(super) fn lead(_command: &mut Command) {}
+    pub(super) fn interrupt(_leader: u32) {}
+    pub(super) fn sweep(leader: u32) {
+        kill(leader);
+    }
+
+    pub(super) fn kill(leader: u32) {
+        let mut kill = Command::new("taskkill");
+        kill.args(["/T", "/F", "/PID", &leader.to_string()]);
+        // Fails when the process has ended already: then there is nothing to do.
+        let _ = kill.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}

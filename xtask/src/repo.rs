@@ -1,0 +1,95 @@
+//! Where things are in this repository.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cli::UsageError;
+
+/// Where the workers of the end-to-end tests are.
+const TEST_ROOMS: &str = "tests/e2e/rooms";
+
+#[derive(Debug)]
+pub(crate) struct Repo {
+    root: PathBuf,
+}
+
+impl Repo {
+    pub(crate) fn find() -> Result<Self> {
+        // Cargo sets it at run time: a checkout that was moved is still found.
+        let xtask =
+            env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = xtask.parent().context("the crate `xtask` must lie in the workspace")?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    pub(crate) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Cargo's target directory, which every build here shares.
+    pub(crate) fn target(&self) -> PathBuf {
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.path("target"), |dir| self.path(dir))
+    }
+
+    /// A program of node_modules.
+    pub(crate) fn node_bin(&self, name: &str) -> PathBuf {
+        self.path("node_modules/.bin").join(name)
+    }
+
+    /// The folder of an example; a name that there is none of is the user's mistake.
+    pub(crate) fn example(&self, name: &str) -> Result<PathBuf> {
+        let examples = self.examples()?;
+        if let Some(found) = examples.iter().find(|folder| folder.file_name().is_some_and(|found| found == name)) {
+            return Ok(found.clone());
+        }
+        let names: Vec<_> = examples.iter().filter_map(|folder| folder.file_name()?.to_str()).collect();
+        Err(UsageError(format!("there is no example `{name}`; choose one of: {}", names.join(", "))).into())
+    }
+
+    /// Every folder that `worker-build` can build, examples first.
+    pub(crate) fn workers(&self) -> Result<Vec<PathBuf>> {
+        let mut workers = self.examples()?;
+        workers.extend(Some(self.path(TEST_ROOMS)).filter(|folder| is_worker(folder)));
+        Ok(workers)
+    }
+
+    fn examples(&self) -> Result<Vec<PathBuf>> {
+        let mut folders = list(&self.path("examples"))?;
+        folders.retain(|folder| is_worker(folder));
+        Ok(folders)
+    }
+
+    /// The files of the end-to-end tests.
+    pub(crate) fn e2e_tests(&self) -> Result<Vec<PathBuf>> {
+        let mut files = list(&self.path("tests/e2e"))?;
+        files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
+        Ok(files)
+    }
+
+    /// A path as it is shown to people.
+    pub(crate) fn display<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(&self.root).unwrap_or(path).display()
+    }
+}
+
+fn is_worker(folder: &Path) -> bool {
+    folder.join("wrangler.toml").is_file()
+}
+
+/// What is in a folder, sorted.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()
+        .with_context(|| format!("cannot list {}", folder.display()))?;
+    paths.sort();
+    Ok(paths)
+}

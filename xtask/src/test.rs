@@ -1,0 +1,148 @@
+//! `cargo xtask test`: every test of the repository, step by step, and a summary.
+
+use std::fmt;
+use std::process::{Command, ExitCode};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::process::{self, Interrupted};
+use crate::repo::Repo;
+use crate::{build, tools};
+
+/// One file of end-to-end tests, milliseconds. A hanging one must not hold up the rest for ever.
+const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Set up the tools.
+    Tools,
+    /// Unit, integration and documentation tests on this machine.
+    Native,
+    /// A crate outside the workspace, built the way a user's is.
+    Outside,
+    /// Every worker, built for WebAssembly.
+    Wasm,
+    /// The workers on a real workerd, and the page in a real browser.
+    E2e,
+}
+
+impl Step {
+    const ALL: [Self; 5] = [Self::Tools, Self::Native, Self::Outside, Self::Wasm, Self::E2e];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Native => "native",
+            Self::Outside => "outside",
+            Self::Wasm => "wasm",
+            Self::E2e => "e2e",
+        }
+    }
+
+    fn run(self, repo: &Repo) -> Result<()> {
+        match self {
+            Self::Tools => tools::install(repo),
+            Self::Native => process::run(cargo(repo).args(["test", "--workspace"])),
+            Self::Outside => outside(repo),
+            Self::Wasm => build::run(repo, None),
+            Self::E2e => e2e(repo),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|step| step.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("there is no step `{name}`; the steps are: {names}")
+        })
+    }
+}
+
+pub(crate) fn run(repo: &Repo, only: &[Step]) -> Result<ExitCode> {
+    let steps = Step::ALL.into_iter().filter(|step| only.is_empty() || only.contains(step));
+    let mut outcomes = Vec::new();
+    for step in steps {
+        eprintln!("\n==> {step}");
+        let started = Instant::now();
+        let result = step.run(repo);
+        if let Err(error) = &result {
+            if error.is::<Interrupted>() {
+                bail!(Interrupted);
+            }
+            eprintln!("==> {step} failed: {error:#}");
+        }
+        outcomes.push((step, result.is_ok(), started.elapsed()));
+    }
+    print!("{}", summary(&outcomes));
+    let passed = outcomes.iter().all(|(_, passed, _)| *passed);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn summary(outcomes: &[(Step, bool, Duration)]) -> String {
+    let mut text = String::from("\n");
+    for (step, passed, took) in outcomes {
+        let outcome = if *passed { "passed" } else { "FAILED" };
+        text += &format!("{step:<8} {outcome} {:>7.1} s\n", took.as_secs_f64());
+    }
+    let passed = outcomes.iter().filter(|(_, passed, _)| *passed).count();
+    text + &format!("{passed} passed, {} failed\n", outcomes.len() - passed)
+}
+
+fn outside(repo: &Repo) -> Result<()> {
+    let check = |target: &[&str]| {
+        let mut cargo = cargo(repo);
+        cargo.args(["check", "--manifest-path", "tests/outside/Cargo.toml", "--target-dir"]);
+        process::run(cargo.arg(repo.target()).args(target))
+    };
+    check(&[])?;
+    check(&["--target", "wasm32-unknown-unknown"])
+}
+
+fn e2e(repo: &Repo) -> Result<()> {
+    tools::install_node(repo)?;
+    let files = repo.e2e_tests()?;
+    if files.is_empty() {
+        bail!("there is no tests/e2e/*.test.mjs");
+    }
+    let mut node = Command::new("node");
+    // One file after the other: each has a workerd and perhaps a browser of its own.
+    node.args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
+        .arg(format!("--test-timeout={E2E_FILE_TIMEOUT}"))
+        .args(files)
+        .current_dir(repo.root());
+    let status = process::run_service(&mut node, |_| {})?;
+    if !status.success() {
+        bail!("`node --test` failed ({status})");
+    }
+    Ok(())
+}
+
+fn cargo(repo: &Repo) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(repo.root());
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_ends_with_the_counts() {
+        let took = Duration::from_millis(1_250);
+        let text = summary(&[(Step::Native, true, took), (Step::E2e, false, took)]);
+        let expected = "\nnative   passed     1.2 s\ne2e      FAILED     1.2 s\n1 passed, 1 failed\n";
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,165 @@
+//! The pinned tools, installed where they are missing. Done already, it is a matter of milliseconds.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::repo::Repo;
+
+/// The release that goes with the `worker` crate of the workspace.
+const WORKER_BUILD: &str = "0.8.7";
+const WASM: &str = "wasm32-unknown-unknown";
+/// What wrangler and our own scripts ask for; `engines` of package.json says the same.
+const NODE: (u32, u32) = (20, 11);
+
+/// Everything that any command needs.
+pub(crate) fn install(repo: &Repo) -> Result<()> {
+    install_rust(repo)?;
+    install_node(repo)
+}
+
+/// What a build of a worker sets in the environment, so that worker-build downloads nothing and finds itself.
+pub(crate) fn environment(repo: &Repo, command: &mut Command) -> Result<()> {
+    let bin = repo.path("target/tools/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = std::iter::once(bin.clone()).chain(std::env::split_paths(&path));
+    command
+        .env("PATH", std::env::join_paths(paths).context("PATH cannot be extended")?)
+        .env("CARGO_INSTALL_ROOT", repo.path("target/tools"))
+        .env("WASM_BINDGEN_BIN", bin.join("wasm-bindgen"))
+        .env("WASM_OPT_BIN", repo.node_bin("wasm-opt"))
+        .env("ESBUILD_BIN", repo.node_bin("esbuild"))
+        // worker-build would print its own stack below each error of the compiler.
+        .env("RUST_BACKTRACE", "0");
+    Ok(())
+}
+
+fn install_rust(repo: &Repo) -> Result<()> {
+    let root = repo.path("target/tools");
+    fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
+    let lock = File::create(root.join(".lock")).context("cannot create target/tools/.lock")?;
+    lock.lock().context("cannot wait for another `cargo xtask` that installs tools")?;
+
+    install_target(repo)?;
+    cargo_install(repo, "worker-build", "worker-build", WORKER_BUILD, &["--locked"])?;
+    // Not `--locked`: it only has to speak the same format as the library, whatever else it is built from.
+    let bindgen = locked_version(&repo.path("Cargo.lock"), "wasm-bindgen")?;
+    cargo_install(repo, "wasm-bindgen-cli", "wasm-bindgen", &bindgen, &[])
+}
+
+fn install_target(repo: &Repo) -> Result<()> {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", WASM]).current_dir(repo.root());
+    let installed = process::output(&mut rustc)?.is_some_and(|libs| Path::new(&libs).is_dir());
+    if installed {
+        return Ok(());
+    }
+    if process::output(Command::new("rustup").arg("--version"))?.is_none() {
+        bail!(
+            "the Rust target {WASM} is missing and so is rustup, which adds it: \
+             install rustup from https://rustup.rs, or the target with your system's packages"
+        );
+    }
+    say(&format!("adding the Rust target {WASM}"));
+    process::run(Command::new("rustup").args(["target", "add", WASM]).current_dir(repo.root()))
+}
+
+/// Installs `package`, which brings `program`, unless just this version is there.
+fn cargo_install(repo: &Repo, package: &str, program: &str, version: &str, flags: &[&str]) -> Result<()> {
+    let installed = process::output(Command::new(repo.path("target/tools/bin").join(program)).arg("--version"))?;
+    if installed.is_some_and(|line| line.split(' ').next_back() == Some(version)) {
+        return Ok(());
+    }
+    say(&format!("installing {package} {version} into target/tools (once, some minutes)"));
+    let build = repo.path("target/tools-build");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["install", package, "--version", &format!("={version}"), "--force"])
+        .args(flags)
+        .arg("--root")
+        .arg(repo.path("target/tools"))
+        .arg("--target-dir")
+        .arg(&build)
+        .current_dir(repo.root());
+    process::run(&mut cargo)?;
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
+}
+
+/// The version of a package in a Cargo.lock, which Cargo writes with `version` in the line below `name`.
+fn locked_version(lock: &Path, package: &str) -> Result<String> {
+    let text = fs::read_to_string(lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    find_locked(&text, package)
+        .map(str::to_owned)
+        .with_context(|| format!("{} has no package `{package}`", lock.display()))
+}
+
+fn find_locked<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name);
+    lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
+}
+
+/// The packages of package-lock.json.
+pub(crate) fn install_node(repo: &Repo) -> Result<()> {
+    let Some(version) = process::output(Command::new("node").arg("--version"))? else {
+        bail!(
+            "`node` is missing: install Node.js {}.{} or newer from https://nodejs.org, \
+             or with your system's packages",
+            NODE.0,
+            NODE.1
+        );
+    };
+    if parse_node(&version).is_none_or(|found| found < NODE) {
+        bail!("Node.js {version} is too old: install {}.{} or newer from https://nodejs.org", NODE.0, NODE.1);
+    }
+    let installed = modified(&repo.path("node_modules/.package-lock.json"));
+    let wanted = modified(&repo.path("package-lock.json"));
+    if installed.is_some() && installed >= wanted {
+        return Ok(());
+    }
+    if process::output(Command::new("npm").arg("--version"))?.is_none() {
+        bail!("`npm` is missing: it comes with Node.js, or as your system's package `npm`");
+    }
+    say("installing the packages of package-lock.json into node_modules");
+    let mut npm = Command::new("npm");
+    // workerd and esbuild come as ready binaries: their install scripts have nothing to add.
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(repo.root());
+    process::run(&mut npm)
+}
+
+fn parse_node(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix('v')?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
+
+fn say(what: &str) {
+    eprintln!("==> {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locked_version_is_of_just_that_package() {
+        let lock = "[[package]]\nname = \"wasm-bindgen-macro\"\nversion = \"1.0.0\"\n\n\
+                    [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.130\"\nsource = \"x\"\n";
+        assert_eq!(find_locked(lock, "wasm-bindgen"), Some("0.2.130"));
+        assert_eq!(find_locked(lock, "wasm"), None);
+    }
+
+    #[test]
+    fn node_versions_compare_as_numbers() {
+        assert_eq!(parse_node("v20.9.1"), Some((20, 9)));
+        assert!(parse_node("v20.9.1") < Some(NODE));
+        assert!(parse_node("v22.0.0") > Some(NODE));
+        assert_eq!(parse_node("twenty"), None);
+    }
+}
