@@ -19,6 +19,9 @@ pub trait Room: Sized + 'static {
     const BINDING: &'static str;
     /// The name of the Durable Object class, for example `ChatRoom`.
     const CLASS: &'static str;
+    /// A text frame, and the one that the platform answers it with, without waking the room. A client that pings now
+    /// and then learns of a dead connection, and keeps it alive through proxies. Each at most 2,048 characters.
+    const HEARTBEAT: (&'static str, &'static str) = ("ping", "pong");
 
     /// What the room remembers. Stored as JSON, at most 2 MB.
     type State: Serialize + DeserializeOwned + Clone + 'static;

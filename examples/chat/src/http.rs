@@ -180,7 +180,8 @@ impl File {
         headers.set("content-type", content_type)?;
         headers.set("x-content-type-options", "nosniff")?;
         headers.set("cache-control", "no-cache")?;
-        headers.set("content-security-policy", "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'")?;
+        let policy = "default-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'";
+        headers.set("content-security-policy", policy)?;
         Ok(Response::ok(text)?.with_headers(headers))
     }
 }

@@ -17,8 +17,9 @@ export class Sockets {
   #free = [];
   #failed = [];
 
-  constructor(state) {
+  constructor(state, ping, pong) {
     this.#state = state;
+    state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
   }
 
   index(socket) {

@@ -19,7 +19,7 @@ pub(crate) mod js {
         pub(crate) type Sockets;
 
         #[wasm_bindgen(constructor)]
-        pub(crate) fn new(state: &JsValue) -> Sockets;
+        pub(crate) fn new(state: &JsValue, ping: &str, pong: &str) -> Sockets;
         #[wasm_bindgen(method)]
         pub(crate) fn index(this: &Sockets, socket: &JsValue) -> u32;
         #[wasm_bindgen(method, catch)]
@@ -208,7 +208,8 @@ impl<R: Room> fmt::Debug for Object<R> {
 impl<R: Room> Object<R> {
     /// The object has come into memory.
     pub fn new(state: State, _env: Env) -> Self {
-        let sockets = js::Sockets::new(state.as_raw());
+        let (ping, pong) = R::HEARTBEAT;
+        let sockets = js::Sockets::new(state.as_raw(), ping, pong);
         let platform = Rc::new(Cloudflare { state, sockets });
         Object { host: RoomHost::new(platform.clone()), platform }
     }
