@@ -138,6 +138,7 @@ fn implementation(sketch: &Sketch, name: &str, binding: &str, class: &str, handl
             const BINDING: &'static str = #binding;
             const CLASS: &'static str = #class;
             #(#types)*
+            type Alarm = ();
 
             fn initial_state() -> Self::State {
                 #initial
@@ -176,6 +177,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
         };
         quote!(#binder: #ty)
     });
+    let ignored = (kind.name == "on_alarm").then(|| quote!(, (): Self::Alarm));
     let arguments = kind.parameters.iter().zip(parameter_spans).map(|(parameter, span)| {
         let (passing, binder) = (format_ident!("{}", parameter.passing_trait()), binder(parameter, *span));
         call_at(*span, quote!(#private::#passing::pass), quote!(#binder))
@@ -186,7 +188,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     let name = Ident::new(kind.name, Span::call_site());
     quote! {
         #(#cfgs)*
-        async fn #name(#(#parameters),*) -> #private::Result<(), #krate::Failure> {
+        async fn #name(#(#parameters),* #ignored) -> #private::Result<(), #krate::Failure> {
             #outcome
         }
     }

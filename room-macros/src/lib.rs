@@ -37,7 +37,7 @@ use crate::parse::Annotated;
 /// - `on_connect(ctx: &Ctx, peer: &Peer)`: once per socket.
 /// - `on_event(ctx: &Ctx, event: Event)`: an event from a peer, or from the Worker.
 /// - `on_close(ctx: &Ctx, peer: &Peer, close: Close)`: once per connected peer.
-/// - `on_alarm(ctx: &Ctx)`: the object's alarm.
+/// - `on_alarm(ctx: &Ctx)`: an alarm that `ctx.schedule(())` set is due.
 ///
 /// The module gains `Room`, the marker type of the room; `Ctx`, `Peer`, `RoomClient` and `Result`, aliases of the
 /// runtime's types for this room, each of which gives way to an item or import of that name; and the Durable Object

@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc};
 
-use crate::{Delivery, Error, Failure, Peer, Peers, Room, RoomId, host::RoomHost};
+use crate::{Delivery, Error, Failure, Peer, Peers, Room, RoomId, Schedule, host::RoomHost};
 
 /// The room as a handler sees it. `#[room]` adds the alias `Ctx` to the module.
 ///
@@ -82,6 +82,14 @@ impl<R: Room> RoomContext<R> {
     /// The connected peers, to select from, send to, close or read.
     pub fn peers(&self) -> Peers<'_, R> {
         Peers::new(self)
+    }
+}
+
+impl<R: Room> RoomContext<R> {
+    /// Sets an alarm, for `on_alarm` to handle: `ctx.schedule(()).after(Duration::from_secs(30))?`. There may be any
+    /// number; each survives hibernation and restarts, and fires at least once, in order of time.
+    pub fn schedule(&self, alarm: R::Alarm) -> Schedule<'_, R> {
+        Schedule::new(self, alarm)
     }
 }
 

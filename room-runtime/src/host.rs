@@ -15,6 +15,7 @@ use crate::{
     Close, Error, ErrorKind, Failure, Peer, PeerId, Peers, Room, RoomContext, RoomId,
     peer::{Slot, Status},
     platform::{Frame, LIMITS, Platform, Refusal, Socket},
+    schedule::Schedules,
     turn::Turn,
     upgrade::{Tickets, id_tag, user_tag},
     wire::{self, Attachment, Command, FrameErrorCode, Reply, UpgradeOptions, WireError},
@@ -31,6 +32,9 @@ pub(crate) struct RoomHost<R: Room> {
     pub(crate) id: RoomId,
     state: RefCell<Cached<R::State>>,
     slots: RefCell<Vec<Option<Rc<Slot<R>>>>>,
+    pub(crate) schedules: Schedules<R::Alarm>,
+    /// Held while alarms run.
+    firing: Turn,
     tickets: Tickets<R::Connection>,
     started: Cell<bool>,
     /// Held while `on_start` runs; what arrives meanwhile waits for it in order.
@@ -59,6 +63,8 @@ impl<R: Room> RoomHost<R> {
             platform,
             state: RefCell::new(Cached { value: None, stored: Stored::Unknown, dirty: false }),
             slots: RefCell::default(),
+            schedules: Schedules::default(),
+            firing: Turn::default(),
             tickets: Tickets::default(),
             started: Cell::new(false),
             starting: Turn::default(),
@@ -200,15 +206,20 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    /// The object's alarm.
-    pub(crate) async fn alarm(self: &Rc<Self>) -> Result<(), Failure> {
+    /// The object's alarm: runs what is due, in order of time. An error is one of storage; what a handler fails with is
+    /// reported, and its alarm stays for another try.
+    pub(crate) async fn alarm(self: &Rc<Self>) -> Result<(), Error> {
         self.start().await;
-        let ctx = self.context(None);
-        let outcome = self.run(R::on_alarm(&ctx)).await;
-        if let Err(failure) = &outcome {
-            self.log_failure(failure, "on_alarm", None);
+        let _turn = self.firing.take().await;
+        while let Some(due) = self.schedules.begin(&*self.platform).map_err(|error| error.in_room(&self.id))? {
+            let ctx = self.context(None);
+            let outcome = self.run(R::on_alarm(&ctx, due.alarm)).await;
+            match outcome {
+                Ok(()) => self.schedules.finish(&*self.platform, due.id).map_err(|error| error.in_room(&self.id))?,
+                failed => self.report(failed, "on_alarm", None),
+            }
         }
-        outcome
+        Ok(())
     }
 
     async fn start(self: &Rc<Self>) {

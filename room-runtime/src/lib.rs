@@ -61,6 +61,7 @@ mod peer;
 #[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
 mod platform;
 mod room;
+mod schedule;
 mod shell;
 mod turn;
 mod upgrade;
@@ -75,6 +76,7 @@ pub use crate::{
     id::{PeerId, RoomId},
     peer::{Close, CloseCode, Delivery, Peer, PeerInfo, Peers},
     room::Room,
+    schedule::Schedule,
     upgrade::Upgrade,
 };
 

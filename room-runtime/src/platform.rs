@@ -88,4 +88,6 @@ pub(crate) trait Platform: fmt::Debug {
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal>;
     fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal>;
+    /// Sets the object's one alarm, or takes it away.
+    fn set_alarm(&self, at_ms: Option<u64>);
 }

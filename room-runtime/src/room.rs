@@ -33,6 +33,9 @@ pub trait Room: Sized + 'static {
     /// What the room says to its peers.
     type Broadcast: Serialize + DeserializeOwned + 'static;
 
+    /// What a scheduled alarm carries: `()` when there is only one kind of alarm.
+    type Alarm: Serialize + DeserializeOwned + Clone + 'static;
+
     /// The state of a room that has none yet.
     fn initial_state() -> Self::State;
 
@@ -61,9 +64,10 @@ pub trait Room: Sized + 'static {
         ready(Ok(()))
     }
 
-    /// The object's alarm.
-    fn on_alarm(ctx: &RoomContext<Self>) -> impl Future<Output = Result<(), Failure>> {
-        let _ = ctx;
+    /// A scheduled alarm that is due. One that fails is logged and tried again, after 2 s and then ever later, up to an
+    /// hour; so is one during which the object crashed.
+    fn on_alarm(ctx: &RoomContext<Self>, alarm: Self::Alarm) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, alarm);
         ready(Ok(()))
     }
 }

@@ -91,6 +91,7 @@ pub mod counter {
         type Connection = Connection;
         type Event = Event;
         type Broadcast = Broadcast;
+        type Alarm = ();
         fn initial_state() -> Self::State {
             ::room_runtime::__private::InitialState::initial()
         }

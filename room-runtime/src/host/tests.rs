@@ -1,6 +1,6 @@
 //! The engine's rules, over the memory platform. The rooms here implement [`Room`] by hand: the engine needs no macro.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use futures_channel::oneshot;
 use futures_executor::{LocalPool, LocalSpawner};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::{
     CloseCode, Delivery,
-    platform::memory::{Memory, MemorySocket},
+    platform::memory::{Memory, MemorySocket, START_MS},
 };
 
 /// A room that notes what happens to it and does as it is told.
@@ -55,6 +55,10 @@ enum Event {
     },
     Select,
     Snapshot,
+    Schedule {
+        name: String,
+        after_ms: u64,
+    },
 }
 
 thread_local! {
@@ -92,6 +96,7 @@ impl Room for Probe {
     type Connection = Data;
     type Event = Event;
     type Broadcast = String;
+    type Alarm = String;
 
     fn initial_state() -> State {
         State { count: 100, text: String::new() }
@@ -179,6 +184,7 @@ impl Room for Probe {
                 ctx.peers().tagged("x").except_sender().send(&"to x".to_owned())?;
                 ctx.peers().tagged_any(["x", "y"]).filter(|peer| *peer.id() != "a").send(&"to xy".to_owned())?;
             }
+            Event::Schedule { name, after_ms } => ctx.schedule(name).after(Duration::from_millis(after_ms))?,
             Event::Snapshot => {
                 let before = ctx.state()?;
                 ctx.update(|state| state.count += 1)?;
@@ -186,6 +192,19 @@ impl Room for Probe {
             }
         }
         Ok(())
+    }
+
+    async fn on_alarm(ctx: &RoomContext<Self>, alarm: String) -> Result<(), Failure> {
+        note(format!("alarm {alarm} at {}", ctx.now_ms() - START_MS));
+        match &*alarm {
+            "fails" => Err(Failure::msg("not yet")),
+            "again" => Ok(ctx.schedule("again".to_owned()).after(Duration::from_secs(10))?),
+            "waits" => {
+                gate("alarm").await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn on_close(ctx: &RoomContext<Self>, peer: &Peer<Self>, close: Close) -> Result<(), Failure> {
@@ -215,6 +234,7 @@ impl World {
 
     /// Everything in memory is gone: what hibernation and a crash have in common.
     fn hibernate(&mut self) {
+        GATES.take();
         self.pool = LocalPool::new();
         self.spawner = self.pool.spawner();
         self.host = RoomHost::new(self.memory.clone());
@@ -692,6 +712,133 @@ fn a_kicked_peer_is_gone_at_once_and_its_on_close_follows() {
     assert_eq!(take_notes(), ["1 peers left"]);
     world.close(b, 1008);
     assert_eq!(take_notes(), ["close b 1008 \"bye\", 1 left"]);
+}
+
+mod alarms {
+    use super::*;
+
+    fn schedule(name: &str, after_ms: u64) -> Event {
+        Event::Schedule { name: name.to_owned(), after_ms }
+    }
+
+    impl World {
+        fn begin_alarm(&self) {
+            let host = self.host.clone();
+            self.spawn(async move {
+                if let Err(error) = host.alarm().await {
+                    note(format!("the platform tries again: {}", error.kind()));
+                }
+            });
+        }
+
+        /// Lets time pass; the platform's alarm fires whenever it is due.
+        fn pass(&mut self, ms: u64) {
+            let end = self.memory.now_ms() + ms;
+            while let Some(at) = self.memory.alarm.get().filter(|at| *at <= end) {
+                self.memory.alarm.set(None);
+                self.memory.advance(at.saturating_sub(self.memory.now_ms()));
+                self.begin_alarm();
+                self.settle();
+            }
+            self.memory.advance(end - self.memory.now_ms());
+            self.settle();
+        }
+    }
+
+    #[test]
+    fn alarms_fire_when_due_in_order_and_across_hibernation() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        for (name, after_ms) in [("late", 5_000), ("early", 1_000), ("same", 5_000), ("at once", 0)] {
+            world.frame(a, &schedule(name, after_ms));
+        }
+        world.hibernate();
+        take_notes();
+        world.pass(999);
+        assert_eq!(take_notes(), ["start", "alarm at once at 0"]);
+        world.pass(10_000);
+        assert_eq!(take_notes(), ["alarm early at 1000", "alarm late at 5000", "alarm same at 5000"]);
+        assert_eq!(world.memory.alarm.get(), None);
+        assert_eq!(world.memory.stored("room:schedules").as_deref(), Some("[]"));
+    }
+
+    #[test]
+    fn an_alarm_that_fails_is_tried_again_ever_later_and_holds_up_no_other() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        take_notes();
+        world.frame(a, &schedule("fails", 0));
+        world.frame(a, &schedule("other", 100));
+        world.pass(15_000);
+        assert_eq!(
+            take_notes(),
+            [
+                "alarm fails at 0",
+                "alarm other at 100",
+                "alarm fails at 2000",
+                "alarm fails at 6000",
+                "alarm fails at 14000",
+            ]
+        );
+        assert_eq!(world.memory.errors.borrow()[0], "probe room `r1`: on_alarm failed: not yet");
+        for _ in 0..40 {
+            world.pass(3_600_000);
+        }
+        assert!(take_notes().len() > 40, "at least once an hour, for ever");
+    }
+
+    #[test]
+    fn an_alarm_during_which_the_room_died_is_tried_again() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        take_notes();
+        world.frame(a, &schedule("waits", 0));
+        world.pass(0);
+        assert_eq!(take_notes(), ["alarm waits at 0"]);
+        world.hibernate();
+        world.pass(2_000);
+        assert_eq!(take_notes(), ["start", "alarm waits at 2000"]);
+        world.hibernate();
+        world.pass(10_000);
+        assert_eq!(take_notes(), ["start", "alarm waits at 6000"]);
+        open_gate("alarm");
+        world.settle();
+        world.pass(1_000_000);
+        assert!(take_notes().is_empty(), "it is done");
+    }
+
+    #[test]
+    fn an_alarm_may_set_the_next_one() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        take_notes();
+        world.frame(a, &schedule("again", 0));
+        world.pass(25_000);
+        assert_eq!(take_notes(), ["alarm again at 0", "alarm again at 10000", "alarm again at 20000"]);
+    }
+
+    #[test]
+    fn a_schedule_that_cannot_be_stored_is_an_error_and_changes_nothing() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        world.frame(a, &schedule("kept", 5_000));
+        take_notes();
+        world.memory.writes_fail.set(true);
+        world.frame(a, &schedule("lost", 1_000));
+        assert!(
+            world.memory.errors.borrow()[0].ends_with("the room's schedules could not be stored: the disk is full")
+        );
+        world.memory.advance(5_000);
+        world.begin_alarm();
+        world.settle();
+        assert_eq!(take_notes(), ["the platform tries again: storage"]);
+        world.memory.writes_fail.set(false);
+        world.frame(a, &schedule(&"x".repeat(LIMITS.value), 0));
+        assert!(world.memory.errors.borrow()[1].contains("bytes as JSON, the limit is"));
+        world.begin_alarm();
+        world.settle();
+        assert_eq!(take_notes(), ["alarm kept at 5000"]);
+    }
 }
 
 mod tickets {

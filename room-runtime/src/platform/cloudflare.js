@@ -142,6 +142,12 @@ export function storagePut(state, key, bytes) {
   state.storage.kv.put(key, bytes.slice());
 }
 
+// Not awaited: like every write it is in place before anything that is sent after it leaves the object.
+export function setAlarm(state, at) {
+  if (at === undefined) state.storage.deleteAlarm();
+  else state.storage.setAlarm(at);
+}
+
 /** One command of the Worker's client to a room. */
 export function call(stub, command) {
   return stub.roomCall(command);

@@ -14,6 +14,9 @@ use std::{
 
 use super::{Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket};
 
+/// When time begins: late in 2023.
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+
 /// A socket as both of its ends see it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemorySocket {
@@ -43,13 +46,14 @@ pub(crate) struct Memory {
     pub(crate) attachments_read: Cell<usize>,
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
+    pub(crate) alarm: Cell<Option<u64>>,
     timers: RefCell<Vec<(u64, Waker)>>,
     random: Cell<u8>,
 }
 
 impl Memory {
     pub(crate) fn new(room_id: &str) -> Rc<Self> {
-        Rc::new(Memory { room_id: room_id.to_owned(), now_ms: Cell::new(1_700_000_000_000), ..Memory::default() })
+        Rc::new(Memory { room_id: room_id.to_owned(), now_ms: Cell::new(START_MS), ..Memory::default() })
     }
 
     pub(crate) fn accept(&self, tags: &[String]) -> Socket {
@@ -219,5 +223,9 @@ impl Platform for Memory {
         }
         self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
         Ok(())
+    }
+
+    fn set_alarm(&self, at_ms: Option<u64>) {
+        self.alarm.set(at_ms);
     }
 }
