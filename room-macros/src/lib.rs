@@ -1,7 +1,7 @@
 //! `#[room]` and `#[data]`, the macros of `room-runtime`. Use them from there.
 //!
-//! Three phases, each a barrier: [`parse`] reads tokens and judges nothing; [`check`] is the only place that makes
-//! semantic errors, and returns the validated [`model`]; [`expand`] takes that and cannot fail. No behaviour is
+//! Three phases, each a barrier: `parse` reads tokens and judges nothing; `check` is the only place that makes
+//! semantic errors, and returns the validated `model`; `expand` takes that and cannot fail. No behaviour is
 //! generated: bodies are one call into the runtime.
 
 mod args;

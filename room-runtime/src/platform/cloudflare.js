@@ -160,8 +160,8 @@ export function fetchWithTicket(stub, request, header, ticket) {
   return stub.fetch(upgrade);
 }
 
-export function random() {
-  return crypto.getRandomValues(new Uint8Array(16));
+export function fillRandom(bytes) {
+  crypto.getRandomValues(bytes);
 }
 
 // A panic ends the wasm instance, and with it every object of this isolate; the stock shim makes a new one at the next

@@ -67,7 +67,8 @@ pub(crate) mod js {
             header: &str,
             ticket: &str,
         ) -> Result<js_sys::Promise, JsValue>;
-        pub(crate) fn random() -> Vec<u8>;
+        #[wasm_bindgen(js_name = fillRandom)]
+        pub(crate) fn fill_random(bytes: &mut [u8]);
         pub(crate) fn install(class_name: &str);
     }
 }
@@ -77,10 +78,11 @@ pub fn install(class_name: &str) {
     js::install(class_name);
 }
 
-/// A ticket that no one can guess.
+/// A number that no one can guess.
 pub(crate) fn random() -> [u8; 16] {
-    // The length is what the other side made it.
-    js::random().try_into().unwrap_or_default()
+    let mut bytes = [0; 16];
+    js::fill_random(&mut bytes);
+    bytes
 }
 
 /// What a JavaScript error says.
