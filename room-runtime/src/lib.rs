@@ -11,8 +11,6 @@
 //! /// Counts, for all to see.
 //! #[room]
 //! pub mod counter {
-//!     use super::*;
-//!
 //!     #[derive(Default)]
 //!     pub struct State {
 //!         pub count: i64,

@@ -8,7 +8,7 @@ use worker::*;
 
 use crate::{
     http::{Answer, Refusal, Route},
-    room::chat,
+    room::{OPERATOR, chat},
 };
 
 #[event(fetch)]
@@ -31,6 +31,9 @@ async fn answer(mut req: Request, env: &Env) -> Answer {
             let is_upgrade = req.headers().get("upgrade")?.is_some();
             match user_id {
                 None if is_upgrade => Err(Refusal::bad_request("the query needs a `userId`")),
+                Some(user_id) if user_id == OPERATOR => {
+                    Err(Refusal::bad_request(format!("`{OPERATOR}` is who speaks for the operator; take another name")))
+                }
                 user_id => Ok(rooms.room(room).upgrade(req, upgrade(user_id.unwrap_or_default())).await?),
             }
         }

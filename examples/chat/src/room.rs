@@ -2,6 +2,9 @@
 
 use room_runtime::prelude::*;
 
+/// The user id of what the Worker itself says.
+pub const OPERATOR: &str = "system";
+
 /// A chat room.
 #[room]
 pub mod chat {
@@ -44,7 +47,7 @@ pub mod chat {
     }
 
     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
-        let user_id = ctx.sender().map_or("system".into(), |peer| peer.data().user_id.clone());
+        let user_id = ctx.sender().map_or(OPERATOR.into(), |peer| peer.data().user_id.clone());
         match event {
             Event::Say { text } => {
                 ctx.update(|state| state.message_count += 1)?;

@@ -409,6 +409,9 @@ fn a_peer_that_on_connect_refuses_leaves_nothing_behind() {
     world.begin_connect("b", "refused", &[]);
     world.settle();
     assert_eq!(world.memory.socket(1).closed.expect("closed").0, 1011);
+    let kept = world.host.peer(1).expect("known until its close");
+    let changed = kept.set_data(Data { name: "again".to_owned() }).map_err(|error| error.kind());
+    assert_eq!(changed, Err(ErrorKind::PeerGone));
     world.close(1, 1011);
     world.frame(1, &add(1));
     world.frame(a, &Event::Kick { id: "nobody".to_owned() });

@@ -1,0 +1,551 @@
+// The page of the chat example in a real browser, before a real worker: what people do, what they see, and what
+// becomes of it when the network or the worker goes away.
+//
+// Needs a Chromium: $CHROMIUM, or chromium, chromium-browser or google-chrome on the PATH. What the page looked like is
+// left in target/e2e/*.png.
+
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import test, { after, afterEach, before } from "node:test";
+import { chromium } from "playwright-core";
+import { ROOT, startWorker } from "./harness.mjs";
+
+const TIMEOUT = 15_000;
+/** A restart of the worker, and the longest pause of the page before it tries again. */
+const RECONNECT_TIMEOUT = 45_000;
+const SHOTS = path.join(ROOT, "target", "e2e");
+
+let host;
+let front;
+let browser;
+let tabs = [];
+
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: findChromium(),
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  fs.mkdirSync(SHOTS, { recursive: true });
+  host = await startWorker({ dir: "examples/chat" });
+  front = await Front.before(host);
+});
+
+after(async () => {
+  await browser?.close();
+  await front?.close();
+  await host?.stop();
+});
+
+afterEach(async () => {
+  const closing = tabs;
+  tabs = [];
+  front?.up();
+  await Promise.all(closing.map((tab) => tab.page.context().close()));
+  assert.deepEqual(closing.flatMap((tab) => tab.problems), [], "the browser reported no errors");
+});
+
+test("people in a room see each other come, write and leave", async () => {
+  const ada = await enter("Ada", "parlour");
+  const bob = await enter("Bob", "parlour", { colorScheme: "dark" });
+  const eve = await enter("Eve", "elsewhere");
+  await ada.notice("Bob joined").waitFor();
+  await ada.hasPeople("Ada", "Bob");
+  await bob.hasPeople("Bob", "Ada");
+
+  await ada.composer.pressSequentially("Good morning, ");
+  await bob.typing("Ada is typing…").waitFor();
+  await ada.composer.pressSequentially("Bob");
+  await ada.composer.press("Shift+Enter");
+  await ada.composer.pressSequentially("how are you?");
+  await ada.composer.press("Enter");
+  await bob.message("Good morning, Bob\nhow are you?").waitFor();
+  await bob.typing("Ada").waitFor({ state: "detached" });
+  assert.equal(await ada.composer.inputValue(), "");
+
+  await bob.composer.fill("Very well, thank you");
+  await ada.typing("Bob is typing…").waitFor();
+  await bob.send.click();
+  await ada.message("Very well, thank you").waitFor();
+
+  // The room gives everyone the same order: with the answer there, a second copy of the question would be as well.
+  for (const tab of [ada, bob]) {
+    assert.deepEqual(await tab.conversation(), [
+      ["Ada", "Good morning, Bob\nhow are you?"],
+      ["Bob", "Very well, thank you"],
+    ]);
+  }
+  assert.equal(await ada.page.locator(".message.own").count(), 1, "Ada's own message looks different from Bob's");
+
+  await eve.say("Is anybody here?");
+  assert.deepEqual(await eve.conversation(), [["Eve", "Is anybody here?"]], "another room hears nothing");
+  await eve.hasPeople("Eve");
+
+  await ada.shoot("page-conversation-light");
+  await bob.shoot("page-conversation-dark");
+
+  await bob.page.getByTestId("leave").click();
+  await bob.page.getByText("You left #parlour.").waitFor();
+  await ada.notice("Bob left").waitFor();
+  await ada.hasPeople("Ada");
+});
+
+test("the typing indicator vanishes when nothing follows", async () => {
+  const ada = await enter("Ada", "typing");
+  const bob = await enter("Bob", "typing", { clock: true });
+  await ada.notice("Bob joined").waitFor();
+  await ada.composer.pressSequentially("I was about to say");
+  await bob.typing("Ada is typing…").waitFor();
+  await bob.page.clock.fastForward(3_000);
+  await bob.typing("Ada").waitFor({ state: "detached" });
+});
+
+test("one of a person's tabs may go without the person", async () => {
+  const bob = await enter("Bob", "two-tabs");
+  const first = await enter("Ada", "two-tabs");
+  const second = await enter("Ada", "two-tabs");
+  await bob.hasPeople("Bob", "Ada");
+
+  const asked = bob.page.waitForResponse(/\/peers$/);
+  await second.page.getByTestId("leave").click();
+  await (await asked).finished();
+  await first.say("I am still here");
+  await bob.message("I am still here").waitFor();
+  await bob.hasPeople("Bob", "Ada");
+
+  await first.page.getByTestId("leave").click();
+  await bob.hasPeople("Bob");
+  assert.equal(await bob.notice("Ada joined").count(), 1);
+  assert.equal(await bob.notice("Ada left").count(), 1);
+});
+
+test("what people write stays text", async () => {
+  const name = "<i>Mallory</i>";
+  const text = `<img src=x onerror="alert(1)"><script>alert(2)</script>`;
+  const ada = await enter("Ada", "hostile");
+  const mallory = await enter(name, "hostile");
+  await ada.notice(`${name} joined`).waitFor();
+  await mallory.composer.pressSequentially("<");
+  await ada.typing(`${name} is typing…`).waitFor();
+  await mallory.say(text);
+  await ada.message(text).waitFor();
+  assert.deepEqual(await ada.conversation(), [[name, text]]);
+  await ada.hasPeople("Ada", name);
+  for (const tab of [ada, mallory]) {
+    assert.equal(await tab.page.locator("#room-screen :is(img, script, i)").count(), 0);
+  }
+});
+
+test("the page comes back after the worker was gone", async (t) => {
+  const ada = await enter("Ada", "restart");
+  const bob = await enter("Bob", "restart");
+  await ada.say("before");
+  await bob.message("before").waitFor();
+
+  let gone = true;
+  await host.kill();
+  // The other tests need it, whatever fails here.
+  t.after(() => gone && host.restart());
+  for (const tab of [ada, bob]) await tab.notice("Connection lost. Reconnecting…").waitFor();
+  await ada.composer.fill("written meanwhile");
+  await ada.composer.press("Enter");
+  await ada.page.getByText("What you write is kept.").waitFor();
+  assert.equal(await ada.composer.inputValue(), "written meanwhile");
+  assert.ok(await ada.send.isDisabled());
+  await ada.shoot("page-reconnecting");
+
+  await host.restart();
+  gone = false;
+  for (const tab of [ada, bob]) {
+    await tab.notice("Connection restored.").waitFor({ timeout: RECONNECT_TIMEOUT });
+    await tab.hasPeople("Ada", "Bob");
+  }
+  await ada.composer.press("Enter");
+  await bob.message("written meanwhile").waitFor();
+  await bob.say("after");
+  await ada.message("after").waitFor();
+  const expected = [["Ada", "before"], ["Ada", "written meanwhile"], ["Bob", "after"]];
+  for (const tab of [ada, bob]) assert.deepEqual(await tab.conversation(), expected);
+});
+
+test("offline, the text is kept; online, the page connects at once", async () => {
+  const ada = await enter("Ada", "offline", { clock: true });
+  await ada.page.context().setOffline(true);
+  front.down();
+  await ada.is("offline");
+  await ada.composer.fill("from the tunnel");
+  assert.ok(await ada.send.isDisabled());
+  await ada.page.getByText("You are offline. What you write is kept.").waitFor();
+  await ada.shoot("page-offline");
+
+  // With its clock stopped the page has no timer to wait for: only the event can bring it back.
+  await ada.page.clock.pauseAt(Date.now() + 60_000);
+  front.up();
+  await ada.page.context().setOffline(false);
+  await ada.is("live");
+  await ada.page.clock.resume();
+  await ada.composer.press("Enter");
+  await ada.message("from the tunnel").waitFor();
+});
+
+test("a connection on which nothing happens is kept", async () => {
+  const ada = await enter("Ada", "quiet", { clock: true });
+  await ada.answered;
+  for (let n = 1; n <= 3; n += 1) {
+    const answered = pong(ada.socket);
+    await ada.page.clock.fastForward(25_000);
+    await answered;
+  }
+  await ada.page.clock.fastForward(10_000);
+  await ada.say("still here");
+  assert.equal(await ada.notice("Connection").count(), 0);
+});
+
+test("a connection that only looks open is replaced", async () => {
+  const ada = await enter("Ada", "silent", { clock: true });
+  const bob = await enter("Bob", "silent");
+  await ada.notice("Bob joined").waitFor();
+
+  front.hush();
+  await ada.composer.fill("does this arrive?");
+  await ada.composer.press("Enter");
+  // To the next ping, and to the end of the wait for its answer.
+  await ada.page.clock.fastForward(25_000);
+  await ada.page.clock.fastForward(10_000);
+  await ada.notice("Connection lost. Reconnecting…").waitFor();
+  // Whether it arrived the page cannot know: it asks.
+  await ada.page.getByText("May not have arrived.").waitFor();
+  // What the network had still in hand is lost.
+  front.down();
+  front.up();
+  await ada.notice("Connection restored.").waitFor();
+  await ada.page.getByRole("button", { name: "Discard" }).click();
+
+  await bob.notice("Connection restored.").waitFor();
+  await ada.say("now it does");
+  await bob.message("now it does").waitFor();
+  for (const tab of [ada, bob]) assert.deepEqual(await tab.conversation(), [["Ada", "now it does"]]);
+});
+
+test("when the room closes the connection, the page says why and stays away", async () => {
+  let attempts = 0;
+  let close;
+  const ada = await enter("Ada", "closed", {
+    clock: true,
+    route: (socket) => {
+      attempts += 1;
+      socket.connectToServer();
+      close = () => socket.close({ code: 4003, reason: "not here, please" });
+    },
+  });
+  await close();
+  await ada.is("closed");
+  await ada.notice("The room closed the connection: not here, please (4003)").waitFor();
+  await ada.page.clock.fastForward(120_000);
+  assert.equal(attempts, 1);
+  await ada.is("closed");
+  await ada.page.getByRole("button", { name: "Join again" }).click();
+  await ada.is("live");
+  assert.equal(attempts, 2);
+});
+
+test("the operator and the runtime are heard", async () => {
+  let toPage;
+  let toRoom;
+  const ada = await enter("Ada", "operator", {
+    route: (socket) => {
+      const server = socket.connectToServer();
+      toPage = (frame) => socket.send(frame);
+      toRoom = (frame) => server.send(frame);
+    },
+  });
+  toPage(JSON.stringify({ type: "Message", user_id: "system", text: "We restart at noon.", sent_at: Date.now() }));
+  await ada.page.locator(".message.operator", { hasText: "We restart at noon." }).waitFor();
+  toPage("[]");
+  toPage("no JSON");
+  // The real runtime answers this one with an error.
+  toRoom("{");
+  await ada.notice("The room: ").waitFor();
+  await ada.say("fine otherwise");
+});
+
+test("the join screen is filled in and checked", async () => {
+  const { page, problems } = await open("/?room=caf%C3%A9&name=Zo%C3%AB");
+  const name = page.getByTestId("name-input");
+  const room = page.getByTestId("room-input");
+  const join = page.getByTestId("join");
+  assert.deepEqual([await name.inputValue(), await room.inputValue()], ["Zoë", "café"]);
+  await page.screenshot({ path: path.join(SHOTS, "page-join.png") });
+
+  await name.fill("  ");
+  await room.fill("../etc");
+  await join.click();
+  await page.getByText("Enter a name.").waitFor();
+  await page.getByText("Use letters, digits").waitFor();
+  assert.ok(await name.evaluate((field) => field === document.activeElement), "the first wrong field has the focus");
+  await name.fill("System");
+  await room.fill("#café");
+  await join.click();
+  await page.getByText("This name is the operator's.").waitFor();
+  await name.fill("Zoë");
+  await name.press("Enter");
+  await page.locator("[data-testid=status][data-state=live]").waitFor();
+  await page.getByRole("heading", { name: "café" }).waitFor();
+
+  // The name is remembered, the room is in the address.
+  await page.reload();
+  assert.deepEqual([await name.inputValue(), await room.inputValue()], ["Zoë", "café"]);
+  await page.goto(`${front.url}/#garden`);
+  await page.reload();
+  assert.equal(await room.inputValue(), "garden");
+  await page.goto(front.url);
+  assert.equal(await room.inputValue(), "lobby");
+  assert.deepEqual(problems, []);
+});
+
+test("long texts are counted, and too long ones not sent", async () => {
+  const ada = await enter("Ada", "long");
+  await ada.composer.fill("ä".repeat(3_990));
+  await ada.page.getByText("10 characters left").waitFor();
+  await ada.composer.fill("🙂".repeat(4_001));
+  await ada.page.getByText("1 character too many").waitFor();
+  assert.ok(await ada.send.isDisabled());
+  const longest = "🙂".repeat(4_000);
+  await ada.composer.fill(longest);
+  await ada.composer.press("Enter");
+  await ada.page.locator("[data-testid=message]").waitFor();
+  assert.deepEqual(await ada.conversation(), [["Ada", longest]]);
+});
+
+test("a reader who scrolled up is not torn away", async () => {
+  const ada = await enter("Ada", "scroll");
+  const bob = await enter("Bob", "scroll");
+  for (let n = 1; n <= 30; n += 1) await bob.say(`line ${n}`);
+  await ada.message("line 30").waitFor();
+  const scroller = ada.page.locator("#scroller");
+  const toEnd = () => scroller.evaluate((node) => node.scrollHeight - node.clientHeight - node.scrollTop);
+  assert.ok(await toEnd() < 2, "a reader at the end follows");
+
+  await scroller.evaluate((node) => (node.scrollTop = 0));
+  await bob.say("news");
+  await ada.page.getByRole("button", { name: "1 new message" }).waitFor();
+  assert.equal(await scroller.evaluate((node) => node.scrollTop), 0);
+  await ada.page.getByRole("button", { name: "1 new message" }).click();
+  await ada.page.getByRole("button", { name: "1 new message" }).waitFor({ state: "hidden" });
+  assert.ok(await toEnd() < 2);
+});
+
+test("the page fits a phone", async () => {
+  const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
+  const ada = await enter("Ada", "a-room-with-quite-a-long-name-for-such-a-small-screen", phone);
+  const bob = await enter("Bartholomew with a rather long 1", "a-room-with-quite-a-long-name-for-such-a-small-screen");
+  const address = `https://example.org/${"long/".repeat(40)}`;
+  await bob.say(address);
+  await ada.message(address).waitFor();
+  await ada.say("It fits.");
+  assert.equal(await ada.page.evaluate(() => document.documentElement.scrollWidth), 360);
+  await ada.shoot("page-phone");
+
+  await ada.person("Ada").waitFor({ state: "hidden" });
+  await ada.page.getByRole("button", { name: "People here" }).tap();
+  await ada.person("Ada").waitFor();
+  await ada.hasPeople("Ada", "Bartholomew with a rather long 1");
+  await ada.shoot("page-phone-people");
+  await ada.page.keyboard.press("Escape");
+  await ada.person("Ada").waitFor({ state: "hidden" });
+});
+
+// People
+
+/** A browser window of its own, on the join screen. `clock` puts the page's time into the test's hands. */
+async function open(address, { clock = false, route, ...options } = {}) {
+  const context = await browser.newContext({
+    viewport: { width: 1_100, height: 760 },
+    locale: "en-GB",
+    reducedMotion: "reduce",
+    ...options,
+  });
+  context.setDefaultTimeout(TIMEOUT);
+  const page = await context.newPage();
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(String(error)));
+  page.on("dialog", (dialog) => {
+    problems.push(`a dialog: ${dialog.message()}`);
+    dialog.dismiss().catch(() => {});
+  });
+  page.on("console", (message) => {
+    // The browser itself reports connections that fail, and some tests make them fail.
+    const network = /^WebSocket connection to|^Failed to load resource/.test(message.text());
+    if (message.type() === "error" && !network) problems.push(message.text());
+  });
+  if (clock) await page.clock.install();
+  if (route) await page.routeWebSocket(/\/ws\/chat\//, route);
+  const tab = new Tab(page, problems);
+  tabs.push(tab);
+  await page.goto(front.url + address);
+  return tab;
+}
+
+/** A browser window of its own, in the room. */
+async function enter(name, room, options) {
+  const tab = await open("/", options);
+  await tab.page.getByTestId("name-input").fill(name);
+  await tab.page.getByTestId("room-input").fill(room);
+  const people = tab.page.waitForResponse(/\/peers$/);
+  await tab.page.getByTestId("join").click();
+  await tab.is("live");
+  // Who comes later is then announced, not just listed.
+  await (await people).finished();
+  await tab.person(name).waitFor({ state: "attached" });
+  return tab;
+}
+
+const pong = (socket) => socket.waitForEvent("framereceived", ({ payload }) => payload === "pong");
+
+class Tab {
+  /** The page's latest WebSocket, and the platform's answer to its first ping. */
+  socket;
+  answered;
+
+  constructor(page, problems) {
+    this.page = page;
+    this.problems = problems;
+    page.on("websocket", (socket) => {
+      this.socket = socket;
+      this.answered = pong(socket);
+      // Most tests do not ask.
+      this.answered.catch(() => {});
+    });
+    this.composer = page.getByTestId("composer");
+    this.send = page.getByTestId("send");
+  }
+
+  is(state) {
+    return this.page.locator(`[data-testid=status][data-state=${state}]`).waitFor();
+  }
+
+  notice(text) {
+    return this.page.getByTestId("notice").filter({ hasText: text });
+  }
+
+  message(text) {
+    const exactly = this.page.locator(".text").getByText(text, { exact: true });
+    return this.page.getByTestId("message").filter({ has: exactly });
+  }
+
+  typing(text) {
+    return this.page.getByTestId("typing").filter({ hasText: text });
+  }
+
+  person(name) {
+    return this.page.getByTestId("person").filter({ hasText: name });
+  }
+
+  /** Waits until exactly these people are listed, each once. */
+  hasPeople(...names) {
+    return this.page.waitForFunction((names) => {
+      const listed = [...document.querySelectorAll("[data-testid=people] [data-testid=person]")];
+      return listed.map((node) => node.dataset.name).sort().join("\n") === names.sort().join("\n");
+    }, names);
+  }
+
+  /** Says it and waits until the room has given it back. */
+  async say(text) {
+    await this.composer.fill(text);
+    await this.composer.press("Enter");
+    await this.message(text).waitFor();
+  }
+
+  /** Every message in the log as [author, text]. */
+  conversation() {
+    return this.page.getByTestId("message").evaluateAll((nodes) =>
+      nodes.map((node) => [node.dataset.author, node.querySelector(".text").textContent]));
+  }
+
+  shoot(name) {
+    return this.page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
+  }
+}
+
+// The network
+
+/** A TCP relay before the worker: an address that stays when the worker restarts, and a network that can fail. */
+class Front {
+  url;
+  #host;
+  #server;
+  #state = "up";
+  #sockets = new Set();
+
+  static async before(host) {
+    const front = new Front();
+    front.#host = host;
+    front.#server = net.createServer((socket) => front.#relay(socket));
+    await new Promise((resolve, reject) => {
+      front.#server.once("error", reject).listen(0, "127.0.0.1", resolve);
+    });
+    front.url = `http://127.0.0.1:${front.#server.address().port}`;
+    return front;
+  }
+
+  /** Breaks every connection and refuses new ones. */
+  down() {
+    this.#state = "down";
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Carries nothing any more, and breaks nothing: the network of a train in a tunnel. */
+  hush() {
+    this.#state = "hushed";
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  up() {
+    this.#state = "up";
+    for (const socket of this.#sockets) socket.resume();
+  }
+
+  async close() {
+    this.down();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #relay(client) {
+    if (this.#state === "down") return client.destroy();
+    const worker = net.connect(Number(new URL(this.#host.url).port), "127.0.0.1");
+    for (const [from, to] of [[client, worker], [worker, client]]) {
+      this.#sockets.add(from);
+      from.on("data", (bytes) => to.write(bytes));
+      from.on("end", () => to.end());
+      // `close` follows.
+      from.on("error", () => {});
+      from.on("close", () => {
+        this.#sockets.delete(from);
+        to.destroy();
+      });
+      if (this.#state === "hushed") from.pause();
+    }
+  }
+}
+
+function findChromium() {
+  const wanted = process.env.CHROMIUM;
+  const candidates = wanted ? [wanted] : ["chromium", "chromium-browser", "google-chrome"].flatMap((name) =>
+    (process.env.PATH ?? "").split(path.delimiter).filter(Boolean).map((folder) => path.join(folder, name)));
+  const found = candidates.find((file) => fs.existsSync(file));
+  if (found !== undefined) return found;
+  throw new Error(
+    wanted
+      ? `CHROMIUM is ${wanted}, and there is no such file: unset it, or install one (apt-get install chromium)`
+      : "no Chromium on the PATH: run `apt-get install chromium`, or set CHROMIUM to one",
+  );
+}
