@@ -102,14 +102,15 @@ export class Sockets {
     this.#table[index]?.close(code, reason);
   }
 
-  // Echoing 1005 throws and not answering it leaves the peer hanging; 1006 and 1015 mean that there is no one to answer.
+  // The same code back, where it may be sent. 1005 says that there was none; 1006 and 1015 that there is no one to
+  // answer, or, should they come in a frame, that the peer breaks the protocol: it gets its answer all the same.
   answerClose(index, code, reason) {
     const socket = this.#table[index];
     try {
-      if (code === 1005) socket.close();
-      else if (code !== 1006 && code !== 1015) socket.close(code, reason);
+      if (code === 1005 || code === 1006 || code === 1015) socket.close();
+      else socket.close(code, reason);
     } catch {
-      // A code that arrives but may not be sent.
+      // A code that arrives but may not be sent, or a connection that is gone.
       try {
         socket.close();
       } catch {}
