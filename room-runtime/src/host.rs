@@ -24,12 +24,16 @@ use crate::{
 /// The storage key of the room's state.
 const STATE_KEY: &str = "room:state";
 
+/// The storage key of the room's id: for the ways into memory that do not tell it.
+const ID_KEY: &str = "room:id";
+
 /// How many frames of one peer may wait behind a handler that awaits. A peer that sends more is told so, frame by frame.
 const MAX_QUEUED_FRAMES: usize = 1_024;
 
 pub(crate) struct RoomHost<R: Room> {
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) id: RoomId,
+    id_is_stored: Cell<bool>,
     state: RefCell<Cached<R::State>>,
     slots: RefCell<Vec<Option<Rc<Slot<R>>>>>,
     pub(crate) schedules: Schedules<R::Alarm>,
@@ -58,8 +62,15 @@ enum Stored {
 
 impl<R: Room> RoomHost<R> {
     pub(crate) fn new(platform: Rc<dyn Platform>) -> Rc<Self> {
+        let stored = || {
+            let bytes = platform.get(ID_KEY).ok().flatten()?;
+            String::from_utf8(bytes).ok()
+        };
+        // An object that was never addressed by a name has only its number.
+        let id = platform.name().or_else(stored).unwrap_or_else(|| platform.number());
         Rc::new(RoomHost {
-            id: RoomId::from(platform.room_id()),
+            id: RoomId::from(id),
+            id_is_stored: Cell::new(false),
             platform,
             state: RefCell::new(Cached { value: None, stored: Stored::Unknown, dirty: false }),
             slots: RefCell::default(),
@@ -361,6 +372,23 @@ impl<R: Room> RoomHost<R> {
         let [.., a, b, c, d, e, f, g, h, i, j] = self.platform.random();
         let uuid = uuid::Builder::from_unix_timestamp_millis(now_ms, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
         PeerId::from(uuid.to_string())
+    }
+
+    /// Sees to it that the room knows its id when an alarm is what brings it into memory.
+    pub(crate) fn store_id(&self) -> Result<(), Error> {
+        if self.id_is_stored.get() {
+            return Ok(());
+        }
+        let id = self.id.as_str().as_bytes();
+        let stored = self.platform.get(ID_KEY).and_then(|stored| match stored {
+            Some(stored) if stored == id => Ok(()),
+            _ => self.platform.put(ID_KEY, id),
+        });
+        stored.map_err(|refusal| {
+            Error::new(ErrorKind::Storage, format!("the room's id could not be stored: {refusal}")).in_room(&self.id)
+        })?;
+        self.id_is_stored.set(true);
+        Ok(())
     }
 
     // State.

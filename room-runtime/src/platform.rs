@@ -65,8 +65,11 @@ pub(crate) struct Limits {
 pub(crate) const LIMITS: Limits = Limits { attachment: 16_384 - 64, value: 2_000_000 };
 
 pub(crate) trait Platform: fmt::Debug {
-    /// The name by which this object is addressed.
-    fn room_id(&self) -> String;
+    /// The name by which this object is addressed. Not every way to come into memory tells it: an alarm after a restart
+    /// does not.
+    fn name(&self) -> Option<String>;
+    /// The object's own number, which it always knows.
+    fn number(&self) -> String;
     fn now_ms(&self) -> u64;
     fn random(&self) -> [u8; 16];
     fn log_error(&self, message: &str);

@@ -48,6 +48,7 @@ impl<'a, R: Room> Schedule<'a, R> {
     pub fn at(self, due_ms: u64) -> Result<(), Error> {
         let host = &self.ctx.host;
         host.flush()?;
+        host.store_id()?;
         let added = host.schedules.add(&*host.platform, self.alarm, due_ms);
         added.map_err(|error| error.in_room(&host.id))
     }

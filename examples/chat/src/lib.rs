@@ -20,8 +20,9 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
 }
 
 async fn answer(mut req: Request, env: &Env) -> Answer {
-    let url = req.inner().url();
-    let route = Route::parse(req.method(), &url)?;
+    // As they came: `req.method()` takes every method that it does not know for a GET.
+    let (method, url) = (req.inner().method(), req.inner().url());
+    let route = Route::parse(&method, &url)?;
     let rooms = chat::RoomClient::from_env(env)?;
     match route {
         Route::File(file) => file.into_response(),

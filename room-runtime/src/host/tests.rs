@@ -196,6 +196,7 @@ impl Room for Probe {
 
     async fn on_alarm(ctx: &RoomContext<Self>, alarm: String) -> Result<(), Failure> {
         note(format!("alarm {alarm} at {}", ctx.now_ms() - START_MS));
+        assert_eq!(*ctx.id(), "r1");
         match &*alarm {
             "fails" => Err(Failure::msg("not yet")),
             "again" => Ok(ctx.schedule("again".to_owned()).after(Duration::from_secs(10))?),
@@ -755,6 +756,8 @@ mod alarms {
         for (name, after_ms) in [("late", 5_000), ("early", 1_000), ("same", 5_000), ("at once", 0)] {
             world.frame(a, &schedule(name, after_ms));
         }
+        // The platform does not tell an object its name when an alarm brings it into memory after a restart.
+        world.memory.nameless.set(true);
         world.hibernate();
         take_notes();
         world.pass(999);
@@ -811,6 +814,20 @@ mod alarms {
     }
 
     #[test]
+    fn without_its_id_in_storage_a_room_sets_no_alarm() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        world.memory.writes_fail.set(true);
+        world.frame(a, &schedule("lost", 0));
+        world.memory.writes_fail.set(false);
+        let errors = world.memory.errors.take();
+        assert!(errors[0].ends_with("the room's id could not be stored: the disk is full"), "{errors:?}");
+        assert_eq!(world.memory.alarm.get(), None);
+        world.frame(a, &schedule("kept", 0));
+        assert_eq!(world.memory.stored("room:id").as_deref(), Some("r1"));
+    }
+
+    #[test]
     fn an_alarm_may_set_the_next_one() {
         let mut world = World::new();
         let a = world.connect("a", &[]);
@@ -828,16 +845,16 @@ mod alarms {
         take_notes();
         world.memory.writes_fail.set(true);
         world.frame(a, &schedule("lost", 1_000));
-        assert!(
-            world.memory.errors.borrow()[0].ends_with("the room's schedules could not be stored: the disk is full")
-        );
+        let errors = world.memory.errors.take();
+        assert!(errors[0].ends_with("the room's schedules could not be stored: the disk is full"), "{errors:?}");
         world.memory.advance(5_000);
         world.begin_alarm();
         world.settle();
         assert_eq!(take_notes(), ["the platform tries again: storage"]);
         world.memory.writes_fail.set(false);
         world.frame(a, &schedule(&"x".repeat(LIMITS.value), 0));
-        assert!(world.memory.errors.borrow()[1].contains("bytes as JSON, the limit is"));
+        let errors = world.memory.errors.take();
+        assert!(errors[0].contains("bytes as JSON, the limit is"), "{errors:?}");
         world.begin_alarm();
         world.settle();
         assert_eq!(take_notes(), ["alarm kept at 5000"]);

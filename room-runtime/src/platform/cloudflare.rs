@@ -123,10 +123,12 @@ impl fmt::Debug for Cloudflare {
 }
 
 impl Platform for Cloudflare {
-    fn room_id(&self) -> String {
-        let id = self.state.id();
-        // An object that was not addressed by a name has only its number.
-        id.name().unwrap_or_else(|| id.to_string())
+    fn name(&self) -> Option<String> {
+        self.state.id().name()
+    }
+
+    fn number(&self) -> String {
+        self.state.id().to_string()
     }
 
     fn now_ms(&self) -> u64 {

@@ -34,7 +34,9 @@ pub(crate) struct MemorySocket {
 
 #[derive(Default)]
 pub(crate) struct Memory {
-    room_id: String,
+    name: String,
+    /// Whether the object comes into memory without being told its name.
+    pub(crate) nameless: Cell<bool>,
     now_ms: Cell<u64>,
     /// One index is used once: what speaks of a forgotten socket shows.
     sockets: RefCell<BTreeMap<Socket, MemorySocket>>,
@@ -52,8 +54,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(room_id: &str) -> Rc<Self> {
-        Rc::new(Memory { room_id: room_id.to_owned(), now_ms: Cell::new(START_MS), ..Memory::default() })
+    pub(crate) fn new(name: &str) -> Rc<Self> {
+        Rc::new(Memory { name: name.to_owned(), now_ms: Cell::new(START_MS), ..Memory::default() })
     }
 
     pub(crate) fn accept(&self, tags: &[String]) -> Socket {
@@ -106,13 +108,17 @@ impl Memory {
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").field("room_id", &self.room_id).finish_non_exhaustive()
+        f.debug_struct("Memory").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl Platform for Memory {
-    fn room_id(&self) -> String {
-        self.room_id.clone()
+    fn name(&self) -> Option<String> {
+        (!self.nameless.get()).then(|| self.name.clone())
+    }
+
+    fn number(&self) -> String {
+        "0f".repeat(32)
     }
 
     fn now_ms(&self) -> u64 {

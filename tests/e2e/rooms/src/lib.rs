@@ -1,5 +1,7 @@
 //! Rooms that only the end-to-end tests use: they say what happened to them, and misbehave on request.
 
+pub mod timer;
+
 use std::{cell::RefCell, time::Duration};
 
 use futures_channel::oneshot;
@@ -11,7 +13,7 @@ use worker::{
 };
 
 thread_local! {
-    /// The handlers that wait for a `Release`, of all rooms of this isolate: by room and by peer.
+    /// The handlers that wait for a `Release`, of all rooms of this isolate.
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -23,9 +25,9 @@ struct Held {
 }
 
 /// Waits until somebody says `Release` for this peer. A test decides by it what happens before what.
-async fn hold(room: &RoomId, peer: &PeerId) {
+async fn hold(room: &RoomId, peer: &str) {
     let (release, released) = oneshot::channel();
-    let held = Held { room: room.to_string(), peer: peer.to_string(), release };
+    let held = Held { room: room.to_string(), peer: peer.to_owned(), release };
     HELD.with_borrow_mut(|all| all.push(held));
     let _ = released.await;
 }
@@ -81,7 +83,7 @@ pub mod probe {
         Say { text: String, tag: Option<String>, delay_ms: u32 },
         /// Tells all that it waits, waits for a `Release`, and says something to all.
         Hold { text: String },
-        /// Lets the handlers of a peer go on that wait.
+        /// Lets the handlers of a peer go on that wait; those of the Worker's `send` are `worker`'s.
         Release { id: String },
         /// Changes the sender's data, and tells the sender what came of it.
         Rename { name: String },
@@ -150,7 +152,7 @@ pub mod probe {
             }
             "held" => {
                 ctx.broadcast(&Broadcast::Holding { id: peer.id().to_string() })?;
-                hold(ctx.id(), peer.id()).await;
+                hold(ctx.id(), peer.id().as_str()).await;
             }
             "slow" => Delay::from(Duration::from_millis(200)).await,
             _ => {}
@@ -212,11 +214,11 @@ pub mod probe {
                 };
             }
             Event::Hold { text } => {
-                if let Some(peer) = ctx.sender() {
-                    ctx.broadcast(&Broadcast::Holding { id: peer.id().to_string() })?;
-                    hold(ctx.id(), peer.id()).await;
-                    ctx.broadcast(&Broadcast::Said { from: Some(peer.id().to_string()), text })?;
-                }
+                let from = ctx.sender().map(|peer| peer.id().to_string());
+                let id = from.clone().unwrap_or_else(|| "worker".to_owned());
+                ctx.broadcast(&Broadcast::Holding { id: id.clone() })?;
+                hold(ctx.id(), &id).await;
+                ctx.broadcast(&Broadcast::Said { from, text })?;
             }
             Event::Release { id } => release(ctx.id(), &id),
             Event::Rename { name } => {
@@ -310,6 +312,13 @@ async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
                 Ok(answer) => Response::ok(answer.as_string().unwrap_or_else(|| format!("{answer:?}"))),
                 Err(error) => Response::error(format!("{error:?}"), 500),
             };
+        }
+        ["timer", room] => {
+            let room = timer::timer::RoomClient::from_env(&env)?.room(*room);
+            match req.headers().get("upgrade")? {
+                Some(_) => room.upgrade(req, Upgrade::new(timer::timer::Connection {})).await,
+                None => room.state().await.and_then(json),
+            }
         }
         ["unbound"] => Err(unbound::RoomClient::from_env(&env).map(|_| ()).expect_err("it is not bound")),
         ["ws", room] => {

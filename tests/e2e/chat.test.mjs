@@ -1,0 +1,633 @@
+// The chat example over the wire: who hears what, which room is which, the HTTP around it, and what it does with frames
+// that are none of its events.
+//
+// That something does not arrive is shown by a fence: something that the same socket gets later, and would get behind it.
+
+import assert from "node:assert/strict";
+import http from "node:http";
+import { after, before, describe, test } from "node:test";
+import { UpgradeRefused, startWorker } from "./harness.mjs";
+import { Raw, TEXT, request } from "./raw.mjs";
+
+const TOKEN = "dev-admin";
+const OPERATOR = { authorization: `Bearer ${TOKEN}` };
+
+let host;
+
+before(async () => {
+  host = await startWorker({ dir: "examples/chat", vars: { ADMIN_TOKEN: TOKEN } });
+});
+
+after(() => host?.stop());
+
+let rooms = 0;
+
+/** The id of a room that no other test uses. */
+function newRoom() {
+  rooms += 1;
+  return `room-${rooms}`;
+}
+
+/** Joins; `room` is spelled as it goes into the path. */
+function join(room, userId) {
+  return host.ws(`/ws/chat/${room}?${new URLSearchParams({ userId })}`);
+}
+
+function is(type) {
+  return (frame) => frame.type === type;
+}
+
+function messages(client) {
+  return client.received.filter(is("Message"));
+}
+
+/** Says something and waits until it has come back: by then everything sent to the client before has arrived. */
+async function say(client, text) {
+  client.send({ type: "Say", text });
+  return client.next({ where: (frame) => frame.type === "Message" && frame.text === text });
+}
+
+function api(room, what, init) {
+  return host.fetch(`/api/chat/${room}/${what}`, init);
+}
+
+function post(room, what, body, headers = OPERATOR) {
+  return api(room, what, { method: "POST", headers, body: typeof body === "string" ? body : JSON.stringify(body) });
+}
+
+async function json(response, status = 200) {
+  const text = await response.text();
+  assert.equal(response.status, status, text);
+  assert.match(response.headers.get("content-type"), /^application\/json\b/);
+  return JSON.parse(text);
+}
+
+/** A refusal: the status, and a JSON body that says why. */
+async function refused(response, status) {
+  const { error, ...rest } = await json(response, status);
+  assert.deepEqual(rest, {});
+  assert.equal(typeof error, "string");
+  assert.notEqual(error, "");
+  return error;
+}
+
+/** The status with which an upgrade is refused. */
+async function refusedUpgrade(pathname) {
+  const error = await host.ws(pathname).then(
+    (client) => assert.fail(`${client.raw.url} was let in`),
+    (error) => error,
+  );
+  assert.ok(error instanceof UpgradeRefused, error.stack);
+  return error;
+}
+
+describe("what the peers of a room hear", () => {
+  test("every message reaches everyone exactly once, in one order for all that keeps the order of each sender", async () => {
+    const PEERS = 5;
+    const EACH = 40;
+    const room = newRoom();
+    const names = Array.from({ length: PEERS }, (_, n) => `user-${n}`);
+    const clients = [];
+    for (const name of names) clients.push(await join(room, name));
+
+    for (let n = 0; n < EACH; n += 1) {
+      for (const [who, client] of clients.entries()) client.send({ type: "Say", text: `${who}:${n}` });
+    }
+    const heard = await Promise.all(clients.map(async (client) => {
+      const all = [];
+      while (all.length < PEERS * EACH) all.push(await client.next({ where: is("Message") }));
+      return all;
+    }));
+
+    for (const all of heard) assert.deepEqual(all, heard[0], "all hear the same in the same order");
+    for (const [who, name] of names.entries()) {
+      const texts = heard[0].filter(({ user_id }) => user_id === name).map(({ text }) => text);
+      assert.deepEqual(texts, Array.from({ length: EACH }, (_, n) => `${who}:${n}`), `the order of ${name}`);
+    }
+
+    // Whatever would come twice has come before this.
+    clients[0].send({ type: "Say", text: "fence" });
+    for (const client of clients) {
+      assert.equal((await client.next({ where: is("Message") })).text, "fence");
+      assert.equal(messages(client).length, PEERS * EACH + 1);
+    }
+    assert.equal((await json(await api(room, "state"))).message_count, PEERS * EACH + 1);
+  });
+
+  test("a message says who wrote it, what and when", async () => {
+    const alice = await join(newRoom(), "Alice");
+    const before = Date.now();
+    const { sent_at, ...message } = await say(alice, "¡Hola! 🦀 \u0000 \u2028 \"quoted\"");
+    assert.deepEqual(message, { type: "Message", user_id: "Alice", text: "¡Hola! 🦀 \u0000 \u2028 \"quoted\"" });
+    assert.ok(Number.isInteger(sent_at) && sent_at >= before && sent_at <= Date.now(), `${sent_at}`);
+  });
+
+  test("who joins or leaves is told to the others only, and once", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    const bob = await join(room, "bob");
+    const carol = await join(room, "carol");
+    await bob.close(1000);
+    assert.deepEqual(await carol.next({ where: is("Left") }), { type: "Left", user_id: "bob" });
+    carol.terminate();
+    assert.deepEqual(await alice.next({ where: (frame) => frame.type === "Left" && frame.user_id === "carol" }), {
+      type: "Left",
+      user_id: "carol",
+    });
+    await say(alice, "fence");
+
+    const heard = (client) => client.received.filter(({ type }) => type !== "Message");
+    assert.deepEqual(heard(alice), [
+      { type: "Joined", user_id: "bob" },
+      { type: "Joined", user_id: "carol" },
+      { type: "Left", user_id: "bob" },
+      { type: "Left", user_id: "carol" },
+    ]);
+    assert.deepEqual(heard(bob), [{ type: "Joined", user_id: "carol" }]);
+    assert.deepEqual(heard(carol), [{ type: "Left", user_id: "bob" }]);
+  });
+
+  test("that someone types is told to the others only", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    const bob = await join(room, "bob");
+    const carol = await join(room, "carol");
+    alice.send({ type: "Typing" });
+    await say(alice, "fence");
+    for (const client of [bob, carol]) {
+      await client.next({ where: is("Message") });
+      assert.deepEqual(client.received.filter(is("Typing")), [{ type: "Typing", user_id: "alice" }]);
+    }
+    assert.deepEqual(alice.received.filter(is("Typing")), []);
+  });
+
+  test("a second connection of the same user is a peer of its own", async () => {
+    const room = newRoom();
+    const first = await join(room, "alice");
+    const second = await join(room, "alice");
+    assert.deepEqual(await first.next(), { type: "Joined", user_id: "alice" });
+    await say(first, "from the first");
+    assert.equal((await second.next()).text, "from the first");
+    second.send({ type: "Typing" });
+    assert.deepEqual(await first.next({ where: is("Typing") }), { type: "Typing", user_id: "alice" });
+    await first.close(1000);
+    assert.deepEqual(await second.next({ where: is("Left") }), { type: "Left", user_id: "alice" });
+    await say(second, "still here");
+    assert.equal((await json(await api(room, "peers"))).length, 1);
+  });
+
+  test("another room hears nothing of it", async () => {
+    const [here, there] = [newRoom(), newRoom()];
+    const alice = await join(here, "alice");
+    const other = await join(there, "other");
+    const bob = await join(here, "bob");
+    alice.send({ type: "Typing" });
+    await say(alice, "only for this room");
+    await json(await post(here, "say", { text: "from the operator" }));
+    await json(await post(here, "broadcast", { type: "Joined", user_id: "nobody" }));
+    await bob.close(1000);
+    await alice.next({ where: is("Left") });
+
+    await say(other, "fence");
+    assert.deepEqual(other.received.map(({ type, text }) => [type, text]), [["Message", "fence"]]);
+    assert.deepEqual(await json(await api(there, "state")), { message_count: 1, pinned: [] });
+  });
+});
+
+describe("which room is which", () => {
+  // Each line is one room, in several spellings of its id; the ids of different lines differ.
+  const ROOMS = [
+    ["a%2Fb", "a%2fb", "%61%2Fb"],
+    ["a%252Fb"],
+    ["two%20words", "two words"],
+    ["two+words", "two%2Bwords"],
+    ["%F0%9F%A6%80", "🦀", "%f0%9f%a6%80"],
+    ["%25"],
+    ["%2525"],
+    ["Case", "%43ase"],
+    ["case"],
+    ["caf%C3%A9", "café"],
+    // The same to the eye: e with a combining accent.
+    ["cafe%CC%81", "cafe\u0301"],
+    ["%00"],
+    ["%3Fuser", "%3fuser"],
+    ["%23"],
+    ["state", "%73tate"],
+    ["x".repeat(1024)],
+    ["constructor"],
+    ["__proto__"],
+  ];
+
+  test("the spellings of one id are one room, and different ids are different rooms", async () => {
+    const listeners = await Promise.all(ROOMS.map(([id]) => join(id, "listener")));
+    for (const [line, spellings] of ROOMS.entries()) {
+      for (const [n, spelling] of spellings.entries()) {
+        const text = `to ${line}, spelled ${n}`;
+        const speaker = await join(spelling, "speaker");
+        await say(speaker, text);
+        await listeners[line].next({ where: (frame) => frame.text === text });
+        const ids = (await json(await api(spelling, "peers"))).map(({ id }) => id);
+        assert.deepEqual(ids.sort(), ["listener", "speaker"], spelling);
+        await speaker.close(1000);
+        await listeners[line].next({ where: is("Left") });
+      }
+    }
+    for (const [line, spellings] of ROOMS.entries()) {
+      await say(listeners[line], "fence");
+      const texts = messages(listeners[line]).map(({ text }) => text);
+      assert.deepEqual(texts, [...spellings.map((_, n) => `to ${line}, spelled ${n}`), "fence"], spellings[0]);
+    }
+  });
+
+  test("an id that is not proper percent-encoding is refused with 400", async () => {
+    for (const id of ["%", "a%", "%2", "%zz", "%2G", "a%%20", "%FF", "%C3", "%C3%28", "%ED%A0%80", "%F0%9F%A6"]) {
+      for (const what of ["state", "peers"]) await refused(await api(id, what), 400);
+      await refused(await post(id, "say", { text: "x" }), 400);
+      await refused(await post(id, "broadcast", { type: "Joined", user_id: "x" }), 400);
+      await refused(await host.fetch(`/ws/chat/${id}?userId=alice`), 400);
+      assert.equal((await refusedUpgrade(`/ws/chat/${id}?userId=alice`)).status, 400, id);
+    }
+  });
+
+  test("an id that is longer than 1024 bytes is refused with 400", async () => {
+    for (const id of ["x".repeat(1025), encodeURIComponent("🦀".repeat(257))]) {
+      assert.match(await refused(await api(id, "state"), 400), /1024/);
+      assert.equal((await refusedUpgrade(`/ws/chat/${id}?userId=alice`)).status, 400);
+    }
+    assert.equal(await json(await api(encodeURIComponent("🦀".repeat(256)), "state")), null);
+  });
+
+  test("an empty segment is no room", async () => {
+    for (const what of ["state", "peers"]) await refused(await api("", what), 404);
+    await refused(await post("", "say", { text: "x" }), 404);
+    await refused(await host.fetch("/ws/chat/?userId=alice"), 404);
+    await refused(await host.fetch("/ws/chat?userId=alice"), 404);
+    assert.equal((await refusedUpgrade("/ws/chat/?userId=alice")).status, 404);
+  });
+});
+
+describe("the page", () => {
+  test("GET / is the page, and what it needs is there", async () => {
+    for (const [path, type] of [["/", "text/html"], ["/chat.css", "text/css"], ["/chat.js", "text/javascript"]]) {
+      const response = await host.fetch(path);
+      assert.equal(response.status, 200, path);
+      assert.match(response.headers.get("content-type"), new RegExp(`^${type}\\b`), path);
+      assert.notEqual(await response.text(), "", path);
+    }
+    assert.match(await (await host.fetch("/?room=lobby")).text(), /<!doctype html>/i);
+  });
+});
+
+describe("GET /ws/chat/:id", () => {
+  test("is 426 with a text when it is no WebSocket upgrade", async () => {
+    for (const query of ["?userId=alice", "", "?userId="]) {
+      const response = await host.fetch(`/ws/chat/${newRoom()}${query}`);
+      assert.equal(response.status, 426, query);
+      assert.match(await response.text(), /WebSocket/);
+    }
+  });
+
+  test("is 426 when it asks for another protocol", async () => {
+    const request = http.get(new URL(`/ws/chat/${newRoom()}?userId=alice`, host.url), {
+      headers: { connection: "upgrade", upgrade: "h2c" },
+      signal: AbortSignal.timeout(10_000),
+    });
+    const status = await new Promise((resolve, reject) => {
+      request.on("response", (response) => resolve(response.resume().statusCode));
+      request.on("error", reject);
+    });
+    assert.equal(status, 426);
+  });
+
+  test("is 400 with a text when the upgrade does not say who it is", async () => {
+    const room = newRoom();
+    for (const query of ["", "?", "?userId=", "?userId", "?userid=alice", "?user=alice"]) {
+      const { status, body } = await refusedUpgrade(`/ws/chat/${room}${query}`);
+      assert.equal(status, 400, query);
+      assert.match(JSON.parse(body).error, /userId/);
+    }
+    assert.deepEqual(await json(await api(room, "peers")), []);
+  });
+
+  test("takes a name as the query encodes it, of up to 255 bytes", async () => {
+    const room = newRoom();
+    for (const name of ["Ann Lee", "Ann+Lee", "Zoë 🦀", "a/b?c&d=e#f", "%41", "x".repeat(255), "é".repeat(127)]) {
+      const client = await join(room, name);
+      assert.equal((await say(client, "hi")).user_id, name);
+      const peers = await json(await api(room, "peers"));
+      assert.deepEqual(peers.map(({ id, data }) => [id, data]), [[name, { user_id: name }]]);
+      await client.close(1000);
+    }
+    for (const name of ["x".repeat(256), "é".repeat(128)]) {
+      const { status, body } = await refusedUpgrade(`/ws/chat/${room}?${new URLSearchParams({ userId: name })}`);
+      assert.equal(status, 400);
+      assert.match(JSON.parse(body).error, /255/);
+    }
+  });
+});
+
+describe("GET /api/chat/:id/state", () => {
+  test("is null for a room that was never used, also when it was looked at, joined and left", async () => {
+    const room = newRoom();
+    assert.equal(await json(await api(room, "state")), null);
+    assert.deepEqual(await json(await api(room, "peers")), []);
+    const alice = await join(room, "alice");
+    const bob = await join(room, "bob");
+    alice.send({ type: "Typing" });
+    await bob.next({ where: is("Typing") });
+    await alice.close(1000);
+    await bob.next({ where: is("Left") });
+    assert.equal(await json(await api(room, "state")), null);
+  });
+
+  test("is what the room remembers, once somebody said something", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    await say(alice, "one");
+    await say(alice, "two");
+    assert.deepEqual(await json(await api(room, "state")), { message_count: 2, pinned: [] });
+    await alice.close(1000);
+    assert.deepEqual(await json(await api(room, "state")), { message_count: 2, pinned: [] });
+  });
+});
+
+describe("GET /api/chat/:id/peers", () => {
+  test("lists who is connected, and since when", async () => {
+    const room = newRoom();
+    const start = Date.now();
+    await join(room, "alice");
+    const bob = await join(room, "bob");
+    const peers = (await json(await api(room, "peers"))).sort((a, b) => (a.id < b.id ? -1 : 1));
+    for (const { connected_at } of peers) {
+      assert.ok(Number.isInteger(connected_at) && connected_at >= start && connected_at <= Date.now());
+    }
+    assert.deepEqual(peers, [
+      { id: "alice", tags: [], connected_at: peers[0].connected_at, data: { user_id: "alice" } },
+      { id: "bob", tags: [], connected_at: peers[1].connected_at, data: { user_id: "bob" } },
+    ]);
+    await bob.close(1000);
+    assert.deepEqual(await json(await api(room, "peers")), [peers[0]]);
+  });
+
+  test("with ?tag= lists those with the tag: nobody, when nobody has it", async () => {
+    const room = newRoom();
+    await join(room, "alice");
+    // The ids are tags to the platform, and must not be to anybody else.
+    for (const tag of ["admin", "", "alice", "=alice", "%3Dalice", "%23"]) {
+      assert.deepEqual(await json(await api(room, `peers?tag=${tag}`)), [], tag);
+    }
+    assert.equal((await json(await api(room, "peers?other=admin"))).length, 1);
+  });
+});
+
+describe("POST /api/chat/:id/say", () => {
+  test("lets the operator say something, which everyone hears from `system`", async () => {
+    const room = newRoom();
+    const clients = [await join(room, "alice"), await join(room, "bob")];
+    assert.deepEqual(await json(await post(room, "say", { text: "closing at ten" })), { status: "ok" });
+    for (const client of clients) {
+      const { sent_at, ...message } = await client.next({ where: is("Message") });
+      assert.equal(typeof sent_at, "number");
+      assert.deepEqual(message, { type: "Message", user_id: "system", text: "closing at ten" });
+    }
+    assert.equal((await json(await api(room, "state"))).message_count, 1);
+  });
+
+  test("works in a room without anyone", async () => {
+    const room = newRoom();
+    assert.deepEqual(await json(await post(room, "say", { text: "anyone?" })), { status: "ok" });
+    assert.equal((await json(await api(room, "state"))).message_count, 1);
+  });
+
+  test("is 400 with an error on a body that it does not understand, and nobody hears of it", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    for (const body of ["", "hello", "{", "null", "42", '"text"', "{}", '{"text":null}', '{"text":1}', '{"txt":"x"}']) {
+      await refused(await post(room, "say", body), 400);
+    }
+    await refused(await post(room, "say", `{"text":${"[".repeat(10_000)}`), 400);
+    await say(alice, "fence");
+    assert.deepEqual(messages(alice).map(({ text }) => text), ["fence"]);
+  });
+});
+
+describe("POST /api/chat/:id/broadcast", () => {
+  test("sends any message of the room to everyone and says how many took it", async () => {
+    const room = newRoom();
+    const message = { type: "Message", user_id: "the clock", text: "ding", sent_at: 7 };
+    assert.deepEqual(await json(await post(room, "broadcast", message)), { sent: 0, failed: [] });
+    const clients = [await join(room, "alice"), await join(room, "bob"), await join(room, "carol")];
+    assert.deepEqual(await json(await post(room, "broadcast", message)), { sent: 3, failed: [] });
+    for (const client of clients) assert.deepEqual(await client.next({ where: is("Message") }), message);
+    await clients[2].close(1000);
+    assert.deepEqual(await json(await post(room, "broadcast", message)), { sent: 2, failed: [] });
+    // Sending is not changing.
+    assert.equal(await json(await api(room, "state")), null);
+  });
+
+  test("is 400 with an error on a body that is no message of the room, and nobody hears of it", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    for (const body of ["", "x", "null", "{}", { type: "Say", text: "x" }, { type: "Message", user_id: "x" }, { type: 1 }]) {
+      await refused(await post(room, "broadcast", body), 400);
+    }
+    await say(alice, "fence");
+    assert.equal(alice.received.length, 1);
+  });
+});
+
+describe("the operator's token", () => {
+  test("is needed: without it, or with another, say and broadcast are 401 and nobody hears a thing", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    const wrong = [
+      {},
+      { authorization: "" },
+      { authorization: "Bearer" },
+      { authorization: "Bearer " },
+      { authorization: "Bearer wrong" },
+      { authorization: `Bearer ${TOKEN}x` },
+      { authorization: `Bearer ${TOKEN.slice(0, -1)}` },
+      { authorization: `Bearer ${TOKEN.toUpperCase()}` },
+      { authorization: `Basic ${TOKEN}` },
+      { authorization: TOKEN },
+      { authorization: `Bearer ${TOKEN}, Bearer wrong` },
+      { "x-authorization": `Bearer ${TOKEN}` },
+    ];
+    for (const headers of wrong) {
+      await refused(await post(room, "say", { text: "x" }, headers), 401);
+      await refused(await post(room, "say", "not even JSON", headers), 401);
+      await refused(await post(room, "broadcast", { type: "Joined", user_id: "x" }, headers), 401);
+    }
+    await say(alice, "fence");
+    assert.equal(alice.received.length, 1);
+  });
+
+  test("that is not configured is nobody's", async (t) => {
+    const other = await startWorker({ dir: "examples/chat" });
+    t.after(() => other.stop());
+    for (const authorization of ["Bearer ", "Bearer", "Bearer undefined", `Bearer ${TOKEN}`]) {
+      const init = { method: "POST", headers: { authorization }, body: '{"text":"x"}' };
+      await refused(await other.fetch("/api/chat/r/say", init), 401);
+    }
+  });
+});
+
+describe("other requests", () => {
+  test("an unknown path is 404", async () => {
+    const paths = [
+      "/nothing",
+      "/index.html",
+      "/.dev.vars",
+      "/ws",
+      "/ws/other/r?userId=a",
+      "/ws/chat/r/more?userId=a",
+      "/api",
+      "/api/chat",
+      "/api/chat/r",
+      "/api/chat/r/",
+      "/api/chat/r/State",
+      "/api/chat/r/state/",
+      "/api/chat/r/other",
+      "/api/other/r/state",
+      "/API/chat/r/state",
+      "//api/chat/r/state",
+    ];
+    for (const path of paths) await refused(await host.fetch(new URL(host.url + path)), 404);
+  });
+
+  test("a wrong method is 405, and does nothing", async () => {
+    const room = newRoom();
+    const gets = ["/", "/chat.css", "/chat.js", `/ws/chat/${room}?userId=a`, `/api/chat/${room}/state`, `/api/chat/${room}/peers`];
+    for (const path of gets) {
+      for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
+        await refused(await host.fetch(path, { method, headers: OPERATOR }), 405);
+      }
+    }
+    for (const what of ["say", "broadcast"]) {
+      for (const method of ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
+        const body = method === "GET" || method === "OPTIONS" ? undefined : '{"text":"x"}';
+        await refused(await api(room, what, { method, headers: OPERATOR, body }), 405);
+      }
+    }
+    // Which no HTTP library of Node sends.
+    for (const path of gets) {
+      for (const method of ["PROPFIND", "MKCOL", "LOCK", "TRACE", "PURGE"]) {
+        const connection = await Raw.open(host);
+        connection.write(request(host, method, path, [["Connection", "close"]]));
+        assert.equal((await connection.head()).status, 405, `${method} ${path}`);
+        connection.destroy();
+      }
+    }
+    assert.equal(await json(await api(room, "state")), null);
+  });
+});
+
+describe("a frame that is none of the room's events", () => {
+  const DEEP = 10_000;
+  const FRAMES = {
+    "an empty frame": "",
+    "text": "hello",
+    "half of a message": '{"type":"Say","text":"x',
+    "a message and more": '{"type":"Typing"} {"type":"Typing"}',
+    "a number": "42",
+    "null": "null",
+    "a string": '"Say"',
+    "an empty list": "[]",
+    "an empty object": "{}",
+    "an unknown variant": '{"type":"Shout","text":"x"}',
+    "a variant in another case": '{"type":"say","text":"x"}',
+    "a variant of what the room says": '{"type":"Joined","user_id":"x"}',
+    "a variant that is a number": '{"type":0,"text":"x"}',
+    "another tag": '{"_tag":"Say","text":"x"}',
+    "two tags": '{"type":"Typing","type":"Typing"}',
+    "a missing field": '{"type":"Say"}',
+    "a field that is null": '{"type":"Say","text":null}',
+    "a field of another type": '{"type":"Say","text":{"toString":"x"}}',
+    "a command of the Worker's client": '{"send":{"type":"Say","text":"x"}}',
+    "an error report of the runtime": '{"$room":{"error":{"code":"decode","message":"x"}}}',
+    "a lone surrogate": '{"type":"Say","text":"\\ud800"}',
+    "surrogates in the wrong order": '{"type":"Say","text":"\\udc00\\ud800"}',
+    "a control character": '{"type":"Say","text":"\u0001"}',
+    "a byte order mark": '\ufeff{"type":"Typing"}',
+    "a number past all bounds": '{"type":"Say","text":1e999}',
+    "an array nested 10,000 deep": "[".repeat(DEEP) + "]".repeat(DEEP),
+    "a field nested 10,000 deep": `{"type":"Say","text":${"[".repeat(DEEP)}${"]".repeat(DEEP)}}`,
+    "objects nested 10,000 deep": '{"type":'.repeat(DEEP),
+    "an unknown field nested 10,000 deep": `{"x":${"[".repeat(DEEP)}${"]".repeat(DEEP)},"type":"Typing"}`,
+    "1 MiB of junk": "x".repeat(1024 * 1024),
+    "1 MiB of zeros": "\0".repeat(1024 * 1024),
+    "1 MiB of a string without an end": `"${"🦀".repeat(256 * 1024)}`,
+    "an empty binary frame": Buffer.alloc(0),
+    "a binary frame": Buffer.from([0x80, 0x00, 0xff, 0xfe]),
+    "a message as a binary frame": Buffer.from('{"type":"Say","text":"x"}'),
+    "1 MiB of binary": Buffer.alloc(1024 * 1024, 0xff),
+  };
+
+  test("gets its sender one typed error each, the others nothing, and the connection goes on", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    const bob = await join(room, "bob");
+    assert.deepEqual(await alice.next(), { type: "Joined", user_id: "bob" });
+    for (const [name, frame] of Object.entries(FRAMES)) {
+      const before = alice.received.length;
+      alice.send(frame);
+      await say(alice, name);
+      assert.equal(alice.received.length, before + 2, `${name}: one error, one message`);
+      const [report] = alice.received.slice(before);
+      assert.equal(report.$room?.error?.code, "decode", `${name}: ${JSON.stringify(report)}`);
+      const { message } = report.$room.error;
+      assert.ok(typeof message === "string" && message !== "", name);
+      assert.ok(message.length < 1_000, `${name}: an error does not send the frame back: ${message.length}`);
+      assert.deepEqual(report, { $room: { error: { code: "decode", message } } });
+    }
+    const names = Object.keys(FRAMES);
+    await bob.next({ where: ({ text }) => text === names.at(-1) });
+    assert.deepEqual(bob.received.map(({ text }) => text), names, "the others heard the messages only");
+    assert.equal((await json(await api(room, "state"))).message_count, names.length);
+    assert.equal((await json(await api(room, "peers"))).length, 2);
+  });
+
+  test("gets its sender one typed error each when they come all at once", async () => {
+    const alice = await join(newRoom(), "alice");
+    const MANY = 500;
+    for (let n = 0; n < MANY; n += 1) alice.send(`junk ${n}`);
+    await say(alice, "fence");
+    assert.equal(alice.received.length, MANY + 1);
+    assert.ok(alice.received.slice(0, MANY).every((frame) => frame.$room?.error?.code === "decode"));
+  });
+
+  test("may be as large as the platform lets through", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    const bob = await join(room, "bob");
+    for (const frame of ["x".repeat(31 * 1024 * 1024), Buffer.alloc(31 * 1024 * 1024)]) {
+      alice.send(frame);
+      const report = await alice.next({ where: ({ $room }) => $room !== undefined, timeout: 30_000 });
+      assert.equal(report.$room.error.code, "decode");
+      await say(alice, "still here");
+    }
+    await say(bob, "so is bob");
+  });
+
+  test("may be bytes that are no UTF-8, and comes in pieces", async (t) => {
+    const room = newRoom();
+    const bob = await join(room, "bob");
+    const alice = await Raw.open(host);
+    t.after(() => alice.destroy());
+    await alice.upgrade(`/ws/chat/${room}?userId=alice`);
+    await bob.next({ where: is("Joined") });
+
+    alice.frame(Buffer.from([0xc3, 0x28, 0xff, 0xed, 0xa0, 0x80]));
+    const report = JSON.parse((await alice.next({ opcode: TEXT })).payload);
+    assert.equal(report.$room.error.code, "decode");
+
+    const valid = Buffer.from('{"type":"Say","text":"in three 🦀 pieces"}');
+    alice.frame(valid.subarray(0, 5), { fin: false });
+    // In the middle of a character.
+    alice.frame(valid.subarray(5, 34), { opcode: 0, fin: false });
+    alice.frame(valid.subarray(34), { opcode: 0 });
+    assert.equal((await bob.next()).text, "in three 🦀 pieces");
+    assert.equal(JSON.parse((await alice.next({ opcode: TEXT })).payload).text, "in three 🦀 pieces");
+  });
+});
