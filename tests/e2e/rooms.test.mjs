@@ -359,6 +359,7 @@ describe("sleep after sleep", () => {
     closed.bob.frame('{"_tag":"Report"}');
     await closed.bob.next({ opcode: TEXT });
     closed.alice.send({ _tag: "Kick", id: "bob", code: 4000, reason: "out" });
+    assert.equal((await closed.alice.next({ where: is("Kicked") })).count, 1);
     assert.equal((await closed.bob.closed()).code, 4000);
     assert.equal((await closed.eve.closed()).code, 1011);
     closed.before = await report(closed.alice);
@@ -546,6 +547,8 @@ describe("a panic", () => {
     const { room, bob } = prepared;
     const { status } = await room.refused("eve", { name: "panic-on-connect" });
     assert.equal(status, 500);
+    // The sockets themselves, before anyone looks who they are.
+    assert.equal((await room.call("broadcast", { _tag: "Said", from: null, text: "who is there?" })).sent, 2);
     assert.deepEqual(await room.ids(), ["alice", "bob"]);
     await survived(prepared, { told: 0 });
     assert.deepEqual(bob.received.filter(closedOf("eve")), []);
@@ -559,6 +562,7 @@ describe("a panic", () => {
     for (const id of ids) await bob.next({ where: (frame) => frame._tag === "Holding" && frame.id === id });
     alice.send({ _tag: "Panic", delay_ms: 0 });
     for (const refusal of refusals) assert.equal((await refusal).status, 500);
+    assert.equal((await room.call("broadcast", { _tag: "Said", from: null, text: "who is there?" })).sent, 2);
     await survived(prepared);
     for (const id of ids) assert.deepEqual(bob.received.filter(closedOf(id)), []);
   });

@@ -6,8 +6,8 @@ import * as exports from "../../../../index.js";
 
 const OPEN = 1;
 
-// Where the socket keeps its index. It is on the socket object itself, which stays the same one for as long as the
-// room is awake; the owner tells an index of this incarnation from one of a predecessor.
+// Where a socket keeps what the room knows of it. It is on the socket object itself, which stays the same one for as long
+// as the room is awake; the owner tells what is of this incarnation from what a predecessor left.
 const SLOT = Symbol("room");
 
 /** The sockets of one object, by index. */
@@ -22,13 +22,32 @@ export class Sockets {
     state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
   }
 
-  index(socket) {
-    const slot = socket[SLOT];
-    if (slot !== undefined && slot.owner === this && slot.index >= 0) return slot.index;
+  // What is known of a socket in this incarnation; its attachment is read when it is first met.
+  #slot(socket) {
+    let slot = socket[SLOT];
+    if (slot?.owner === this) return slot;
     const index = this.#free.pop() ?? this.#table.length;
     this.#table[index] = socket;
-    socket[SLOT] = { owner: this, index };
-    return index;
+    const kept = socket.deserializeAttachment();
+    const closing = kept?.closing === true;
+    slot = { owner: this, index, closing, attachment: closing ? kept.attachment : kept };
+    socket[SLOT] = slot;
+    return slot;
+  }
+
+  // A socket that the room closed says that it is open when it comes back from hibernation, if its peer has not
+  // answered by then: so that is kept with it.
+  #isOpen(socket) {
+    return socket.readyState === OPEN && !this.#slot(socket).closing;
+  }
+
+  #keep(socket) {
+    const { closing, attachment } = this.#slot(socket);
+    socket.serializeAttachment(closing ? { closing, attachment } : attachment);
+  }
+
+  index(socket) {
+    return this.#slot(socket).index;
   }
 
   // `request` is the upgrade's; see `guard`.
@@ -40,15 +59,13 @@ export class Sockets {
   }
 
   open(tag) {
-    const indices = [];
-    for (const socket of this.#state.getWebSockets(tag)) {
-      if (socket.readyState === OPEN) indices.push(this.index(socket));
-    }
-    return Uint32Array.from(indices);
+    const open = this.#state.getWebSockets(tag).filter((socket) => this.#isOpen(socket));
+    return Uint32Array.from(open, (socket) => this.index(socket));
   }
 
   isOpen(index) {
-    return this.#table[index]?.readyState === OPEN;
+    const socket = this.#table[index];
+    return socket !== undefined && this.#isOpen(socket);
   }
 
   tags(index) {
@@ -56,19 +73,28 @@ export class Sockets {
   }
 
   attachment(index) {
-    return this.#table[index].deserializeAttachment() ?? undefined;
+    return this.#slot(this.#table[index]).attachment ?? undefined;
   }
 
   // `bytes` is a view of wasm memory, which serialising would copy whole.
   attach(index, bytes) {
-    this.#table[index].serializeAttachment(bytes.slice());
+    const socket = this.#table[index];
+    const slot = this.#slot(socket);
+    const before = slot.attachment;
+    slot.attachment = bytes.slice();
+    try {
+      this.#keep(socket);
+    } catch (error) {
+      slot.attachment = before;
+      throw error;
+    }
   }
 
   // Both return how many took the frame, or, when some refused, -1 minus that; `takeFailed` has those.
   sendAll(frame, tag, except) {
     let sent = 0;
     for (const socket of this.#state.getWebSockets(tag)) {
-      if (socket.readyState !== OPEN) continue;
+      if (!this.#isOpen(socket)) continue;
       if (except.length > 0 && except.includes(this.index(socket))) continue;
       sent += this.#send(socket, frame);
     }
@@ -79,7 +105,7 @@ export class Sockets {
     let sent = 0;
     for (const index of indices) {
       const socket = this.#table[index];
-      if (socket?.readyState === OPEN) sent += this.#send(socket, frame);
+      if (socket !== undefined && this.#isOpen(socket)) sent += this.#send(socket, frame);
     }
     return this.#failed.length > 0 ? -1 - sent : sent;
   }
@@ -99,7 +125,11 @@ export class Sockets {
   }
 
   close(index, code, reason) {
-    this.#table[index]?.close(code, reason);
+    const socket = this.#table[index];
+    if (socket === undefined) return;
+    socket.close(code, reason);
+    this.#slot(socket).closing = true;
+    this.#keep(socket);
   }
 
   // The same code back, where it may be sent. 1005 says that there was none; 1006 and 1015 that there is no one to
@@ -192,14 +222,19 @@ addEventListener("error", (event) => {
   if (event.error instanceof WebAssembly.RuntimeError) settle();
 });
 
-// What to do, in the object's own I/O context, for those who wait for a call that died with its instance.
+// What to say, in the object's own I/O context, to those who wait for a call that died with its instance. What it
+// returns is the call's outcome; without that the call fails.
 const mourn = {
   webSocketMessage(socket) {
     if (socket.readyState === OPEN) socket.send(RESTARTED_FRAME);
   },
-  // A socket whose `on_connect` did not finish must not stay behind as a peer that nobody knows.
+  // A socket whose `on_connect` did not finish ends like one whose `on_connect` failed. Were its other half not handed
+  // out, it would stay behind as a ghost and keep the object from hibernating.
   fetch(request) {
-    accepted.get(request)?.server.close(1011, "the room restarted");
+    const pair = accepted.get(request);
+    if (pair === undefined) return undefined;
+    pair.server.close(1011, "the room restarted");
+    return upgraded(request);
   },
 };
 
@@ -226,9 +261,11 @@ function guard(prototype, name) {
     if (mourning === undefined) return settled;
     return settled.catch((error) => {
       if (error instanceof Restarted) {
+        let outcome;
         try {
-          mourning(...args);
+          outcome = mourning(...args);
         } catch {}
+        if (outcome !== undefined) return outcome;
       }
       throw error;
     });
