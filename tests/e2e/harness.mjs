@@ -53,11 +53,13 @@ const VERBOSE = !["", "0", undefined].includes(process.env.E2E_VERBOSE);
  *   place for secrets, since `.dev.vars` is not read
  * @param {string} [options.persist] where Durable Objects keep their storage; the caller's to remove. Without it the
  *   host has a directory of its own, kept over `restart()` and removed by `stop()`.
+ * @param {boolean} [options.apart] runs the Worker and its Durable Objects in two isolates, as they may well be in
+ *   production: what takes one of them down leaves the other alone
  * @returns {Promise<Host>}
  */
-export async function startWorker({ dir, vars = {}, persist }) {
+export async function startWorker({ dir, vars = {}, persist, apart = false }) {
   const folder = path.resolve(ROOT, dir);
-  const host = new Host(folder, vars, persist);
+  const host = new Host(folder, vars, persist, apart);
   hosts.add(host);
   try {
     await host.restart();
@@ -75,6 +77,7 @@ class Host {
 
   #folder;
   #vars;
+  #apart;
   #persist;
   #ownsPersist;
   #miniflare;
@@ -83,9 +86,10 @@ class Host {
   #clients = new Set();
   #log = [];
 
-  constructor(folder, vars, persist) {
+  constructor(folder, vars, persist, apart) {
     this.#folder = folder;
     this.#vars = vars;
+    this.#apart = apart;
     this.#ownsPersist = persist === undefined;
     this.#persist = persist ?? fs.mkdtempSync(path.join(os.tmpdir(), "room-e2e-"));
   }
@@ -172,11 +176,10 @@ class Host {
 
   async #start(port) {
     const { main, options } = await describe(this.#folder);
+    const worker = { ...options, bindings: { ...options.bindings, ...this.#vars }, ...modules(main) };
     const miniflare = spawns.run(this.#processes, () =>
       new Miniflare({
-        ...options,
-        bindings: { ...options.bindings, ...this.#vars },
-        ...modules(main),
+        workers: this.#apart ? inTwo(worker) : [worker],
         host: "127.0.0.1",
         port,
         defaultPersistRoot: this.#persist,
@@ -416,6 +419,14 @@ process.on("exit", (code) => {
 // What a deploy would see
 
 const descriptions = new Map();
+
+/** The same code twice: once for the requests, and once for the Durable Objects. */
+function inTwo(worker) {
+  const objects = { ...worker, name: "objects" };
+  const bindings = Object.entries(worker.durableObjects ?? {});
+  const remote = bindings.map(([name, object]) => [name, { ...object, scriptName: objects.name }]);
+  return [{ ...worker, name: "requests", durableObjects: Object.fromEntries(remote) }, objects];
+}
 
 async function describe(folder) {
   const config = path.join(folder, "wrangler.toml");

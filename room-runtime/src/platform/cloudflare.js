@@ -204,6 +204,7 @@ const inflight = new Set();
 const accepted = new WeakMap();
 const installed = new WeakSet();
 
+// The part before the second colon is what the Worker's client knows it by.
 const RESTARTED = "room:restarted: the room's wasm instance ended while it worked on this";
 const RESTARTED_FRAME = JSON.stringify({
   $room: {

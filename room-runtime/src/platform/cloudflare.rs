@@ -286,13 +286,15 @@ impl<R: Room> Object<R> {
 /// What became of a call that the platform, not the room, answered.
 pub(crate) fn call_error(error: &JsValue) -> Error {
     let message = message_of(error);
+    // Only the message of an error comes through RPC; `cloudflare.js` marks this one.
+    if let Some((_, message)) = message.split_once("room:restarted: ") {
+        return Error::new(ErrorKind::Restarted, message);
+    }
     let flag = |name: &str| js_sys::Reflect::get(error, &JsValue::from_str(name)).is_ok_and(|flag| flag.is_truthy());
-    let kind = if flag("overloaded") {
-        ErrorKind::Overloaded
-    } else if message.contains("room:restarted") || flag("durableObjectReset") {
-        ErrorKind::Restarted
-    } else {
-        ErrorKind::Platform
+    let kind = match () {
+        () if flag("overloaded") => ErrorKind::Overloaded,
+        () if flag("durableObjectReset") => ErrorKind::Restarted,
+        () => ErrorKind::Platform,
     };
     Error::new(kind, message)
 }
