@@ -1,8 +1,8 @@
 //! [`Upgrade`]: what the Worker gives a new peer; and the tickets by which the two halves of an upgrade find each other.
 
 use std::{
-    cell::{RefCell, RefMut},
-    collections::HashMap,
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
     rc::Rc,
 };
 
@@ -106,86 +106,102 @@ pub(crate) fn is_ticket(text: &str) -> bool {
 
 /// How long one half of an upgrade waits for the other. They leave the Worker together, so a second is long.
 const WAIT_MS: u64 = 5_000;
-/// How many halves may wait. More than the platform's thousand requests a second bring in that time, and bounded: what
-/// waits takes memory, and anyone can send a request with a made-up ticket where a Worker forwards requests unchanged.
+/// How many halves of either kind may wait. More than the platform's thousand requests a second bring in that time, and
+/// bounded, since what waits takes memory.
 const MAX_WAITING: usize = 4_096;
 
 /// The upgrades of which one half has arrived.
+///
+/// The two kinds have nothing to share but their ticket: where a Worker forwards requests unchanged, anyone can send any
+/// number with made-up tickets, which must not cost those places that come with a real one.
 #[derive(Debug)]
-pub(crate) struct Tickets<C>(RefCell<HashMap<String, Half<C>>>);
+pub(crate) struct Tickets<C> {
+    prepared: RefCell<HashMap<String, Prepared<C>>>,
+    requests: RefCell<Requests<C>>,
+}
 
 #[derive(Debug)]
-enum Half<C> {
-    Options { options: UpgradeOptions<C>, arrived_at: u64 },
-    Request(oneshot::Sender<UpgradeOptions<C>>),
+struct Prepared<C> {
+    options: UpgradeOptions<C>,
+    arrived_at: u64,
+}
+
+/// Requests that wait, by ticket and by the order in which they came.
+#[derive(Debug)]
+struct Requests<C> {
+    senders: HashMap<String, (u64, oneshot::Sender<UpgradeOptions<C>>)>,
+    order: BTreeMap<u64, String>,
+    next: u64,
 }
 
 impl<C> Default for Tickets<C> {
     fn default() -> Self {
-        Tickets(RefCell::default())
+        let requests = Requests { senders: HashMap::new(), order: BTreeMap::new(), next: 0 };
+        Tickets { prepared: RefCell::default(), requests: RefCell::new(requests) }
     }
 }
 
 impl<C> Tickets<C> {
-    /// The halves that still wait.
-    fn waiting(&self, now_ms: u64) -> RefMut<'_, HashMap<String, Half<C>>> {
-        let mut halves = self.0.borrow_mut();
-        halves.retain(|_, half| match half {
-            Half::Options { arrived_at, .. } => now_ms < *arrived_at + WAIT_MS,
-            Half::Request(sender) => !sender.is_canceled(),
-        });
-        halves
-    }
-
     /// The half that came by RPC.
     pub(crate) fn prepare(&self, ticket: String, options: UpgradeOptions<C>, now_ms: u64) -> Result<(), Error> {
-        let mut halves = self.waiting(now_ms);
-        match halves.remove(&ticket) {
-            Some(Half::Request(sender)) => {
-                // If the request stopped waiting just now, its side has said so to the client already.
-                let _ = sender.send(options);
-                Ok(())
-            }
-            Some(half @ Half::Options { .. }) => {
-                halves.insert(ticket, half);
-                Err(Error::new(ErrorKind::Ticket, "the ticket was used before"))
-            }
-            None if halves.len() >= MAX_WAITING => Err(too_many()),
-            None => {
-                halves.insert(ticket, Half::Options { options, arrived_at: now_ms });
-                Ok(())
-            }
+        if let Some(request) = self.requests.borrow_mut().remove(&ticket) {
+            // If the request stopped waiting just now, its side has said so to the client already.
+            let _ = request.send(options);
+            return Ok(());
         }
+        let mut prepared = self.prepared.borrow_mut();
+        prepared.retain(|_, half| now_ms < half.arrived_at + WAIT_MS);
+        if prepared.contains_key(&ticket) {
+            return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
+        }
+        if prepared.len() >= MAX_WAITING {
+            return Err(Error::new(ErrorKind::Overloaded, format!("{MAX_WAITING} upgrades are waiting already")));
+        }
+        prepared.insert(ticket, Prepared { options, arrived_at: now_ms });
+        Ok(())
     }
 
     /// The half that came as a request: takes the other, waiting briefly if it is not there. A ticket works once.
     pub(crate) async fn claim(&self, ticket: &str, platform: Rc<dyn Platform>) -> Result<UpgradeOptions<C>, Error> {
-        let receiver = {
-            let mut halves = self.waiting(platform.now_ms());
-            match halves.remove(ticket) {
-                Some(Half::Options { options, .. }) => return Ok(options),
-                Some(half @ Half::Request(_)) => {
-                    halves.insert(ticket.to_owned(), half);
-                    return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
-                }
-                None if halves.len() >= MAX_WAITING => return Err(too_many()),
-                None => {
-                    let (sender, receiver) = oneshot::channel();
-                    halves.insert(ticket.to_owned(), Half::Request(sender));
-                    receiver
-                }
-            }
-        };
+        let prepared = self.prepared.borrow_mut().remove(ticket);
+        if let Some(Prepared { options, arrived_at }) = prepared
+            && platform.now_ms() < arrived_at + WAIT_MS
+        {
+            return Ok(options);
+        }
+        let receiver = self.requests.borrow_mut().insert(ticket)?;
+        let unknown = || Error::new(ErrorKind::Ticket, "the upgrade did not come through the room's client");
         match select(receiver, platform.timer(WAIT_MS)).await {
-            Either::Left((Ok(options), _)) => Ok(options),
-            _ => {
-                self.0.borrow_mut().remove(ticket);
-                Err(Error::new(ErrorKind::Ticket, "the upgrade did not come through the room's client"))
+            Either::Left((options, _)) => options.map_err(|_| unknown()),
+            Either::Right(_) => {
+                self.requests.borrow_mut().remove(ticket);
+                Err(unknown())
             }
         }
     }
 }
 
-fn too_many() -> Error {
-    Error::new(ErrorKind::Overloaded, format!("{MAX_WAITING} upgrades are waiting already"))
+impl<C> Requests<C> {
+    /// When there are too many, the one that has waited longest for its other half stops.
+    fn insert(&mut self, ticket: &str) -> Result<oneshot::Receiver<UpgradeOptions<C>>, Error> {
+        if self.senders.contains_key(ticket) {
+            return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
+        }
+        if self.senders.len() >= MAX_WAITING
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.senders.remove(&oldest);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.senders.insert(ticket.to_owned(), (self.next, sender));
+        self.order.insert(self.next, ticket.to_owned());
+        self.next += 1;
+        Ok(receiver)
+    }
+
+    fn remove(&mut self, ticket: &str) -> Option<oneshot::Sender<UpgradeOptions<C>>> {
+        let (number, sender) = self.senders.remove(ticket)?;
+        self.order.remove(&number);
+        Some(sender)
+    }
 }

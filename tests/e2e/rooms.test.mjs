@@ -765,7 +765,8 @@ describe("the close handshake", () => {
     [undefined, undefined],
   ];
   for (const [code, reason] of CODES) {
-    test(`of a client that closes with ${code ?? "no code"} is completed with the same`, async () => {
+    const given = `${code ?? "no code"}${reason ? " and a reason" : ""}`;
+    test(`of a client that closes with ${given} is completed with the same`, async () => {
       const room = new Room(at.host);
       const alice = await room.join("alice");
       const bob = await room.join("bob");

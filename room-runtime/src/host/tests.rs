@@ -871,9 +871,13 @@ mod tickets {
     }
 
     fn begin_upgrade(world: &World) {
+        begin_upgrade_with(world, TICKET.to_owned());
+    }
+
+    fn begin_upgrade_with(world: &World, ticket: String) {
         let (host, memory) = (world.host.clone(), world.memory.clone());
         world.spawn(async move {
-            match host.upgrade(TICKET, |tags| Ok(memory.accept(tags))).await {
+            match host.upgrade(&ticket, |tags| Ok(memory.accept(tags))).await {
                 Ok(_) => note("upgraded"),
                 Err(error) => note(format!("refused: {}", error.kind())),
             }
@@ -919,6 +923,32 @@ mod tickets {
         world.memory.advance(60_000);
         world.settle();
         assert_eq!(take_notes(), ["start", "refused: ticket"]);
+    }
+
+    #[test]
+    fn any_number_of_made_up_tickets_leaves_room_for_a_real_one() {
+        let mut world = World::new();
+        for n in 0..5_000 {
+            begin_upgrade_with(&world, format!("{n:032x}"));
+        }
+        world.settle();
+        let refused = take_notes();
+        assert!(
+            refused.len() < 1_000 && refused.iter().all(|note| note == "refused: ticket"),
+            "the oldest stop waiting"
+        );
+        assert_eq!(world.call(&prepare("a")), r#"{"ok":null}"#);
+        begin_upgrade(&world);
+        world.settle();
+        assert_eq!(take_notes(), ["start", "connect a", "upgraded"]);
+        // And the other way round, as long as there are not thousands in between.
+        begin_upgrade(&world);
+        world.settle();
+        world.call(&prepare("b"));
+        assert_eq!(take_notes(), ["refused: ticket", "connect b", "upgraded"]);
+        world.memory.advance(60_000);
+        world.settle();
+        assert!(take_notes().len() > 4_000, "in the end all are refused");
     }
 
     #[test]
