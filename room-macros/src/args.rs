@@ -1,68 +1,121 @@
-//! The options in `#[room(…)]`.
+//! The options in `#[room(…)]`, and those within an option: which are given. Their values are for `check`.
 
-use darling::{FromMeta, ast::NestedMeta, util::SpannedValue};
+use darling::ast::NestedMeta;
 use proc_macro2::TokenStream;
 use quote::ToTokens;
+use syn::{Expr, Lit, Meta, Path};
 
 use crate::diag::{self, Errors};
 
-/// The options as written; their defaults depend on the module.
-#[derive(Debug, Default, FromMeta)]
-pub(crate) struct Args {
-    #[darling(default)]
-    pub(crate) binding: Option<SpannedValue<String>>,
-    #[darling(default)]
-    pub(crate) class: Option<SpannedValue<String>>,
-    #[darling(default)]
-    pub(crate) tag: Option<SpannedValue<String>>,
-    #[darling(default, rename = "crate")]
-    pub(crate) krate: Option<syn::Path>,
+/// What `#[room]` takes.
+const OPTIONS: [&str; 10] = [
+    "binding",
+    "class",
+    "tag",
+    "max_peers",
+    "max_message_bytes",
+    "max_unread_bytes",
+    "rate_limit",
+    "on_invalid",
+    "heartbeat",
+    "crate",
+];
+
+/// An option as written. Of each name there is one.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) name: String,
+    pub(crate) key: Path,
+    pub(crate) value: Value,
 }
 
-const OPTIONS: [&str; 4] = ["binding", "class", "tag", "crate"];
+#[derive(Debug)]
+pub(crate) enum Value {
+    /// `class`
+    Nothing,
+    /// `class = …`
+    Is(Expr),
+    /// `class(…)`
+    List(TokenStream),
+    /// `class = …`, where that is no expression.
+    Unreadable(TokenStream),
+}
 
-/// Reads the options; whatever is wrong with one does not keep the others from counting.
-pub(crate) fn parse(tokens: TokenStream) -> (Args, Errors) {
+impl Given {
+    /// Its value, if that is a literal.
+    pub(crate) fn literal(&self) -> Option<&Lit> {
+        match &self.value {
+            Value::Is(value) => literal(value),
+            _ => None,
+        }
+    }
+
+    /// Where a value of the wrong kind is.
+    pub(crate) fn fault(&self) -> TokenStream {
+        match &self.value {
+            Value::Is(value) => value.to_token_stream(),
+            Value::Unreadable(tokens) if !tokens.is_empty() => tokens.clone(),
+            _ => self.key.to_token_stream(),
+        }
+    }
+}
+
+/// The literal in an expression: in parentheses as well, and in the invisible group of a `macro_rules!` fragment.
+pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
+    match value {
+        Expr::Lit(value) => Some(&value.lit),
+        Expr::Group(group) => literal(&group.expr),
+        Expr::Paren(paren) => literal(&paren.expr),
+        _ => None,
+    }
+}
+
+/// Reads the options of `#[room]`.
+pub(crate) fn parse(tokens: TokenStream) -> (Vec<Given>, Errors) {
     let mut errors = Errors::default();
+    let options = list("#[room]", &OPTIONS, tokens, &mut errors);
+    (options, errors)
+}
+
+/// Reads a list of options; whatever is wrong with one does not keep the others from counting.
+pub(crate) fn list(owner: &str, known: &[&str], tokens: TokenStream, errors: &mut Errors) -> Vec<Given> {
     let metas = match NestedMeta::parse_meta_list(tokens) {
         Ok(metas) => metas,
         Err(error) => {
             errors.push(error);
-            return (Args::default(), errors);
+            return Vec::new();
         }
     };
-    let mut known: Vec<NestedMeta> = Vec::new();
-    let mut seen: Vec<String> = Vec::new();
+    let the_options = || format!("the options are {}", diag::list(known.iter().copied()));
+    let mut given: Vec<Given> = Vec::new();
+    let mut has_literal = false;
     for meta in metas {
-        let NestedMeta::Meta(named) = &meta else {
-            errors.on(&meta, format!("expected an option of `#[room]`\nthe options are {}", diag::list(OPTIONS)));
-            continue;
+        let (key, value) = match meta {
+            NestedMeta::Meta(Meta::Path(path)) => (path, Value::Nothing),
+            NestedMeta::Meta(Meta::NameValue(meta)) => (meta.path, Value::Is(meta.value)),
+            NestedMeta::Meta(Meta::List(meta)) => (meta.path, Value::List(meta.tokens)),
+            NestedMeta::NameValueInvalidExpr(meta) => (meta.path, Value::Unreadable(meta.value)),
+            NestedMeta::Lit(literal) => {
+                // Who leaves out one name leaves out all of them.
+                if !has_literal {
+                    errors.on(&literal, format!("expected an option of `{owner}`, not a value\n{}", the_options()));
+                }
+                has_literal = true;
+                continue;
+            }
         };
-        let name = named.path().to_token_stream().to_string();
-        if !OPTIONS.contains(&&*name) {
-            errors.on(named.path(), unknown(&name));
-        } else if seen.contains(&name) {
-            errors.on(named.path(), format!("option `{name}` is given twice\nremove one of them"));
-        } else if let (syn::Meta::NameValue(_), Ok(_)) = (named, Args::from_list(std::slice::from_ref(&meta))) {
-            known.push(meta);
+        let name = key.to_token_stream().to_string();
+        if !known.contains(&&*name) {
+            let similar = match diag::similar(&name, known.iter().copied()) {
+                Some(option) => format!("a similar option exists: `{option}`\n"),
+                None => String::new(),
+            };
+            errors.on(key, format!("unknown `{owner}` option `{name}`\n{similar}{}", the_options()));
+        } else if given.iter().any(|other| other.name == name) {
+            errors.on(key, format!("option `{name}` is given twice\nremove one of them"));
         } else {
-            errors.on(named, format!("option `{name}` takes a text\nwrite `{name} = \"…\"`"));
-        }
-        seen.push(name);
-    }
-    match Args::from_list(&known) {
-        Ok(args) => (args, errors),
-        Err(error) => {
-            errors.at(error.span(), error);
-            (Args::default(), errors)
+            given.push(Given { name, key, value });
         }
     }
-}
-
-fn unknown(name: &str) -> String {
-    let similar = match diag::similar(name, OPTIONS) {
-        Some(option) => format!("a similar option exists: `{option}`\n"),
-        None => String::new(),
-    };
-    format!("unknown `#[room]` option `{name}`\n{similar}the options are {}", diag::list(OPTIONS))
+    given
 }

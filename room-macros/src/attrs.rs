@@ -1,10 +1,29 @@
 //! Reading a user's attributes without changing them.
 
+use proc_macro2::TokenStream;
+use quote::quote;
 use syn::{Attribute, Meta, Token, punctuated::Punctuated};
 
 /// The `cfg` attributes among them.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect()
+}
+
+/// The `cfg` under which none of several things is there, each of which is behind the `cfg`s given: none at all when there
+/// is no such thing, and `None` when one is always there.
+pub(crate) fn otherwise<'a>(things: impl IntoIterator<Item = &'a [Attribute]>) -> Option<TokenStream> {
+    let mut alternatives = Vec::new();
+    for cfgs in things {
+        if cfgs.is_empty() {
+            return None;
+        }
+        let conditions = cfgs.iter().filter_map(|attr| match &attr.meta {
+            Meta::List(list) => Some(&list.tokens),
+            _ => None,
+        });
+        alternatives.push(quote!(all(#(all(#conditions)),*)));
+    }
+    Some(if alternatives.is_empty() { TokenStream::new() } else { quote!(#[cfg(not(any(#(#alternatives),*)))]) })
 }
 
 /// Every attribute's content, with what `cfg_attr` may add as if it were there.
@@ -81,5 +100,19 @@ mod tests {
         };
         assert_eq!(derives(&item.attrs), ["Default", "Clone", "PartialEq", "Eq"]);
         assert_eq!(serde_keys(&item.attrs), ["rename_all", "bound", "deny_unknown_fields", "crate"]);
+    }
+
+    #[test]
+    fn otherwise_is_where_nothing_else_is() {
+        let item: syn::ItemStruct = parse_quote! {
+            #[cfg(a)]
+            #[cfg(any(b, c))]
+            struct S;
+        };
+        let text = |cfg: Option<TokenStream>| cfg.map(|cfg| cfg.to_string().replace(' ', ""));
+        let expected = "#[cfg(not(any(all(all(a),all(any(b,c))),all(all(a)))))]";
+        assert_eq!(text(otherwise([&item.attrs[..], &item.attrs[..1]])).as_deref(), Some(expected));
+        assert_eq!(text(otherwise([])).as_deref(), Some(""));
+        assert_eq!(text(otherwise([&item.attrs[..], &[]])), None);
     }
 }

@@ -1,78 +1,64 @@
 //! [`RoomModule`] → [`Room`]: the only place that makes semantic errors. All that are independent are reported together.
 
-use heck::{ToShoutySnakeCase, ToUpperCamelCase};
-use proc_macro2::{Ident, Span};
-use quote::{ToTokens, format_ident, quote};
-use syn::{Fields, FnArg, Item, ReturnType, Safety, Type, Visibility, ext::IdentExt, spanned::Spanned};
+mod options;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::{Attribute, Fields, FnArg, Item, ReturnType, Safety, Type, Visibility, ext::IdentExt, spanned::Spanned};
 
 use crate::{
-    args::Args,
+    args::Given,
     attrs, data,
     diag::{self, Errors},
-    expand,
-    model::{ALIASES, HANDLERS, Handler, HandlerKind, MARKER, Room, SCHEMAS, Schema, Sketch},
-    parse::{self, Function, ModuleItem, RoomModule},
+    model::{
+        ALIASES, By, HANDLERS, Handler, HandlerKind, MARKER, Options, Parameter, Room, SCHEMAS, Schema, SchemaKind,
+        Sketch,
+    },
+    parse::{self, Declared, Function, ModuleItem, RoomModule},
 };
 
 /// Validates the module. With errors comes what could be said of the room all the same.
-pub(crate) fn check(mut module: RoomModule, args: Args, mut errors: Errors) -> Result<Room, Box<(Sketch, Errors)>> {
-    let krate = args.krate.clone().unwrap_or_else(expand::default_crate);
-    let name = module.ident.unraw().to_string();
-    let tag = args.tag.as_ref().map_or("type", |tag| tag.as_str());
-    let class = class(&name, &args, &mut errors);
-    let binding = binding(&name, &args, &mut errors);
-
+pub(crate) fn check(
+    mut module: RoomModule,
+    options: &[Given],
+    mut errors: Errors,
+) -> Result<Room, Box<(Sketch, Errors)>> {
+    let options = options::check(options, &module.ident.unraw().to_string(), &mut errors);
     let names = module.names();
-    let marker_taken = check_generated_names(&names, &class, &mut errors);
-    let schemas = SCHEMAS.map(|schema| check_schema(&mut module, schema, &krate, tag, &mut errors));
-    let handlers = check_functions(&module, &mut errors);
+    let marker_taken = check_generated_names(&names, &options.class, &mut errors);
+    let declared = parse::declared(&module, SCHEMAS.map(|kind| kind.name));
+    let schemas = check_schemas(&mut module, &declared, &options, &mut errors);
+    let functions = check_functions(&module, &declared, &mut errors);
     module.drop_receivers();
-    let aliases = ALIASES.into_iter().filter(|alias| !names.iter().any(|name| name == alias)).collect();
+    let free = |name: &&str| !names.iter().any(|own| own == name);
+    let aliases = ALIASES.into_iter().filter(free).collect();
 
-    let sketch = Sketch { krate, module, schemas, aliases, marker_taken };
-    if errors.is_empty() { Ok(Room { sketch, binding, class, handlers }) } else { Err(Box::new((sketch, errors))) }
+    let Functions { handlers, meant, missed } = functions;
+    let missed = SCHEMAS.map(|kind| kind.name).into_iter().filter(|name| missed.contains(name)).filter(free).collect();
+    let sketch = Sketch { krate: options.krate.clone(), module, schemas, missed, meant, aliases, marker_taken };
+    if errors.is_empty() { Ok(Room { sketch, options, handlers }) } else { Err(Box::new((sketch, errors))) }
 }
 
-/// What can be said of a room of which only the name is known.
-pub(crate) fn empty(module: RoomModule, args: &Args) -> Sketch {
-    let krate = args.krate.clone().unwrap_or_else(expand::default_crate);
-    Sketch { krate, module, schemas: [None, None, None, None], aliases: ALIASES.to_vec(), marker_taken: false }
-}
-
-fn class(name: &str, args: &Args, errors: &mut Errors) -> Ident {
-    let default = format_ident!("{}Room", name.to_upper_camel_case());
-    let Some(class) = &args.class else { return default };
-    match syn::parse_str::<Ident>(class) {
-        Ok(ident) => Ident::new(&ident.to_string(), class.span()),
-        Err(_) => {
-            errors.at(
-                class.span(),
-                format!(
-                    "`{}` cannot be the name of a Durable Object class\nwrite an identifier, for example `{default}`",
-                    class.as_str()
-                ),
-            );
-            default
-        }
-    }
-}
-
-fn binding(name: &str, args: &Args, errors: &mut Errors) -> String {
-    let default = name.to_shouty_snake_case();
-    let Some(binding) = &args.binding else { return default };
-    let mut chars = binding.chars();
-    let valid = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !valid {
-        errors.at(
-            binding.span(),
-            format!(
-                "`{}` cannot be the name of a binding\nwrite letters, digits and `_`, for example `{default}`",
-                binding.as_str()
-            ),
-        );
-    }
-    binding.to_string()
+/// What can be said of a room whose body is elsewhere.
+pub(crate) fn without_body(
+    module: RoomModule,
+    tokens: TokenStream,
+    options: &[Given],
+    mut errors: Errors,
+) -> (Sketch, Errors) {
+    let options = options::check(options, &module.ident.unraw().to_string(), &mut errors);
+    let message = format!("`#[room]` needs the module's body here\nwrite `mod {} {{ … }}`", module.ident);
+    errors.on(tokens, message);
+    let sketch = Sketch {
+        krate: options.krate,
+        module,
+        schemas: Vec::new(),
+        missed: Vec::new(),
+        meant: Vec::new(),
+        aliases: ALIASES.to_vec(),
+        marker_taken: false,
+    };
+    (sketch, errors)
 }
 
 /// Whether the marker's name is taken.
@@ -93,63 +79,78 @@ fn check_generated_names(names: &[Ident], class: &Ident, errors: &mut Errors) ->
     marker_taken
 }
 
-fn check_schema(
+fn check_schemas(
     module: &mut RoomModule,
-    name: &'static str,
-    krate: &syn::Path,
-    tag: &str,
+    declared: &[Declared],
+    options: &Options,
     errors: &mut Errors,
-) -> Option<Schema> {
-    let Some((index, item)) = parse::schema_item(module, name).into_iter().next() else {
-        let example = match name {
-            "Event" | "Broadcast" => format!("pub enum {name} {{ … }}"),
-            _ => format!("pub struct {name} {{ … }}"),
-        };
-        errors.on(&module.ident, format!("room `{}` has no `{name}` type\nadd `{example}`", module.ident));
-        return None;
-    };
-    let (vis, ident, generics) = match item {
-        Item::Struct(item) => (&item.vis, &item.ident, Some(&item.generics)),
-        Item::Enum(item) => (&item.vis, &item.ident, Some(&item.generics)),
-        Item::Type(item) => (&item.vis, &item.ident, Some(&item.generics)),
-        Item::Use(item) => (&item.vis, &format_ident!("{name}", span = item.span()), None),
+) -> Vec<Schema> {
+    let mut schemas: Vec<Schema> = Vec::new();
+    for kind in SCHEMAS {
+        let mut items = declared.iter().filter(|item| item.name == kind.name).peekable();
+        if items.peek().is_none() && !kind.optional {
+            let (room, name, example) = (&module.ident, kind.name, kind.example);
+            errors.on(room, format!("room `{room}` has no `{name}` type\nadd `{example}`"));
+        }
+        for Declared { ident, index, .. } in items {
+            let ModuleItem::Other(item) = &mut module.items[*index] else { continue };
+            let cfgs = attrs::cfgs(item_attrs(item));
+            // rustc says that the name is taken. Two behind `cfg` may well exclude each other.
+            let twice = schemas.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty());
+            if !twice && check_schema(item, kind, ident, options, errors) {
+                schemas.push(Schema { kind, ident: ident.clone(), cfgs });
+            }
+        }
+    }
+    schemas
+}
+
+/// Whether the type can be named as that schema.
+fn check_schema(item: &mut Item, kind: SchemaKind, ident: &Ident, options: &Options, errors: &mut Errors) -> bool {
+    let name = kind.name;
+    let (vis, generics) = match item {
+        Item::Struct(item) => (&item.vis, Some(&item.generics)),
+        Item::Enum(item) => (&item.vis, Some(&item.generics)),
+        Item::Type(item) => (&item.vis, Some(&item.generics)),
+        Item::Use(item) => (&item.vis, None),
+        Item::Union(item) if !kind.travels => (&item.vis, Some(&item.generics)),
         Item::Union(item) => {
             errors.on(item.union_token, format!("`{name}` must be a `struct` or an `enum`, not a `union`"));
-            return None;
+            return false;
         }
         Item::Trait(item) => {
             errors.on(item.trait_token, format!("`{name}` must be a `struct` or an `enum`, not a `trait`"));
-            return None;
+            return false;
         }
-        _ => return None,
+        _ => return false,
     };
-    let schema = Schema { ident: ident.clone(), cfgs: attrs::cfgs(item_attrs(item)) };
     if matches!(vis, Visibility::Inherited) {
-        errors
-            .on(ident, format!("`{name}` is private, but the room's client speaks of it\nwrite `pub` in front of it"));
+        let speaker = if kind.travels { "the room's client speaks of it" } else { "the room's public type names it" };
+        errors.on(ident, format!("`{name}` is private, but {speaker}\nwrite `pub` in front of it"));
     }
     if let Some(generics) = generics.filter(|generics| !generics.params.is_empty()) {
         errors.on(generics, format!("`{name}` cannot be generic\na room has exactly one type of each schema"));
-        return None;
+        return false;
+    }
+    if !kind.travels {
+        return true;
     }
     // Without the tag serde has nothing to add to our own error.
-    let tag = check_tagging(item, tag, errors).then_some(tag);
-
-    if let ModuleItem::Other(item) = &mut module.items[index] {
-        match item {
-            Item::Struct(item) => data::schema(&mut item.attrs, krate, None, errors),
-            Item::Enum(item) => data::schema(&mut item.attrs, krate, tag, errors),
-            // An alias or a re-export is what it is.
-            _ => {}
-        }
+    let tag = check_tagging(item, &options.tag, errors).then_some(&*options.tag);
+    match item {
+        Item::Struct(item) => data::schema(&mut item.attrs, &options.krate, None, errors),
+        Item::Enum(item) => data::schema(&mut item.attrs, &options.krate, tag, errors),
+        // An alias or a re-export is what it is.
+        _ => {}
     }
-    Some(schema)
+    true
 }
 
-fn item_attrs(item: &Item) -> &[syn::Attribute] {
+fn item_attrs(item: &Item) -> &[Attribute] {
     match item {
         Item::Struct(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,
+        Item::Union(item) => &item.attrs,
         Item::Type(item) => &item.attrs,
         Item::Use(item) => &item.attrs,
         _ => &[],
@@ -201,129 +202,156 @@ fn written(tokens: &impl ToTokens) -> String {
         .replace(" ,", ",")
 }
 
-fn check_functions(module: &RoomModule, errors: &mut Errors) -> Vec<Handler> {
-    let mut handlers: Vec<Handler> = Vec::new();
+/// What the module's functions are.
+#[derive(Default)]
+struct Functions {
+    handlers: Vec<Handler>,
+    /// The handlers that are meant, also by a function that is wrong.
+    meant: Vec<&'static str>,
+    /// The optional schemas that a handler needs and the module does not have.
+    missed: Vec<&'static str>,
+}
+
+fn check_functions(module: &RoomModule, declared: &[Declared], errors: &mut Errors) -> Functions {
+    let mut functions = Functions::default();
     for function in module.functions() {
         let ident = &function.sig.ident;
         let Some(kind) = HANDLERS.into_iter().find(|kind| ident == kind.name) else {
-            check_near_miss(function, errors);
+            functions.meant.extend(check_near_miss(function, errors));
             continue;
         };
-        let cfgs = attrs::cfgs(&function.attrs);
-        // rustc says that the name is taken. Two behind `cfg` may well exclude each other.
-        if handlers.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty()) {
+        functions.meant.push(kind.name);
+        // Whether it is meant as a handler at all is the first question.
+        if kind.makes.is_some_and(|schema| !declared.iter().any(|item| item.name == schema)) {
             continue;
         }
-        handlers.extend(check_handler(function, kind, cfgs, errors));
+        let cfgs = attrs::cfgs(&function.attrs);
+        // rustc says that the name is taken. Two behind `cfg` may well exclude each other.
+        if functions.handlers.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty()) {
+            continue;
+        }
+        check_handler(function, kind, cfgs, declared, &mut functions, errors);
     }
-    handlers
+    check_made(module, declared, &mut functions, errors);
+    functions
 }
 
-/// A function that was probably meant to be a handler would silently never run.
-fn check_near_miss(function: &Function, errors: &mut Errors) {
+/// A function that was probably meant to be a handler would silently never run: which one, if so.
+fn check_near_miss(function: &Function, errors: &mut Errors) -> Option<&'static str> {
     let ident = &function.sig.ident;
     let name = ident.unraw().to_string();
-    let known = || HANDLERS.iter().map(|kind| kind.name);
+    // `unit` is a name for many things besides `init`, unless it gives a state.
+    let plausible = |kind: &HandlerKind| kind.name.starts_with("on_") || returns(function, kind.outcome.ty());
+    let similar = diag::similar(&name, HANDLERS.iter().filter(|kind| plausible(kind)).map(|kind| kind.name));
     let takes_ctx = match function.sig.inputs.first() {
         Some(FnArg::Typed(argument)) => written(&argument.ty).ends_with("Ctx"),
         _ => false,
     };
-    match diag::similar(&name, known()) {
-        Some(similar) => errors.on(
-            ident,
-            format!(
-                "unknown handler `{name}`\na similar handler exists: `{similar}`\nthe handlers are {}",
-                diag::list(known())
-            ),
-        ),
-        None if name.starts_with("on_") && takes_ctx => errors.on(
-            ident,
-            format!(
-                "unknown handler `{name}`\nthe handlers are {}; a helper function is better not called `on_…`",
-                diag::list(known())
-            ),
-        ),
-        None => {}
+    if let Some(similar) = similar {
+        errors.on(ident, format!("unknown handler `{name}`\na similar handler exists: `{similar}`"));
+    } else if name.starts_with("on_") && takes_ctx {
+        let known = diag::list(HANDLERS.iter().map(|kind| kind.name));
+        let helper = "a helper function is better not called `on_…`";
+        errors.on(ident, format!("unknown handler `{name}`\nthe handlers are {known}\n{helper}"));
+    }
+    similar
+}
+
+/// Whether the function's return type is written like that.
+fn returns(function: &Function, ty: &str) -> bool {
+    match &function.sig.output {
+        ReturnType::Default => false,
+        ReturnType::Type(_, written_type) => written(written_type) == ty,
+    }
+}
+
+/// A handler that makes a schema and the schema that it makes: neither goes without the other.
+fn check_made(module: &RoomModule, declared: &[Declared], functions: &mut Functions, errors: &mut Errors) {
+    for kind in HANDLERS {
+        let Some(made) = SCHEMAS.into_iter().find(|schema| kind.makes == Some(schema.name)) else { continue };
+        let schema = declared.iter().find(|item| item.name == made.name);
+        match (schema, functions.meant.contains(&kind.name)) {
+            (Some(schema), false) => {
+                let (made, signature) = (made.name, kind.signature(kind.parameters));
+                let message = format!("room `{}` has a type `{made}`, but no handler that makes it", module.ident);
+                errors.on(&schema.ident, format!("{message}\nadd `{signature} {{ … }}`"));
+            }
+            (None, true) => {
+                functions.missed.push(made.name);
+                let function = module.functions().find(|function| function.sig.ident == kind.name);
+                if let Some(function) = function {
+                    let message = format!("handler `{}` makes `{}`, a type that room", kind.name, made.name);
+                    let message = format!("{message} `{}` does not have\nadd `{}`", module.ident, made.example);
+                    let hint = "or give this function another name if it is none of the room's handlers";
+                    errors.on(&function.sig.ident, format!("{message}, {hint}"));
+                }
+            }
+            _ => {}
+        }
     }
 }
 
 fn check_handler(
     function: &Function,
     kind: HandlerKind,
-    cfgs: Vec<syn::Attribute>,
+    cfgs: Vec<Attribute>,
+    declared: &[Declared],
+    functions: &mut Functions,
     errors: &mut Errors,
-) -> Option<Handler> {
+) {
     let sig = &function.sig;
-    let mut wrong = false;
-    let mut refuse = |tokens: &dyn ToTokens, message: String| {
-        errors.on(tokens.to_token_stream(), message);
-        wrong = true;
-    };
+    let taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
+    let signature = kind.signature(&taken);
+    let before = errors.len();
     let plain = "handlers are plain functions; the engine calls them with the room's types";
     if let Some(keyword) = &sig.constness {
-        refuse(keyword, format!("handler `{}` cannot be `const`\n{plain}", kind.name));
+        errors.on(keyword, format!("handler `{}` cannot be `const`\n{plain}", kind.name));
+    }
+    if let (Some(keyword), Some(why)) = (&sig.asyncness, kind.sync) {
+        errors.on(keyword, format!("handler `{}` cannot be `async`\n{why}", kind.name));
     }
     if let Safety::Unsafe(keyword) = &sig.safety {
-        refuse(keyword, format!("handler `{}` cannot be `unsafe`\n{plain}", kind.name));
+        errors.on(keyword, format!("handler `{}` cannot be `unsafe`\n{plain}", kind.name));
     }
     if let Some(abi) = &sig.abi {
-        refuse(abi, format!("handler `{}` cannot be `extern`\n{plain}", kind.name));
+        errors.on(abi, format!("handler `{}` cannot be `extern`\n{plain}", kind.name));
     }
-    if !sig.generics.params.is_empty()
-        && sig.generics.params.iter().any(|p| !matches!(p, syn::GenericParam::Lifetime(_)))
-    {
-        refuse(&sig.generics, format!("handler `{}` cannot be generic\n{plain}", kind.name));
+    if sig.generics.params.iter().any(|p| !matches!(p, syn::GenericParam::Lifetime(_))) {
+        errors.on(&sig.generics, format!("handler `{}` cannot be generic\n{plain}", kind.name));
     }
     if let Some(FnArg::Receiver(receiver)) = sig.inputs.first() {
-        let message = format!("handler `{}` cannot take `self`\n{plain}\nwrite `{}`", kind.name, kind.signature());
-        refuse(receiver, message);
-    } else if sig.inputs.len() != kind.parameters.len() {
-        let (expected, found) = (kind.parameters.len(), sig.inputs.len());
+        errors.on(receiver, format!("handler `{}` cannot take `self`\n{plain}\nwrite `{signature}`", kind.name));
+    } else if sig.inputs.len() != taken.len() {
+        let (expected, found) = (taken.len(), sig.inputs.len());
         let plural = if expected == 1 { "" } else { "s" };
-        let message = format!(
-            "handler `{}` takes {expected} parameter{plural}, not {found}\nwrite `{}`",
-            kind.name,
-            kind.signature()
-        );
-        errors.at(parse::parentheses(sig), message);
-        wrong = true;
+        let depends = depends(kind, &taken, found, functions);
+        let message = format!("handler `{}` takes {expected} parameter{plural}, not {found}", kind.name);
+        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}"));
     }
-    if wrong {
-        return None;
+    if errors.len() > before {
+        return;
     }
 
     let mut parameter_spans = Vec::new();
-    for (argument, parameter) in sig.inputs.iter().zip(kind.parameters) {
+    for (argument, parameter) in sig.inputs.iter().zip(&taken) {
         let FnArg::Typed(argument) = argument else { continue };
         let ty = ungrouped(&argument.ty);
-        let reference = match ty {
-            Type::Reference(reference) => Some(reference),
-            _ => None,
+        let (by, bare) = match ty {
+            Type::Reference(reference) if reference.mutability.is_some() => (By::MutableReference, &*reference.elem),
+            Type::Reference(reference) => (By::Reference, &*reference.elem),
+            ty => (By::Value, ty),
         };
-        let fits = match (reference, parameter.is_reference()) {
-            (Some(reference), true) => reference.mutability.is_none(),
-            (reference, expected) => reference.is_some() == expected,
-        };
-        if !fits {
-            errors.on(
-                &argument.ty,
-                format!(
-                    "parameter `{}` of `{}` must be `{}`, not `{}`\nwrite `{}`",
-                    parameter.name(),
-                    kind.name,
-                    parameter.ty(),
-                    written(ty),
-                    kind.signature()
-                ),
-            );
-            wrong = true;
+        if by != parameter.by() {
+            let (name, expected, found) = (parameter.name(), parameter.ty(), written(ty));
+            let message = format!("parameter `{name}` of `{}` must be `{expected}`, not `{found}`", kind.name);
+            errors.on(&argument.ty, format!("{message}\nwrite `{signature}`"));
         }
-        parameter_spans.push(match reference {
-            Some(reference) => span_of(&reference.elem),
-            None => span_of(ty),
-        });
+        parameter_spans.push(span_of(bare));
     }
-    (!wrong).then(|| Handler {
+    if errors.len() > before {
+        return;
+    }
+    functions.handlers.push(Handler {
         kind,
         ident: sig.ident.clone(),
         cfgs,
@@ -333,7 +361,21 @@ fn check_handler(
             ReturnType::Default => sig.ident.span(),
             ReturnType::Type(_, ty) => span_of(ty),
         },
-    })
+    });
+}
+
+/// What the number of a handler's parameters has to do with the room's optional schemas.
+fn depends(kind: HandlerKind, taken: &[Parameter], found: usize, functions: &mut Functions) -> String {
+    let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
+    let Some(schema) = SCHEMAS.into_iter().find(|other| Some(other.name) == schema) else { return String::new() };
+    if taken.len() == kind.parameters.len() {
+        return format!(", as the room has a type `{}`", schema.name);
+    }
+    if found == kind.parameters.len() {
+        functions.missed.push(schema.name);
+        return format!(", or add `{}` to the room", schema.example);
+    }
+    String::new()
 }
 
 /// A type that came through a `macro_rules!` fragment is wrapped in an invisible group.

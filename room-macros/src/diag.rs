@@ -24,6 +24,10 @@ impl Errors {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl ToTokens for Errors {
@@ -36,18 +40,29 @@ impl ToTokens for Errors {
 pub(crate) fn similar<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), candidate);
     let nearest = known.into_iter().map(|candidate| (distance(candidate), candidate)).min()?;
-    // A third of the letters may be wrong: enough for a slip, too little for another word.
-    (nearest.0 <= nearest.1.len() / 3).then_some(nearest.1)
+    // A quarter of the letters may be wrong: enough for a slip, too little for another word.
+    (nearest.0 <= (nearest.1.len() / 4).max(1)).then_some(nearest.1)
 }
 
-/// "`a`, `b` and `c`".
+/// "`a`, `b` and `c`", over as many lines as it takes to be read.
 pub(crate) fn list<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
-    let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    match &*names {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    const WIDTH: usize = 80;
+
+    let names: Vec<_> = names.into_iter().collect();
+    let mut list = String::new();
+    let mut line = 0;
+    for (index, name) in names.iter().enumerate() {
+        let separator = match names.len() - index {
+            _ if index == 0 => "",
+            1 => " and ",
+            _ if line + name.len() > WIDTH => ",\n",
+            _ => ", ",
+        };
+        line = if separator == ",\n" { 0 } else { line + separator.len() };
+        line += name.len() + 2;
+        list.push_str(&format!("{separator}`{name}`"));
     }
+    list
 }
 
 #[cfg(test)]
@@ -56,13 +71,16 @@ mod tests {
 
     #[test]
     fn a_slip_is_recognised_and_another_word_is_not() {
-        let known = ["on_start", "on_connect", "on_event", "on_close", "on_alarm"];
+        let known = ["init", "on_start", "on_upgrade", "on_connect", "on_event", "on_close", "on_alarm", "on_request"];
         for (name, expected) in [
+            ("inti", Some("init")),
             ("on_conect", Some("on_connect")),
             ("onConnect", Some("on_connect")),
+            ("onConect", Some("on_connect")),
             ("on_evnet", Some("on_event")),
             ("on_clsoe", Some("on_close")),
             ("on_message", None),
+            ("on_update", None),
             ("handle", None),
             ("greet", None),
         ] {
@@ -74,5 +92,12 @@ mod tests {
     fn lists_read_as_a_sentence() {
         assert_eq!(list(["a"]), "`a`");
         assert_eq!(list(["a", "b", "c"]), "`a`, `b` and `c`");
+    }
+
+    #[test]
+    fn long_lists_take_several_lines() {
+        let names = ["one_long_name"; 7];
+        let lines: Vec<_> = list(names).lines().map(str::len).collect();
+        assert_eq!(lines, [84, 35]);
     }
 }

@@ -1,12 +1,13 @@
 //! [`Room`] → tokens. Infallible, and without behaviour: every generated body is one call into the runtime.
 
-use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use proc_macro2::{Literal, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{Ident, Path, ext::IdentExt, parse_quote};
 
 use crate::{
+    attrs,
     diag::Errors,
-    model::{Handler, Parameter, Room, SCHEMAS, Sketch},
+    model::{Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
 };
 
 /// The runtime, where nobody says otherwise.
@@ -21,18 +22,28 @@ pub(crate) fn rejected(item: &TokenStream, errors: &Errors) -> TokenStream {
 
 /// The module of a room.
 pub(crate) fn room(room: &Room) -> TokenStream {
-    let Room { sketch, binding, class, handlers } = room;
-    let krate = &sketch.krate;
+    let Room { sketch, options, handlers } = room;
+    let Options { krate, binding, class, .. } = options;
     let name = sketch.module.ident.unraw().to_string();
     let marker = marker(sketch);
     let class_name = class.to_string();
     let start = format_ident!("__room_start_{}", class_name.to_lowercase());
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
+    let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
     let handlers = handlers.iter().map(|each| handler(each, krate));
-    let implementation = implementation(sketch, &name, binding, &class_name, quote!(#(#handlers)*));
     let generated = quote! {
         #marker
-        #implementation
+
+        #[automatically_derived]
+        impl #krate::Room for Room {
+            const NAME: &'static str = #name;
+            const BINDING: &'static str = #binding;
+            const CLASS: &'static str = #class_name;
+            #settings
+            #types
+            #made
+            #(#handlers)*
+        }
 
         #[allow(missing_docs)]
         mod __room {
@@ -48,14 +59,31 @@ pub(crate) fn room(room: &Room) -> TokenStream {
 
 /// The module of a room with errors: as it was written, with the names that the rest of the crate uses.
 pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
-    let generated = if sketch.marker_taken {
-        TokenStream::new()
-    } else {
-        let marker = marker(sketch);
-        let implementation = implementation(sketch, "", "", "", TokenStream::new());
-        quote!(#marker #implementation)
-    };
-    let module = module(sketch, generated);
+    let krate = &sketch.krate;
+    let missed = sketch.missed.iter().map(|name| {
+        let ident = Ident::new(name, Span::call_site());
+        quote!(pub type #ident = #krate::__private::Missing;)
+    });
+    let rest = (!sketch.marker_taken).then(|| {
+        let (marker, types) = (marker(sketch), types(sketch));
+        let never = quote!(::core::unreachable!());
+        let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
+        let (init, services) = (init(krate, first), services(krate, never));
+        quote! {
+            #marker
+
+            #[automatically_derived]
+            impl #krate::Room for Room {
+                const NAME: &'static str = "";
+                const BINDING: &'static str = "";
+                const CLASS: &'static str = "";
+                #types
+                #init
+                #services
+            }
+        }
+    });
+    let module = module(sketch, quote!(#(#missed)* #rest));
     quote!(#module #errors)
 }
 
@@ -96,6 +124,11 @@ fn marker(sketch: &Sketch) -> TokenStream {
                 #[allow(dead_code)]
                 pub type #ident = #krate::Peer<Room>;
             },
+            "UpgradeRequest" => quote! {
+                /// A socket that asks to be let in.
+                #[allow(dead_code)]
+                pub type #ident = #krate::UpgradeRequest<Room>;
+            },
             _ => quote! {
                 /// The rooms of this type, as the Worker sees them.
                 #[allow(dead_code)]
@@ -111,40 +144,74 @@ fn marker(sketch: &Sketch) -> TokenStream {
     }
 }
 
-fn implementation(sketch: &Sketch, name: &str, binding: &str, class: &str, handlers: TokenStream) -> TokenStream {
-    let krate = &sketch.krate;
-    let types = SCHEMAS.into_iter().zip(&sketch.schemas).map(|(name, schema)| {
-        let name = Ident::new(name, Span::call_site());
-        match schema {
-            Some(schema) => {
-                let (cfgs, ident) = (&schema.cfgs, &schema.ident);
-                quote!(#(#cfgs)* type #name = #ident;)
-            }
-            None => quote!(type #name = #krate::__private::Missing;),
-        }
+/// The constants for what the user set, and for nothing else.
+fn settings(options: &Options) -> TokenStream {
+    let Options { krate, limits, rate_limit, on_invalid, heartbeat, .. } = options;
+    let rate_limit = rate_limit.map(|RateLimit { burst, per_second }| {
+        let (burst, per_second) = (Literal::u32_unsuffixed(burst), Literal::f64_unsuffixed(per_second));
+        quote!(.rate_limit(#krate::RateLimit::new(#burst, #per_second)))
     });
-    let initial = match &sketch.schemas[0] {
+    let limits = limits.iter().map(|(name, number)| {
+        let (name, number) = (format_ident!("{name}"), Literal::u32_unsuffixed(*number));
+        quote!(.#name(#number))
+    });
+    let limits: TokenStream = limits.chain(rate_limit).collect();
+    let limits = (!limits.is_empty()).then(|| quote!(const LIMITS: #krate::Limits = #krate::Limits::DEFAULT #limits;));
+    let on_invalid = on_invalid.map(|variant| {
+        let variant = format_ident!("{variant}");
+        quote!(const ON_INVALID: #krate::OnInvalid = #krate::OnInvalid::#variant;)
+    });
+    let heartbeat =
+        heartbeat.as_ref().map(|[ping, pong]| quote!(const HEARTBEAT: (&'static str, &'static str) = (#ping, #pong);));
+    quote!(#limits #on_invalid #heartbeat)
+}
+
+/// The associated types.
+fn types(sketch: &Sketch) -> TokenStream {
+    let krate = &sketch.krate;
+    let types = SCHEMAS.into_iter().map(|kind| {
+        let name = Ident::new(kind.name, Span::call_site());
+        let schemas = || sketch.schemas.iter().filter(|schema| schema.kind == kind);
+        let given = schemas().map(|Schema { ident, cfgs, .. }| quote!(#(#cfgs)* type #name = #ident;));
+        let otherwise = match attrs::otherwise(schemas().map(|schema| &*schema.cfgs)) {
+            Some(cfg) if kind.optional => quote!(#cfg type #name = ();),
+            Some(cfg) if cfg.is_empty() => quote!(type #name = #krate::__private::Missing;),
+            _ => TokenStream::new(),
+        };
+        quote!(#(#given)* #otherwise)
+    });
+    types.collect()
+}
+
+/// What the handlers that every room has do in a room without them.
+fn made_by_default(sketch: &Sketch, handlers: &[Handler]) -> TokenStream {
+    let krate = &sketch.krate;
+    let without = |outcome: Outcome| {
+        let having = handlers.iter().filter(move |handler| handler.kind.outcome == outcome);
+        attrs::otherwise(having.map(|handler| &*handler.cfgs))
+    };
+    let init = without(Outcome::State).map(|cfg| {
+        let init = init(krate, initial(sketch));
+        quote!(#cfg #init)
+    });
+    let services = without(Outcome::Services).map(|cfg| {
+        let services = services(krate, quote!(#krate::__private::Ok(())));
+        quote!(#cfg #services)
+    });
+    quote!(#init #services)
+}
+
+/// The first state of a room without `init`.
+fn initial(sketch: &Sketch) -> TokenStream {
+    let krate = &sketch.krate;
+    let private = quote!(#krate::__private);
+    match sketch.schemas.iter().find(|schema| schema.kind.name == "State") {
         // The error for a state without a default is on the state's name.
         Some(state) => {
-            let span = state.ident.span();
-            call_at(span, quote!(#krate::__private::InitialState::initial), TokenStream::new())
+            let state = call_at(state.ident.span(), quote!(#private::InitialState::initial), TokenStream::new());
+            quote!(#private::Ok(#state))
         }
-        None => quote!(#krate::__private::Missing),
-    };
-    quote! {
-        #[automatically_derived]
-        impl #krate::Room for Room {
-            const NAME: &'static str = #name;
-            const BINDING: &'static str = #binding;
-            const CLASS: &'static str = #class;
-            #(#types)*
-            type Alarm = ();
-
-            fn initial_state() -> Self::State {
-                #initial
-            }
-            #handlers
-        }
+        None => quote!(#private::Ok(#private::Missing)),
     }
 }
 
@@ -162,6 +229,24 @@ fn respanned(tokens: TokenStream, span: Span) -> TokenStream {
     each.collect()
 }
 
+fn init(krate: &Path, body: TokenStream) -> TokenStream {
+    let private = quote!(#krate::__private);
+    quote! {
+        fn init(_: &#krate::RoomContext<Self>) -> #private::Result<Self::State, #krate::Failure> {
+            #body
+        }
+    }
+}
+
+fn services(krate: &Path, body: TokenStream) -> TokenStream {
+    let private = quote!(#krate::__private);
+    quote! {
+        fn services(_: &#private::worker::Env) -> #private::Result<Self::Services, #krate::Failure> {
+            #body
+        }
+    }
+}
+
 fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     let Handler { kind, ident, cfgs, is_async, parameter_spans, return_span } = handler;
     let private = quote!(#krate::__private);
@@ -171,26 +256,45 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
         let binder = binder(parameter, Span::call_site());
         let ty = match parameter {
             Parameter::Ctx => quote!(&#krate::RoomContext<Self>),
+            Parameter::Env => quote!(&#private::worker::Env),
+            Parameter::Upgrade => quote!(&mut #krate::UpgradeRequest<Self>),
             Parameter::Peer => quote!(&#krate::Peer<Self>),
             Parameter::Event => quote!(Self::Event),
             Parameter::Close => quote!(#krate::Close),
+            Parameter::Alarm => quote!(Self::Alarm),
+            Parameter::Request => quote!(#krate::http::Request<#krate::Bytes>),
+            Parameter::DecodeError => quote!(&#krate::DecodeError),
+            Parameter::HandlerError => quote!(&#krate::HandlerError),
         };
         quote!(#binder: #ty)
     });
-    let ignored = (kind.name == "on_alarm").then(|| quote!(, (): Self::Alarm));
+    // As many as it takes.
     let arguments = kind.parameters.iter().zip(parameter_spans).map(|(parameter, span)| {
         let (passing, binder) = (format_ident!("{}", parameter.passing_trait()), binder(parameter, *span));
         call_at(*span, quote!(#private::#passing::pass), quote!(#binder))
     });
     let call = call_at(*return_span, quote!(#ident), quote!(#(#arguments),*));
     let await_it = is_async.then(|| quote_spanned!(*return_span=> .await));
-    let outcome = call_at(*return_span, quote!(#private::Outcome::into_outcome), quote!(#call #await_it));
+    let (output, error) = match kind.outcome {
+        Outcome::Done => (quote!(()), quote!(#krate::Failure)),
+        Outcome::State => (quote!(Self::State), quote!(#krate::Failure)),
+        Outcome::Services => (quote!(Self::Services), quote!(#krate::Failure)),
+        Outcome::Upgrade => (quote!(()), quote!(#krate::Reject)),
+        Outcome::Response => (quote!(#krate::http::Response<#krate::Bytes>), quote!(#krate::Failure)),
+    };
+    let (passing, pass) = kind.outcome.passing();
+    let (passing, pass) = (format_ident!("{passing}"), format_ident!("{pass}"));
+    // Not left to be inferred: from a wrong type it would be, and the error would be about our own return type.
+    let expected = matches!(kind.outcome, Outcome::State | Outcome::Services).then(|| quote!(::<#output>));
+    let outcome = call_at(*return_span, quote!(#private::#passing #expected::#pass), quote!(#call #await_it));
     let name = Ident::new(kind.name, Span::call_site());
+    let async_fn = if kind.sync.is_some() { quote!(fn) } else { quote!(async fn) };
+    let stores = (kind.outcome == Outcome::State).then(|| quote!(#(#cfgs)* const STORES_FIRST_STATE: bool = true;));
     quote! {
+        #stores
         #(#cfgs)*
-        async fn #name(#(#parameters),* #ignored) -> #private::Result<(), #krate::Failure> {
+        #async_fn #name(#(#parameters),*) -> #private::Result<#output, #error> {
             #outcome
         }
     }
-    .to_token_stream()
 }

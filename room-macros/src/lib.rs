@@ -21,27 +21,46 @@ use crate::parse::Annotated;
 
 /// Makes a module a room.
 ///
-/// The module holds four schemas, each a `struct`, an `enum`, a type alias or a re-export:
+/// The module holds four schemas, each a `pub` `struct`, `enum`, type alias or re-export:
 ///
-/// - `State`: what the room remembers. It starts as `State::default()`.
+/// - `State`: what the room remembers. It starts as `State::default()`, unless there is a handler `init`.
 /// - `Connection`: what the room remembers about one peer.
 /// - `Event`: what peers, and the Worker, may say.
 /// - `Broadcast`: what the room says to its peers.
 ///
-/// They are given [`#[data]`](macro@data); an `enum` among them that chooses no serde tagging of its own is written as
-/// `{"type": "Say", …}`.
+/// and may hold two more:
 ///
-/// Its handlers are plain functions, `fn` or `async fn`, each optional, that return `()` or a `Result`:
+/// - `Alarm`: what a scheduled alarm carries. Without it there is one kind of alarm, `()`.
+/// - `Services`: what the handlers use of the world outside. It is made by the handler `services`, and can be any type.
 ///
-/// - `on_start(ctx: &Ctx)`: once each time the object comes into memory, before anything else.
-/// - `on_connect(ctx: &Ctx, peer: &Peer)`: once per socket.
-/// - `on_event(ctx: &Ctx, event: Event)`: an event from a peer, or from the Worker.
-/// - `on_close(ctx: &Ctx, peer: &Peer, close: Close)`: once per connected peer.
-/// - `on_alarm(ctx: &Ctx)`: an alarm that `ctx.schedule(())` set is due.
+/// All but `Services` are given [`#[data]`](macro@data); an `enum` among them that chooses no serde tagging of its own is
+/// written as `{"type": "Say", …}`.
 ///
-/// The module gains `Room`, the marker type of the room; `Ctx`, `Peer`, `RoomClient` and `Result`, aliases of the
-/// runtime's types for this room, each of which gives way to an item or import of that name; and the Durable Object
-/// class. Everything else in the module stays as it is.
+/// # Handlers
+///
+/// They are plain functions, `fn` or `async fn`, each optional, that return `()` or a `Result`. In the order of a room's
+/// life:
+///
+/// | handler | when |
+/// |---|---|
+/// | `init(ctx: &Ctx) -> Result<State>` | once in the life of a room, when its state is first needed; no `async fn` |
+/// | `services(env: &worker::Env) -> Result<Services>` | once each time the object comes into memory, when the room has a type `Services`; no `async fn` |
+/// | `on_start(ctx: &Ctx)` | once each time the object comes into memory, before anything else it handles |
+/// | `on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject>` | before a socket is accepted: to authorise, to change the peer's data, id and tags, to refuse |
+/// | `on_connect(ctx: &Ctx, peer: &Peer)` | once per socket, before its first event |
+/// | `on_event(ctx: &Ctx, event: Event)` | an event from a peer, or from the Worker |
+/// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer |
+/// | `on_alarm(ctx: &Ctx)` | an alarm that `ctx.schedule(())` set is due, when the room has no type `Alarm` |
+/// | `on_alarm(ctx: &Ctx, alarm: Alarm)` | an alarm that `ctx.schedule(alarm)` set is due, when it has one |
+/// | `on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>>` | HTTP that the Worker forwards; without it the answer is 404 |
+/// | `on_decode_error(ctx: &Ctx, error: &DecodeError)` | a frame that is not an `Event` |
+/// | `on_error(ctx: &Ctx, error: &HandlerError)` | any other handler returned an error |
+///
+/// # What the module gains
+///
+/// `Room`, the marker type of the room; `Ctx`, `Peer`, `UpgradeRequest`, `RoomClient` and `Result`, aliases of the runtime's
+/// types for this room, each of which gives way to an item or import of that name; and the Durable Object class.
+/// Everything else in the module stays as it is.
 ///
 /// # Options
 ///
@@ -50,6 +69,12 @@ use crate::parse::Annotated;
 /// | `binding = "CHAT"` | the module's name in capitals | the Durable Object binding in the Worker's configuration |
 /// | `class = "ChatRoom"` | the module's name in PascalCase, with `Room` | the Durable Object class |
 /// | `tag = "type"` | `"type"` | the key that says which variant of an `enum` schema a message is |
+/// | `max_peers = 50` | 1,000 | the most peers at once, up to 32,768: Cloudflare's limit |
+/// | `max_message_bytes = 65536` | 1 MiB | the largest frame of a peer, up to 32 MiB: Cloudflare's limit |
+/// | `max_unread_bytes = 1048576` | 16 MiB | how much may be sent to a peer that does not read, up to 128 MiB: the object's memory |
+/// | `rate_limit(burst = 10, per_second = 2)` | any rate | how many frames of a peer may come at once, and how many more each second; `per_second` can be a fraction |
+/// | `on_invalid = "report"` | `"report"` | what becomes of a frame that is not an `Event`: its sender is told, it is ignored (`"ignore"`), or the connection is closed (`"close"`) |
+/// | `heartbeat("ping", "pong")` | `("ping", "pong")` | a text frame, and the one that the platform answers it with, without waking the room: up to 2,048 bytes each, Cloudflare's limit |
 /// | `crate = "room_runtime"` | `room_runtime` | the runtime's name in `Cargo.toml` |
 #[proc_macro_attribute]
 pub fn room(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -66,20 +91,19 @@ pub fn data(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn room_impl(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
-    let (args, mut errors) = args::parse(args);
+    let (options, mut errors) = args::parse(args);
     let module = match parse::module(item.clone()) {
         Ok(Annotated::Module(module)) => module,
         Ok(Annotated::WithoutBody(module, tokens)) => {
-            let message = format!("`#[room]` needs the module's body here\nwrite `mod {} {{ … }}`", module.ident);
-            errors.on(tokens, message);
-            return expand::sketch(&check::empty(module, &args), &errors);
+            let (sketch, errors) = check::without_body(module, tokens, &options, errors);
+            return expand::sketch(&sketch, &errors);
         }
         Err(error) => {
             errors.push(error);
             return expand::rejected(&item, &errors);
         }
     };
-    match check::check(module, args, errors) {
+    match check::check(module, &options, errors) {
         Ok(room) => expand::room(&room),
         Err(rejected) => expand::sketch(&rejected.0, &rejected.1),
     }

@@ -1,15 +1,35 @@
-//! The validated room: everything [`expand`](crate::expand) needs, and nothing that could be wrong.
+//! What a room can have, as data; and the validated room: everything [`expand`](crate::expand) needs, and nothing that
+//! could be wrong.
 
 use proc_macro2::Span;
 use syn::{Attribute, Ident, Path};
 
 use crate::parse::RoomModule;
 
-/// The names of the four schemas.
-pub(crate) const SCHEMAS: [&str; 4] = ["State", "Connection", "Event", "Broadcast"];
+/// A type that a room has, or may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SchemaKind {
+    pub(crate) name: &'static str,
+    /// How to write one.
+    pub(crate) example: &'static str,
+    /// Whether a room can be without one; `()` then stands for it.
+    pub(crate) optional: bool,
+    /// Whether it travels or is stored, and so is given `#[data]`.
+    pub(crate) travels: bool,
+}
+
+/// In the order in which they are expanded.
+pub(crate) const SCHEMAS: [SchemaKind; 6] = [
+    SchemaKind { name: "State", example: "pub struct State { … }", optional: false, travels: true },
+    SchemaKind { name: "Connection", example: "pub struct Connection { … }", optional: false, travels: true },
+    SchemaKind { name: "Event", example: "pub enum Event { … }", optional: false, travels: true },
+    SchemaKind { name: "Broadcast", example: "pub enum Broadcast { … }", optional: false, travels: true },
+    SchemaKind { name: "Alarm", example: "pub enum Alarm { … }", optional: true, travels: true },
+    SchemaKind { name: "Services", example: "pub struct Services { … }", optional: true, travels: false },
+];
 
 /// The aliases that `#[room]` adds, each of which gives way to the module's own.
-pub(crate) const ALIASES: [&str; 4] = ["Ctx", "Peer", "RoomClient", "Result"];
+pub(crate) const ALIASES: [&str; 5] = ["Ctx", "Peer", "UpgradeRequest", "RoomClient", "Result"];
 
 /// The marker type.
 pub(crate) const MARKER: &str = "Room";
@@ -18,15 +38,81 @@ pub(crate) const MARKER: &str = "Room";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandlerKind {
     pub(crate) name: &'static str,
+    /// What the engine gives it. One whose schema the room does not have is not passed on; such come last.
     pub(crate) parameters: &'static [Parameter],
+    pub(crate) outcome: Outcome,
+    /// Why it cannot be `async`, if it cannot.
+    pub(crate) sync: Option<&'static str>,
+    /// The optional schema that it makes: neither without the other.
+    pub(crate) makes: Option<&'static str>,
+}
+
+/// In the order of a room's life.
+pub(crate) const HANDLERS: [HandlerKind; 11] = {
+    use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade};
+
+    const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
+        HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None }
+    }
+    [
+        HandlerKind {
+            outcome: Outcome::State,
+            sync: Some("the state is read where nothing can wait"),
+            ..on("init", &[Ctx])
+        },
+        HandlerKind {
+            outcome: Outcome::Services,
+            sync: Some("the services are made while the room comes into memory, where nothing can wait"),
+            makes: Some("Services"),
+            ..on("services", &[Env])
+        },
+        on("on_start", &[Ctx]),
+        HandlerKind { outcome: Outcome::Upgrade, ..on("on_upgrade", &[Ctx, Upgrade]) },
+        on("on_connect", &[Ctx, Peer]),
+        on("on_event", &[Ctx, Event]),
+        on("on_close", &[Ctx, Peer, Close]),
+        on("on_alarm", &[Ctx, Alarm]),
+        HandlerKind { outcome: Outcome::Response, ..on("on_request", &[Ctx, Request]) },
+        on("on_decode_error", &[Ctx, DecodeError]),
+        on("on_error", &[Ctx, HandlerError]),
+    ]
+};
+
+impl HandlerKind {
+    /// Its parameters in a room that has the optional schemas `has`.
+    pub(crate) fn taken(&self, has: impl Fn(&str) -> bool) -> Vec<Parameter> {
+        let taken = |parameter: &Parameter| parameter.schema().is_none_or(&has);
+        self.parameters.iter().copied().filter(taken).collect()
+    }
+
+    /// Its whole signature with these parameters, as a user writes it.
+    pub(crate) fn signature(&self, parameters: &[Parameter]) -> String {
+        let parameters: Vec<_> =
+            parameters.iter().map(|parameter| format!("{}: {}", parameter.name(), parameter.ty())).collect();
+        format!("fn {}({}) -> {}", self.name, parameters.join(", "), self.outcome.ty())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parameter {
     Ctx,
+    Env,
+    Upgrade,
     Peer,
     Event,
     Close,
+    Alarm,
+    Request,
+    DecodeError,
+    HandlerError,
+}
+
+/// How a parameter is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Value,
+    Reference,
+    MutableReference,
 }
 
 impl Parameter {
@@ -34,9 +120,15 @@ impl Parameter {
     pub(crate) const fn passing_trait(self) -> &'static str {
         match self {
             Parameter::Ctx => "CtxParameter",
+            Parameter::Env => "EnvParameter",
+            Parameter::Upgrade => "UpgradeParameter",
             Parameter::Peer => "PeerParameter",
             Parameter::Event => "EventParameter",
             Parameter::Close => "CloseParameter",
+            Parameter::Alarm => "AlarmParameter",
+            Parameter::Request => "RequestParameter",
+            Parameter::DecodeError => "DecodeErrorParameter",
+            Parameter::HandlerError => "HandlerErrorParameter",
         }
     }
 
@@ -44,9 +136,14 @@ impl Parameter {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Parameter::Ctx => "ctx",
+            Parameter::Env => "env",
+            Parameter::Upgrade => "upgrade",
             Parameter::Peer => "peer",
             Parameter::Event => "event",
             Parameter::Close => "close",
+            Parameter::Alarm => "alarm",
+            Parameter::Request => "request",
+            Parameter::DecodeError | Parameter::HandlerError => "error",
         }
     }
 
@@ -54,31 +151,66 @@ impl Parameter {
     pub(crate) const fn ty(self) -> &'static str {
         match self {
             Parameter::Ctx => "&Ctx",
+            Parameter::Env => "&worker::Env",
+            Parameter::Upgrade => "&mut UpgradeRequest",
             Parameter::Peer => "&Peer",
             Parameter::Event => "Event",
             Parameter::Close => "Close",
+            Parameter::Alarm => "Alarm",
+            Parameter::Request => "http::Request<Bytes>",
+            Parameter::DecodeError => "&DecodeError",
+            Parameter::HandlerError => "&HandlerError",
         }
     }
 
-    pub(crate) fn is_reference(self) -> bool {
-        self.ty().starts_with('&')
+    pub(crate) fn by(self) -> By {
+        match self.ty() {
+            ty if ty.starts_with("&mut ") => By::MutableReference,
+            ty if ty.starts_with('&') => By::Reference,
+            _ => By::Value,
+        }
+    }
+
+    /// The optional schema without which a handler does not take it.
+    pub(crate) const fn schema(self) -> Option<&'static str> {
+        match self {
+            Parameter::Alarm => Some("Alarm"),
+            _ => None,
+        }
     }
 }
 
-pub(crate) const HANDLERS: [HandlerKind; 5] = [
-    HandlerKind { name: "on_start", parameters: &[Parameter::Ctx] },
-    HandlerKind { name: "on_connect", parameters: &[Parameter::Ctx, Parameter::Peer] },
-    HandlerKind { name: "on_event", parameters: &[Parameter::Ctx, Parameter::Event] },
-    HandlerKind { name: "on_close", parameters: &[Parameter::Ctx, Parameter::Peer, Parameter::Close] },
-    HandlerKind { name: "on_alarm", parameters: &[Parameter::Ctx] },
-];
+/// What a handler gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    State,
+    Services,
+    Upgrade,
+    Response,
+}
 
-impl HandlerKind {
-    /// Its whole signature, as a user writes it.
-    pub(crate) fn signature(&self) -> String {
-        let parameters: Vec<_> =
-            self.parameters.iter().map(|parameter| format!("{}: {}", parameter.name(), parameter.ty())).collect();
-        format!("fn {}({}) -> Result", self.name, parameters.join(", "))
+impl Outcome {
+    /// The trait of the runtime that it passes through, and the trait's method.
+    pub(crate) const fn passing(self) -> (&'static str, &'static str) {
+        match self {
+            Outcome::Done => ("Outcome", "into_outcome"),
+            Outcome::State => ("InitOutcome", "into_init_outcome"),
+            Outcome::Services => ("ServicesOutcome", "into_services_outcome"),
+            Outcome::Upgrade => ("UpgradeOutcome", "into_upgrade_outcome"),
+            Outcome::Response => ("RequestOutcome", "into_request_outcome"),
+        }
+    }
+
+    /// Its type, as a user writes it.
+    pub(crate) const fn ty(self) -> &'static str {
+        match self {
+            Outcome::Done => "Result",
+            Outcome::State => "Result<State>",
+            Outcome::Services => "Result<Services>",
+            Outcome::Upgrade => "Result<(), Reject>",
+            Outcome::Response => "Result<http::Response<Bytes>>",
+        }
     }
 }
 
@@ -86,9 +218,29 @@ impl HandlerKind {
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) sketch: Sketch,
+    pub(crate) options: Options,
+    pub(crate) handlers: Vec<Handler>,
+}
+
+/// The options: with a default where it depends on the module, and otherwise what was given.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) krate: Path,
     pub(crate) binding: String,
     pub(crate) class: Ident,
-    pub(crate) handlers: Vec<Handler>,
+    pub(crate) tag: String,
+    /// Which of `Limits`' numbers, and what they are.
+    pub(crate) limits: Vec<(&'static str, u32)>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// The variant of `OnInvalid`.
+    pub(crate) on_invalid: Option<&'static str>,
+    pub(crate) heartbeat: Option<[String; 2]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateLimit {
+    pub(crate) burst: u32,
+    pub(crate) per_second: f64,
 }
 
 /// What can be said of a room even when something is wrong with it: enough to keep the names alive that the rest of the
@@ -97,8 +249,12 @@ pub(crate) struct Room {
 pub(crate) struct Sketch {
     pub(crate) krate: Path,
     pub(crate) module: RoomModule,
-    /// The schemas that were found, in the order of [`SCHEMAS`].
-    pub(crate) schemas: [Option<Schema>; 4],
+    /// The schemas that were found, in the order of [`SCHEMAS`]; of one kind several when `cfg` tells them apart.
+    pub(crate) schemas: Vec<Schema>,
+    /// The optional schemas that a handler needs and the module does not have.
+    pub(crate) missed: Vec<&'static str>,
+    /// The handlers that were found or meant, right or wrong.
+    pub(crate) meant: Vec<&'static str>,
     /// Those of [`ALIASES`] that the module does not define itself.
     pub(crate) aliases: Vec<&'static str>,
     /// Whether the module has a name of its own for the marker type.
@@ -108,6 +264,7 @@ pub(crate) struct Sketch {
 /// A schema of the room.
 #[derive(Debug)]
 pub(crate) struct Schema {
+    pub(crate) kind: SchemaKind,
     pub(crate) ident: Ident,
     /// Carried to every generated mention of it.
     pub(crate) cfgs: Vec<Attribute>,
@@ -120,7 +277,7 @@ pub(crate) struct Handler {
     pub(crate) ident: Ident,
     pub(crate) cfgs: Vec<Attribute>,
     pub(crate) is_async: bool,
-    /// Where the type of each parameter is written, for the errors of the trait it is passed through.
+    /// Where the type of each parameter it takes is written, for the errors of the trait it is passed through.
     pub(crate) parameter_spans: Vec<Span>,
     /// Where the return type is written.
     pub(crate) return_span: Span,

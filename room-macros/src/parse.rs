@@ -164,27 +164,37 @@ fn imported(tree: &syn::UseTree, names: &mut Vec<Ident>) {
     }
 }
 
-/// What an item binds by the name `name`, if it is one of the kinds that can be a schema.
-pub(crate) fn schema_item<'m>(module: &'m RoomModule, name: &str) -> Vec<(usize, &'m Item)> {
-    let named = |item: &Item| match item {
-        Item::Struct(item) => item.ident == name,
-        Item::Enum(item) => item.ident == name,
-        Item::Union(item) => item.ident == name,
-        Item::Type(item) => item.ident == name,
-        Item::Trait(item) => item.ident == name,
-        Item::Use(item) => {
-            let mut names = Vec::new();
-            imported(&item.tree, &mut names);
-            names.iter().any(|bound| bound == name)
+/// An item that binds a name that was asked for.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) name: &'static str,
+    /// Where it is written.
+    pub(crate) ident: Ident,
+    /// Which of the module's items it is.
+    pub(crate) index: usize,
+}
+
+/// The items that bind one of these names, if they are of the kinds that can be a schema.
+pub(crate) fn declared<const N: usize>(module: &RoomModule, names: [&'static str; N]) -> Vec<Declared> {
+    let mut declared = Vec::new();
+    for (index, item) in module.items.iter().enumerate() {
+        let ModuleItem::Other(item) = item else { continue };
+        let mut bound = Vec::new();
+        match item {
+            Item::Struct(item) => bound.push(item.ident.clone()),
+            Item::Enum(item) => bound.push(item.ident.clone()),
+            Item::Union(item) => bound.push(item.ident.clone()),
+            Item::Type(item) => bound.push(item.ident.clone()),
+            Item::Trait(item) => bound.push(item.ident.clone()),
+            Item::Use(item) => imported(&item.tree, &mut bound),
+            _ => {}
         }
-        _ => false,
-    };
-    let items = module.items.iter().enumerate();
-    let others = items.filter_map(|(index, item)| match item {
-        ModuleItem::Other(item) => Some((index, item)),
-        ModuleItem::Fn(_) => None,
-    });
-    others.filter(|(_, item)| named(item)).collect()
+        for ident in bound {
+            let name = names.into_iter().find(|name| ident == name);
+            declared.extend(name.map(|name| Declared { name, ident, index }));
+        }
+    }
+    declared
 }
 
 /// Where a function's parameter list is, with its parentheses.

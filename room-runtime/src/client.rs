@@ -1,27 +1,27 @@
 //! [`RoomClient`]: how the Worker talks to its rooms.
 
-use std::{fmt, future::Future, marker::PhantomData};
-
-use futures_util::future::join;
-use serde::{Serialize, de::DeserializeOwned};
-use worker::{
-    Env, ObjectNamespace, Request, Response,
-    js_sys::futures::JsFuture,
-    send::SendFuture,
-    wasm_bindgen::{JsCast, JsValue},
-    web_sys,
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+use worker::{Env, Request, Response};
+
 use crate::{
-    Delivery, Error, ErrorKind, PeerInfo, Room, RoomId, Upgrade,
-    platform::cloudflare::{call_error, js, random},
-    upgrade::{ERROR_HEADER, TICKET_HEADER, new_ticket},
+    Delivery, Error, ErrorKind, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Upgrade,
+    platform::cloudflare::namespace::Namespace,
+    tickets::new_ticket,
+    transport::{Address, Transport},
     wire::{Command, Reply},
 };
 
 /// The rooms of one type, as the Worker sees them. `#[room]` adds it to the module with the room's own type.
 pub struct RoomClient<R> {
-    namespace: ObjectNamespace,
+    transport: Transport,
+    jurisdiction: Option<Jurisdiction>,
     room: PhantomData<fn() -> R>,
 }
 
@@ -31,21 +31,32 @@ impl<R: Room> RoomClient<R> {
     /// # Errors
     /// [`ErrorKind::Binding`] when the environment has no such binding; the text shows the configuration to add.
     pub fn from_env(env: &Env) -> Result<Self, Error> {
-        match env.durable_object(R::BINDING) {
-            Ok(namespace) => Ok(RoomClient { namespace, room: PhantomData }),
-            Err(error) => Err(Error::new(ErrorKind::Binding, missing_binding(R::BINDING, R::CLASS, &error))),
+        match Namespace::new(env, R::BINDING) {
+            Ok(namespace) => Ok(RoomClient::over(Transport::Cloudflare(namespace))),
+            Err(reason) => Err(Error::new(ErrorKind::Binding, missing_binding(R::BINDING, R::CLASS, &reason))),
         }
+    }
+
+    pub(crate) fn over(transport: Transport) -> Self {
+        RoomClient { transport, jurisdiction: None, room: PhantomData }
+    }
+
+    /// The same rooms, but within a jurisdiction: whoever asks for a room of theirs has to name it as well.
+    pub fn jurisdiction(mut self, jurisdiction: Jurisdiction) -> Self {
+        self.jurisdiction = Some(jurisdiction);
+        self
     }
 
     /// The room with that id. It need not exist: a room comes into being when it is first used.
     pub fn room(&self, id: impl Into<RoomId>) -> RoomHandle<R> {
-        RoomHandle { namespace: self.namespace.clone(), id: id.into(), room: PhantomData }
+        let address = Address { id: id.into(), jurisdiction: self.jurisdiction, location_hint: None };
+        RoomHandle { transport: self.transport.clone(), address, room: PhantomData }
     }
 }
 
-fn missing_binding(binding: &str, class: &str, error: &worker::Error) -> String {
+fn missing_binding(binding: &str, class: &str, reason: &str) -> String {
     format!(
-        "the Worker has no Durable Object binding `{binding}` ({error}); add to wrangler.toml:\n\n\
+        "the Worker has no Durable Object binding `{binding}` ({reason}); add to wrangler.toml:\n\n\
          [[durable_objects.bindings]]\nname = \"{binding}\"\nclass_name = \"{class}\"\n\n\
          [[migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"{class}\"]\n"
     )
@@ -53,27 +64,37 @@ fn missing_binding(binding: &str, class: &str, error: &worker::Error) -> String 
 
 impl<R> Clone for RoomClient<R> {
     fn clone(&self) -> Self {
-        RoomClient { namespace: self.namespace.clone(), room: PhantomData }
+        RoomClient { transport: self.transport.clone(), jurisdiction: self.jurisdiction, room: PhantomData }
     }
 }
 
 impl<R: Room> fmt::Debug for RoomClient<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoomClient").field("name", &R::NAME).field("binding", &R::BINDING).finish_non_exhaustive()
+        f.debug_struct("RoomClient")
+            .field("name", &R::NAME)
+            .field("binding", &R::BINDING)
+            .field("jurisdiction", &self.jurisdiction)
+            .finish_non_exhaustive()
     }
 }
 
 /// One room, as the Worker sees it.
 pub struct RoomHandle<R> {
-    namespace: ObjectNamespace,
-    id: RoomId,
+    transport: Transport,
+    address: Address,
     room: PhantomData<fn() -> R>,
 }
 
 impl<R: Room> RoomHandle<R> {
     /// Which room this is.
     pub fn id(&self) -> &RoomId {
-        &self.id
+        &self.address.id
+    }
+
+    /// Where the room should come to live, if it does not live yet.
+    pub fn location_hint(mut self, hint: LocationHint) -> Self {
+        self.address.location_hint = Some(hint);
+        self
     }
 
     /// Lets the room handle an event; [`RoomContext::sender`](crate::RoomContext::sender) is `None` for it. Returns
@@ -83,19 +104,19 @@ impl<R: Room> RoomHandle<R> {
     /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_event` failed;
     /// [`ErrorKind::InvalidRoomId`]; [`ErrorKind::Restarted`], [`ErrorKind::Overloaded`] and [`ErrorKind::Platform`]
     /// when the call did not get through or its outcome is not known.
-    pub fn send(&self, event: &R::Event) -> impl Future<Output = Result<(), Error>> + Send + use<R> {
+    pub fn send(&self, event: &R::Event) -> Call<()> {
         self.call(encode(&Command::<_, (), ()>::Send(event)))
     }
 
-    /// The room's state; `None` for a room whose state was never changed.
+    /// The room's state; `None` for a room whose state was never changed. Tried again when the room restarts meanwhile.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`] when the stored state is not one of this schema, and those of reaching the room.
     pub fn state(&self) -> impl Future<Output = Result<Option<R::State>, Error>> + Send + use<R> {
-        self.call(encode(&Command::<(), (), ()>::State))
+        self.read(encode(&Command::<(), (), ()>::State))
     }
 
-    /// The connected peers: all, or those that carry `tag`.
+    /// The connected peers: all, or those that carry `tag`. Tried again when the room restarts meanwhile.
     ///
     /// # Errors
     /// Those of reaching the room.
@@ -103,22 +124,23 @@ impl<R: Room> RoomHandle<R> {
         &self,
         tag: Option<&str>,
     ) -> impl Future<Output = Result<Vec<PeerInfo<R::Connection>>, Error>> + Send + use<R> {
-        self.call(encode(&Command::<(), (), ()>::Peers { tag: tag.map(str::to_owned) }))
+        self.read(encode(&Command::<(), (), ()>::Peers { tag: tag.map(str::to_owned) }))
     }
 
     /// Sends every connected peer one message.
     ///
     /// # Errors
     /// Those of reaching the room. Peers that refused are no error: they are in the [`Delivery`].
-    pub fn broadcast(&self, message: &R::Broadcast) -> impl Future<Output = Result<Delivery, Error>> + Send + use<R> {
+    pub fn broadcast(&self, message: &R::Broadcast) -> Call<Delivery> {
         self.call(encode(&Command::<(), _, ()>::Broadcast(message)))
     }
 
     /// Hands a WebSocket upgrade on to the room, which gets the new peer with the data, id and tags given here. What
     /// the request itself says of them, in whatever header or body, counts for nothing.
     ///
-    /// The response is the one to return from the fetch handler: 101 with the socket, or 426 when the request is no
-    /// WebSocket upgrade.
+    /// The response is the one to return from the fetch handler: 101 with the socket; 426 when the request is no
+    /// WebSocket upgrade; 503 when the room is [full](crate::Limits::max_peers); 409 when the peer's id is taken and
+    /// [that is refused](crate::OnDuplicate::Reject); what `on_upgrade` refused with.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRoomId`], [`ErrorKind::InvalidPeerId`], [`ErrorKind::InvalidTag`],
@@ -128,63 +150,180 @@ impl<R: Room> RoomHandle<R> {
         request: Request,
         upgrade: Upgrade<R::Connection>,
     ) -> impl Future<Output = Result<Response, Error>> + Send + use<R> {
-        let (stub, id) = (self.stub(), self.id.clone());
-        SendFuture::new(async move {
-            let upgraded = async {
-                let asked = request.headers().get("upgrade").ok().flatten();
-                if !asked.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
-                    return upgrade_required().map_err(|error| platform_error(&error));
-                }
-                let ticket = new_ticket(random());
-                let prepare =
-                    Command::<(), (), _>::Prepare { ticket: ticket.clone(), upgrade: upgrade.into_options()? };
-                let (stub, prepare) = (stub?, encode(&prepare)?);
-                // Together, so that the upgrade takes one round trip.
-                let fetched = js::fetch(&stub, request.inner(), TICKET_HEADER, &ticket);
-                let fetched = JsFuture::from(fetched.map_err(|error| call_error(&error))?);
-                let (prepared, response) = join(exchange::<()>(&stub, &prepare), fetched).await;
-                prepared?;
-                let response: web_sys::Response = response.map_err(|error| call_error(&error))?.unchecked_into();
-                let response = Response::from(response);
-                match response.headers().get(ERROR_HEADER).ok().flatten() {
-                    Some(kind) => Err(room_error(&kind, response).await),
-                    None => Ok(response),
-                }
-            };
-            upgraded.await.map_err(|error: Error| error.in_room(&id))
-        })
+        let ticket = new_ticket(self.transport.random());
+        let upgrading = self.cloudflare().map(|namespace| {
+            let prepare = prepare(&ticket, upgrade);
+            namespace.upgrade(&self.address, request, ticket, prepare)
+        });
+        located(&self.address, async move { upgrading?.await })
     }
 
-    fn stub(&self) -> Result<JsValue, Error> {
-        self.id.check()?;
-        let stub = self.namespace.get_by_name(self.id.as_str()).map_err(|error| platform_error(&error))?;
-        Ok(stub.into_rpc())
+    /// Hands an HTTP request on to the room's `on_request`, with its whole body, and gives its answer. The body may have
+    /// up to 32 MiB, the most that the platform's RPC takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_request` failed; and those of reaching the
+    /// room.
+    pub fn request(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send + use<R> {
+        let answering = self.cloudflare().map(|namespace| namespace.request(&self.address, request));
+        located(&self.address, async move { answering?.await })
     }
 
-    /// Takes the command as text, so that the future borrows nothing.
-    fn call<T: DeserializeOwned + 'static>(
+    /// Connects to the room as a peer: a WebSocket between the Worker and the room, typed by the room.
+    ///
+    /// # Errors
+    /// Those of [`upgrade`](RoomHandle::upgrade); [`ErrorKind::Refused`] when the room answered with anything but a
+    /// socket.
+    pub fn connect(
+        &self,
+        upgrade: Upgrade<R::Connection>,
+    ) -> impl Future<Output = Result<RoomSocket<R>, Error>> + Send + use<R> {
+        let ticket = new_ticket(self.transport.random());
+        let prepare = prepare(&ticket, upgrade);
+        let connecting = match &self.transport {
+            Transport::Cloudflare(namespace) => namespace.connect(&self.address, ticket, prepare),
+            #[cfg(not(target_arch = "wasm32"))]
+            Transport::Memory(link) => link.connect(&self.address, ticket, prepare),
+        };
+        located(&self.address, async move { Ok(RoomSocket::new(connecting.await?)) })
+    }
+
+    fn cloudflare(&self) -> Result<&Namespace, Error> {
+        match &self.transport {
+            Transport::Cloudflare(namespace) => Ok(namespace),
+            #[cfg(not(target_arch = "wasm32"))]
+            Transport::Memory(_) => {
+                let message =
+                    "a `worker::Request` exists on Cloudflare only; a test has its own `connect` and `request`";
+                Err(Error::new(ErrorKind::Platform, message))
+            }
+        }
+    }
+
+    fn call<T>(&self, command: Result<String, Error>) -> Call<T> {
+        Call {
+            transport: self.transport.clone(),
+            address: self.address.clone(),
+            command,
+            key: None,
+            answer: PhantomData,
+        }
+    }
+
+    fn read<T: DeserializeOwned + 'static>(
         &self,
         command: Result<String, Error>,
     ) -> impl Future<Output = Result<T, Error>> + Send + use<R, T> {
-        let id = self.id.clone();
-        let stub = self.stub();
-        SendFuture::new(async move {
-            let answered = async { exchange(&stub?, &command?).await };
-            answered.await.map_err(|error: Error| error.in_room(&id))
+        let (transport, address) = (self.transport.clone(), self.address.clone());
+        async move { exchange(&transport, &address, &command?, true).await }
+    }
+}
+
+impl<R> Clone for RoomHandle<R> {
+    fn clone(&self) -> Self {
+        RoomHandle { transport: self.transport.clone(), address: self.address.clone(), room: PhantomData }
+    }
+}
+
+impl<R: Room> fmt::Debug for RoomHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomHandle").field("name", &R::NAME).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Says of an error which room it happened in.
+fn located<T, W>(to: &Address, work: W) -> impl Future<Output = Result<T, Error>> + Send + use<T, W>
+where
+    W: Future<Output = Result<T, Error>> + Send,
+{
+    let id = to.id.clone();
+    async move { work.await.map_err(|error| error.in_room(&id)) }
+}
+
+/// A call that changes something, to be awaited.
+///
+/// It is made once: when the room restarts meanwhile, nobody can say whether it took effect, and it fails with
+/// [`ErrorKind::Restarted`]. With an [`idempotency_key`](Call::idempotency_key) it is made again.
+#[must_use = "a call is made when it is awaited"]
+pub struct Call<T> {
+    transport: Transport,
+    address: Address,
+    command: Result<String, Error>,
+    key: Option<String>,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<T> Call<T> {
+    /// Makes it safe to repeat: the room remembers the last 1,024 keys with their answers, and gives the same call with
+    /// the same key the same answer, without doing it twice. With a key the call is tried again when the room restarts
+    /// meanwhile or cannot be reached.
+    ///
+    /// The answer is stored together with the last of what the handler changed. A handler that waits in between, and with
+    /// which the object goes down, has done a part, and is run again.
+    ///
+    /// A key has 1 to 256 bytes. One that came with another call is [`ErrorKind::IdempotencyConflict`].
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+}
+
+impl<T: DeserializeOwned + 'static> IntoFuture for Call<T> {
+    type Output = Result<T, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Call { transport, address, command, key, .. } = self;
+        Box::pin(async move {
+            match (command?, key) {
+                (command, None) => exchange(&transport, &address, &command, false).await,
+                (command, Some(key)) => {
+                    let command = format!(r#"{{"once":{{"key":{},"command":{command}}}}}"#, encode(&key)?);
+                    exchange(&transport, &address, &command, true).await
+                }
+            }
         })
     }
 }
 
-fn encode(message: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(message)
-        .map_err(|error| Error::new(ErrorKind::Encode, format!("this cannot be written as JSON: {error}")))
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("command", &self.command).field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
-async fn exchange<T: DeserializeOwned>(stub: &JsValue, text: &str) -> Result<T, Error> {
-    let promise = js::call(stub, text).map_err(|error| call_error(&error))?;
-    let answer = JsFuture::from(promise).await.map_err(|error| call_error(&error))?;
-    let answer = answer.as_string().unwrap_or_default();
-    match serde_json::from_str(&answer) {
+/// How often a call that may be repeated is made, and the wait before the second time, which doubles from there and is
+/// as much longer again as chance has it.
+const TRIES: u32 = 4;
+const FIRST_WAIT_MS: u64 = 50;
+
+async fn exchange<T: DeserializeOwned>(
+    transport: &Transport,
+    to: &Address,
+    command: &str,
+    repeatable: bool,
+) -> Result<T, Error> {
+    let exchanged = async {
+        to.id.check()?;
+        let mut tries = 1;
+        loop {
+            match transport.call(to, command).await {
+                Ok(answer) => return decode(&answer),
+                Err(error) if repeatable && tries < TRIES && error.is_retryable() => {
+                    let wait = FIRST_WAIT_MS << (tries - 1);
+                    let [chance, ..] = transport.random();
+                    transport.sleep(wait + wait * u64::from(chance) / 256).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    exchanged.await.map_err(|error: Error| error.in_room(&to.id))
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(answer: &str) -> Result<T, Error> {
+    match serde_json::from_str(answer) {
         Ok(Reply::Ok(value)) => Ok(value),
         Ok(Reply::Err(error)) => Err(error.into_error()),
         Err(error) => {
@@ -193,30 +332,12 @@ async fn exchange<T: DeserializeOwned>(stub: &JsValue, text: &str) -> Result<T, 
     }
 }
 
-fn platform_error(error: &worker::Error) -> Error {
-    Error::new(ErrorKind::Platform, error.to_string())
+fn encode(message: &(impl Serialize + ?Sized)) -> Result<String, Error> {
+    serde_json::to_string(message)
+        .map_err(|error| Error::new(ErrorKind::Encode, format!("this cannot be written as JSON: {error}")))
 }
 
-fn upgrade_required() -> worker::Result<Response> {
-    let mut response = Response::error("this is a WebSocket: send an upgrade request", 426)?;
-    response.headers_mut().set("upgrade", "websocket")?;
-    Ok(response)
-}
-
-/// The error that the room answered an upgrade with.
-async fn room_error(kind: &str, mut response: Response) -> Error {
-    let kind = serde_json::from_value(kind.into()).unwrap_or(ErrorKind::Platform);
-    Error::new(kind, response.text().await.unwrap_or_default())
-}
-
-impl<R> Clone for RoomHandle<R> {
-    fn clone(&self) -> Self {
-        RoomHandle { namespace: self.namespace.clone(), id: self.id.clone(), room: PhantomData }
-    }
-}
-
-impl<R: Room> fmt::Debug for RoomHandle<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoomHandle").field("name", &R::NAME).field("id", &self.id).finish_non_exhaustive()
-    }
+/// The Worker's half of an upgrade.
+pub(crate) fn prepare<C: Serialize>(ticket: &str, upgrade: Upgrade<C>) -> Result<String, Error> {
+    encode(&Command::<(), (), _>::Prepare { ticket: ticket.to_owned(), upgrade: upgrade.into_options()? })
 }

@@ -1,6 +1,6 @@
 //! [`RoomContext`]: what a handler sees of its room.
 
-use std::{fmt, rc::Rc};
+use std::{fmt, rc::Rc, time::Duration};
 
 use crate::{Delivery, Error, Failure, Peer, Peers, Room, RoomId, Schedule, host::RoomHost};
 
@@ -39,7 +39,8 @@ impl<R: Room> RoomContext<R> {
     /// initial state.
     ///
     /// # Errors
-    /// [`ErrorKind::NestedUpdate`](crate::ErrorKind::NestedUpdate) inside the closure of an `update`;
+    /// [`ErrorKind::NestedUpdate`](crate::ErrorKind::NestedUpdate) inside the closure of an `update`, and inside `init`;
+    /// what `init` fails with;
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
     /// stored state cannot be read.
     pub fn state(&self) -> Result<Rc<R::State>, Error> {
@@ -77,6 +78,36 @@ impl<R: Room> RoomContext<R> {
     /// Those of [`Peers::send`].
     pub fn broadcast(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         self.peers().send(message)
+    }
+
+    /// What the room's `services` made when the object came into memory.
+    pub fn services(&self) -> &R::Services {
+        self.host.services()
+    }
+
+    /// Lets work go on when the handler has ended. It gets a context of its own; what it fails with goes to the log and to
+    /// `on_error`. It ends with the object: a crash, or a deploy, loses it.
+    ///
+    /// ```
+    /// # use room_runtime::{Room, RoomContext};
+    /// # use std::time::Duration;
+    /// # fn example<R: Room<State = u32>>(ctx: &RoomContext<R>) {
+    /// ctx.spawn(async |ctx| {
+    ///     ctx.sleep(Duration::from_secs(1)).await;
+    ///     ctx.update(|count| *count += 1)?;
+    ///     Ok(())
+    /// });
+    /// # }
+    /// ```
+    pub fn spawn(&self, work: impl AsyncFnOnce(RoomContext<R>) -> Result<(), Failure> + 'static) {
+        self.host.spawn(work);
+    }
+
+    /// Waits, for at least that long. While a handler waits the room does not sleep, and is billed for; for more than some
+    /// seconds [`schedule`](RoomContext::schedule) is better.
+    pub async fn sleep(&self, time: Duration) {
+        let ms = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        self.host.platform.clone().timer(ms).await;
     }
 
     /// The connected peers, to select from, send to, close or read.

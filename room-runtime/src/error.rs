@@ -1,81 +1,111 @@
 //! What can go wrong, as values: [`Error`] for what the runtime refuses, [`Failure`] for whatever a handler gives up
 //! with.
 
-use std::{error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{PeerId, RoomId};
 
-/// What kind of thing went wrong. Match on it to decide what to do; print the [`Error`] to tell a person.
-///
-/// The kind is kept across the hop between Worker and room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The Worker's environment has no Durable Object namespace under the room's binding name.
-    Binding,
-    /// A room id that is empty or longer than [`RoomId::MAX_BYTES`].
-    InvalidRoomId,
-    /// A peer id that is empty or longer than [`PeerId::MAX_BYTES`].
-    InvalidPeerId,
-    /// More tags than [`Upgrade::MAX_TAGS`](crate::Upgrade::MAX_TAGS), or one that is too long.
-    InvalidTag,
-    /// A close code that may not be sent, or a reason of more than 123 bytes.
-    InvalidClose,
-    /// A peer's data, encoded, is larger than the platform keeps with a socket.
-    AttachmentTooLarge,
-    /// A value, encoded, is larger than the platform stores under one key.
-    ValueTooLarge,
-    /// A value that could not be encoded as JSON.
-    Encode,
-    /// Bytes that are not what they should be: an unknown variant, a missing field, no JSON at all.
-    Decode,
-    /// `state` or `update` was called inside the closure of an `update`.
-    NestedUpdate,
-    /// Storage refused a read or a write.
-    Storage,
-    /// The peer is gone, or was never let in.
-    PeerGone,
-    /// The socket refused a frame.
-    Send,
-    /// A handler of the room returned an error.
-    Handler,
-    /// The upgrade reached the object without the Worker's half of it, or too late.
-    Ticket,
-    /// The platform has more requests queued for this object than it accepts. Not retried: retrying makes it worse.
-    Overloaded,
-    /// The object was restarted while it worked on this call (a panic, a deploy, a crash): whether the call took effect
-    /// is unknown.
-    Restarted,
-    /// The platform failed in a way that has no kind of its own.
-    Platform,
+/// The kinds, each with its name on the wire: one list, so that none can be forgotten in another.
+macro_rules! error_kinds {
+    ($(#[$enum_doc:meta])* pub enum ErrorKind { $($(#[$doc:meta])* $kind:ident = $name:literal,)* }) => {
+        $(#[$enum_doc])*
+        pub enum ErrorKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl ErrorKind {
+            /// The kind's name on the wire, for example `attachment_too_large`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(ErrorKind::$kind => $name,)*
+                }
+            }
+
+            fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(ErrorKind::$kind),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-impl ErrorKind {
-    /// The kind's name on the wire, for example `attachment_too_large`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ErrorKind::Binding => "binding",
-            ErrorKind::InvalidRoomId => "invalid_room_id",
-            ErrorKind::InvalidPeerId => "invalid_peer_id",
-            ErrorKind::InvalidTag => "invalid_tag",
-            ErrorKind::InvalidClose => "invalid_close",
-            ErrorKind::AttachmentTooLarge => "attachment_too_large",
-            ErrorKind::ValueTooLarge => "value_too_large",
-            ErrorKind::Encode => "encode",
-            ErrorKind::Decode => "decode",
-            ErrorKind::NestedUpdate => "nested_update",
-            ErrorKind::Storage => "storage",
-            ErrorKind::PeerGone => "peer_gone",
-            ErrorKind::Send => "send",
-            ErrorKind::Handler => "handler",
-            ErrorKind::Ticket => "ticket",
-            ErrorKind::Overloaded => "overloaded",
-            ErrorKind::Restarted => "restarted",
-            ErrorKind::Platform => "platform",
-        }
+error_kinds! {
+    /// What kind of thing went wrong. Match on it to decide what to do; print the [`Error`] to tell a person.
+    ///
+    /// The kind is kept across the hop between Worker and room. A kind that a newer room knows and an older Worker does not
+    /// is [`ErrorKind::Platform`] there.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// The Worker's environment has no Durable Object namespace under the room's binding name.
+        Binding = "binding",
+        /// A room id that is empty or longer than [`RoomId::MAX_BYTES`].
+        InvalidRoomId = "invalid_room_id",
+        /// A peer id that is empty or longer than [`PeerId::MAX_BYTES`].
+        InvalidPeerId = "invalid_peer_id",
+        /// More tags than [`Upgrade::MAX_TAGS`](crate::Upgrade::MAX_TAGS), or one that is too long.
+        InvalidTag = "invalid_tag",
+        /// A close code that may not be sent, or a reason of more than 123 bytes.
+        InvalidClose = "invalid_close",
+        /// A peer's data, encoded, is larger than the platform keeps with a socket.
+        AttachmentTooLarge = "attachment_too_large",
+        /// A value, encoded, is larger than the platform stores under one key.
+        ValueTooLarge = "value_too_large",
+        /// A value that could not be encoded as JSON.
+        Encode = "encode",
+        /// Bytes that are not what they should be: an unknown variant, a missing field, no JSON at all.
+        Decode = "decode",
+        /// `state` or `update` was called inside the closure of an `update`.
+        NestedUpdate = "nested_update",
+        /// Storage refused a read or a write.
+        Storage = "storage",
+        /// The peer is gone, or was never let in.
+        PeerGone = "peer_gone",
+        /// The socket refused a frame.
+        Send = "send",
+        /// The peer does not read: more was sent to it than
+        /// [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes). Its connection is closed with 1013.
+        Unread = "unread",
+        /// A handler of the room returned an error.
+        Handler = "handler",
+        /// The room's `services` failed, so that it can handle nothing.
+        Services = "services",
+        /// An idempotency key that is empty or longer than 256 bytes.
+        InvalidIdempotencyKey = "invalid_idempotency_key",
+        /// The room knows the idempotency key from another call.
+        IdempotencyConflict = "idempotency_conflict",
+        /// A frame is larger than [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
+        TooLarge = "too_large",
+        /// Frames come faster than [`Limits::rate_limit`](crate::Limits::rate_limit) allows.
+        RateLimited = "rate_limited",
+        /// The room refused an upgrade.
+        Refused = "refused",
+        /// The upgrade reached the object without the Worker's half of it, or too late.
+        Ticket = "ticket",
+        /// The platform has more requests queued for this object than it accepts. Not retried: retrying makes it worse.
+        Overloaded = "overloaded",
+        /// The object was restarted while it worked on this call (a panic, a deploy, a crash): whether the call took effect
+        /// is unknown.
+        Restarted = "restarted",
+        /// The platform failed in a way that has no kind of its own.
+        Platform = "platform",
+    }
+}
+
+impl Serialize for ErrorKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = <Cow<'de, str>>::deserialize(deserializer)?;
+        Ok(ErrorKind::named(&name).unwrap_or(ErrorKind::Platform))
     }
 }
 
@@ -94,12 +124,13 @@ struct Inner {
     room: Option<RoomId>,
     peer: Option<PeerId>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    retryable: bool,
 }
 
 impl Error {
     /// An error of that kind; `message` says what happened and with what, in lower case and without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, message: message.into(), room: None, peer: None, source: None }))
+        Error(Box::new(Inner { kind, message: message.into(), room: None, peer: None, source: None, retryable: false }))
     }
 
     /// What kind of error this is.
@@ -122,6 +153,17 @@ impl Error {
         self.0.peer.as_ref()
     }
 
+    /// Whether the same may work a moment later: the room restarted, or could not be reached. Whether it took effect this
+    /// time is not known.
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    pub(crate) fn retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
     pub(crate) fn in_room(mut self, room: &RoomId) -> Self {
         self.0.room.get_or_insert_with(|| room.clone());
         self
@@ -140,13 +182,14 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, room, peer, source } = &*self.0;
+        let Inner { kind, message, room, peer, source, retryable } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
             .field("room", room)
             .field("peer", peer)
             .field("source", source)
+            .field("retryable", retryable)
             .finish()
     }
 }

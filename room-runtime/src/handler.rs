@@ -1,7 +1,10 @@
 //! How a handler's parameters and result meet what the engine gives and takes. Routed through traits, so that a wrong
 //! type is one error that says what to write.
 
-use crate::Failure;
+use bytes::Bytes;
+use http::Response;
+
+use crate::{Failure, Reject};
 
 /// What a handler may return.
 #[diagnostic::on_unimplemented(
@@ -22,6 +25,100 @@ impl Outcome for () {
 
 impl<E: Into<Failure>> Outcome for Result<(), E> {
     fn into_outcome(self) -> Result<(), Failure> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What `on_upgrade` may return.
+#[diagnostic::on_unimplemented(
+    message = "`on_upgrade` cannot return `{Self}`",
+    label = "expected `()` or `Result<(), Reject>`",
+    note = "write `-> Result<(), Reject>`, end with `Ok(())` and refuse with `Err(Reject::new(401, \"…\"))`"
+)]
+pub trait UpgradeOutcome {
+    /// As the engine takes it.
+    fn into_upgrade_outcome(self) -> Result<(), Reject>;
+}
+
+impl UpgradeOutcome for () {
+    fn into_upgrade_outcome(self) -> Result<(), Reject> {
+        Ok(())
+    }
+}
+
+impl UpgradeOutcome for Result<(), Reject> {
+    fn into_upgrade_outcome(self) -> Result<(), Reject> {
+        self
+    }
+}
+
+/// What `on_request` may return.
+#[diagnostic::on_unimplemented(
+    message = "`on_request` cannot return `{Self}`",
+    label = "expected `http::Response<Bytes>` or a `Result` of it",
+    note = "write `-> Result<http::Response<Bytes>>`; any body that is `Into<Bytes>` will do"
+)]
+pub trait RequestOutcome {
+    /// As the engine takes it.
+    fn into_request_outcome(self) -> Result<Response<Bytes>, Failure>;
+}
+
+impl<B: Into<Bytes>> RequestOutcome for Response<B> {
+    fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
+        Ok(self.map(Into::into))
+    }
+}
+
+impl<B: Into<Bytes>, E: Into<Failure>> RequestOutcome for Result<Response<B>, E> {
+    fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
+        self.map(|response| response.map(Into::into)).map_err(Into::into)
+    }
+}
+
+/// What `init` may return.
+#[diagnostic::on_unimplemented(
+    message = "`init` cannot return `{Self}`",
+    label = "expected `{Expected}` or `Result<{Expected}, E>` where `E` is an error",
+    note = "with `Result` as `#[room]` defines it, write `-> Result<State>`"
+)]
+pub trait InitOutcome<Expected> {
+    /// As the engine takes it.
+    fn into_init_outcome(self) -> Result<Expected, Failure>;
+}
+
+impl<T> InitOutcome<T> for T {
+    fn into_init_outcome(self) -> Result<T, Failure> {
+        Ok(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: Into<Failure>> InitOutcome<T> for Result<T, E> {
+    fn into_init_outcome(self) -> Result<T, Failure> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What `services` may return.
+#[diagnostic::on_unimplemented(
+    message = "`services` cannot return `{Self}`",
+    label = "expected `{Expected}` or `Result<{Expected}, E>` where `E` is an error",
+    note = "with `Result` as `#[room]` defines it, write `-> Result<Services>`"
+)]
+pub trait ServicesOutcome<Expected> {
+    /// As the engine takes it.
+    fn into_services_outcome(self) -> Result<Expected, Failure>;
+}
+
+impl<T> ServicesOutcome<T> for T {
+    fn into_services_outcome(self) -> Result<T, Failure> {
+        Ok(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: Into<Failure>> ServicesOutcome<T> for Result<T, E> {
+    fn into_services_outcome(self) -> Result<T, Failure> {
         self.map_err(Into::into)
     }
 }
@@ -90,11 +187,107 @@ impl<T> CloseParameter<T> for T {
     }
 }
 
+/// The alarm that `on_alarm` handles.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_alarm` must be `Alarm`, not `{Self}`",
+    label = "expected `Alarm`"
+)]
+pub trait AlarmParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: Expected) -> Self;
+}
+
+impl<T> AlarmParameter<T> for T {
+    fn pass(expected: T) -> T {
+        expected
+    }
+}
+
+/// The upgrade that `on_upgrade` judges.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_upgrade` must be `&mut UpgradeRequest`, not `&mut {Self}`",
+    label = "expected `UpgradeRequest`"
+)]
+pub trait UpgradeParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &mut Expected) -> &mut Self;
+}
+
+impl<T> UpgradeParameter<T> for T {
+    fn pass(expected: &mut T) -> &mut T {
+        expected
+    }
+}
+
+/// The request that `on_request` answers.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_request` must be `http::Request<Bytes>`, not `{Self}`",
+    label = "expected `http::Request<Bytes>`"
+)]
+pub trait RequestParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: Expected) -> Self;
+}
+
+impl<T> RequestParameter<T> for T {
+    fn pass(expected: T) -> T {
+        expected
+    }
+}
+
+/// What `on_decode_error` is told.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_decode_error` must be `&DecodeError`, not `&{Self}`",
+    label = "expected `DecodeError`"
+)]
+pub trait DecodeErrorParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &Expected) -> &Self;
+}
+
+impl<T> DecodeErrorParameter<T> for T {
+    fn pass(expected: &T) -> &T {
+        expected
+    }
+}
+
+/// What `on_error` is told.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_error` must be `&HandlerError`, not `&{Self}`",
+    label = "expected `HandlerError`"
+)]
+pub trait HandlerErrorParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &Expected) -> &Self;
+}
+
+impl<T> HandlerErrorParameter<T> for T {
+    fn pass(expected: &T) -> &T {
+        expected
+    }
+}
+
+/// What `services` is made from.
+#[diagnostic::on_unimplemented(
+    message = "the parameter of `services` must be `&worker::Env`, not `&{Self}`",
+    label = "expected `worker::Env`"
+)]
+pub trait EnvParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &Expected) -> &Self;
+}
+
+impl<T> EnvParameter<T> for T {
+    fn pass(expected: &T) -> &T {
+        expected
+    }
+}
+
 /// A state that a room can start with.
 #[diagnostic::on_unimplemented(
     message = "a room needs a first `State`",
     label = "`{Self}` has no default",
-    note = "add `#[derive(Default)]` to it, or `impl Default`"
+    note = "add `#[derive(Default)]` to it, or a handler `fn init(ctx: &Ctx) -> Result<State>` to the room"
 )]
 pub trait InitialState {
     #[doc(hidden)]

@@ -53,14 +53,23 @@ mod client;
 mod context;
 mod error;
 mod handler;
+mod heads;
 mod host;
 mod id;
+mod limits;
 mod peer;
 #[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
 mod platform;
+mod rates;
+mod report;
 mod room;
 mod schedule;
 mod shell;
+mod socket;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod tickets;
+mod transport;
 mod turn;
 mod upgrade;
 mod wire;
@@ -68,22 +77,31 @@ mod wire;
 pub use room_macros::{data, room};
 
 pub use crate::{
-    client::{RoomClient, RoomHandle},
+    client::{Call, RoomClient, RoomHandle},
     context::RoomContext,
     error::{Error, ErrorKind, Failure},
     id::{PeerId, RoomId},
+    limits::{Limits, OnInvalid, RateLimit},
     peer::{Close, CloseCode, Delivery, Peer, PeerInfo, Peers},
+    report::{DecodeError, DecodeReason, HandlerError},
     room::Room,
     schedule::Schedule,
-    upgrade::Upgrade,
+    socket::RoomSocket,
+    transport::{Jurisdiction, LocationHint},
+    upgrade::{OnDuplicate, Reject, Upgrade, UpgradeRequest},
 };
+
+/// What `on_request` takes and returns.
+pub use bytes::Bytes;
+pub use http;
 
 /// What a room and a Worker name, in one import: `use room_runtime::prelude::*;`.
 ///
 /// It goes together with `use worker::*;`: no name here is one of `worker`'s.
 pub mod prelude {
     pub use crate::{
-        Close, CloseCode, Delivery, ErrorKind, Failure, PeerId, PeerInfo, RoomHandle, RoomId, Upgrade, data, room,
+        Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, OnDuplicate, PeerId,
+        PeerInfo, Reject, RoomHandle, RoomId, Upgrade, data, http, room,
     };
 }
 
@@ -103,7 +121,11 @@ pub mod __private {
     pub use worker;
 
     pub use crate::{
-        handler::{CloseParameter, CtxParameter, EventParameter, InitialState, Missing, Outcome, PeerParameter},
+        handler::{
+            AlarmParameter, CloseParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
+            HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome, PeerParameter, RequestOutcome,
+            RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter,
+        },
         platform::cloudflare::{Object, install},
     };
 }

@@ -6,14 +6,15 @@ use std::{
     rc::Rc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 
 use crate::{
     Error, ErrorKind, PeerId, Room, RoomContext,
     host::RoomHost,
-    platform::{Audience, Frame, LIMITS, Sent, Socket},
+    platform::{Audience, Frame, SIZES, Sent, Socket},
     turn::Turn,
-    upgrade::{TAG_MARK, id_tag, user_tag},
+    upgrade::{TAG_MARK, decode_meta, id_tag, user_tag},
     wire,
 };
 
@@ -35,6 +36,10 @@ pub(crate) struct Slot<R: Room> {
     pub(crate) status: Cell<Status>,
     pub(crate) data: RefCell<Rc<R::Connection>>,
     pub(crate) tags: OnceCell<Vec<String>>,
+    /// What the Worker said once; there until `on_connect` has ended.
+    pub(crate) meta: RefCell<Option<Box<RawValue>>>,
+    /// How much of what this peer sent waits for its turn.
+    pub(crate) queued_bytes: Cell<usize>,
     /// Held by the handler of this peer that runs now.
     pub(crate) turn: Turn,
 }
@@ -48,6 +53,8 @@ impl<R: Room> Slot<R> {
             status: Cell::new(status),
             data: RefCell::new(Rc::new(data)),
             tags: OnceCell::new(),
+            meta: RefCell::new(None),
+            queued_bytes: Cell::new(0),
             turn: Turn::default(),
         }
     }
@@ -65,7 +72,7 @@ pub struct Peer<R: Room> {
 impl<R: Room> Peer<R> {
     /// The largest data of a peer, in bytes of JSON, with its id and the time it connected. Cloudflare keeps at most
     /// 16,384 serialised bytes with a hibernating socket.
-    pub const MAX_DATA_BYTES: usize = LIMITS.attachment;
+    pub const MAX_DATA_BYTES: usize = SIZES.attachment;
 
     /// The peer's id: what the Worker chose at the upgrade.
     pub fn id(&self) -> &PeerId {
@@ -88,6 +95,15 @@ impl<R: Room> Peer<R> {
     /// Its data as of now: a snapshot, safe to hold across an await.
     pub fn data(&self) -> Rc<R::Connection> {
         self.slot.data.borrow().clone()
+    }
+
+    /// In `on_connect`, what the Worker gave with [`Upgrade::meta`](crate::Upgrade::meta); `None` when it gave nothing,
+    /// and everywhere else: it is not kept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] when it is not an `M`.
+    pub fn meta<M: DeserializeOwned>(&self) -> Result<Option<M>, Error> {
+        decode_meta(self.slot.meta.borrow().as_deref()).map_err(|error| self.locate(error))
     }
 
     /// Replaces its data, which survives hibernation with the socket.
@@ -131,17 +147,22 @@ impl<R: Room> Peer<R> {
     ///
     /// # Errors
     /// [`ErrorKind::PeerGone`] when the connection is closed or closing, [`ErrorKind::Send`] when the socket refuses,
-    /// [`ErrorKind::Encode`] when the message cannot be JSON, and those of writing changed state, which comes first.
+    /// [`ErrorKind::Unread`] when the peer does not read, [`ErrorKind::Encode`] when the message cannot be JSON, and
+    /// those of writing changed state, which comes first.
     pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
         if !self.is_open() {
             return Err(self.gone());
         }
         self.host.flush()?;
         let text = wire::encode_frame(message).map_err(|error| self.locate(error))?;
-        let sent = self.host.platform.send(Frame::Text(&text), Audience::Only(&[self.slot.socket]));
-        match sent.failed.is_empty() {
-            true => Ok(()),
-            false => Err(self.error(ErrorKind::Send, "the socket refused the frame".to_owned())),
+        let sent = self.host.send(Frame::Text(&text), Audience::Only(&[self.slot.socket]));
+        match (&*sent.failed, &*sent.unread) {
+            ([], []) => Ok(()),
+            ([], _) => {
+                let message = format!("the peer has not read more than {} bytes", R::LIMITS.max_unread_bytes);
+                Err(self.error(ErrorKind::Unread, message))
+            }
+            _ => Err(self.error(ErrorKind::Send, "the socket refused the frame".to_owned())),
         }
     }
 
@@ -323,9 +344,9 @@ impl<'a, R: Room> Peers<'a, R> {
         let sent = match self.audience_tag() {
             Some(tag) => {
                 let except = self.excepted();
-                host.platform.send(frame, Audience::All { tag, except: &except })
+                host.send(frame, Audience::All { tag, except: &except })
             }
-            None => host.platform.send(frame, Audience::Only(&self.sockets())),
+            None => host.send(frame, Audience::Only(&self.sockets())),
         };
         Ok(Delivery::new(host, sent))
     }
@@ -429,12 +450,18 @@ pub struct Delivery {
     pub sent: usize,
     /// The peers whose socket refused it.
     pub failed: Vec<PeerId>,
+    /// The peers that were passed over because they do not read: they have more than
+    /// [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes) before them. They are closed with 1013.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<PeerId>,
 }
 
 impl Delivery {
-    pub(crate) fn new<R: Room>(host: &Rc<RoomHost<R>>, Sent { sent, failed }: Sent) -> Self {
-        let failed = failed.into_iter().filter_map(|socket| Some(host.peer(socket)?.id().clone())).collect();
-        Delivery { sent, failed }
+    pub(crate) fn new<R: Room>(host: &Rc<RoomHost<R>>, Sent { sent, failed, unread }: Sent) -> Self {
+        let ids = |sockets: Vec<Socket>| {
+            sockets.into_iter().filter_map(|socket| Some(host.peer(socket)?.id().clone())).collect()
+        };
+        Delivery { sent, failed: ids(failed), unread: ids(unread) }
     }
 }
 
@@ -460,6 +487,8 @@ impl CloseCode {
     pub const NORMAL: CloseCode = CloseCode(1000);
     /// 1001: the endpoint goes away.
     pub const AWAY: CloseCode = CloseCode(1001);
+    /// 1007: the message is not what it should be.
+    pub const INVALID: CloseCode = CloseCode(1007);
     /// 1008: the message violates the room's policy.
     pub const POLICY: CloseCode = CloseCode(1008);
     /// 1009: the message is too big.
@@ -503,7 +532,7 @@ impl TryFrom<u16> for CloseCode {
 /// The longest reason of a close, in bytes of UTF-8: a control frame has 125, the code takes two.
 pub(crate) const MAX_REASON_BYTES: usize = 123;
 
-fn check_reason(reason: &str) -> Result<(), Error> {
+pub(crate) fn check_reason(reason: &str) -> Result<(), Error> {
     match reason.len() {
         n if n > MAX_REASON_BYTES => Err(Error::new(
             ErrorKind::InvalidClose,

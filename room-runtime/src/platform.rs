@@ -2,10 +2,10 @@
 //!
 //! Object-safe, sealed and shaped by the hot path: a socket is an index, one call is one broadcast, storage is
 //! synchronous. It has two implementations: [`cloudflare`], the only place that touches a JavaScript value, and
-//! [`memory`], on which the engine's own tests run natively.
+//! [`memory`], on which rooms run natively.
 
 pub(crate) mod cloudflare;
-#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod memory;
 
 use std::{fmt, future::Future, pin::Pin, rc::Rc};
@@ -28,11 +28,28 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// One frame from a peer.
+/// One frame to a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Frame<'a> {
     Text(&'a str),
+    #[allow(dead_code, reason = "a room of another codec than JSON sends these")]
     Binary(&'a [u8]),
+}
+
+/// One frame from a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OwnedFrame {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl OwnedFrame {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            OwnedFrame::Text(text) => text.len(),
+            OwnedFrame::Binary(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// Who gets a frame. The open ones of these; a socket that is closing is passed over.
@@ -44,16 +61,20 @@ pub(crate) enum Audience<'a> {
     Only(&'a [Socket]),
 }
 
-/// What became of a frame: how many sockets took it, and which refused it.
+/// What became of a frame.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
+    /// How many sockets took it.
     pub(crate) sent: usize,
+    /// Those that refused it.
     pub(crate) failed: Vec<Socket>,
+    /// Those that were passed over because they do not read.
+    pub(crate) unread: Vec<Socket>,
 }
 
 /// The sizes past which the platform refuses, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Sizes {
     pub(crate) attachment: usize,
     pub(crate) value: usize,
 }
@@ -62,7 +83,7 @@ pub(crate) struct Limits {
 ///
 /// An attachment may have 16,384 bytes serialised, a stored value 2 MB; both include a few bytes of the format around
 /// our own.
-pub(crate) const LIMITS: Limits = Limits { attachment: 16_384 - 64, value: 2_000_000 };
+pub(crate) const SIZES: Sizes = Sizes { attachment: 16_384 - 64, value: 2_000_000 };
 
 pub(crate) trait Platform: fmt::Debug {
     /// The name by which this object is addressed. Not every way to come into memory tells it: an alarm after a restart
@@ -74,6 +95,8 @@ pub(crate) trait Platform: fmt::Debug {
     fn random(&self) -> [u8; 16];
     fn log_error(&self, message: &str);
     fn timer(self: Rc<Self>, ms: u64) -> LocalFuture;
+    /// Runs it to its end, beside whatever else runs.
+    fn spawn(&self, work: LocalFuture);
 
     /// The open sockets: all, or those that carry `tag`.
     fn open(&self, tag: Option<&str>) -> Vec<Socket>;
@@ -82,7 +105,8 @@ pub(crate) trait Platform: fmt::Debug {
     /// What is kept with the socket; `None` when nothing ever was.
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal>;
-    fn send(&self, frame: Frame<'_>, to: Audience<'_>) -> Sent;
+    /// A socket that has more than `max_unread` bytes before it since it last showed that it reads is passed over.
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize) -> Sent;
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal>;
     /// Completes a close handshake that the other side began. Whatever arrived is a valid argument.
     fn answer_close(&self, socket: Socket, code: u16, reason: &str);
@@ -91,6 +115,8 @@ pub(crate) trait Platform: fmt::Debug {
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal>;
     fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal>;
+    /// Every stored value whose key begins like that.
+    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal>;
     /// Sets the object's one alarm, or takes it away.
     fn set_alarm(&self, at_ms: Option<u64>);
 }

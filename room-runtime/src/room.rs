@@ -2,14 +2,15 @@
 
 use std::future::{Future, ready};
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Close, Failure, Peer, RoomContext};
+use crate::{Close, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, Reject, RoomContext, UpgradeRequest};
 
-/// A room type: its four schemas and its handlers.
+/// A room type: its schemas and its handlers.
 ///
 /// `#[room]` implements it for the marker type `Room` it adds to the annotated module. It can as well be implemented by
-/// hand; every handler has a default that does nothing.
+/// hand; every handler that starts with `on_` has a default that does nothing.
 ///
 /// Handlers run one after the other for each peer; those of different peers may interleave where they await.
 pub trait Room: Sized + 'static {
@@ -20,8 +21,15 @@ pub trait Room: Sized + 'static {
     /// The name of the Durable Object class, for example `ChatRoom`.
     const CLASS: &'static str;
     /// A text frame, and the one that the platform answers it with, without waking the room. A client that pings now
-    /// and then learns of a dead connection, and keeps it alive through proxies. Each at most 2,048 characters.
+    /// and then learns of a dead connection, and keeps it alive through proxies. Each at most 2,048 bytes.
     const HEARTBEAT: (&'static str, &'static str) = ("ping", "pong");
+    /// What the room takes from outside.
+    const LIMITS: Limits = Limits::DEFAULT;
+    /// What becomes of a frame that is not an event.
+    const ON_INVALID: OnInvalid = OnInvalid::Report;
+    /// Whether what [`init`](Room::init) gives is stored at once, so that `init` runs once in the life of a room. Without
+    /// it the first state is stored when it is first changed.
+    const STORES_FIRST_STATE: bool = false;
 
     /// What the room remembers. Stored as JSON, at most 2 MB.
     type State: Serialize + DeserializeOwned + Clone + 'static;
@@ -32,16 +40,37 @@ pub trait Room: Sized + 'static {
     type Event: Serialize + DeserializeOwned + 'static;
     /// What the room says to its peers.
     type Broadcast: Serialize + DeserializeOwned + 'static;
-
     /// What a scheduled alarm carries: `()` when there is only one kind of alarm.
     type Alarm: Serialize + DeserializeOwned + Clone + 'static;
+    /// What the handlers use of the world outside, made once each time the object comes into memory: `()` when there is
+    /// nothing.
+    type Services: 'static;
 
-    /// The state of a room that has none yet.
-    fn initial_state() -> Self::State;
+    /// The state of a room that has none yet, made when it is first needed.
+    ///
+    /// # Errors
+    /// A failure is the failure of whatever asked for the state, and `init` is tried again the next time.
+    fn init(ctx: &RoomContext<Self>) -> Result<Self::State, Failure>;
+
+    /// The room's services, made from the Worker's bindings, variables and secrets. Tests give their own.
+    ///
+    /// # Errors
+    /// Without its services a room handles nothing: whatever arrives is refused, and tries again.
+    fn services(env: &worker::Env) -> Result<Self::Services, Failure>;
 
     /// Once each time the object comes into memory, before anything else it handles.
     fn on_start(ctx: &RoomContext<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = ctx;
+        ready(Ok(()))
+    }
+
+    /// Before a socket is accepted: the place to authorise, to change the peer's data, id and tags, and to refuse. A
+    /// refusal is the answer to the upgrade, and leaves no trace.
+    fn on_upgrade(
+        ctx: &RoomContext<Self>,
+        upgrade: &mut UpgradeRequest<Self>,
+    ) -> impl Future<Output = Result<(), Reject>> {
+        let _ = (ctx, upgrade);
         ready(Ok(()))
     }
 
@@ -68,6 +97,28 @@ pub trait Room: Sized + 'static {
     /// hour; so is one during which the object crashed.
     fn on_alarm(ctx: &RoomContext<Self>, alarm: Self::Alarm) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, alarm);
+        ready(Ok(()))
+    }
+
+    /// HTTP that the Worker forwards with [`RoomHandle::request`](crate::RoomHandle::request). Without this handler the
+    /// answer is 404.
+    fn on_request(
+        ctx: &RoomContext<Self>,
+        request: http::Request<Bytes>,
+    ) -> impl Future<Output = Result<http::Response<Bytes>, Failure>> {
+        let _ = (ctx, request);
+        ready(Ok(crate::heads::text(http::StatusCode::NOT_FOUND, "this room takes no requests")))
+    }
+
+    /// A frame that is not an event. [`RoomContext::sender`] is who sent it.
+    fn on_decode_error(ctx: &RoomContext<Self>, error: &DecodeError) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, error);
+        ready(Ok(()))
+    }
+
+    /// Any other handler returned an error. [`RoomContext::sender`] is what it was for that handler.
+    fn on_error(ctx: &RoomContext<Self>, error: &HandlerError) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, error);
         ready(Ok(()))
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Error, ErrorKind, Room, RoomContext,
-    platform::{LIMITS, Platform},
+    platform::{Platform, SIZES},
     wire,
 };
 
@@ -92,6 +92,13 @@ impl<A> Default for Schedules<A> {
     }
 }
 
+impl<A> Schedules<A> {
+    /// Lets go of the cache.
+    pub(crate) fn clear(&self) {
+        self.0.take();
+    }
+}
+
 impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
     fn add(&self, platform: &dyn Platform, alarm: A, due_ms: u64) -> Result<(), Error> {
         self.change(platform, |pending| {
@@ -141,8 +148,8 @@ impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
         };
         let value = change(&mut pending);
         let bytes = wire::encode_value(&pending, "the room's schedules")?;
-        if bytes.len() > LIMITS.value {
-            let (n, max) = (bytes.len(), LIMITS.value);
+        if bytes.len() > SIZES.value {
+            let (n, max) = (bytes.len(), SIZES.value);
             let message = format!("the room's schedules have {n} bytes as JSON, the limit is {max}");
             return Err(Error::new(ErrorKind::ValueTooLarge, message));
         }

@@ -78,6 +78,16 @@ macro_rules! __room_shell {
                 pub async fn room_call(&self, command: JsValue) -> $crate::__private::Result<JsValue, JsValue> {
                     self.object.call(command).await
                 }
+
+                /// A request that the Worker forwards.
+                #[wasm_bindgen(js_name = roomRequest)]
+                pub async fn room_request(
+                    &self,
+                    head: JsValue,
+                    body: JsValue,
+                ) -> $crate::__private::Result<JsValue, JsValue> {
+                    self.object.request(head, body).await
+                }
             }
 
             #[wasm_bindgen(start, private, wasm_bindgen = $crate::__private::worker::wasm_bindgen)]

@@ -1,29 +1,49 @@
-//! [`Upgrade`]: what the Worker gives a new peer; and the tickets by which the two halves of an upgrade find each other.
+//! The upgrade: what the Worker gives a new peer ([`Upgrade`]), what `on_upgrade` sees of it ([`UpgradeRequest`]) and how
+//! it refuses ([`Reject`]).
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, HashMap},
-    rc::Rc,
-};
+use std::{cell::OnceCell, fmt, rc::Rc};
 
-use futures_channel::oneshot;
-use futures_util::future::{Either, select};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, Uri};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 
-use crate::{Error, ErrorKind, PeerId, platform::Platform, wire::UpgradeOptions};
+use crate::{Error, ErrorKind, Failure, PeerId, Room, wire::UpgradeOptions};
 
-/// What the Worker gives a new peer: its data, and where wanted an id and tags.
+/// What the Worker gives a new peer: its data, and where wanted an id, tags and more.
 ///
 /// ```
-/// # use room_runtime::Upgrade;
+/// # use room_runtime::{OnDuplicate, Upgrade};
 /// # struct Connection { user_id: String }
-/// let upgrade = Upgrade::new(Connection { user_id: "alice".into() }).id("alice").tag("admin");
+/// let upgrade = Upgrade::new(Connection { user_id: "alice".into() })
+///     .id("alice")
+///     .tag("admin")
+///     .meta(&["fr", "en"])
+///     .on_duplicate(OnDuplicate::Replace);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "give it to `RoomHandle::upgrade`"]
 pub struct Upgrade<C> {
     data: C,
     id: Option<PeerId>,
     tags: Vec<String>,
+    meta: Option<Result<Box<RawValue>, String>>,
+    on_duplicate: OnDuplicate,
+}
+
+/// What becomes of an upgrade whose peer id is connected already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnDuplicate {
+    /// Both stay, and share the id.
+    #[default]
+    Allow,
+    /// The new one takes the place of those before it: once its `on_connect` has succeeded they are closed with 1012, and
+    /// their `on_close` runs.
+    Replace,
+    /// The upgrade is answered with 409.
+    Reject,
 }
 
 impl<C> Upgrade<C> {
@@ -34,7 +54,7 @@ impl<C> Upgrade<C> {
 
     /// An upgrade of a peer with this data, a random id and no tags.
     pub fn new(data: C) -> Self {
-        Upgrade { data, id: None, tags: Vec::new() }
+        Upgrade { data, id: None, tags: Vec::new(), meta: None, on_duplicate: OnDuplicate::Allow }
     }
 
     /// Gives it an id: up to [`PeerId::MAX_BYTES`], not empty. Without one it gets a UUID, version 7.
@@ -59,24 +79,200 @@ impl<C> Upgrade<C> {
         tags.into_iter().fold(self, Upgrade::tag)
     }
 
+    /// Gives it something to say once: `on_upgrade` and `on_connect` read it with [`UpgradeRequest::meta`] and
+    /// [`Peer::meta`](crate::Peer::meta), and it is not kept beyond that.
+    pub fn meta(mut self, meta: &(impl Serialize + ?Sized)) -> Self {
+        self.meta = Some(serde_json::value::to_raw_value(meta).map_err(|error| error.to_string()));
+        self
+    }
+
+    /// What becomes of it when a peer with its id is connected already. Without this both stay.
+    pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
+        self.on_duplicate = on_duplicate;
+        self
+    }
+
     pub(crate) fn into_options(self) -> Result<UpgradeOptions<C>, Error> {
-        if let Some(id) = &self.id {
-            id.check()?;
+        let Upgrade { data, id, tags, meta, on_duplicate } = self;
+        check(id.as_ref(), &tags)?;
+        let meta = meta.transpose().map_err(|error| {
+            Error::new(ErrorKind::Encode, format!("the peer's meta cannot be written as JSON: {error}"))
+        })?;
+        Ok(UpgradeOptions { data, id, tags, meta, on_duplicate })
+    }
+}
+
+/// What the platform allows of ids and tags: checked where they are given, and once more when `on_upgrade` has had them.
+pub(crate) fn check(id: Option<&PeerId>, tags: &[String]) -> Result<(), Error> {
+    const MAX_TAGS: usize = Upgrade::<()>::MAX_TAGS;
+    const MAX_TAG_BYTES: usize = Upgrade::<()>::MAX_TAG_BYTES;
+    id.map_or(Ok(()), PeerId::check)?;
+    if tags.len() > MAX_TAGS {
+        let message = format!("the peer has {} tags, the limit is {MAX_TAGS}", tags.len());
+        return Err(Error::new(ErrorKind::InvalidTag, message));
+    }
+    match tags.iter().find(|tag| tag.len() > MAX_TAG_BYTES) {
+        Some(tag) => {
+            let message = format!("a tag has {} bytes, the limit is {MAX_TAG_BYTES}", tag.len());
+            Err(Error::new(ErrorKind::InvalidTag, message))
         }
-        if self.tags.len() > Self::MAX_TAGS {
-            let (n, max) = (self.tags.len(), Self::MAX_TAGS);
-            return Err(Error::new(ErrorKind::InvalidTag, format!("the peer has {n} tags, the limit is {max}")));
+        None => Ok(()),
+    }
+}
+
+/// The request of an upgrade, as its own client sent it.
+pub(crate) trait Handshake {
+    fn head(&self) -> Result<http::Request<()>, Error>;
+}
+
+/// An upgrade that `on_upgrade` is to judge: `#[room]` adds the alias `UpgradeRequest` to the module.
+///
+/// Its fields are what the Worker gave; what `on_upgrade` makes of them is what the peer gets, within the limits of
+/// [`Upgrade`].
+pub struct UpgradeRequest<R: Room> {
+    /// The peer's data.
+    pub data: R::Connection,
+    /// Its id; a random one, if the Worker gave none.
+    pub id: PeerId,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What becomes of it when a peer with its id is connected already.
+    pub on_duplicate: OnDuplicate,
+    pub(crate) meta: Option<Box<RawValue>>,
+    pub(crate) handshake: Rc<dyn Handshake>,
+    /// Read when first asked for: most rooms do not.
+    pub(crate) head: OnceCell<http::Request<()>>,
+}
+
+impl<R: Room> UpgradeRequest<R> {
+    /// The URI of the client's request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] when the request is not one that the `http` crate can hold.
+    pub fn uri(&self) -> Result<&Uri, Error> {
+        Ok(self.head()?.uri())
+    }
+
+    /// The headers of the client's request, as the Worker handed it on.
+    ///
+    /// # Errors
+    /// Those of [`uri`](UpgradeRequest::uri).
+    pub fn headers(&self) -> Result<&HeaderMap, Error> {
+        Ok(self.head()?.headers())
+    }
+
+    /// What the Worker gave with [`Upgrade::meta`]; `None` when it gave nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] when it is not an `M`.
+    pub fn meta<M: DeserializeOwned>(&self) -> Result<Option<M>, Error> {
+        decode_meta(self.meta.as_deref())
+    }
+
+    fn head(&self) -> Result<&http::Request<()>, Error> {
+        if let Some(head) = self.head.get() {
+            return Ok(head);
         }
-        if let Some(tag) = self.tags.iter().find(|tag| tag.len() > Self::MAX_TAG_BYTES) {
-            let (n, max) = (tag.len(), Self::MAX_TAG_BYTES);
-            return Err(Error::new(ErrorKind::InvalidTag, format!("a tag has {n} bytes, the limit is {max}")));
+        let head = self.handshake.head()?;
+        Ok(self.head.get_or_init(|| head))
+    }
+}
+
+impl<R: Room> fmt::Debug for UpgradeRequest<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpgradeRequest")
+            .field("id", &self.id)
+            .field("tags", &self.tags)
+            .field("on_duplicate", &self.on_duplicate)
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn decode_meta<M: DeserializeOwned>(meta: Option<&RawValue>) -> Result<Option<M>, Error> {
+    let decoded = meta.map(|meta| serde_json::from_str(meta.get())).transpose();
+    decoded.map_err(|error| {
+        Error::new(ErrorKind::Decode, format!("the peer's meta does not decode: {error}")).because(error)
+    })
+}
+
+/// How `on_upgrade` refuses: with the response that the client gets.
+///
+/// Any error becomes one by `?`. The client then gets a 500 that says nothing; the error itself is logged and goes to
+/// `on_error`, like that of any handler.
+///
+/// ```
+/// # use room_runtime::Reject;
+/// let refused = Reject::new(401, "who are you?").header("www-authenticate", "Bearer");
+/// ```
+pub struct Reject(Box<Rejection>);
+
+enum Rejection {
+    Response(Response<Bytes>),
+    /// A rejection that cannot be made, or an error on the way to one.
+    Failure(Failure),
+}
+
+impl Reject {
+    /// A response with that status, 300 to 599, and that text.
+    pub fn new(status: u16, body: impl Into<String>) -> Self {
+        match StatusCode::from_u16(status) {
+            Ok(status) => Reject::response(crate::heads::text(status, body)),
+            Err(_) => Reject::failure(Failure::from(invalid_status(status))),
         }
-        Ok(UpgradeOptions { data: self.data, id: self.id, tags: self.tags })
+    }
+
+    /// Any response with a status of 300 to 599.
+    pub fn response(response: Response<Bytes>) -> Self {
+        Reject(Box::new(Rejection::Response(response)))
+    }
+
+    /// Adds a header.
+    pub fn header(self, name: &str, value: &str) -> Self {
+        let Rejection::Response(mut response) = *self.0 else { return self };
+        let header = (name.parse::<http::HeaderName>(), value.parse::<http::HeaderValue>());
+        let (Ok(name), Ok(value)) = header else {
+            let message = format!("`{name}: {value}` is not a header");
+            return Reject::failure(Error::new(ErrorKind::Encode, message).into());
+        };
+        response.headers_mut().append(name, value);
+        Reject::response(response)
+    }
+
+    pub(crate) fn failure(failure: Failure) -> Self {
+        Reject(Box::new(Rejection::Failure(failure)))
+    }
+
+    pub(crate) fn into_response(self) -> Result<Response<Bytes>, Failure> {
+        match *self.0 {
+            Rejection::Response(response) if (300..=599).contains(&response.status().as_u16()) => Ok(response),
+            Rejection::Response(response) => Err(invalid_status(response.status().as_u16()).into()),
+            Rejection::Failure(failure) => Err(failure),
+        }
+    }
+}
+
+fn invalid_status(status: u16) -> Error {
+    Error::new(ErrorKind::Encode, format!("an upgrade cannot be refused with {status}, only with 300 to 599"))
+}
+
+impl<E: std::error::Error + 'static> From<E> for Reject {
+    fn from(error: E) -> Self {
+        Reject::failure(Failure::from(error))
+    }
+}
+
+impl fmt::Debug for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Rejection::Response(response) => f.debug_tuple("Reject").field(response).finish(),
+            Rejection::Failure(failure) => f.debug_tuple("Reject").field(failure).finish(),
+        }
     }
 }
 
 /// Marks a peer's id among the tags the platform keeps.
-const ID_MARK: char = '=';
+pub(crate) const ID_MARK: char = '=';
 /// Marks a user's tag, so that no tag can pass for an id.
 pub(crate) const TAG_MARK: char = '#';
 
@@ -86,122 +282,4 @@ pub(crate) fn id_tag(id: &str) -> String {
 
 pub(crate) fn user_tag(tag: &str) -> String {
     format!("{TAG_MARK}{tag}")
-}
-
-/// The header that carries the ticket of an upgrade from the Worker to the room.
-pub(crate) const TICKET_HEADER: &str = "room-ticket";
-
-/// The header by which the room tells its client the kind of an error.
-pub(crate) const ERROR_HEADER: &str = "room-error";
-
-/// A random 128-bit number as text. Who does not hold the binding cannot know one: it travels by RPC, and with a request
-/// that goes nowhere but to the room.
-pub(crate) fn new_ticket(random: [u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(random))
-}
-
-pub(crate) fn is_ticket(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// How long one half of an upgrade waits for the other. They leave the Worker together, so a second is long.
-const WAIT_MS: u64 = 5_000;
-/// How many halves of either kind may wait. More than the platform's thousand requests a second bring in that time, and
-/// bounded, since what waits takes memory.
-const MAX_WAITING: usize = 4_096;
-
-/// The upgrades of which one half has arrived.
-///
-/// The two kinds have nothing to share but their ticket: where a Worker forwards requests unchanged, anyone can send any
-/// number with made-up tickets, which must not cost those places that come with a real one.
-#[derive(Debug)]
-pub(crate) struct Tickets<C> {
-    prepared: RefCell<HashMap<String, Prepared<C>>>,
-    requests: RefCell<Requests<C>>,
-}
-
-#[derive(Debug)]
-struct Prepared<C> {
-    options: UpgradeOptions<C>,
-    arrived_at: u64,
-}
-
-/// Requests that wait, by ticket and by the order in which they came.
-#[derive(Debug)]
-struct Requests<C> {
-    senders: HashMap<String, (u64, oneshot::Sender<UpgradeOptions<C>>)>,
-    order: BTreeMap<u64, String>,
-    next: u64,
-}
-
-impl<C> Default for Tickets<C> {
-    fn default() -> Self {
-        let requests = Requests { senders: HashMap::new(), order: BTreeMap::new(), next: 0 };
-        Tickets { prepared: RefCell::default(), requests: RefCell::new(requests) }
-    }
-}
-
-impl<C> Tickets<C> {
-    /// The half that came by RPC.
-    pub(crate) fn prepare(&self, ticket: String, options: UpgradeOptions<C>, now_ms: u64) -> Result<(), Error> {
-        if let Some(request) = self.requests.borrow_mut().remove(&ticket) {
-            // If the request stopped waiting just now, its side has said so to the client already.
-            let _ = request.send(options);
-            return Ok(());
-        }
-        let mut prepared = self.prepared.borrow_mut();
-        prepared.retain(|_, half| now_ms < half.arrived_at + WAIT_MS);
-        if prepared.contains_key(&ticket) {
-            return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
-        }
-        if prepared.len() >= MAX_WAITING {
-            return Err(Error::new(ErrorKind::Overloaded, format!("{MAX_WAITING} upgrades are waiting already")));
-        }
-        prepared.insert(ticket, Prepared { options, arrived_at: now_ms });
-        Ok(())
-    }
-
-    /// The half that came as a request: takes the other, waiting briefly if it is not there. A ticket works once.
-    pub(crate) async fn claim(&self, ticket: &str, platform: Rc<dyn Platform>) -> Result<UpgradeOptions<C>, Error> {
-        let prepared = self.prepared.borrow_mut().remove(ticket);
-        if let Some(Prepared { options, arrived_at }) = prepared
-            && platform.now_ms() < arrived_at + WAIT_MS
-        {
-            return Ok(options);
-        }
-        let receiver = self.requests.borrow_mut().insert(ticket)?;
-        let unknown = || Error::new(ErrorKind::Ticket, "the upgrade did not come through the room's client");
-        match select(receiver, platform.timer(WAIT_MS)).await {
-            Either::Left((options, _)) => options.map_err(|_| unknown()),
-            Either::Right(_) => {
-                self.requests.borrow_mut().remove(ticket);
-                Err(unknown())
-            }
-        }
-    }
-}
-
-impl<C> Requests<C> {
-    /// When there are too many, the one that has waited longest for its other half stops.
-    fn insert(&mut self, ticket: &str) -> Result<oneshot::Receiver<UpgradeOptions<C>>, Error> {
-        if self.senders.contains_key(ticket) {
-            return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
-        }
-        if self.senders.len() >= MAX_WAITING
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.senders.remove(&oldest);
-        }
-        let (sender, receiver) = oneshot::channel();
-        self.senders.insert(ticket.to_owned(), (self.next, sender));
-        self.order.insert(self.next, ticket.to_owned());
-        self.next += 1;
-        Ok(receiver)
-    }
-
-    fn remove(&mut self, ticket: &str) -> Option<oneshot::Sender<UpgradeOptions<C>>> {
-        let (number, sender) = self.senders.remove(ticket)?;
-        self.order.remove(&number);
-        Some(sender)
-    }
 }

@@ -1,22 +1,13 @@
 //! What goes over the wire and into storage, as bytes: frames, what is kept with a socket, and the Worker's commands.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 
-use crate::{Error, ErrorKind, PeerId, platform::Frame};
+use crate::{DecodeError, Error, ErrorKind, OnDuplicate, PeerId, platform::OwnedFrame};
 
-/// The codes of the error frames the runtime sends, `{"$room": {"error": {"code": "…", "message": "…"}}}`.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FrameErrorCode {
-    /// The frame is not an event of this room.
-    Decode,
-    /// More frames of this peer are waiting than the room keeps.
-    Overloaded,
-}
-
-/// An error of the runtime as a text frame. No envelope of a room's own messages starts with `$room`, since serde
+/// An error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. No envelope of a room's own messages starts with `$room`, since serde
 /// cannot give a variant a field of that name by default.
-pub(crate) fn error_frame(code: FrameErrorCode, message: &str) -> String {
+pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option<u64>) -> String {
     #[derive(Serialize)]
     struct Report<'a> {
         #[serde(rename = "$room")]
@@ -28,22 +19,21 @@ pub(crate) fn error_frame(code: FrameErrorCode, message: &str) -> String {
     }
     #[derive(Serialize)]
     struct FrameError<'a> {
-        code: FrameErrorCode,
+        code: ErrorKind,
         message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
     }
-    let report = Report { room: Body { error: FrameError { code, message } } };
-    // Two strings and no map: this cannot fail.
+    let report = Report { room: Body { error: FrameError { code, message, retry_after_ms } } };
+    // Strings and a number, no map: this cannot fail.
     serde_json::to_string(&report).unwrap_or_default()
 }
 
 /// One event out of one frame.
-pub(crate) fn decode_frame<T: DeserializeOwned>(frame: Frame<'_>) -> Result<T, Error> {
+pub(crate) fn decode_frame<T: DeserializeOwned>(frame: OwnedFrame) -> Result<T, DecodeError> {
     match frame {
-        Frame::Text(text) => serde_json::from_str(text)
-            .map_err(|error| Error::new(ErrorKind::Decode, format!("this is not an event of this room: {error}"))),
-        Frame::Binary(_) => {
-            Err(Error::new(ErrorKind::Decode, "this is a binary frame, the events of this room are JSON text"))
-        }
+        OwnedFrame::Text(text) => serde_json::from_str(&text).map_err(|error| DecodeError::malformed(error, text)),
+        OwnedFrame::Binary(bytes) => Err(DecodeError::binary(bytes.len())),
     }
 }
 
@@ -84,6 +74,11 @@ pub(crate) enum Command<E, B, C> {
         tag: Option<String>,
     },
     Broadcast(B),
+    /// A command that is carried out once, however often it comes with this key.
+    Once {
+        key: String,
+        command: Box<Command<E, B, C>>,
+    },
     /// The Worker's half of an upgrade; the request that carries the ticket is the other half.
     Prepare {
         ticket: String,
@@ -98,6 +93,10 @@ pub(crate) struct UpgradeOptions<C> {
     pub(crate) id: Option<PeerId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) meta: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub(crate) on_duplicate: OnDuplicate,
 }
 
 /// The room's answer to a command: the value, or an error that keeps its kind.
@@ -142,8 +141,10 @@ mod tests {
 
     #[test]
     fn an_error_frame_is_json_with_the_text_escaped() {
-        let frame = error_frame(FrameErrorCode::Decode, "unknown variant `\"<b>\"`\n");
+        let frame = error_frame(ErrorKind::Decode, "unknown variant `\"<b>\"`\n", None);
         assert_eq!(frame, r#"{"$room":{"error":{"code":"decode","message":"unknown variant `\"<b>\"`\n"}}}"#);
+        let frame = error_frame(ErrorKind::RateLimited, "slow down", Some(250));
+        assert_eq!(frame, r#"{"$room":{"error":{"code":"rate_limited","message":"slow down","retry_after_ms":250}}}"#);
     }
 
     #[test]

@@ -260,6 +260,7 @@ describe("a room that wakes from hibernation", () => {
     const { alice, bob } = prepared;
     bob.send({ _tag: "Say", text: "to x", tag: "x", delay_ms: 0 });
     bob.send({ _tag: "Say", text: "to y", tag: "y", delay_ms: 0 });
+    for (const client of [alice, bob]) await client.next({ where: ({ text }) => text === "to y" });
     await woken(prepared);
     assert.deepEqual(heard(alice).filter(is("Said")).map(({ text }) => text), ["to x", "to y"]);
     assert.deepEqual(heard(bob).filter(is("Said")).map(({ text }) => text), ["to y"]);

@@ -45,6 +45,24 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
 
 #[cfg(test)]
 mod tests {
+    use room_runtime::testing::TestRoom;
+
+    use super::{counter::*, *};
+
+    #[test]
+    fn everyone_sees_the_count() {
+        let room = TestRoom::<Room>::new("main");
+        let join = || room.connect(Upgrade::new(Connection {}));
+        let (alice, bob) = (join(), join());
+        alice.send(&Event::Add { amount: 2 });
+        bob.send(&Event::Add { amount: -5 });
+        let counts = [0, 2, -3].map(|count| Broadcast::Count { count });
+        assert_eq!(alice.received(), counts);
+        assert_eq!(bob.received(), counts);
+        room.hibernate();
+        assert_eq!(join().receive(), Some(Broadcast::Count { count: -3 }));
+    }
+
     #[test]
     fn the_readme_shows_this_file() {
         let source = include_str!("lib.rs");

@@ -76,6 +76,9 @@ pub mod counter {
     /// A connected peer.
     #[allow(dead_code)]
     pub type Peer = ::room_runtime::Peer<Room>;
+    /// A socket that asks to be let in.
+    #[allow(dead_code)]
+    pub type UpgradeRequest = ::room_runtime::UpgradeRequest<Room>;
     /// The rooms of this type, as the Worker sees them.
     #[allow(dead_code)]
     pub type RoomClient = ::room_runtime::RoomClient<Room>;
@@ -92,8 +95,18 @@ pub mod counter {
         type Event = Event;
         type Broadcast = Broadcast;
         type Alarm = ();
-        fn initial_state() -> Self::State {
-            ::room_runtime::__private::InitialState::initial()
+        type Services = ();
+        fn init(
+            _: &::room_runtime::RoomContext<Self>,
+        ) -> ::room_runtime::__private::Result<Self::State, ::room_runtime::Failure> {
+            ::room_runtime::__private::Ok(
+                ::room_runtime::__private::InitialState::initial(),
+            )
+        }
+        fn services(
+            _: &::room_runtime::__private::worker::Env,
+        ) -> ::room_runtime::__private::Result<Self::Services, ::room_runtime::Failure> {
+            ::room_runtime::__private::Ok(())
         }
         async fn on_connect(
             __ctx: &::room_runtime::RoomContext<Self>,

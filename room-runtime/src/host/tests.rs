@@ -3,14 +3,21 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use futures_channel::oneshot;
-use futures_executor::{LocalPool, LocalSpawner};
-use futures_util::task::LocalSpawnExt;
 use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::{
-    CloseCode, Delivery,
-    platform::memory::{Memory, MemorySocket, START_MS},
+    CloseCode, Delivery, OnDuplicate, PeerId, Peers,
+    platform::{
+        SIZES,
+        memory::{Memory, MemorySocket},
+    },
+    testing::{
+        START_MS,
+        executor::{Clock, Executor, Random, Work},
+    },
+    upgrade::Handshake,
+    wire::UpgradeOptions,
 };
 
 /// A room that notes what happens to it and does as it is told.
@@ -92,14 +99,20 @@ impl Room for Probe {
     const NAME: &'static str = "probe";
     const BINDING: &'static str = "PROBE";
     const CLASS: &'static str = "ProbeRoom";
+    const LIMITS: crate::Limits = crate::Limits::DEFAULT.max_message_bytes(4_000_000);
     type State = State;
     type Connection = Data;
     type Event = Event;
     type Broadcast = String;
     type Alarm = String;
+    type Services = ();
 
-    fn initial_state() -> State {
-        State { count: 100, text: String::new() }
+    fn init(_ctx: &RoomContext<Self>) -> Result<State, Failure> {
+        Ok(State { count: 100, text: String::new() })
+    }
+
+    fn services(_env: &worker::Env) -> Result<(), Failure> {
+        Ok(())
     }
 
     async fn on_start(_ctx: &RoomContext<Self>) -> Result<(), Failure> {
@@ -132,7 +145,7 @@ impl Room for Probe {
                 ctx.broadcast(&format!("count {count}"))?;
             }
             Event::Say { text } => {
-                let Delivery { sent, failed } = ctx.broadcast(&text)?;
+                let Delivery { sent, failed, .. } = ctx.broadcast(&text)?;
                 note(format!("said to {sent}, failed {failed:?}"));
             }
             Event::Wait { gate: name } => {
@@ -220,34 +233,60 @@ impl Room for Probe {
 struct World {
     memory: Rc<Memory>,
     host: Rc<RoomHost<Probe>>,
-    pool: LocalPool,
-    spawner: LocalSpawner,
+    executor: Rc<Executor>,
+    clock: Rc<Clock>,
+}
+
+/// A request of which nobody wants to know.
+struct NoHandshake;
+
+impl Handshake for NoHandshake {
+    fn head(&self) -> Result<http::Request<()>, Error> {
+        Ok(http::Request::default())
+    }
+}
+
+fn new_host(memory: &Rc<Memory>) -> Rc<RoomHost<Probe>> {
+    RoomHost::new(memory.clone(), Box::new(|| Ok(())))
 }
 
 impl World {
     fn new() -> World {
         take_notes();
         GATES.take();
-        let memory = Memory::new("r1");
-        let pool = LocalPool::new();
-        World { host: RoomHost::new(memory.clone()), memory, spawner: pool.spawner(), pool }
+        let (executor, clock) = (Rc::new(Executor::default()), Clock::starting_at(START_MS));
+        let random = Rc::new(RefCell::new(Random::new(0)));
+        let memory = Memory::new("r1", "0f".repeat(32), 0, executor.clone(), clock.clone(), random);
+        World { host: new_host(&memory), memory, executor, clock }
     }
 
     /// Everything in memory is gone: what hibernation and a crash have in common.
     fn hibernate(&mut self) {
         GATES.take();
-        self.pool = LocalPool::new();
-        self.spawner = self.pool.spawner();
-        self.host = RoomHost::new(self.memory.clone());
+        self.executor.abort(0);
+        self.host = new_host(&self.memory);
     }
 
     fn spawn<T: 'static>(&self, work: impl Future<Output = T> + 'static) {
-        self.spawner.spawn_local(async move { drop(work.await) }).expect("the pool lives");
+        self.executor.spawn(0, Work::Call, Box::pin(async move { drop(work.await) }));
     }
 
     /// Runs until everything waits.
     fn settle(&mut self) {
-        self.pool.run_until_stalled();
+        while self.executor.step() {}
+        assert!(self.executor.take_panicked().is_empty(), "a handler panicked");
+    }
+
+    fn advance(&self, ms: u64) {
+        self.clock.set(self.memory.now_ms() + ms);
+    }
+
+    fn socket(&self, socket: Socket) -> MemorySocket {
+        self.memory.with_socket(socket, |socket| socket.clone())
+    }
+
+    fn stored(&self, key: &str) -> Option<String> {
+        self.memory.stored(key).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn begin_connect(&self, id: &str, name: &str, tags: &[&str]) {
@@ -256,10 +295,13 @@ impl World {
             data: Data { name: name.to_owned() },
             id: Some(PeerId::from(id)),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            meta: None,
+            on_duplicate: OnDuplicate::Allow,
         };
         self.spawn(async move {
-            host.start().await;
-            if let Err(error) = host.connect(options, |tags| Ok(memory.accept(tags))).await {
+            host.start().await.expect("there are services");
+            let accept = |tags: &[String]| Ok(memory.accept(tags));
+            if let Err(error) = host.connect(options, Rc::new(NoHandshake), accept).await {
                 note(format!("refused: {}", error.kind()));
             }
         });
@@ -274,7 +316,7 @@ impl World {
 
     fn begin_frame(&self, socket: Socket, text: &str) {
         let (host, text) = (self.host.clone(), text.to_owned());
-        self.spawn(async move { host.message(socket, Frame::Text(&text)).await });
+        self.spawn(async move { host.message(socket, OwnedFrame::Text(text)).await });
     }
 
     fn frame(&mut self, socket: Socket, event: &Event) {
@@ -299,7 +341,7 @@ impl World {
     }
 
     fn received(&self, socket: Socket) -> Vec<String> {
-        self.memory.with_socket(socket, |socket: &mut MemorySocket| std::mem::take(&mut socket.received))
+        self.memory.with_socket(socket, |socket| std::mem::take(&mut socket.received)).into()
     }
 
     fn trace(&self) -> Vec<String> {
@@ -307,7 +349,7 @@ impl World {
     }
 
     fn state(&self) -> Option<String> {
-        self.memory.stored(STATE_KEY)
+        self.stored(STATE_KEY)
     }
 }
 
@@ -383,7 +425,7 @@ fn on_close_comes_behind_the_frames_and_the_handshake_does_not_wait_for_it() {
     world.frame(a, &wait("a1"));
     world.frame(a, &Event::Say { text: "a2".to_owned() });
     world.close(a, 4321);
-    assert_eq!(world.memory.socket(a).closed, Some((4321, "bye".to_owned())));
+    assert_eq!(world.socket(a).closed, Some((4321, "bye".to_owned())));
     assert!(take_notes().is_empty());
     open_gate("a1");
     world.settle();
@@ -409,7 +451,7 @@ fn a_peer_that_on_connect_refuses_leaves_nothing_behind() {
     let a = world.connect("a", &[]);
     world.begin_connect("b", "refused", &[]);
     world.settle();
-    assert_eq!(world.memory.socket(1).closed.expect("closed").0, 1011);
+    assert_eq!(world.socket(1).closed.expect("closed").0, 1011);
     let kept = world.host.peer(1).expect("known until its close");
     let changed = kept.set_data(Data { name: "again".to_owned() }).map_err(|error| error.kind());
     assert_eq!(changed, Err(ErrorKind::PeerGone));
@@ -430,7 +472,7 @@ fn a_socket_whose_on_connect_died_is_no_peer() {
     world.settle();
     world.hibernate();
     world.frame(0, &add(1));
-    assert_eq!(world.memory.socket(0).closed.expect("closed").0, 1011);
+    assert_eq!(world.socket(0).closed.expect("closed").0, 1011);
     assert_eq!(world.state(), None);
 }
 
@@ -454,13 +496,13 @@ fn data_set_in_on_connect_and_later_survives() {
 fn data_over_the_cap_is_an_error_and_changes_nothing() {
     let mut world = World::new();
     let a = world.connect("a", &[]);
-    world.frame(a, &Event::Rename { name: "x".repeat(LIMITS.attachment) });
+    world.frame(a, &Event::Rename { name: "x".repeat(SIZES.attachment) });
     let error = world.memory.errors.borrow()[0].clone();
-    assert!(error.ends_with(&format!("bytes with its id, the limit is {}", LIMITS.attachment)), "{error}");
+    assert!(error.ends_with(&format!("bytes with its id, the limit is {}", SIZES.attachment)), "{error}");
     assert!(world.call(r#"{"peers":{}}"#).contains(r#""data":{"name":"a"}"#));
 
     take_notes();
-    world.begin_connect("b", &"x".repeat(LIMITS.attachment), &[]);
+    world.begin_connect("b", &"x".repeat(SIZES.attachment), &[]);
     world.settle();
     assert_eq!(take_notes(), ["refused: attachment_too_large"]);
     assert_eq!(world.memory.open(None), [a]);
@@ -568,9 +610,9 @@ fn a_state_that_cannot_be_stored_is_given_up_and_reported() {
     world.frame(a, &add(1));
     assert_eq!(world.received(a), ["\"count 102\""]);
 
-    world.frame(a, &Event::Grow { bytes: LIMITS.value });
+    world.frame(a, &Event::Grow { bytes: SIZES.value });
     let error = world.memory.errors.borrow()[0].clone();
-    assert!(error.ends_with(&format!("bytes as JSON, the limit is {}", LIMITS.value)), "{error}");
+    assert!(error.ends_with(&format!("bytes as JSON, the limit is {}", SIZES.value)), "{error}");
     assert_eq!(world.call(r#""state""#), r#"{"ok":{"count":102,"text":""}}"#);
 }
 
@@ -581,7 +623,7 @@ fn a_state_that_cannot_be_read_or_decoded_is_an_error_and_stays() {
     world.memory.reads_fail.set(true);
     world.frame(a, &add(1));
     world.memory.reads_fail.set(false);
-    world.memory.store(STATE_KEY, r#"{"count":"many"}"#);
+    world.memory.store(STATE_KEY, br#"{"count":"many"}"#);
     world.frame(a, &add(1));
     let reply = world.call(r#""state""#);
     assert!(
@@ -631,8 +673,8 @@ fn an_id_is_no_tag_and_a_tag_no_id() {
     let a = world.connect("a", &["b", "=b"]);
     let b = world.connect("b", &["#a"]);
     world.frame(a, &Event::Kick { id: "b".to_owned() });
-    assert_eq!(world.memory.socket(a).closed, None);
-    assert_eq!(world.memory.socket(b).closed, Some((1008, "out".to_owned())));
+    assert_eq!(world.socket(a).closed, None);
+    assert_eq!(world.socket(b).closed, Some((1008, "out".to_owned())));
     let peers = world.call(r#"{"peers":{"tag":"a"}}"#);
     assert_eq!(peers, r#"{"ok":[]}"#);
 }
@@ -666,7 +708,7 @@ fn a_frame_that_does_not_decode_gets_one_error_frame_and_changes_nothing() {
         assert!(received[0].starts_with(r#"{"$room":{"error":{"code":"decode","message":""#), "{received:?}");
     }
     let host = world.host.clone();
-    world.spawn(async move { host.message(a, Frame::Binary(&[0xff, 0])).await });
+    world.spawn(async move { host.message(a, OwnedFrame::Binary(vec![0xff, 0])).await });
     world.settle();
     assert!(world.received(a)[0].contains("binary"));
     assert!(world.received(b).is_empty());
@@ -740,11 +782,11 @@ mod alarms {
             let end = self.memory.now_ms() + ms;
             while let Some(at) = self.memory.alarm.get().filter(|at| *at <= end) {
                 self.memory.alarm.set(None);
-                self.memory.advance(at.saturating_sub(self.memory.now_ms()));
+                self.advance(at.saturating_sub(self.memory.now_ms()));
                 self.begin_alarm();
                 self.settle();
             }
-            self.memory.advance(end - self.memory.now_ms());
+            self.advance(end - self.memory.now_ms());
             self.settle();
         }
     }
@@ -765,7 +807,7 @@ mod alarms {
         world.pass(10_000);
         assert_eq!(take_notes(), ["alarm early at 1000", "alarm late at 5000", "alarm same at 5000"]);
         assert_eq!(world.memory.alarm.get(), None);
-        assert_eq!(world.memory.stored("room:schedules").as_deref(), Some("[]"));
+        assert_eq!(world.stored("room:schedules").as_deref(), Some("[]"));
     }
 
     #[test]
@@ -824,7 +866,7 @@ mod alarms {
         assert!(errors[0].ends_with("the room's id could not be stored: the disk is full"), "{errors:?}");
         assert_eq!(world.memory.alarm.get(), None);
         world.frame(a, &schedule("kept", 0));
-        assert_eq!(world.memory.stored("room:id").as_deref(), Some("r1"));
+        assert_eq!(world.stored("room:id").as_deref(), Some("r1"));
     }
 
     #[test]
@@ -847,12 +889,12 @@ mod alarms {
         world.frame(a, &schedule("lost", 1_000));
         let errors = world.memory.errors.take();
         assert!(errors[0].ends_with("the room's schedules could not be stored: the disk is full"), "{errors:?}");
-        world.memory.advance(5_000);
+        world.advance(5_000);
         world.begin_alarm();
         world.settle();
         assert_eq!(take_notes(), ["the platform tries again: storage"]);
         world.memory.writes_fail.set(false);
-        world.frame(a, &schedule(&"x".repeat(LIMITS.value), 0));
+        world.frame(a, &schedule(&"x".repeat(SIZES.value), 0));
         let errors = world.memory.errors.take();
         assert!(errors[0].contains("bytes as JSON, the limit is"), "{errors:?}");
         world.begin_alarm();
@@ -877,7 +919,7 @@ mod tickets {
     fn begin_upgrade_with(world: &World, ticket: String) {
         let (host, memory) = (world.host.clone(), world.memory.clone());
         world.spawn(async move {
-            match host.upgrade(&ticket, |tags| Ok(memory.accept(tags))).await {
+            match host.upgrade(&ticket, Rc::new(NoHandshake), |tags| Ok(memory.accept(tags))).await {
                 Ok(_) => note("upgraded"),
                 Err(error) => note(format!("refused: {}", error.kind())),
             }
@@ -907,7 +949,7 @@ mod tickets {
         begin_upgrade(&world);
         world.settle();
         assert_eq!(take_notes(), ["refused: ticket"], "the second one cannot wait for the same ticket");
-        world.memory.advance(60_000);
+        world.advance(60_000);
         world.settle();
         assert_eq!(take_notes(), ["refused: ticket"]);
         assert!(world.memory.open(None).is_empty());
@@ -917,10 +959,10 @@ mod tickets {
     fn a_prepared_ticket_does_not_wait_for_ever() {
         let mut world = World::new();
         world.call(&prepare("a"));
-        world.memory.advance(60_000);
+        world.advance(60_000);
         begin_upgrade(&world);
         world.settle();
-        world.memory.advance(60_000);
+        world.advance(60_000);
         world.settle();
         assert_eq!(take_notes(), ["start", "refused: ticket"]);
     }
@@ -946,7 +988,7 @@ mod tickets {
         world.settle();
         world.call(&prepare("b"));
         assert_eq!(take_notes(), ["refused: ticket", "connect b", "upgraded"]);
-        world.memory.advance(60_000);
+        world.advance(60_000);
         world.settle();
         assert!(take_notes().len() > 4_000, "in the end all are refused");
     }

@@ -1,20 +1,38 @@
-//! Cloudflare: the only file that touches a JavaScript value on the room's side. It carries bytes and decides nothing.
+//! Cloudflare, the room's side: with its sibling, the only file that touches a JavaScript value. It carries bytes and
+//! decides nothing.
 
-use std::{fmt, rc::Rc, time::Duration};
+pub(crate) mod namespace;
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fmt,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
 
 use worker::{
     Delay, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, js_sys,
     wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen},
 };
 
-use super::{Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket};
-use crate::{Close, Error, ErrorKind, Room, host::RoomHost, upgrade};
+use super::{Audience, Frame, LocalFuture, OwnedFrame, Platform, Refusal, Sent, Socket};
+use crate::{
+    Close, Error, Room,
+    heads::{RequestHead, ResponseHead},
+    host::{RoomHost, Upgraded},
+    tickets,
+    upgrade::Handshake,
+    wire::{Reply, WireError},
+};
 
-/// The bindings to `cloudflare.js`.
+/// The bindings to `room.js`.
 pub(crate) mod js {
     use super::{JsValue, js_sys, wasm_bindgen};
 
-    #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen, module = "/src/platform/cloudflare.js")]
+    #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen, module = "/src/platform/cloudflare/room.js")]
     extern "C" {
         pub(crate) type Sockets;
 
@@ -22,6 +40,8 @@ pub(crate) mod js {
         pub(crate) fn new(state: &JsValue, ping: &str, pong: &str) -> Sockets;
         #[wasm_bindgen(method)]
         pub(crate) fn index(this: &Sockets, socket: &JsValue) -> u32;
+        #[wasm_bindgen(method)]
+        pub(crate) fn heard(this: &Sockets, socket: &JsValue) -> u32;
         #[wasm_bindgen(method, catch)]
         pub(crate) fn accept(this: &Sockets, request: &JsValue, tags: Vec<JsValue>) -> Result<u32, JsValue>;
         #[wasm_bindgen(method)]
@@ -35,15 +55,37 @@ pub(crate) mod js {
         #[wasm_bindgen(method, catch)]
         pub(crate) fn attach(this: &Sockets, index: u32, bytes: &[u8]) -> Result<(), JsValue>;
         #[wasm_bindgen(method, js_name = sendAll)]
-        pub(crate) fn send_all_text(this: &Sockets, frame: &str, tag: Option<&str>, except: &[u32]) -> f64;
+        pub(crate) fn send_all_text(
+            this: &Sockets,
+            frame: &str,
+            size: f64,
+            max_unread: f64,
+            tag: Option<&str>,
+            except: &[u32],
+        ) -> f64;
         #[wasm_bindgen(method, js_name = sendOnly)]
-        pub(crate) fn send_only_text(this: &Sockets, frame: &str, indices: &[u32]) -> f64;
+        pub(crate) fn send_only_text(this: &Sockets, frame: &str, size: f64, max_unread: f64, indices: &[u32]) -> f64;
         #[wasm_bindgen(method, js_name = sendAll)]
-        pub(crate) fn send_all_bytes(this: &Sockets, frame: Vec<u8>, tag: Option<&str>, except: &[u32]) -> f64;
+        pub(crate) fn send_all_bytes(
+            this: &Sockets,
+            frame: Vec<u8>,
+            size: f64,
+            max_unread: f64,
+            tag: Option<&str>,
+            except: &[u32],
+        ) -> f64;
         #[wasm_bindgen(method, js_name = sendOnly)]
-        pub(crate) fn send_only_bytes(this: &Sockets, frame: Vec<u8>, indices: &[u32]) -> f64;
+        pub(crate) fn send_only_bytes(
+            this: &Sockets,
+            frame: Vec<u8>,
+            size: f64,
+            max_unread: f64,
+            indices: &[u32],
+        ) -> f64;
         #[wasm_bindgen(method, js_name = takeFailed)]
         pub(crate) fn take_failed(this: &Sockets) -> Vec<u32>;
+        #[wasm_bindgen(method, js_name = takeUnread)]
+        pub(crate) fn take_unread(this: &Sockets) -> Vec<u32>;
         #[wasm_bindgen(method, catch)]
         pub(crate) fn close(this: &Sockets, index: u32, code: u16, reason: &str) -> Result<(), JsValue>;
         #[wasm_bindgen(method, js_name = answerClose)]
@@ -51,22 +93,17 @@ pub(crate) mod js {
         #[wasm_bindgen(method)]
         pub(crate) fn forget(this: &Sockets, index: u32);
 
+        #[wasm_bindgen(js_name = requestHead)]
+        pub(crate) fn request_head(request: &JsValue, hidden: &str) -> String;
         pub(crate) fn upgraded(request: &JsValue) -> JsValue;
         #[wasm_bindgen(catch, js_name = storageGet)]
         pub(crate) fn storage_get(state: &JsValue, key: &str) -> Result<Option<Vec<u8>>, JsValue>;
+        #[wasm_bindgen(catch, js_name = storageList)]
+        pub(crate) fn storage_list(state: &JsValue, prefix: &str) -> Result<Vec<js_sys::Uint8Array>, JsValue>;
         #[wasm_bindgen(catch, js_name = storagePut)]
         pub(crate) fn storage_put(state: &JsValue, key: &str, bytes: &[u8]) -> Result<(), JsValue>;
         #[wasm_bindgen(js_name = setAlarm)]
         pub(crate) fn set_alarm(state: &JsValue, at_ms: Option<f64>);
-        #[wasm_bindgen(catch)]
-        pub(crate) fn call(stub: &JsValue, command: &str) -> Result<js_sys::Promise, JsValue>;
-        #[wasm_bindgen(catch, js_name = fetchWithTicket)]
-        pub(crate) fn fetch(
-            stub: &JsValue,
-            request: &JsValue,
-            header: &str,
-            ticket: &str,
-        ) -> Result<js_sys::Promise, JsValue>;
         #[wasm_bindgen(js_name = fillRandom)]
         pub(crate) fn fill_random(bytes: &mut [u8]);
         pub(crate) fn install(class_name: &str);
@@ -110,9 +147,10 @@ impl Cloudflare {
 
     fn sent(&self, outcome: f64) -> Sent {
         if outcome >= 0.0 {
-            return Sent { sent: outcome as usize, failed: Vec::new() };
+            return Sent { sent: outcome as usize, ..Sent::default() };
         }
-        Sent { sent: (-1.0 - outcome) as usize, failed: self.sockets.take_failed() }
+        let (failed, unread) = (self.sockets.take_failed(), self.sockets.take_unread());
+        Sent { sent: (-1.0 - outcome) as usize, failed, unread }
     }
 }
 
@@ -147,6 +185,10 @@ impl Platform for Cloudflare {
         Box::pin(Delay::from(Duration::from_millis(ms)))
     }
 
+    fn spawn(&self, work: LocalFuture) {
+        worker::wasm_bindgen_futures::spawn_local(work);
+    }
+
     fn open(&self, tag: Option<&str>) -> Vec<Socket> {
         self.sockets.open(tag)
     }
@@ -167,14 +209,23 @@ impl Platform for Cloudflare {
         self.sockets.attach(socket, bytes).map_err(refusal)
     }
 
-    fn send(&self, frame: Frame<'_>, to: Audience<'_>) -> Sent {
-        self.sent(match (frame, to) {
-            (Frame::Text(text), Audience::All { tag, except }) => self.sockets.send_all_text(text, tag, except),
-            (Frame::Text(text), Audience::Only(sockets)) => self.sockets.send_only_text(text, sockets),
-            (Frame::Binary(bytes), Audience::All { tag, except }) => {
-                self.sockets.send_all_bytes(bytes.to_vec(), tag, except)
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize) -> Sent {
+        let (sockets, max) = (&self.sockets, max_unread as f64);
+        self.sent(match frame {
+            Frame::Text(text) => {
+                let size = text.len() as f64;
+                match to {
+                    Audience::All { tag, except } => sockets.send_all_text(text, size, max, tag, except),
+                    Audience::Only(only) => sockets.send_only_text(text, size, max, only),
+                }
             }
-            (Frame::Binary(bytes), Audience::Only(sockets)) => self.sockets.send_only_bytes(bytes.to_vec(), sockets),
+            Frame::Binary(bytes) => {
+                let (bytes, size) = (bytes.to_vec(), bytes.len() as f64);
+                match to {
+                    Audience::All { tag, except } => sockets.send_all_bytes(bytes, size, max, tag, except),
+                    Audience::Only(only) => sockets.send_only_bytes(bytes, size, max, only),
+                }
+            }
         })
     }
 
@@ -198,10 +249,28 @@ impl Platform for Cloudflare {
         js::storage_put(self.raw(), key, value).map_err(refusal)
     }
 
+    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+        let values = js::storage_list(self.raw(), prefix).map_err(refusal)?;
+        Ok(values.iter().map(js_sys::Uint8Array::to_vec).collect())
+    }
+
     fn set_alarm(&self, at_ms: Option<u64>) {
         // A Date holds less; nobody will know the difference in 285,000 years.
         js::set_alarm(self.raw(), at_ms.map(|ms| (ms as f64).min(8.64e15)));
     }
+}
+
+/// The request of an upgrade.
+struct Incoming(JsValue);
+
+impl Handshake for Incoming {
+    fn head(&self) -> Result<http::Request<()>, Error> {
+        read_head(&js::request_head(&self.0, tickets::TICKET_HEADER), ())
+    }
+}
+
+fn read_head<B>(head: &str, body: B) -> Result<http::Request<B>, Error> {
+    crate::wire::decode_value::<RequestHead>(head.as_bytes(), "the head of a request")?.into_request(body)
 }
 
 /// What the Durable Object class of a room holds: the engine, and how its events reach it.
@@ -218,17 +287,21 @@ impl<R: Room> fmt::Debug for Object<R> {
 
 impl<R: Room> Object<R> {
     /// The object has come into memory.
-    pub fn new(state: State, _env: Env) -> Self {
+    pub fn new(state: State, env: Env) -> Self {
         let (ping, pong) = R::HEARTBEAT;
         let sockets = js::Sockets::new(state.as_raw(), ping, pong);
         let platform = Rc::new(Cloudflare { state, sockets });
-        Object { host: RoomHost::new(platform.clone()), platform }
+        let number = platform.number();
+        let services = Box::new(move || R::services(&env));
+        let host = RoomHost::new(platform.clone(), services);
+        succeed(number, &host);
+        Object { host, platform }
     }
 
     /// A request: an upgrade that its client announced, and nothing else.
     pub async fn fetch(&self, request: Request) -> worker::Result<Response> {
-        let ticket = request.headers().get(upgrade::TICKET_HEADER)?;
-        let Some(ticket) = ticket.filter(|ticket| upgrade::is_ticket(ticket)) else {
+        let ticket = request.headers().get(tickets::TICKET_HEADER)?;
+        let Some(ticket) = ticket.filter(|ticket| tickets::is_ticket(ticket)) else {
             return Response::error("this room is reached through its client", 403);
         };
         let request: &JsValue = request.inner();
@@ -236,11 +309,16 @@ impl<R: Room> Object<R> {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
             self.platform.sockets.accept(request, tags).map_err(refusal)
         };
-        match self.host.upgrade(&ticket, accept).await {
-            Ok(_) => Ok(js::upgraded(request).unchecked_into::<worker::web_sys::Response>().into()),
+        match self.host.upgrade(&ticket, Rc::new(Incoming(request.clone())), accept).await {
+            Ok(Upgraded::Accepted) => Ok(js::upgraded(request).unchecked_into::<worker::web_sys::Response>().into()),
+            Ok(Upgraded::Refused(response)) => {
+                let body = js_sys::Uint8Array::from(&**response.body());
+                Ok(namespace::response(&ResponseHead::of(&response), &body))
+            }
             Err(error) => {
-                let response = Response::error(error.message(), 500)?;
-                response.headers().set(upgrade::ERROR_HEADER, error.kind().as_str())?;
+                let text = serde_json::to_string(&WireError::from(&error))?;
+                let response = Response::error(text, 500)?;
+                response.headers().set(tickets::ERROR_HEADER, error.kind().as_str())?;
                 Ok(response)
             }
         }
@@ -248,10 +326,10 @@ impl<R: Room> Object<R> {
 
     /// A frame.
     pub async fn message(&self, socket: WebSocket, message: WebSocketIncomingMessage) {
-        let socket = self.platform.sockets.index(socket.as_ref());
-        let frame = match &message {
-            WebSocketIncomingMessage::String(text) => Frame::Text(text),
-            WebSocketIncomingMessage::Binary(bytes) => Frame::Binary(bytes),
+        let socket = self.platform.sockets.heard(socket.as_ref());
+        let frame = match message {
+            WebSocketIncomingMessage::String(text) => OwnedFrame::Text(text),
+            WebSocketIncomingMessage::Binary(bytes) => OwnedFrame::Binary(bytes),
         };
         self.host.message(socket, frame).await;
     }
@@ -281,20 +359,54 @@ impl<R: Room> Object<R> {
             None => Err(js_sys::Error::new("a room's command is a string").into()),
         }
     }
+
+    /// A request that the Worker forwards: its head and its body, answered with the same.
+    pub async fn request(&self, head: JsValue, body: JsValue) -> Result<JsValue, JsValue> {
+        let (Some(head), Some(body)) = (head.as_string(), body.dyn_ref::<js_sys::Uint8Array>()) else {
+            return Err(js_sys::Error::new("a room's request is a string and its body").into());
+        };
+        let answer = match read_head(&head, Bytes::from(body.to_vec())) {
+            Ok(request) => self.host.request(request).await,
+            Err(error) => Err(WireError::from(&error)),
+        };
+        let (reply, body) = match answer {
+            Ok(response) => {
+                let body = js_sys::Uint8Array::from(&**response.body()).into();
+                (Reply::Ok(ResponseHead::of(&response)), body)
+            }
+            Err(error) => (Reply::Err(error), JsValue::UNDEFINED),
+        };
+        let reply = serde_json::to_string(&reply).map_err(|error| js_sys::Error::new(&error.to_string()))?;
+        Ok(js_sys::Array::of2(&JsValue::from_str(&reply), &body).into())
+    }
 }
 
-/// What became of a call that the platform, not the room, answered.
-pub(crate) fn call_error(error: &JsValue) -> Error {
-    let message = message_of(error);
-    // Only the message of an error comes through RPC; `cloudflare.js` marks this one.
-    if let Some((_, message)) = message.split_once("room:restarted: ") {
-        return Error::new(ErrorKind::Restarted, message);
+/// What a predecessor can still be asked to do.
+trait Predecessor {
+    fn release_memory(&self);
+}
+
+impl<R: Room> Predecessor for RoomHost<R> {
+    fn release_memory(&self) {
+        RoomHost::release_memory(self);
     }
-    let flag = |name: &str| js_sys::Reflect::get(error, &JsValue::from_str(name)).is_ok_and(|flag| flag.is_truthy());
-    let kind = match () {
-        () if flag("overloaded") => ErrorKind::Overloaded,
-        () if flag("durableObjectReset") => ErrorKind::Restarted,
-        () => ErrorKind::Platform,
-    };
-    Error::new(kind, message)
+}
+
+thread_local! {
+    /// The last incarnation of each object of this isolate, by the object's number.
+    static INCARNATIONS: RefCell<HashMap<String, Weak<dyn Predecessor>>> = RefCell::default();
+}
+
+/// When an object comes into memory again, its last incarnation is gone for the platform, but its memory is given back
+/// only when JavaScript's collector finds it. What it cached is of no use until then.
+fn succeed<R: Room>(number: String, host: &Rc<RoomHost<R>>) {
+    INCARNATIONS.with_borrow_mut(|incarnations| {
+        if incarnations.len() == incarnations.capacity() {
+            incarnations.retain(|_, host| host.strong_count() > 0);
+        }
+        let host: Weak<dyn Predecessor> = Rc::downgrade(&(host.clone() as Rc<dyn Predecessor>));
+        if let Some(last) = incarnations.insert(number, host).and_then(|last| last.upgrade()) {
+            last.release_memory();
+        }
+    });
 }

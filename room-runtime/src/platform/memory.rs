@@ -1,61 +1,96 @@
 //! A platform in memory: virtual time, sockets that remember what they were sent, storage that can be made to fail.
 //!
-//! The world outlives the room: dropping a [`RoomHost`](crate::host::RoomHost) and making a new one over the same world
-//! is what hibernation, and a panic, are to a room.
+//! It outlives the room: dropping a [`RoomHost`](crate::host::RoomHost) and making a new one over the same memory is what
+//! hibernation, and a crash, are to a room.
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
-    future::poll_fn,
     rc::Rc,
-    task::{Poll, Waker},
+    task::Waker,
 };
 
 use super::{Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket};
-
-/// When time begins: late in 2023.
-pub(crate) const START_MS: u64 = 1_700_000_000_000;
+use crate::testing::executor::{Clock, Executor, Owner, Random, Work};
 
 /// A socket as both of its ends see it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemorySocket {
-    /// Text frames that were sent to it.
-    pub(crate) received: Vec<String>,
+    /// Text frames that were sent to it, and that its client has not taken yet.
+    pub(crate) received: VecDeque<String>,
     /// The close that the room began or answered.
     pub(crate) closed: Option<(u16, String)>,
-    /// Whether its peer has begun to close.
+    /// The close that the client has seen: it began it, answered it, or lost the connection.
+    pub(crate) ended: Option<(u16, String)>,
+    /// Whether its client has begun to close.
     pub(crate) closing: bool,
     /// Whether it refuses frames.
     pub(crate) refuses: bool,
+    /// Whether its client answers the room's close.
+    pub(crate) unresponsive: bool,
+    /// Bytes sent since its client last showed that it reads.
+    pub(crate) unread: usize,
+    /// Wakes the client's side when something arrives.
+    pub(crate) client: Option<Waker>,
     attachment: Option<Vec<u8>>,
     tags: Vec<String>,
 }
 
-#[derive(Default)]
 pub(crate) struct Memory {
     name: String,
+    number: String,
+    pub(crate) owner: Owner,
+    executor: Rc<Executor>,
+    clock: Rc<Clock>,
     /// Whether the object comes into memory without being told its name.
     pub(crate) nameless: Cell<bool>,
-    now_ms: Cell<u64>,
     /// One index is used once: what speaks of a forgotten socket shows.
     sockets: RefCell<BTreeMap<Socket, MemorySocket>>,
     next_socket: Cell<Socket>,
     storage: RefCell<BTreeMap<String, Vec<u8>>>,
     pub(crate) errors: RefCell<Vec<String>>,
     /// Everything that reached storage or a socket, in order.
+    #[cfg(test)]
     pub(crate) trace: RefCell<Vec<String>>,
     pub(crate) attachments_read: Cell<usize>,
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
     pub(crate) alarm: Cell<Option<u64>>,
-    timers: RefCell<Vec<(u64, Waker)>>,
-    random: Cell<u8>,
+    /// Closes that the room began, for their clients to answer.
+    pub(crate) to_answer: RefCell<Vec<Socket>>,
+    random: Rc<RefCell<Random>>,
 }
 
 impl Memory {
-    pub(crate) fn new(name: &str) -> Rc<Self> {
-        Rc::new(Memory { name: name.to_owned(), now_ms: Cell::new(START_MS), ..Memory::default() })
+    pub(crate) fn new(
+        name: &str,
+        number: String,
+        owner: Owner,
+        executor: Rc<Executor>,
+        clock: Rc<Clock>,
+        random: Rc<RefCell<Random>>,
+    ) -> Rc<Self> {
+        Rc::new(Memory {
+            name: name.to_owned(),
+            number,
+            owner,
+            executor,
+            clock,
+            nameless: Cell::new(false),
+            sockets: RefCell::default(),
+            next_socket: Cell::new(0),
+            storage: RefCell::default(),
+            errors: RefCell::default(),
+            #[cfg(test)]
+            trace: RefCell::default(),
+            attachments_read: Cell::new(0),
+            reads_fail: Cell::new(false),
+            writes_fail: Cell::new(false),
+            alarm: Cell::new(None),
+            to_answer: RefCell::default(),
+            random,
+        })
     }
 
     pub(crate) fn accept(&self, tags: &[String]) -> Socket {
@@ -66,43 +101,58 @@ impl Memory {
         socket
     }
 
-    pub(crate) fn socket(&self, socket: Socket) -> MemorySocket {
-        self.sockets.borrow()[&socket].clone()
-    }
-
     pub(crate) fn with_socket<T>(&self, socket: Socket, change: impl FnOnce(&mut MemorySocket) -> T) -> T {
         change(self.sockets.borrow_mut().get_mut(&socket).expect("a socket that was accepted"))
     }
 
-    pub(crate) fn stored(&self, key: &str) -> Option<String> {
-        self.storage.borrow().get(key).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    /// The sockets that `on_connect` had not let in when the object went down.
+    pub(crate) fn half_open(&self) -> Vec<Socket> {
+        let sockets = self.sockets.borrow();
+        let half = sockets.iter().filter(|(_, socket)| Memory::is_open(socket) && socket.attachment.is_none());
+        half.map(|(index, _)| *index).collect()
     }
 
-    pub(crate) fn store(&self, key: &str, value: &str) {
-        self.storage.borrow_mut().insert(key.to_owned(), value.as_bytes().to_vec());
-    }
-
-    /// Moves the clock on, past every timer that is due.
-    pub(crate) fn advance(&self, ms: u64) {
-        self.now_ms.set(self.now_ms.get() + ms);
-        let now = self.now_ms.get();
-        let mut due = Vec::new();
-        self.timers.borrow_mut().retain(|(at, waker)| {
-            let is_due = *at <= now;
-            if is_due {
-                due.push(waker.clone());
+    /// What a restart of the process, or a deploy, leaves: storage and the alarm. No one is told but the clients.
+    pub(crate) fn lose_sockets(&self) {
+        for socket in self.sockets.borrow_mut().values_mut() {
+            socket.closing = true;
+            socket.attachment = None;
+            socket.ended.get_or_insert((1006, String::new()));
+            if let Some(client) = socket.client.take() {
+                client.wake();
             }
-            !is_due
-        });
-        due.iter().for_each(Waker::wake_by_ref);
+        }
+        self.to_answer.take();
     }
 
+    pub(crate) fn stored(&self, key: &str) -> Option<Vec<u8>> {
+        self.storage.borrow().get(key).cloned()
+    }
+
+    pub(crate) fn store(&self, key: &str, value: &[u8]) {
+        self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
+    }
+
+    #[cfg(test)]
     fn trace(&self, what: String) {
         self.trace.borrow_mut().push(what);
     }
 
     fn is_open(socket: &MemorySocket) -> bool {
         socket.closed.is_none() && !socket.closing
+    }
+
+    /// The room's side of a close; what it sent before arrives before.
+    fn end(socket: &mut MemorySocket, code: u16, reason: &str) -> bool {
+        if socket.closed.is_some() {
+            return false;
+        }
+        socket.closed = Some((code, reason.to_owned()));
+        socket.ended.get_or_insert_with(|| (code, reason.to_owned()));
+        if let Some(client) = socket.client.take() {
+            client.wake();
+        }
+        true
     }
 }
 
@@ -118,16 +168,17 @@ impl Platform for Memory {
     }
 
     fn number(&self) -> String {
-        "0f".repeat(32)
+        self.number.clone()
     }
 
     fn now_ms(&self) -> u64 {
-        self.now_ms.get()
+        self.clock.now_ms()
     }
 
     fn random(&self) -> [u8; 16] {
-        self.random.set(self.random.get().wrapping_add(1));
-        [self.random.get(); 16]
+        let mut random = self.random.borrow_mut();
+        let [a, b] = [random.next(), random.next()];
+        ((u128::from(a) << 64) | u128::from(b)).to_be_bytes()
     }
 
     fn log_error(&self, message: &str) {
@@ -135,14 +186,11 @@ impl Platform for Memory {
     }
 
     fn timer(self: Rc<Self>, ms: u64) -> LocalFuture {
-        let at = self.now_ms.get() + ms;
-        Box::pin(poll_fn(move |cx| {
-            if self.now_ms.get() >= at {
-                return Poll::Ready(());
-            }
-            self.timers.borrow_mut().push((at, cx.waker().clone()));
-            Poll::Pending
-        }))
+        self.clock.clone().timer(ms)
+    }
+
+    fn spawn(&self, work: LocalFuture) {
+        self.executor.spawn(self.owner, Work::Spawned, work);
     }
 
     fn open(&self, tag: Option<&str>) -> Vec<Socket> {
@@ -157,21 +205,22 @@ impl Platform for Memory {
     }
 
     fn tags(&self, socket: Socket) -> Vec<String> {
-        self.socket(socket).tags
+        self.with_socket(socket, |socket| socket.tags.clone())
     }
 
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>> {
         self.attachments_read.set(self.attachments_read.get() + 1);
-        self.socket(socket).attachment
+        self.with_socket(socket, |socket| socket.attachment.clone())
     }
 
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal> {
+        #[cfg(test)]
         self.trace(format!("attach {socket}"));
         self.with_socket(socket, |socket| socket.attachment = Some(bytes.to_vec()));
         Ok(())
     }
 
-    fn send(&self, frame: Frame<'_>, to: Audience<'_>) -> Sent {
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize) -> Sent {
         let Frame::Text(text) = frame else { unreachable!("the engine sends text") };
         let sockets = match to {
             Audience::All { tag, except } => {
@@ -181,33 +230,43 @@ impl Platform for Memory {
             }
             Audience::Only(sockets) => sockets.iter().copied().filter(|socket| self.is_open(*socket)).collect(),
         };
+        #[cfg(test)]
         self.trace(format!("send {text}"));
-        let (mut sent, mut failed) = (0, Vec::new());
+        let mut outcome = Sent::default();
         for socket in sockets {
             self.with_socket(socket, |at| {
-                if at.refuses {
-                    failed.push(socket);
+                if at.unread > max_unread {
+                    outcome.unread.push(socket);
+                } else if at.refuses {
+                    outcome.failed.push(socket);
                 } else {
-                    at.received.push(text.to_owned());
-                    sent += 1;
+                    at.received.push_back(text.to_owned());
+                    at.unread += text.len();
+                    outcome.sent += 1;
+                    if let Some(client) = at.client.take() {
+                        client.wake();
+                    }
                 }
             });
         }
-        Sent { sent, failed }
+        outcome
     }
 
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal> {
-        self.with_socket(socket, |socket| {
-            socket.closed.get_or_insert_with(|| (code, reason.to_owned()));
+        let (ended, answers) = self.with_socket(socket, |at| {
+            let begun_by_client = at.closing;
+            (Memory::end(at, code, reason), !at.unresponsive && !begun_by_client)
         });
+        if ended && answers {
+            self.to_answer.borrow_mut().push(socket);
+        }
         Ok(())
     }
 
     fn answer_close(&self, socket: Socket, code: u16, reason: &str) {
+        #[cfg(test)]
         self.trace(format!("answer_close {socket} {code}"));
-        self.with_socket(socket, |socket| {
-            socket.closed.get_or_insert_with(|| (code, reason.to_owned()));
-        });
+        self.with_socket(socket, |socket| Memory::end(socket, code, reason));
     }
 
     fn forget(&self, socket: Socket) {
@@ -215,6 +274,7 @@ impl Platform for Memory {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        #[cfg(test)]
         self.trace(format!("get {key}"));
         if self.reads_fail.get() {
             return Err(Refusal("the disk is gone".to_owned()));
@@ -223,12 +283,22 @@ impl Platform for Memory {
     }
 
     fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+        #[cfg(test)]
         self.trace(format!("put {key} {}", String::from_utf8_lossy(value)));
         if self.writes_fail.get() {
             return Err(Refusal("the disk is full".to_owned()));
         }
         self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
         Ok(())
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+        if self.reads_fail.get() {
+            return Err(Refusal("the disk is gone".to_owned()));
+        }
+        let storage = self.storage.borrow();
+        let from = storage.range(prefix.to_owned()..);
+        Ok(from.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, value)| value.clone()).collect())
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {

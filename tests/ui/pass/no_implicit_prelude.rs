@@ -3,15 +3,40 @@
 #![no_implicit_prelude]
 #![deny(warnings)]
 
-#[::room_runtime::room]
+#[::room_runtime::room(max_peers = 5, rate_limit(burst = 1, per_second = 1), on_invalid = "close", heartbeat("a", "b"))]
 pub mod chat {
-    #[derive(::std::default::Default)]
     pub struct State {}
     pub struct Connection {}
     pub enum Event {
         Go {},
     }
     pub struct Broadcast {}
+
+    pub enum Alarm {
+        Ring {},
+    }
+    pub struct Services {}
+
+    pub fn init(_ctx: &Ctx) -> Result<State> {
+        ::std::result::Result::Ok(State {})
+    }
+
+    pub fn services(_env: &::worker::Env) -> Result<Services> {
+        ::std::result::Result::Ok(Services {})
+    }
+
+    pub fn on_upgrade(_ctx: &Ctx, _upgrade: &mut UpgradeRequest) {}
+
+    pub fn on_request(
+        _ctx: &Ctx,
+        request: ::room_runtime::http::Request<::room_runtime::Bytes>,
+    ) -> ::room_runtime::http::Response<::room_runtime::Bytes> {
+        ::room_runtime::http::Response::new(request.into_body())
+    }
+
+    pub fn on_decode_error(_ctx: &Ctx, _error: &::room_runtime::DecodeError) {}
+
+    pub fn on_error(_ctx: &Ctx, _error: &::room_runtime::HandlerError) {}
 
     pub async fn on_start(_ctx: &Ctx) {}
 
@@ -25,7 +50,7 @@ pub mod chat {
 
     pub fn on_close(_ctx: &Ctx, _peer: &Peer, _close: ::room_runtime::Close) {}
 
-    pub fn on_alarm(_ctx: &Ctx) {}
+    pub fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
 }
 
 fn main() {}

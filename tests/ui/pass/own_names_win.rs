@@ -10,6 +10,11 @@ pub mod chat {
 
     pub type Ctx = room_runtime::RoomContext<Room>;
 
+    /// Nothing to do with sockets.
+    pub struct UpgradeRequest {
+        pub level: u32,
+    }
+
     #[derive(Clone, Default)]
     pub struct State {
         pub count: u32,
@@ -38,6 +43,11 @@ pub mod chat {
     #[cfg_attr(all(), derive(PartialEq, Eq, Hash))]
     pub enum Broadcast {
         Moved { x: i32 },
+    }
+
+    pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut room_runtime::UpgradeRequest<Room>) {
+        let request = UpgradeRequest { level: 1 };
+        upgrade.tags.push(request.level.to_string());
     }
 
     pub fn on_event(ctx: &Ctx, event: Event) -> Result<(), room_runtime::Failure> {

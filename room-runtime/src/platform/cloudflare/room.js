@@ -1,8 +1,8 @@
-// The JavaScript half of the Cloudflare platform: what would take several crossings from wasm, in one, and what the
+// The JavaScript half of the room's side: what would take several crossings from wasm, in one, and what the
 // stock build output does not do (RPC, settling the promises of a dead wasm instance).
 
 import { DurableObject } from "cloudflare:workers";
-import * as exports from "../../../../index.js";
+import * as exports from "../../../../../index.js";
 
 const OPEN = 1;
 
@@ -16,6 +16,7 @@ export class Sockets {
   #table = [];
   #free = [];
   #failed = [];
+  #unread = [];
 
   constructor(state, ping, pong) {
     this.#state = state;
@@ -30,7 +31,7 @@ export class Sockets {
     this.#table[index] = socket;
     const kept = socket.deserializeAttachment();
     const closing = kept?.closing === true;
-    slot = { owner: this, index, closing, attachment: closing ? kept.attachment : kept };
+    slot = { owner: this, index, closing, attachment: closing ? kept.attachment : kept, unread: 0, answeredAt: 0 };
     socket[SLOT] = slot;
     return slot;
   }
@@ -48,6 +49,13 @@ export class Sockets {
 
   index(socket) {
     return this.#slot(socket).index;
+  }
+
+  // A frame arrived: its peer reads, as far as anyone can tell.
+  heard(socket) {
+    const slot = this.#slot(socket);
+    slot.unread = 0;
+    return slot.index;
   }
 
   // `request` is the upgrade's; see `guard`.
@@ -90,38 +98,62 @@ export class Sockets {
     }
   }
 
-  // Both return how many took the frame, or, when some refused, -1 minus that; `takeFailed` has those.
-  sendAll(frame, tag, except) {
+  // Both return how many took the frame, or, when some did not, -1 minus that; `takeFailed` and `takeUnread` have those.
+  // `size` is the frame's, in bytes.
+  sendAll(frame, size, maxUnread, tag, except) {
     let sent = 0;
     for (const socket of this.#state.getWebSockets(tag)) {
       if (!this.#isOpen(socket)) continue;
       if (except.length > 0 && except.includes(this.index(socket))) continue;
-      sent += this.#send(socket, frame);
+      sent += this.#send(socket, frame, size, maxUnread);
     }
-    return this.#failed.length > 0 ? -1 - sent : sent;
+    return this.#sent(sent);
   }
 
-  sendOnly(frame, indices) {
+  sendOnly(frame, size, maxUnread, indices) {
     let sent = 0;
     for (const index of indices) {
       const socket = this.#table[index];
-      if (socket !== undefined && this.#isOpen(socket)) sent += this.#send(socket, frame);
+      if (socket !== undefined && this.#isOpen(socket)) sent += this.#send(socket, frame, size, maxUnread);
     }
-    return this.#failed.length > 0 ? -1 - sent : sent;
+    return this.#sent(sent);
   }
 
-  #send(socket, frame) {
+  #sent(sent) {
+    return this.#failed.length > 0 || this.#unread.length > 0 ? -1 - sent : sent;
+  }
+
+  #send(socket, frame, size, maxUnread) {
+    const slot = this.#slot(socket);
+    if (slot.unread > maxUnread && !this.#hasAnswered(socket, slot)) {
+      this.#unread.push(slot.index);
+      return 0;
+    }
     try {
       socket.send(frame);
+      slot.unread += size;
       return 1;
     } catch {
-      this.#failed.push(this.index(socket));
+      this.#failed.push(slot.index);
       return 0;
     }
   }
 
+  // A heartbeat that the platform answered says no more than a frame does, and no less.
+  #hasAnswered(socket, slot) {
+    const at = this.#state.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0;
+    if (at <= slot.answeredAt) return false;
+    slot.answeredAt = at;
+    slot.unread = 0;
+    return true;
+  }
+
   takeFailed() {
     return Uint32Array.from(this.#failed.splice(0));
+  }
+
+  takeUnread() {
+    return Uint32Array.from(this.#unread.splice(0));
   }
 
   close(index, code, reason) {
@@ -160,6 +192,13 @@ export class Sockets {
   }
 }
 
+/** What an upgrade's client sent, as a `RequestHead`, without what the Worker's client added. */
+export function requestHead(request, hidden) {
+  const { method, url: uri } = request;
+  const headers = [...request.headers].filter(([name]) => name !== hidden);
+  return JSON.stringify({ method, uri, headers });
+}
+
 /** The answer to an upgrade: its half of the socket pair. */
 export function upgraded(request) {
   return new Response(null, { status: 101, webSocket: accepted.get(request).client });
@@ -167,6 +206,10 @@ export function upgraded(request) {
 
 export function storageGet(state, key) {
   return state.storage.kv.get(key);
+}
+
+export function storageList(state, prefix) {
+  return Array.from(state.storage.kv.list({ prefix }), ([, bytes]) => bytes);
 }
 
 export function storagePut(state, key, bytes) {
@@ -177,18 +220,6 @@ export function storagePut(state, key, bytes) {
 export function setAlarm(state, at) {
   if (at === undefined) state.storage.deleteAlarm();
   else state.storage.setAlarm(at);
-}
-
-/** One command of the Worker's client to a room. */
-export function call(stub, command) {
-  return stub.roomCall(command);
-}
-
-/** The request, sent to the room with the ticket in place of whatever the client sent under that name. */
-export function fetchWithTicket(stub, request, header, ticket) {
-  const upgrade = new Request(request);
-  upgrade.headers.set(header, ticket);
-  return stub.fetch(upgrade);
 }
 
 export function fillRandom(bytes) {
@@ -285,7 +316,7 @@ export function install(className) {
   Object.setPrototypeOf(constructor, DurableObject);
   // Everything else on the prototype can be called by RPC; these would end the object.
   for (const name of ["free", "__destroy_into_raw", "connect", Symbol.dispose]) delete prototype[name];
-  for (const name of ["fetch", "alarm", "webSocketMessage", "webSocketClose", "webSocketError", "roomCall"]) {
+  for (const name of ["fetch", "alarm", "webSocketMessage", "webSocketClose", "webSocketError", "roomCall", "roomRequest"]) {
     guard(prototype, name);
   }
 }

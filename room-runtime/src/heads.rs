@@ -1,0 +1,120 @@
+//! Requests and responses between Worker and room: the field's own types, and how they travel.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header::CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind};
+
+/// A response that is a line of text.
+pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// A request without its body, as one JSON text.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RequestHead {
+    pub(crate) method: String,
+    pub(crate) uri: String,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// A response without its body, as one JSON text.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ResponseHead {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl RequestHead {
+    #[cfg(test)]
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let headers = pairs(request.headers());
+        RequestHead { method: request.method().to_string(), uri: request.uri().to_string(), headers }
+    }
+
+    pub(crate) fn into_request<B>(self, body: B) -> Result<Request<B>, Error> {
+        let mut request = Request::new(body);
+        *request.method_mut() =
+            Method::from_bytes(self.method.as_bytes()).map_err(|error| invalid("method", &self.method, &error))?;
+        *request.uri_mut() = self.uri.parse::<Uri>().map_err(|error| invalid("URI", &self.uri, &error))?;
+        insert(request.headers_mut(), self.headers)?;
+        Ok(request)
+    }
+}
+
+impl ResponseHead {
+    pub(crate) fn of<B>(response: &Response<B>) -> Self {
+        ResponseHead { status: response.status().as_u16(), headers: pairs(response.headers()) }
+    }
+}
+
+/// The values of headers are bytes; JavaScript, and so our JSON, has one character for each.
+fn pairs(headers: &http::HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+fn insert(headers: &mut http::HeaderMap, pairs: Vec<(String, String)>) -> Result<(), Error> {
+    for (name, value) in pairs {
+        let bytes = value.chars().map(|c| u8::try_from(u32::from(c))).collect::<Result<Vec<u8>, _>>();
+        let bytes = bytes.map_err(|error| invalid("header value", &value, &error))?;
+        let value = HeaderValue::from_bytes(&bytes).map_err(|error| invalid("header value", &value, &error))?;
+        let name = name.parse::<HeaderName>().map_err(|error| invalid("header name", &name, &error))?;
+        headers.append(name, value);
+    }
+    Ok(())
+}
+
+fn invalid(what: &str, value: &str, error: &dyn std::error::Error) -> Error {
+    Error::new(ErrorKind::Decode, format!("`{value}` is not a {what}: {error}"))
+}
+
+/// Whether a Worker can answer with this status: the platform makes no others without a socket.
+pub(crate) fn is_answer(status: StatusCode) -> bool {
+    (200..=599).contains(&status.as_u16())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_reads_back_with_repeated_headers_and_bytes_that_are_not_ascii() {
+        let request = Request::builder()
+            .method("PROPFIND")
+            .uri("https://h/a%20b?c=d")
+            .header("x-a", "1")
+            .header("x-a", HeaderValue::from_bytes(b"caf\xe9").expect("a header value"))
+            .body(())
+            .expect("a request");
+        let head = serde_json::to_string(&RequestHead::of(&request)).expect("encodes");
+        let head: RequestHead = serde_json::from_str(&head).expect("decodes");
+        let back = head.into_request(()).expect("the same request");
+        assert_eq!((back.method(), back.uri()), (request.method(), request.uri()));
+        assert_eq!(back.headers(), request.headers());
+    }
+
+    #[test]
+    fn what_is_no_request_is_a_typed_error() {
+        let head = |method: &str, uri: &str, name: &str, value: &str| RequestHead {
+            method: method.to_owned(),
+            uri: uri.to_owned(),
+            headers: vec![(name.to_owned(), value.to_owned())],
+        };
+        for (head, what) in [
+            (head("G T", "/", "a", "b"), "method"),
+            (head("GET", "http://[", "a", "b"), "URI"),
+            (head("GET", "/", "a b", "c"), "header name"),
+            (head("GET", "/", "a", "\u{2026}"), "header value"),
+            (head("GET", "/", "a", "b\nc"), "header value"),
+        ] {
+            let error = head.into_request(()).map(|_: Request<()>| ()).expect_err(what);
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            assert!(error.message().contains(what), "{error}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The answers to calls that came with an idempotency key: kept, so that the same call again gets the same answer and
+//! happens once.
+
+use std::{cell::RefCell, collections::HashMap, future::Future, rc::Rc};
+
+use futures_channel::oneshot;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, platform::Platform, wire};
+
+/// The storage keys of the answers begin like this; the place in the ring follows.
+const PREFIX: &str = "room:answer:";
+
+/// How many answers a room keeps. One more, and the oldest is forgotten.
+const KEPT: u64 = 1_024;
+
+/// The longest idempotency key, in bytes.
+const MAX_KEY_BYTES: usize = 256;
+
+/// The answers that are stored, and the calls that are running.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// What storage holds, by key; `None` until it was read.
+    stored: RefCell<Option<Stored>>,
+    running: RefCell<HashMap<String, Running>>,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    by_key: HashMap<Rc<str>, Answer>,
+    /// The number of the next.
+    next: u64,
+}
+
+/// One answer in storage.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    number: u64,
+    key: Rc<str>,
+    /// Of the call, to tell another call with the same key from the same call again.
+    digest: u64,
+    reply: String,
+}
+
+#[derive(Debug)]
+struct Running {
+    digest: u64,
+    /// Those that came with the same call meanwhile.
+    waiting: Vec<oneshot::Sender<String>>,
+}
+
+impl Answers {
+    /// Does the work, unless this call was answered before or is running. The answer is stored in the same stretch as the
+    /// last of what the work changed: both are there after a crash, or neither.
+    pub(super) async fn once(
+        &self,
+        platform: &dyn Platform,
+        key: &str,
+        call: &str,
+        work: impl Future<Output = String>,
+    ) -> Result<String, Error> {
+        if key.is_empty() || key.len() > MAX_KEY_BYTES {
+            let message = format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len());
+            return Err(Error::new(ErrorKind::InvalidIdempotencyKey, message));
+        }
+        let digest = digest(call);
+        if let Some(reply) = self.known(platform, key, digest)? {
+            return Ok(reply);
+        }
+        if let Some(reply) = self.join(key, digest)? {
+            // The sender goes only with the object.
+            return reply.await.map_err(|_| Error::new(ErrorKind::Restarted, "the call that ran first did not end"));
+        }
+        let reply = work.await;
+        if let Err(error) = self.keep(platform, key, digest, &reply) {
+            // What was done is done, and the caller has to know; a second call would do it again.
+            platform.log_error(&format!("the answer to a call with the idempotency key `{key}` is not kept: {error}"));
+        }
+        let running = self.running.borrow_mut().remove(key);
+        for waiting in running.into_iter().flat_map(|running| running.waiting) {
+            // One that stopped waiting has nobody to tell.
+            let _ = waiting.send(reply.clone());
+        }
+        Ok(reply)
+    }
+
+    fn known(&self, platform: &dyn Platform, key: &str, digest: u64) -> Result<Option<String>, Error> {
+        let mut stored = self.stored.borrow_mut();
+        let stored = match &mut *stored {
+            Some(stored) => stored,
+            empty => empty.insert(load(platform)?),
+        };
+        match stored.by_key.get(key) {
+            Some(answer) if answer.digest == digest => Ok(Some(answer.reply.clone())),
+            Some(_) => Err(conflict(key)),
+            None => Ok(None),
+        }
+    }
+
+    /// To wait for the same call, if it is running; otherwise it is from now on.
+    fn join(&self, key: &str, digest: u64) -> Result<Option<oneshot::Receiver<String>>, Error> {
+        let mut running = self.running.borrow_mut();
+        match running.get_mut(key) {
+            Some(same) if same.digest == digest => {
+                let (sender, receiver) = oneshot::channel();
+                same.waiting.push(sender);
+                Ok(Some(receiver))
+            }
+            Some(_) => Err(conflict(key)),
+            None => {
+                running.insert(key.to_owned(), Running { digest, waiting: Vec::new() });
+                Ok(None)
+            }
+        }
+    }
+
+    fn keep(&self, platform: &dyn Platform, key: &str, digest: u64, reply: &str) -> Result<(), Error> {
+        let mut stored = self.stored.borrow_mut();
+        let stored = match &mut *stored {
+            Some(stored) => stored,
+            // Forgotten while the call ran.
+            empty => empty.insert(load(platform)?),
+        };
+        let key: Rc<str> = Rc::from(key);
+        let answer = Answer { number: stored.next, key: key.clone(), digest, reply: reply.to_owned() };
+        let bytes = wire::encode_value(&answer, "an answer")?;
+        platform
+            .put(&format!("{PREFIX}{}", answer.number % KEPT), &bytes)
+            .map_err(|refusal| Error::new(ErrorKind::Storage, refusal.0))?;
+        stored.next += 1;
+        stored.by_key.insert(key, answer);
+        if stored.by_key.len() as u64 > KEPT {
+            let oldest = stored.next - 1 - KEPT;
+            stored.by_key.retain(|_, answer| answer.number > oldest);
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear(&self) {
+        self.stored.take();
+    }
+}
+
+fn load(platform: &dyn Platform) -> Result<Stored, Error> {
+    let unreadable =
+        |what: &str| Error::new(ErrorKind::Storage, format!("the room's kept answers could not be read: {what}"));
+    let mut stored = Stored::default();
+    for bytes in platform.list(PREFIX).map_err(|refusal| unreadable(&refusal.0))? {
+        let answer: Answer = wire::decode_value(&bytes, "a kept answer")?;
+        stored.next = stored.next.max(answer.number + 1);
+        stored.by_key.insert(answer.key.clone(), answer);
+    }
+    Ok(stored)
+}
+
+fn conflict(key: &str) -> Error {
+    let message = format!("the idempotency key `{key}` belongs to another call");
+    Error::new(ErrorKind::IdempotencyConflict, message)
+}
+
+/// FNV-1a. Whoever can make two calls collide holds the binding, and fools only itself.
+fn digest(call: &str) -> u64 {
+    call.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}

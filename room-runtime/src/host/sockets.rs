@@ -1,0 +1,105 @@
+//! The sockets of a room, and what is known of them: an attachment is decoded when it is first needed, once in a wake.
+
+use std::rc::Rc;
+
+use super::RoomHost;
+use crate::{
+    CloseCode, Error, ErrorKind, Peer, PeerId, Room,
+    peer::{Slot, Status},
+    platform::{Audience, Frame, SIZES, Sent, Socket},
+    wire::{self, Attachment},
+};
+
+impl<R: Room> RoomHost<R> {
+    /// The peer of a socket, from memory or, once in a wake, from what is kept with the socket.
+    pub(crate) fn peer(self: &Rc<Self>, socket: Socket) -> Option<Peer<R>> {
+        let known = self.slots.borrow().get(socket as usize).cloned().flatten();
+        let slot = match known {
+            Some(slot) => slot,
+            None => self.restore(socket)?,
+        };
+        Some(Peer { host: self.clone(), slot })
+    }
+
+    fn restore(&self, socket: Socket) -> Option<Rc<Slot<R>>> {
+        let restored = match self.platform.attachment(socket) {
+            Some(bytes) => wire::decode_value(&bytes, "what is kept with a socket"),
+            None => Err(Error::new(ErrorKind::PeerGone, "a socket that was never let in")),
+        };
+        match restored {
+            Ok(Attachment(id, connected_at, data)) => {
+                let slot = Rc::new(Slot::new(socket, id, connected_at, data, Status::Connected));
+                self.keep(&slot);
+                Some(slot)
+            }
+            Err(error) => {
+                self.platform.log_error(&error.in_room(&self.id).to_string());
+                // It may be closing already; either way it is not a peer.
+                let _ = self.platform.close(socket, 1011, "the room lost this connection");
+                None
+            }
+        }
+    }
+
+    /// Sends a frame. Who does not read what it is sent is closed: what waits for it would stay in memory, and keep the room
+    /// from sleeping.
+    pub(crate) fn send(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
+        let sent = self.platform.send(frame, to, R::LIMITS.max_unread_bytes);
+        for peer in sent.unread.iter().filter_map(|socket| self.peer(*socket)) {
+            self.retire(&peer, CloseCode::TRY_AGAIN, "this connection is not being read");
+        }
+        sent
+    }
+
+    pub(super) fn keep(&self, slot: &Rc<Slot<R>>) {
+        let mut slots = self.slots.borrow_mut();
+        let index = slot.socket as usize;
+        if slots.len() <= index {
+            slots.resize_with(index + 1, || None);
+        }
+        if slots[index].replace(slot.clone()).is_none() {
+            self.met.set(self.met.get() + 1);
+        }
+    }
+
+    pub(super) fn forget(&self, socket: Socket) {
+        let slot = self.slots.borrow_mut().get_mut(socket as usize).and_then(Option::take);
+        if slot.is_some() {
+            self.met.set(self.met.get() - 1);
+        }
+        self.platform.forget(socket);
+        // A room that everyone has left costs nothing, however long the object stays in memory. Sockets that nothing was
+        // heard of since the room woke have no slot.
+        if self.met.get() == 0 && self.platform.open(None).is_empty() {
+            self.release_memory();
+        }
+    }
+
+    /// `on_connect` has succeeded: from here on the peer survives hibernation.
+    pub(super) fn admit(&self, peer: &Peer<R>) -> Result<(), Error> {
+        let Slot { socket, id, connected_at, data, status, .. } = &*peer.slot;
+        let bytes = self.encode_attachment(id, *connected_at, &**data.borrow())?;
+        self.platform
+            .attach(*socket, &bytes)
+            .map_err(|refusal| Error::new(ErrorKind::Platform, refusal.0).of_peer(id))?;
+        status.set(Status::Connected);
+        Ok(())
+    }
+
+    pub(crate) fn encode_attachment(
+        &self,
+        id: &PeerId,
+        connected_at: u64,
+        data: &R::Connection,
+    ) -> Result<Vec<u8>, Error> {
+        let encoded = wire::encode_value(&Attachment(id, connected_at, data), "the peer's data");
+        let checked = encoded.and_then(|bytes| match bytes.len() {
+            n if n > SIZES.attachment => Err(Error::new(
+                ErrorKind::AttachmentTooLarge,
+                format!("the peer's data has {n} bytes with its id, the limit is {}", SIZES.attachment),
+            )),
+            _ => Ok(bytes),
+        });
+        checked.map_err(|error| error.in_room(&self.id).of_peer(id))
+    }
+}

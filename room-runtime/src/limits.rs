@@ -1,0 +1,96 @@
+//! What a room takes from outside, and how much of it.
+
+/// What a room accepts. `#[room(max_peers = …, max_message_bytes = …, …)]` sets it; a room written by hand gives it as
+/// [`Room::LIMITS`](crate::Room::LIMITS).
+///
+/// ```
+/// use room_runtime::{Limits, RateLimit};
+///
+/// const LIMITS: Limits = Limits::DEFAULT.max_peers(50).rate_limit(RateLimit::new(10, 2.0));
+/// assert_eq!(LIMITS.max_message_bytes, 1_048_576);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most peers at once; an upgrade past it is answered with 503. Cloudflare allows an object 32,768 sockets.
+    pub max_peers: usize,
+    /// The largest frame of a peer, in bytes. What is larger is not decoded. Cloudflare passes on at most 32 MiB.
+    pub max_message_bytes: usize,
+    /// How many bytes may be sent to a peer after it last showed that it reads: by a frame of its own, or by a heartbeat
+    /// that the platform answered. Past it the peer is passed over and its connection closed with 1013. The platform has
+    /// no bound of its own here: what a peer does not read stays in the object's 128 MB of memory.
+    pub max_unread_bytes: usize,
+    /// How fast a peer may send frames; `None` is any rate.
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl Limits {
+    /// 1,000 peers, frames of 1 MiB, 16 MiB unread, any rate.
+    pub const DEFAULT: Limits =
+        Limits { max_peers: 1_000, max_message_bytes: 1_048_576, max_unread_bytes: 16_777_216, rate_limit: None };
+
+    /// With another [`max_peers`](Limits::max_peers).
+    pub const fn max_peers(mut self, peers: usize) -> Self {
+        self.max_peers = peers;
+        self
+    }
+
+    /// With another [`max_message_bytes`](Limits::max_message_bytes).
+    pub const fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
+    /// With another [`max_unread_bytes`](Limits::max_unread_bytes).
+    pub const fn max_unread_bytes(mut self, bytes: usize) -> Self {
+        self.max_unread_bytes = bytes;
+        self
+    }
+
+    /// With a [`rate_limit`](Limits::rate_limit).
+    pub const fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::DEFAULT
+    }
+}
+
+/// How fast a peer may send frames: a bucket of `burst` tokens, one a frame, filled with `per_second` of them. All sockets
+/// of one peer id share a bucket. The frame that finds it empty is not decoded; its sender gets one error frame with
+/// `retry_after_ms`.
+///
+/// Buckets live in memory. A room sleeps at the earliest when it has had nothing to do for 10 s, and wakes with full ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RateLimit {
+    /// How many frames may come at once.
+    pub burst: u32,
+    /// How many more may come each second.
+    pub per_second: f64,
+}
+
+impl RateLimit {
+    /// `burst` frames at once, `per_second` more each second.
+    pub const fn new(burst: u32, per_second: f64) -> Self {
+        RateLimit { burst, per_second }
+    }
+}
+
+/// What becomes of a frame that is not an event of the room, beside `on_decode_error`:
+/// `#[room(on_invalid = "report")]`. Whatever it is, the frame changes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnInvalid {
+    /// Its sender gets one error frame.
+    #[default]
+    Report,
+    /// Nothing.
+    Ignore,
+    /// The connection is closed: with 1009 when the frame is too large, with 1007 otherwise.
+    Close,
+}

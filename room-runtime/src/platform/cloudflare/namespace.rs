@@ -1,0 +1,264 @@
+//! The Worker's side of Cloudflare: the only file, with its sibling, that touches a JavaScript value.
+
+use std::{fmt, time::Duration};
+
+use futures_channel::mpsc;
+use futures_util::{StreamExt, future::join};
+use worker::{
+    Delay, Env, Request, Response,
+    js_sys::{self, futures::JsFuture},
+    send::{SendFuture, SendWrapper},
+    wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen},
+    web_sys,
+};
+
+use super::message_of;
+use crate::{
+    Close, CloseCode, Error, ErrorKind,
+    client::decode,
+    heads::ResponseHead,
+    socket::{AnySocket, Arrival},
+    tickets::{ERROR_HEADER, TICKET_HEADER},
+    transport::{Address, Sending},
+    wire::WireError,
+};
+
+/// The bindings to `worker.js`.
+mod js {
+    use super::{Closure, JsValue, js_sys, wasm_bindgen};
+
+    #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen, module = "/src/platform/cloudflare/worker.js")]
+    extern "C" {
+        #[wasm_bindgen(catch)]
+        pub(super) fn stub(
+            namespace: &JsValue,
+            name: &str,
+            jurisdiction: Option<&str>,
+            hint: Option<&str>,
+        ) -> Result<JsValue, JsValue>;
+        #[wasm_bindgen(catch)]
+        pub(super) fn call(stub: &JsValue, command: &str) -> Result<js_sys::Promise, JsValue>;
+        #[wasm_bindgen(catch, js_name = fetchWithTicket)]
+        pub(super) fn fetch_with_ticket(
+            stub: &JsValue,
+            request: &JsValue,
+            header: &str,
+            ticket: &str,
+        ) -> Result<js_sys::Promise, JsValue>;
+        #[wasm_bindgen(catch, js_name = connectWithTicket)]
+        pub(super) fn connect_with_ticket(
+            stub: &JsValue,
+            header: &str,
+            ticket: &str,
+        ) -> Result<js_sys::Promise, JsValue>;
+        #[wasm_bindgen(catch)]
+        pub(super) fn forward(stub: &JsValue, request: &JsValue) -> Result<js_sys::Promise, JsValue>;
+        pub(super) fn respond(status: u16, headers: Vec<js_sys::Array>, body: &JsValue) -> JsValue;
+
+        pub(super) type ClientSocket;
+        #[wasm_bindgen(constructor)]
+        pub(super) fn new(
+            socket: &JsValue,
+            on_text: &Closure<dyn FnMut(String)>,
+            on_binary: &Closure<dyn FnMut(f64)>,
+            on_close: &Closure<dyn FnMut(u16, String, bool)>,
+        ) -> ClientSocket;
+        #[wasm_bindgen(method, catch)]
+        pub(super) fn send(this: &ClientSocket, text: &str) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, catch)]
+        pub(super) fn close(this: &ClientSocket, code: u16, reason: &str) -> Result<(), JsValue>;
+    }
+}
+
+/// A Durable Object namespace.
+#[derive(Clone)]
+pub(crate) struct Namespace(SendWrapper<JsValue>);
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").finish_non_exhaustive()
+    }
+}
+
+impl Namespace {
+    /// The namespace under that binding, or why there is none.
+    pub(crate) fn new(env: &Env, binding: &str) -> Result<Self, String> {
+        // It says whether the binding is what it has to be.
+        env.durable_object(binding).map_err(|error| error.to_string())?;
+        let raw = js_sys::Reflect::get(env, &JsValue::from_str(binding)).map_err(|error| message_of(&error))?;
+        Ok(Namespace(SendWrapper::new(raw)))
+    }
+
+    /// A new one for each attempt: after an error a stub is of no use.
+    fn stub(&self, to: &Address) -> Result<JsValue, Error> {
+        to.id.check()?;
+        let jurisdiction = to.jurisdiction.map(|jurisdiction| jurisdiction.as_str());
+        let hint = to.location_hint.map(|hint| hint.as_str());
+        js::stub(&self.0, to.id.as_str(), jurisdiction, hint).map_err(|error| call_error(&error))
+    }
+
+    pub(crate) fn sleep(ms: u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(SendFuture::new(Delay::from(Duration::from_millis(ms))))
+    }
+
+    pub(crate) fn call(&self, to: &Address, command: &str) -> Sending<String> {
+        let answering = self.stub(to).and_then(|stub| js::call(&stub, command).map_err(|error| call_error(&error)));
+        Box::pin(SendFuture::new(async move {
+            let answer = JsFuture::from(answering?).await.map_err(|error| call_error(&error))?;
+            Ok(answer.as_string().unwrap_or_default())
+        }))
+    }
+
+    /// The request and what was prepared for it, sent together: an upgrade takes one round trip.
+    pub(crate) fn upgrade(
+        &self,
+        to: &Address,
+        request: Request,
+        ticket: String,
+        prepare: Result<String, Error>,
+    ) -> Sending<Response> {
+        let (namespace, to) = (self.clone(), to.clone());
+        Box::pin(SendFuture::new(async move {
+            let asked = request.headers().get("upgrade").ok().flatten();
+            if !asked.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+                return upgrade_required().map_err(|error| platform_error(&error));
+            }
+            let prepare = prepare?;
+            let stub = namespace.stub(&to)?;
+            let fetched = js::fetch_with_ticket(&stub, request.inner(), TICKET_HEADER, &ticket);
+            namespace.meet(&to, &prepare, fetched).await
+        }))
+    }
+
+    pub(crate) fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<AnySocket> {
+        let (namespace, to) = (self.clone(), to.clone());
+        Box::pin(SendFuture::new(async move {
+            let prepare = prepare?;
+            let stub = namespace.stub(&to)?;
+            let fetched = js::connect_with_ticket(&stub, TICKET_HEADER, &ticket);
+            let response = namespace.meet(&to, &prepare, fetched).await?;
+            if response.status_code() != 101 {
+                return Err(refused(response).await);
+            }
+            match response.websocket() {
+                Some(socket) => Ok(AnySocket::Cloudflare(WorkerSocket::new(socket.as_ref()))),
+                None => Err(Error::new(ErrorKind::Platform, "the room answered 101 without a socket")),
+            }
+        }))
+    }
+
+    async fn meet(
+        &self,
+        to: &Address,
+        prepare: &str,
+        fetched: Result<js_sys::Promise, JsValue>,
+    ) -> Result<Response, Error> {
+        let fetched = JsFuture::from(fetched.map_err(|error| call_error(&error))?);
+        let (prepared, response) = join(self.call(to, prepare), fetched).await;
+        decode::<()>(&prepared?)?;
+        let response: web_sys::Response = response.map_err(|error| call_error(&error))?.unchecked_into();
+        let mut response = Response::from(response);
+        if response.headers().has(ERROR_HEADER).unwrap_or_default() {
+            let text = response.text().await.map_err(|error| platform_error(&error))?;
+            let error = serde_json::from_str::<WireError>(&text).map(WireError::into_error);
+            return Err(error.unwrap_or_else(|_| Error::new(ErrorKind::Platform, text)));
+        }
+        Ok(response)
+    }
+
+    pub(crate) fn request(&self, to: &Address, request: Request) -> Sending<Response> {
+        let stub = self.stub(to);
+        Box::pin(SendFuture::new(async move {
+            let answering = js::forward(&stub?, request.inner()).map_err(|error| call_error(&error))?;
+            let answer = JsFuture::from(answering).await.map_err(|error| call_error(&error))?;
+            let answer: js_sys::Array = answer.unchecked_into();
+            let head: ResponseHead = decode(&answer.get(0).as_string().unwrap_or_default())?;
+            Ok(response(&head, &answer.get(1)))
+        }))
+    }
+}
+
+/// A response of the platform.
+pub(crate) fn response(head: &ResponseHead, body: &JsValue) -> Response {
+    let pairs = head
+        .headers
+        .iter()
+        .map(|(name, value)| js_sys::Array::of2(&JsValue::from_str(name), &JsValue::from_str(value)));
+    js::respond(head.status, pairs.collect(), body).unchecked_into::<web_sys::Response>().into()
+}
+
+/// What became of a call that the platform, not the room, answered.
+fn call_error(error: &JsValue) -> Error {
+    let message = message_of(error);
+    // Only the message of an error comes through RPC; `room.js` marks this one.
+    if let Some((_, message)) = message.split_once("room:restarted: ") {
+        return Error::new(ErrorKind::Restarted, message).retryable(true);
+    }
+    let flag = |name: &str| js_sys::Reflect::get(error, &JsValue::from_str(name)).is_ok_and(|flag| flag.is_truthy());
+    // What is overloaded says so together with the other two, and must not be tried again.
+    let (kind, retryable) = match () {
+        () if flag("overloaded") => (ErrorKind::Overloaded, false),
+        () if flag("durableObjectReset") => (ErrorKind::Restarted, true),
+        () => (ErrorKind::Platform, flag("retryable")),
+    };
+    Error::new(kind, message).retryable(retryable)
+}
+
+fn platform_error(error: &worker::Error) -> Error {
+    Error::new(ErrorKind::Platform, error.to_string())
+}
+
+fn upgrade_required() -> worker::Result<Response> {
+    let mut response = Response::error("this is a WebSocket: send an upgrade request", 426)?;
+    response.headers_mut().set("upgrade", "websocket")?;
+    Ok(response)
+}
+
+async fn refused(mut response: Response) -> Error {
+    let text = response.text().await.unwrap_or_default();
+    Error::new(ErrorKind::Refused, format!("the room answered {}: {text}", response.status_code()))
+}
+
+/// The Worker's end of a connection to a room.
+pub(crate) struct WorkerSocket {
+    socket: SendWrapper<js::ClientSocket>,
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+    // They are called for as long as they are kept.
+    _callbacks: SendWrapper<Callbacks>,
+}
+
+type Callbacks = (Closure<dyn FnMut(String)>, Closure<dyn FnMut(f64)>, Closure<dyn FnMut(u16, String, bool)>);
+
+impl WorkerSocket {
+    fn new(socket: &JsValue) -> Self {
+        let (sender, arrivals) = mpsc::unbounded();
+        let (on_text, on_binary, on_close) = (sender.clone(), sender.clone(), sender);
+        // The receiver goes together with the callbacks: nothing is lost that anyone could read.
+        let callbacks: Callbacks = (
+            Closure::new(move |text: String| {
+                let _ = on_text.unbounded_send(Arrival::Text(text));
+            }),
+            Closure::new(move |bytes: f64| {
+                let _ = on_binary.unbounded_send(Arrival::Binary(bytes as usize));
+            }),
+            Closure::new(move |code, reason, was_clean| {
+                let _ = on_close.unbounded_send(Arrival::Closed(Close { code, reason, was_clean }));
+            }),
+        );
+        let socket = js::ClientSocket::new(socket, &callbacks.0, &callbacks.1, &callbacks.2);
+        WorkerSocket { socket: SendWrapper::new(socket), arrivals, _callbacks: SendWrapper::new(callbacks) }
+    }
+
+    pub(crate) fn send(&self, text: &str) -> Result<(), Error> {
+        self.socket.send(text).map_err(|error| Error::new(ErrorKind::Send, message_of(&error)))
+    }
+
+    pub(crate) async fn receive(&mut self) -> Arrival {
+        let lost = || Arrival::Closed(Close { code: 1006, reason: String::new(), was_clean: false });
+        self.arrivals.next().await.unwrap_or_else(lost)
+    }
+
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        self.socket.close(code.get(), reason).map_err(|error| Error::new(ErrorKind::InvalidClose, message_of(&error)))
+    }
+}

@@ -1,0 +1,542 @@
+//! Rooms in native tests: the same engine, the same handlers, no runtime and no waiting.
+//!
+//! A [`TestRoom`] is a room on a platform in memory. Peers connect to it, the Worker calls it, time passes when the test
+//! says so; it can be put to sleep, crashed in the middle of a handler, restarted without its sockets, and its storage and
+//! its sockets can be made to fail. Everything is deterministic: what may happen in more than one order happens in the
+//! order that the [seed](World::with_seed) decides.
+//!
+//! ```
+//! use room_runtime::{prelude::*, testing::TestRoom};
+//!
+//! #[room]
+//! pub mod counter {
+//!     #[derive(Default)]
+//!     pub struct State { pub count: i64 }
+//!     pub struct Connection {}
+//!     pub enum Event { Add { amount: i64 } }
+//!     pub enum Broadcast { Count { count: i64 } }
+//!
+//!     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+//!         let Event::Add { amount } = event;
+//!         let count = ctx.update(|state| { state.count += amount; state.count })?;
+//!         ctx.broadcast(&Broadcast::Count { count })?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), room_runtime::Error> {
+//! let room = TestRoom::<counter::Room>::new("r1");
+//! let alice = room.connect(Upgrade::new(counter::Connection {}).id("alice"));
+//! let bob = room.connect(Upgrade::new(counter::Connection {}).id("bob"));
+//!
+//! alice.send(&counter::Event::Add { amount: 2 });
+//! assert_eq!(bob.received(), [counter::Broadcast::Count { count: 2 }]);
+//!
+//! // Asleep, and woken by the Worker: nothing is lost.
+//! room.hibernate();
+//! room.send(&counter::Event::Add { amount: 3 })?;
+//! assert_eq!(bob.receive(), Some(counter::Broadcast::Count { count: 5 }));
+//! assert_eq!(room.state()?, Some(counter::State { count: 5 }));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What a test does is carried to its end before it goes on: after `alice.send(…)` the handler has run, up to where it waits
+//! for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else. [`World::together`] lets
+//! several things arrive before anything runs.
+
+pub(crate) mod executor;
+mod world;
+
+use std::{fmt, future::Future, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+#[cfg(test)]
+pub(crate) use self::world::START_MS;
+use self::world::{Answer, AnyObject, Object, address, close_by_client, ticket};
+pub(crate) use self::world::{ClientSocket, Inner, Link};
+use crate::{
+    Close, CloseCode, Delivery, Error, Failure, PeerId, PeerInfo, Room, RoomClient, RoomHandle, RoomId, Upgrade,
+    client::prepare,
+    platform::{OwnedFrame, Platform, Socket},
+    socket,
+    transport::Transport,
+    upgrade::{ID_MARK, TAG_MARK},
+    wire,
+};
+
+/// What the rooms of a test share: a clock, and an order of events. Each room may have peers in it, and call the others.
+#[derive(Clone)]
+pub struct World(Rc<Inner>);
+
+impl World {
+    /// A world in which what was ready first runs first.
+    #[allow(clippy::new_without_default, reason = "a world is a thing, not a value")]
+    pub fn new() -> Self {
+        World(Inner::new(None))
+    }
+
+    /// A world in which the seed decides what runs next, wherever more than one thing could. The same seed, the same
+    /// order: print it, and a failure can be had again.
+    pub fn with_seed(seed: u64) -> Self {
+        World(Inner::new(Some(seed)))
+    }
+
+    /// Gives the rooms of a type their services, made anew each time one comes into memory. Rooms without services need
+    /// none.
+    pub fn provide<R: Room>(&self, make: impl Fn() -> Result<R::Services, Failure> + 'static) {
+        self.0.provide::<R>(make);
+    }
+
+    /// A room of this world.
+    pub fn room<R: Room>(&self, id: impl Into<RoomId>) -> TestRoom<R> {
+        let id = id.into();
+        TestRoom { object: self.0.object::<R>(&id), world: self.clone(), id }
+    }
+
+    /// The rooms of a type, as the Worker sees them: the client that the code under test may want.
+    pub fn client<R: Room>(&self) -> RoomClient<R> {
+        RoomClient::over(Transport::Memory(self.0.link::<R>()))
+    }
+
+    /// What [`RoomContext::now_ms`](crate::RoomContext::now_ms) says: milliseconds since the Unix epoch, late in 2023 when
+    /// the world is new.
+    pub fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+
+    /// Lets time pass, with everything that falls into it: handlers that sleep go on, alarms fire.
+    pub fn advance(&self, time: Duration) {
+        self.0.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Lets nothing run until `work` has ended, so that what it does arrives together. Only what needs no answer can be
+    /// done in it: sending and closing, not connecting and calling.
+    pub fn together<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.hold(work)
+    }
+
+    /// Runs a future of the code under test, and the world with it. Where everything waits for time, it passes.
+    ///
+    /// # Panics
+    /// When the future waits for something that will not come.
+    #[track_caller]
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.0.block_on(future)
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("now_ms", &self.now_ms()).finish_non_exhaustive()
+    }
+}
+
+/// A room in a test.
+pub struct TestRoom<R: Room> {
+    world: World,
+    id: RoomId,
+    object: Rc<Object<R>>,
+}
+
+impl<R: Room> TestRoom<R> {
+    /// A room in a world of its own.
+    pub fn new(id: impl Into<RoomId>) -> Self {
+        World::new().room(id)
+    }
+
+    /// The world it is in.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Which room this is.
+    pub fn id(&self) -> &RoomId {
+        &self.id
+    }
+
+    /// The room as the Worker sees it, for code under test that wants a [`RoomHandle`].
+    pub fn handle(&self) -> RoomHandle<R> {
+        self.world.client().room(&self.id)
+    }
+
+    // Peers.
+
+    /// A new peer.
+    ///
+    /// # Panics
+    /// When the room does not let it in; [`try_connect`](TestRoom::try_connect) says how.
+    #[track_caller]
+    pub fn connect(&self, upgrade: Upgrade<R::Connection>) -> TestPeer<R> {
+        match self.try_connect(upgrade) {
+            Ok(peer) => peer,
+            Err(refusal) => panic!("the room did not let this peer in: {refusal}"),
+        }
+    }
+
+    /// A new peer, if the room lets it in.
+    ///
+    /// # Errors
+    /// The answer of the room: full, a duplicate, refused by `on_upgrade`; or what is wrong with the upgrade. A peer that
+    /// `on_connect` refuses gets in and is closed with 1011.
+    pub fn try_connect(&self, upgrade: Upgrade<R::Connection>) -> Result<TestPeer<R>, Refusal> {
+        self.try_connect_with(Request::default(), upgrade)
+    }
+
+    /// A new peer, with the request that `on_upgrade` is to see.
+    ///
+    /// # Errors
+    /// Those of [`try_connect`](TestRoom::try_connect).
+    pub fn try_connect_with(
+        &self,
+        request: Request<()>,
+        upgrade: Upgrade<R::Connection>,
+    ) -> Result<TestPeer<R>, Refusal> {
+        self.world.block_on(self.begin_connect_with(request, upgrade))
+    }
+
+    /// A new peer, in the future: for connections that happen while something else does.
+    pub fn begin_connect(
+        &self,
+        upgrade: Upgrade<R::Connection>,
+    ) -> impl Future<Output = Result<TestPeer<R>, Refusal>> + use<R> {
+        self.begin_connect_with(Request::default(), upgrade)
+    }
+
+    fn begin_connect_with(
+        &self,
+        request: Request<()>,
+        upgrade: Upgrade<R::Connection>,
+    ) -> impl Future<Output = Result<TestPeer<R>, Refusal>> + use<R> {
+        let link = self.world.0.link::<R>();
+        let ticket = ticket(&link);
+        let prepare = prepare(&ticket, upgrade);
+        let opening = link.open(&address(&self.id, None), ticket, prepare, request);
+        let (world, object, id) = (self.world.clone(), self.object.clone(), self.id.clone());
+        async move {
+            match opening.await {
+                Ok((_, Answer::Socket(socket))) => {
+                    let marked = object.memory.tags(socket);
+                    let of = |mark: char| marked.iter().filter_map(move |tag| tag.strip_prefix(mark));
+                    let id = PeerId::from(of(ID_MARK).collect::<String>());
+                    let tags = of(TAG_MARK).map(str::to_owned).collect();
+                    Ok(TestPeer { world, object, socket, id, tags })
+                }
+                Ok((_, Answer::Response(response))) => Err(Refusal::Response(Box::new(response))),
+                Err(error) => Err(Refusal::Error(error.in_room(&id))),
+            }
+        }
+    }
+
+    // What the Worker's client does.
+
+    /// [`RoomHandle::send`].
+    ///
+    /// # Errors
+    /// Those of the call.
+    #[track_caller]
+    pub fn send(&self, event: &R::Event) -> Result<(), Error> {
+        self.world.block_on(self.handle().send(event).into_future())
+    }
+
+    /// [`RoomHandle::state`].
+    ///
+    /// # Errors
+    /// Those of the call.
+    #[track_caller]
+    pub fn state(&self) -> Result<Option<R::State>, Error> {
+        self.world.block_on(self.handle().state())
+    }
+
+    /// [`RoomHandle::peers`].
+    ///
+    /// # Errors
+    /// Those of the call.
+    #[track_caller]
+    pub fn peers(&self, tag: Option<&str>) -> Result<Vec<PeerInfo<R::Connection>>, Error> {
+        self.world.block_on(self.handle().peers(tag))
+    }
+
+    /// [`RoomHandle::broadcast`].
+    ///
+    /// # Errors
+    /// Those of the call.
+    #[track_caller]
+    pub fn broadcast(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
+        self.world.block_on(self.handle().broadcast(message).into_future())
+    }
+
+    /// [`RoomHandle::request`], with the types of the `http` crate.
+    ///
+    /// # Errors
+    /// Those of the call.
+    #[track_caller]
+    pub fn request(&self, request: Request<impl Into<Bytes>>) -> Result<Response<Bytes>, Error> {
+        self.world.block_on(self.object.request(request.map(Into::into)))
+    }
+
+    // What happens to a room.
+
+    /// [`World::advance`].
+    pub fn advance(&self, time: Duration) {
+        self.world.advance(time);
+    }
+
+    /// Puts the room to sleep: what it has in memory is gone; its sockets stay, and whatever arrives wakes it.
+    ///
+    /// # Panics
+    /// When a handler still runs, or something that it spawned: then the platform lets no room sleep.
+    #[track_caller]
+    pub fn hibernate(&self) {
+        self.world.0.settle();
+        if let Err(busy) = self.object.hibernate() {
+            panic!("the {} cannot sleep while it works on {busy:?}", self.object.name);
+        }
+    }
+
+    /// Ends the room in the middle of whatever it does, as a panic does. Its sockets stay, and whatever arrives brings it
+    /// back; whose frames and calls it was working on are told.
+    pub fn crash(&self) {
+        self.object.crash();
+        self.world.0.settle();
+    }
+
+    /// Ends the room together with its sockets, as a restart of the machine or a deploy does.
+    pub fn restart(&self) {
+        self.object.restart();
+        self.world.0.settle();
+    }
+
+    /// Whether the room is in memory.
+    pub fn is_in_memory(&self) -> bool {
+        self.object.is_in_memory()
+    }
+
+    /// How often it came into memory.
+    pub fn incarnations(&self) -> u64 {
+        self.object.incarnations.get()
+    }
+
+    /// Whether a handler runs, or something that one spawned.
+    pub fn is_busy(&self) -> bool {
+        !self.object.unfinished().is_empty()
+    }
+
+    /// Makes reading from storage fail, until it is told otherwise.
+    pub fn fail_reads(&self, fail: bool) {
+        self.object.memory.reads_fail.set(fail);
+    }
+
+    /// Makes writing to storage fail, until it is told otherwise.
+    pub fn fail_writes(&self, fail: bool) {
+        self.object.memory.writes_fail.set(fail);
+    }
+
+    /// The errors that the room has logged since this was last asked.
+    pub fn take_log(&self) -> Vec<String> {
+        self.object.memory.errors.take()
+    }
+
+    /// What is stored as the room's state, as JSON.
+    pub fn stored_state(&self) -> Option<String> {
+        let bytes = self.object.memory.stored(crate::host::STATE_KEY)?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Puts something else into storage as the room's state, as an older version of the room may have left it. A room that
+    /// is in memory does not notice.
+    pub fn store_state(&self, json: &str) {
+        self.object.memory.store(crate::host::STATE_KEY, json.as_bytes());
+    }
+}
+
+impl<R: Room> Clone for TestRoom<R> {
+    fn clone(&self) -> Self {
+        TestRoom { world: self.world.clone(), id: self.id.clone(), object: self.object.clone() }
+    }
+}
+
+impl<R: Room> fmt::Debug for TestRoom<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestRoom").field("name", &R::NAME).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why a peer was not let in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The room, or its `on_upgrade`, answered with this.
+    Response(Box<Response<Bytes>>),
+    /// The upgrade failed.
+    Error(Error),
+}
+
+impl Refusal {
+    /// The status of the answer; `None` for an error.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Refusal::Response(response) => Some(response.status().as_u16()),
+            Refusal::Error(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Response(response) => {
+                write!(f, "{} {}", response.status(), String::from_utf8_lossy(response.body()))
+            }
+            Refusal::Error(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A client of the room, with its end of the WebSocket.
+pub struct TestPeer<R: Room> {
+    world: World,
+    object: Rc<Object<R>>,
+    socket: Socket,
+    id: PeerId,
+    tags: Vec<String>,
+}
+
+impl<R: Room> TestPeer<R> {
+    /// The peer's id.
+    pub fn id(&self) -> &PeerId {
+        &self.id
+    }
+
+    /// Its tags.
+    pub fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    // What the client does.
+
+    /// Sends the room an event.
+    ///
+    /// # Panics
+    /// When the event cannot be JSON.
+    #[track_caller]
+    pub fn send(&self, event: &R::Event) {
+        match wire::encode_frame(event) {
+            Ok(text) => self.send_raw(text),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Sends the room any text.
+    pub fn send_raw(&self, text: impl Into<String>) {
+        self.send_frame(OwnedFrame::Text(text.into()));
+    }
+
+    /// Sends the room a binary frame.
+    pub fn send_binary(&self, bytes: impl Into<Vec<u8>>) {
+        self.send_frame(OwnedFrame::Binary(bytes.into()));
+    }
+
+    fn send_frame(&self, frame: OwnedFrame) {
+        // What a closed connection is given goes nowhere, here as in a browser.
+        let gone = self.with_socket(|socket| socket.closing || socket.ended.is_some());
+        if !gone {
+            self.object.clone().frame(self.socket, frame);
+            self.world.0.settle();
+        }
+    }
+
+    /// Sends the room's heartbeat, which the platform answers by itself: it wakes nobody, and shows that the client lives.
+    pub fn heartbeat(&self) {
+        self.with_socket(|socket| socket.unread = 0);
+    }
+
+    /// Closes the connection with 1000 and no reason.
+    pub fn close(&self) {
+        self.close_with(CloseCode::NORMAL, "");
+    }
+
+    /// Closes the connection.
+    pub fn close_with(&self, code: CloseCode, reason: &str) {
+        self.end(Close { code: code.get(), reason: reason.to_owned(), was_clean: true });
+    }
+
+    /// Loses the connection, as a client does that goes into a tunnel: the room learns of it as 1006.
+    pub fn disconnect(&self) {
+        self.end(Close { code: 1006, reason: String::new(), was_clean: false });
+    }
+
+    fn end(&self, close: Close) {
+        close_by_client(self.object.clone(), self.socket, close);
+        self.world.0.settle();
+    }
+
+    // What the client sees.
+
+    /// The next message; `None` when there is none.
+    ///
+    /// # Panics
+    /// When what arrived is an error frame of the runtime, or is not a `Broadcast`.
+    #[track_caller]
+    pub fn receive(&self) -> Option<R::Broadcast> {
+        match self.receive_raw().map(|text| socket::decode(&text).map_err(|error| (text, error))) {
+            None => None,
+            Some(Ok(message)) => Some(message),
+            Some(Err((text, error))) => panic!("peer `{}` got {text}: {error}", self.id),
+        }
+    }
+
+    /// The next frame as text; `None` when there is none.
+    pub fn receive_raw(&self) -> Option<String> {
+        self.with_socket(|socket| socket.received.pop_front())
+    }
+
+    /// All messages that [`receive`](TestPeer::receive) would give one by one.
+    ///
+    /// # Panics
+    /// Those of [`receive`](TestPeer::receive).
+    #[track_caller]
+    pub fn received(&self) -> Vec<R::Broadcast> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.receive() {
+            messages.push(message);
+        }
+        messages
+    }
+
+    /// Whether the connection is open for the client.
+    pub fn is_open(&self) -> bool {
+        self.with_socket(|socket| !socket.closing && socket.ended.is_none())
+    }
+
+    /// The close that the client saw: its code and its reason. 1006 when the connection was lost.
+    pub fn closed(&self) -> Option<(u16, String)> {
+        self.with_socket(|socket| socket.ended.clone())
+    }
+
+    // What happens to a client.
+
+    /// Makes its socket refuse frames, until it is told otherwise.
+    pub fn fail_sends(&self, fail: bool) {
+        self.with_socket(|socket| socket.refuses = fail);
+    }
+
+    /// Makes it leave the room's close unanswered, as a client does that is not there any more.
+    pub fn stop_responding(&self) {
+        self.with_socket(|socket| socket.unresponsive = true);
+    }
+
+    fn with_socket<T>(&self, change: impl FnOnce(&mut crate::platform::memory::MemorySocket) -> T) -> T {
+        self.object.memory.with_socket(self.socket, change)
+    }
+}
+
+impl<R: Room> fmt::Debug for TestPeer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestPeer").field("id", &self.id).field("is_open", &self.is_open()).finish_non_exhaustive()
+    }
+}

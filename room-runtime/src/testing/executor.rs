@@ -1,0 +1,239 @@
+//! Runs what waits, one step after the other, in an order that a seed decides.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Wake, Waker},
+};
+
+use crate::platform::{LocalFuture, Socket};
+
+/// Whose work a task is: an object, for as long as it stays in memory.
+pub(crate) type Owner = u64;
+
+/// What a task is to its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Frame(Socket),
+    Close(Socket),
+    Alarm,
+    /// A call, or an upgrade: whoever waits for it learns of its end by other means.
+    Call,
+    /// What a handler left behind.
+    Spawned,
+}
+
+#[derive(Default)]
+pub(crate) struct Executor {
+    tasks: RefCell<BTreeMap<u64, Task>>,
+    next: Cell<u64>,
+    woken: Arc<Mutex<VecDeque<u64>>>,
+    /// Decides what runs next; without it that is what was woken first.
+    random: RefCell<Option<Random>>,
+    running: Cell<bool>,
+    panicked: RefCell<Vec<Owner>>,
+}
+
+struct Task {
+    owner: Owner,
+    work: Work,
+    started: bool,
+    /// Away while it runs.
+    future: Option<LocalFuture>,
+    waker: Waker,
+}
+
+struct Woken {
+    task: u64,
+    queue: Arc<Mutex<VecDeque<u64>>>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if !queue.contains(&self.task) {
+            queue.push_back(self.task);
+        }
+    }
+}
+
+impl Work {
+    fn socket(&self) -> Option<Socket> {
+        match self {
+            Work::Frame(socket) | Work::Close(socket) => Some(*socket),
+            Work::Alarm | Work::Call | Work::Spawned => None,
+        }
+    }
+}
+
+impl Executor {
+    pub(crate) fn seed(&self, seed: u64) {
+        self.random.replace(Some(Random::new(seed)));
+    }
+
+    pub(crate) fn spawn(&self, owner: Owner, work: Work, future: LocalFuture) {
+        let id = self.next.replace(self.next.get() + 1);
+        let waker = Waker::from(Arc::new(Woken { task: id, queue: self.woken.clone() }));
+        waker.wake_by_ref();
+        self.tasks.borrow_mut().insert(id, Task { owner, work, started: false, future: Some(future), waker });
+    }
+
+    /// Runs one step of one task; false when all of them wait.
+    pub(crate) fn step(&self) -> bool {
+        let Some(id) = self.pick() else { return false };
+        let taken = self.tasks.borrow_mut().get_mut(&id).map(|task| {
+            task.started = true;
+            (task.future.take(), task.waker.clone(), task.owner)
+        });
+        // Woken, and gone since.
+        let Some((Some(mut future), waker, owner)) = taken else { return true };
+        self.running.set(true);
+        let poll = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
+        self.running.set(false);
+        match poll {
+            Ok(poll) if poll.is_pending() => {
+                // A task that its own step ended, by a crash for example, is not put back.
+                if let Some(task) = self.tasks.borrow_mut().get_mut(&id) {
+                    task.future = Some(future);
+                }
+            }
+            Ok(_) => drop(self.tasks.borrow_mut().remove(&id)),
+            Err(_) => self.panicked.borrow_mut().push(owner),
+        }
+        true
+    }
+
+    fn pick(&self) -> Option<u64> {
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *self.random.borrow_mut() {
+            Some(random) if !woken.is_empty() => {
+                let picked = random.below(woken.len());
+                let first = self.first_of_its_socket(woken[picked]);
+                woken.iter().position(|id| *id == first).and_then(|index| woken.remove(index))
+            }
+            _ => woken.pop_front(),
+        }
+    }
+
+    /// What one socket brings reaches the room in the order in which it was sent, whatever the seed.
+    fn first_of_its_socket(&self, picked: u64) -> u64 {
+        let tasks = self.tasks.borrow();
+        let Some(Task { owner, work, started: false, .. }) = tasks.get(&picked) else { return picked };
+        let Some(socket) = work.socket() else { return picked };
+        let same = |task: &Task| !task.started && task.owner == *owner && task.work.socket() == Some(socket);
+        tasks.iter().find(|(_, task)| same(task)).map_or(picked, |(id, _)| *id)
+    }
+
+    /// The owners of tasks that panicked since this was last asked.
+    pub(crate) fn take_panicked(&self) -> Vec<Owner> {
+        self.panicked.take()
+    }
+
+    /// Whether a task is running right now, and this is called from inside it.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.get()
+    }
+
+    /// Ends all tasks of an owner; says what they were.
+    pub(crate) fn abort(&self, owner: Owner) -> Vec<Work> {
+        let ended: Vec<Task> =
+            self.tasks.borrow_mut().extract_if(.., |_, task| task.owner == owner).map(|(_, t)| t).collect();
+        // Dropped when nothing is borrowed: a task's end may wake others.
+        ended.into_iter().map(|task| task.work).collect()
+    }
+
+    /// What an owner has not finished.
+    pub(crate) fn unfinished(&self, owner: Owner) -> Vec<Work> {
+        self.tasks.borrow().values().filter(|task| task.owner == owner).map(|task| task.work.clone()).collect()
+    }
+}
+
+/// SplitMix64: small, and the same on every machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`, which is not 0.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+}
+
+/// Time that passes when it is told to.
+#[derive(Default)]
+pub(crate) struct Clock {
+    now_ms: Cell<u64>,
+    timers: RefCell<BTreeMap<(u64, u64), Option<Waker>>>,
+    next: Cell<u64>,
+}
+
+impl Clock {
+    pub(crate) fn starting_at(now_ms: u64) -> Rc<Self> {
+        Rc::new(Clock { now_ms: Cell::new(now_ms), ..Clock::default() })
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+
+    pub(crate) fn timer(self: Rc<Self>, ms: u64) -> LocalFuture {
+        let key = (self.now_ms().saturating_add(ms), self.next.replace(self.next.get() + 1));
+        self.timers.borrow_mut().insert(key, None);
+        let timer = Timer { clock: self, key };
+        Box::pin(std::future::poll_fn(move |cx| timer.poll(cx)))
+    }
+
+    /// When the next timer ends.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        self.timers.borrow().first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Moves on to that time, and wakes whoever waited for it. Time does not go back.
+    pub(crate) fn set(&self, now_ms: u64) {
+        self.now_ms.set(now_ms.max(self.now_ms()));
+        let now = self.now_ms();
+        for ((at, _), waker) in self.timers.borrow_mut().iter_mut() {
+            if *at <= now
+                && let Some(waker) = waker.take()
+            {
+                waker.wake();
+            }
+        }
+    }
+}
+
+struct Timer {
+    clock: Rc<Clock>,
+    key: (u64, u64),
+}
+
+impl Timer {
+    fn poll(&self, cx: &mut Context<'_>) -> std::task::Poll<()> {
+        if self.clock.now_ms() >= self.key.0 {
+            return std::task::Poll::Ready(());
+        }
+        self.clock.timers.borrow_mut().insert(self.key, Some(cx.waker().clone()));
+        std::task::Poll::Pending
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.clock.timers.borrow_mut().remove(&self.key);
+    }
+}

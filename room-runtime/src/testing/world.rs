@@ -1,0 +1,618 @@
+//! The world of a test: its objects, its time, and how things reach them.
+
+use std::{
+    any::{Any, TypeId},
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+use http::{Request, Response};
+
+use super::executor::{Clock, Executor, Owner, Random, Work};
+use crate::{
+    Close, Error, ErrorKind, Failure, Jurisdiction, Room, RoomId,
+    client::decode,
+    host::{RoomHost, Upgraded},
+    platform::{OwnedFrame, Platform, Socket, memory::Memory},
+    socket::{AnySocket, Arrival},
+    tickets::new_ticket,
+    transport::{Address, Sending},
+    upgrade::Handshake,
+    wire,
+};
+
+/// When time begins: late in 2023.
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+
+/// The time after which the platform repeats an alarm that did not end.
+const ALARM_RETRY_MS: u64 = 2_000;
+
+pub(crate) struct Inner {
+    number: u64,
+    pub(crate) executor: Rc<Executor>,
+    pub(crate) clock: Rc<Clock>,
+    random: Rc<RefCell<Random>>,
+    objects: RefCell<BTreeMap<Key, Rc<dyn AnyObject>>>,
+    /// How to make the services of a room, by its type.
+    services: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    /// How to make an object, by its class.
+    classes: RefCell<HashMap<&'static str, MakeObject>>,
+    held: Cell<bool>,
+}
+
+type MakeObject = fn(&Rc<Inner>, &Key) -> Rc<dyn AnyObject>;
+type MakeServices<R> = Rc<dyn Fn() -> Result<<R as Room>::Services, Failure>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    class: &'static str,
+    id: RoomId,
+    jurisdiction: Option<&'static str>,
+}
+
+thread_local! {
+    /// The worlds of this thread: a client is `Send`, and finds its world by number.
+    static WORLDS: RefCell<HashMap<u64, Weak<Inner>>> = RefCell::default();
+    static NEXT_WORLD: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Inner {
+    pub(crate) fn new(seed: Option<u64>) -> Rc<Self> {
+        let number = NEXT_WORLD.replace(NEXT_WORLD.get() + 1);
+        let executor = Rc::new(Executor::default());
+        if let Some(seed) = seed {
+            executor.seed(seed);
+        }
+        let inner = Rc::new(Inner {
+            number,
+            executor,
+            clock: Clock::starting_at(START_MS),
+            random: Rc::new(RefCell::new(Random::new(seed.unwrap_or_default()))),
+            objects: RefCell::default(),
+            services: RefCell::default(),
+            classes: RefCell::default(),
+            held: Cell::new(false),
+        });
+        WORLDS.with_borrow_mut(|worlds| worlds.insert(number, Rc::downgrade(&inner)));
+        inner
+    }
+
+    pub(crate) fn link<R: Room>(&self) -> Link {
+        self.classes.borrow_mut().insert(R::CLASS, make_object::<R>);
+        Link { world: self.number, class: R::CLASS }
+    }
+
+    pub(crate) fn provide<R: Room>(&self, make: impl Fn() -> Result<R::Services, Failure> + 'static) {
+        let make: MakeServices<R> = Rc::new(make);
+        self.services.borrow_mut().insert(TypeId::of::<R>(), Rc::new(make));
+    }
+
+    fn services<R: Room>(&self) -> Result<R::Services, Failure> {
+        let given = self.services.borrow().get(&TypeId::of::<R>()).cloned();
+        if let Some(make) = given.as_deref().and_then(|make| make.downcast_ref::<MakeServices<R>>()) {
+            return make();
+        }
+        let nothing: Box<dyn Any> = Box::new(());
+        nothing.downcast::<R::Services>().map(|services| *services).map_err(|_| {
+            Failure::msg(format!("the test gave the room `{}` no services: use `World::provide`", R::NAME))
+        })
+    }
+
+    pub(crate) fn object<R: Room>(self: &Rc<Self>, id: &RoomId) -> Rc<Object<R>> {
+        self.link::<R>();
+        let object = self.any_object(&Key { class: R::CLASS, id: id.clone(), jurisdiction: None });
+        object.as_any().downcast().expect("two rooms of one class in a test")
+    }
+
+    fn any_object(self: &Rc<Self>, key: &Key) -> Rc<dyn AnyObject> {
+        if let Some(object) = self.objects.borrow().get(key) {
+            return object.clone();
+        }
+        let make = self.classes.borrow()[key.class];
+        let object = make(self, key);
+        self.objects.borrow_mut().insert(key.clone(), object.clone());
+        object
+    }
+
+    /// Runs until everything waits for time to pass, or for something to arrive.
+    pub(crate) fn settle(&self) {
+        // A room that calls another is inside of this already, and so is a test that holds things back.
+        if self.executor.is_running() || self.held.get() {
+            return;
+        }
+        while self.step() {}
+    }
+
+    /// One step of whatever can run; false when all of it waits.
+    pub(crate) fn step(&self) -> bool {
+        let stepped = self.executor.step();
+        for owner in self.executor.take_panicked() {
+            let object = self.objects.borrow().values().find(|object| object.memory().owner == owner).cloned();
+            if let Some(object) = object {
+                object.crash();
+            }
+        }
+        let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
+        let mut answered = false;
+        for object in objects {
+            for socket in object.memory().to_answer.take() {
+                let closed = object.memory().with_socket(socket, |socket| socket.closed.clone());
+                let (code, reason) = closed.unwrap_or((1005, String::new()));
+                object.clone().closed(socket, Close { code, reason, was_clean: true });
+                answered = true;
+            }
+        }
+        stepped || answered
+    }
+
+    /// Lets nothing run while `work` brings things about, so that they arrive together.
+    pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = self.held.replace(true);
+        let value = work();
+        self.held.set(before);
+        self.settle();
+        value
+    }
+
+    /// When the next thing happens by itself: a timer, or an object's alarm.
+    fn next_event(&self) -> Option<u64> {
+        let alarms = self.objects.borrow();
+        let alarm = alarms.values().filter_map(|object| object.memory().alarm.get()).min();
+        alarm.into_iter().chain(self.clock.next_timer()).min()
+    }
+
+    fn pass_until(&self, now_ms: u64) {
+        self.clock.set(now_ms);
+        let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
+        for object in objects {
+            if object.memory().alarm.get().is_some_and(|at| at <= now_ms) {
+                object.memory().alarm.set(None);
+                object.alarm();
+            }
+        }
+        self.settle();
+    }
+
+    pub(crate) fn advance(&self, ms: u64) {
+        self.settle();
+        let end = self.clock.now_ms() + ms;
+        while let Some(at) = self.next_event().filter(|at| *at <= end) {
+            self.pass_until(at);
+        }
+        self.pass_until(end);
+    }
+
+    /// Runs the world until the future is ready. Where everything waits for time, it passes.
+    #[track_caller]
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return value;
+            }
+            if self.step() {
+                continue;
+            }
+            match self.next_event() {
+                Some(at) => self.pass_until(at),
+                None => panic!("the room does not answer: it waits for something that nothing in this test will bring"),
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // At the end of a thread there is nothing left to tidy.
+        let _ = WORLDS.try_with(|worlds| worlds.borrow_mut().remove(&self.number));
+    }
+}
+
+/// An object whose room's type is forgotten.
+pub(crate) trait AnyObject {
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
+    fn memory(&self) -> &Memory;
+    fn call(self: Rc<Self>, command: String) -> oneshot::Receiver<String>;
+    fn open(self: Rc<Self>, ticket: String, request: Request<()>) -> oneshot::Receiver<Result<Answer, Error>>;
+    fn frame(self: Rc<Self>, socket: Socket, frame: OwnedFrame);
+    fn closed(self: Rc<Self>, socket: Socket, close: Close);
+    fn alarm(self: Rc<Self>);
+    fn crash(&self);
+}
+
+/// What an upgrade is answered with.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Socket(Socket),
+    Response(Response<Bytes>),
+}
+
+/// One object: what the platform keeps of it, and the room, while it is in memory.
+pub(crate) struct Object<R: Room> {
+    world: Weak<Inner>,
+    pub(crate) memory: Rc<Memory>,
+    host: RefCell<Option<Rc<RoomHost<R>>>>,
+    /// How often it came into memory.
+    pub(crate) incarnations: Cell<u64>,
+    /// Its class and its id.
+    pub(crate) name: String,
+}
+
+fn make_object<R: Room>(world: &Rc<Inner>, key: &Key) -> Rc<dyn AnyObject> {
+    let owner = world.objects.borrow().len() as Owner;
+    let Inner { executor, clock, random, .. } = &**world;
+    let number = format!("{owner:064x}");
+    let memory = Memory::new(key.id.as_str(), number, owner, executor.clone(), clock.clone(), random.clone());
+    Rc::new(Object::<R> {
+        world: Rc::downgrade(world),
+        memory,
+        host: RefCell::new(None),
+        incarnations: Cell::new(0),
+        name: format!("{} room `{}`", R::NAME, key.id),
+    })
+}
+
+impl<R: Room> Object<R> {
+    /// The room, which comes into memory if it is not there.
+    pub(crate) fn host(&self) -> Rc<RoomHost<R>> {
+        if let Some(host) = &*self.host.borrow() {
+            return host.clone();
+        }
+        let world = self.world.clone();
+        let services = Box::new(move || match world.upgrade() {
+            Some(world) => world.services::<R>(),
+            None => Err(Failure::msg("the test is over")),
+        });
+        let host = RoomHost::new(self.memory.clone(), services);
+        self.host.replace(Some(host.clone()));
+        self.incarnations.set(self.incarnations.get() + 1);
+        host
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.host.borrow().is_some()
+    }
+
+    fn world(&self) -> Option<Rc<Inner>> {
+        self.world.upgrade()
+    }
+
+    fn spawn(&self, work: Work, future: impl Future<Output = ()> + 'static) {
+        if let Some(world) = self.world() {
+            world.executor.spawn(self.memory.owner, work, Box::pin(future));
+        }
+    }
+
+    /// What the room has not finished.
+    pub(crate) fn unfinished(&self) -> Vec<Work> {
+        self.world().map_or_else(Vec::new, |world| world.executor.unfinished(self.memory.owner))
+    }
+
+    /// Goes out of memory, which the platform does only with a room that has nothing to do.
+    pub(crate) fn hibernate(&self) -> Result<(), Vec<Work>> {
+        match self.unfinished() {
+            busy if busy.is_empty() => {
+                self.host.take();
+                Ok(())
+            }
+            busy => Err(busy),
+        }
+    }
+
+    pub(crate) fn restart(&self) {
+        let ended = self.abort();
+        self.memory.lose_sockets();
+        self.repeat_alarm(&ended);
+    }
+
+    fn abort(&self) -> Vec<Work> {
+        let ended = self.world().map_or_else(Vec::new, |world| world.executor.abort(self.memory.owner));
+        self.host.take();
+        ended
+    }
+
+    fn repeat_alarm(&self, ended: &[Work]) {
+        if ended.contains(&Work::Alarm) {
+            let retry = self.memory.now_ms() + ALARM_RETRY_MS;
+            self.memory.alarm.set(Some(self.memory.alarm.get().map_or(retry, |at| at.min(retry))));
+        }
+    }
+
+    pub(crate) async fn request(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let host = self.host();
+        self.spawn(Work::Call, async move {
+            let _ = sender.send(host.request(request).await);
+        });
+        let answer = receiver.await.map_err(|_| restarted())?;
+        answer.map_err(|error| error.into_error().in_room(&self.host().id))
+    }
+}
+
+impl<R: Room> AnyObject for Object<R> {
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn call(self: Rc<Self>, command: String) -> oneshot::Receiver<String> {
+        let (sender, receiver) = oneshot::channel();
+        let host = self.host();
+        self.spawn(Work::Call, async move {
+            // Nobody waits for the answer of a call that was given up.
+            let _ = sender.send(host.call(&command).await);
+        });
+        receiver
+    }
+
+    fn open(self: Rc<Self>, ticket: String, request: Request<()>) -> oneshot::Receiver<Result<Answer, Error>> {
+        let (sender, receiver) = oneshot::channel();
+        let (host, memory) = (self.host(), self.memory.clone());
+        self.spawn(Work::Call, async move {
+            let accepted = Cell::new(None);
+            let accept = |tags: &[String]| {
+                let socket = memory.accept(tags);
+                accepted.set(Some(socket));
+                Ok(socket)
+            };
+            let upgraded = host.upgrade(&ticket, Rc::new(Sent(request)), accept).await;
+            let answer = upgraded.map(|upgraded| match (upgraded, accepted.get()) {
+                (Upgraded::Refused(response), _) => Answer::Response(response),
+                (Upgraded::Accepted, Some(socket)) => Answer::Socket(socket),
+                (Upgraded::Accepted, None) => unreachable!("accepted without a socket"),
+            });
+            let _ = sender.send(answer);
+        });
+        receiver
+    }
+
+    fn frame(self: Rc<Self>, socket: Socket, frame: OwnedFrame) {
+        self.memory.with_socket(socket, |socket| socket.unread = 0);
+        let host = self.host();
+        self.spawn(Work::Frame(socket), async move { host.message(socket, frame).await });
+    }
+
+    fn closed(self: Rc<Self>, socket: Socket, close: Close) {
+        let host = self.host();
+        self.spawn(Work::Close(socket), async move { host.closed(socket, close).await });
+    }
+
+    fn alarm(self: Rc<Self>) {
+        let (host, memory) = (self.host(), self.memory.clone());
+        self.spawn(Work::Alarm, async move {
+            if host.alarm().await.is_err() {
+                let retry = memory.now_ms() + ALARM_RETRY_MS;
+                memory.alarm.set(Some(memory.alarm.get().map_or(retry, |at| at.min(retry))));
+            }
+        });
+    }
+
+    fn crash(&self) {
+        let half_open = self.memory.half_open();
+        let ended = self.abort();
+        let frame = wire::error_frame(
+            ErrorKind::Restarted,
+            "the room restarted while it worked on this frame, which may be lost",
+            None,
+        );
+        for work in &ended {
+            if let Work::Frame(socket) = work {
+                let only = crate::platform::Audience::Only(&[*socket]);
+                self.memory.send(crate::platform::Frame::Text(&frame), only, usize::MAX);
+            }
+        }
+        for socket in half_open {
+            // One that has just been closed is as good.
+            let _ = self.memory.close(socket, 1011, "the room restarted");
+        }
+        self.repeat_alarm(&ended);
+    }
+}
+
+/// The request of an upgrade, as the test wrote it.
+struct Sent(Request<()>);
+
+impl Handshake for Sent {
+    fn head(&self) -> Result<Request<()>, Error> {
+        Ok(self.0.clone())
+    }
+}
+
+fn restarted() -> Error {
+    Error::new(ErrorKind::Restarted, "the room went down while it worked on this").retryable(true)
+}
+
+/// How a client of this thread reaches the rooms of one class in a world.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    world: u64,
+    class: &'static str,
+}
+
+impl Link {
+    fn world(&self) -> Result<Rc<Inner>, Error> {
+        WORLDS.with_borrow(|worlds| worlds.get(&self.world).and_then(Weak::upgrade)).ok_or_else(|| {
+            Error::new(ErrorKind::Platform, "the world of this client is gone, or belongs to another thread")
+        })
+    }
+
+    fn object(&self, to: &Address) -> Result<(Rc<Inner>, Rc<dyn AnyObject>), Error> {
+        to.id.check()?;
+        let world = self.world()?;
+        let jurisdiction = to.jurisdiction.map(|jurisdiction| jurisdiction.as_str());
+        let object = world.any_object(&Key { class: self.class, id: to.id.clone(), jurisdiction });
+        Ok((world, object))
+    }
+
+    pub(crate) fn call(&self, to: &Address, command: &str) -> Sending<String> {
+        let answering = self.object(to).map(|(_, object)| object.call(command.to_owned()));
+        let link = self.clone();
+        Box::pin(async move { link.driving(answering?).await })
+    }
+
+    pub(crate) fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (sender, receiver) = oneshot::channel();
+        if let Ok(world) = self.world() {
+            let timer = world.clock.clone().timer(ms);
+            world.executor.spawn(
+                Owner::MAX,
+                Work::Spawned,
+                Box::pin(async move {
+                    timer.await;
+                    let _ = sender.send(());
+                }),
+            );
+        }
+        let link = self.clone();
+        Box::pin(async move {
+            // A world that is gone has no time to wait for.
+            let _ = link.driving(receiver).await;
+        })
+    }
+
+    pub(crate) fn random(&self) -> [u8; 16] {
+        let Ok(world) = self.world() else { return [0; 16] };
+        let mut random = world.random.borrow_mut();
+        let [a, b] = [random.next(), random.next()];
+        ((u128::from(a) << 64) | u128::from(b)).to_be_bytes()
+    }
+
+    /// An upgrade: what the Worker prepared, and the request, together.
+    pub(crate) fn open(
+        &self,
+        to: &Address,
+        ticket: String,
+        prepare: Result<String, Error>,
+        request: Request<()>,
+    ) -> Sending<(u64, Answer)> {
+        let begun = prepare.and_then(|prepare| {
+            let (_, object) = self.object(to)?;
+            Ok((object.memory().owner, object.clone().call(prepare), object.open(ticket, request)))
+        });
+        let link = self.clone();
+        Box::pin(async move {
+            let (owner, preparing, opening) = begun?;
+            decode::<()>(&link.driving(preparing).await?)?;
+            Ok((owner, link.driving(opening).await??))
+        })
+    }
+
+    pub(crate) fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<AnySocket> {
+        let opening = self.open(to, ticket, prepare, Request::default());
+        let (link, to) = (self.clone(), to.clone());
+        Box::pin(async move {
+            match opening.await?.1 {
+                Answer::Socket(socket) => Ok(AnySocket::Memory(ClientSocket { link, to, socket })),
+                Answer::Response(response) => {
+                    let (status, text) = (response.status(), String::from_utf8_lossy(response.body()));
+                    let message = format!("the room answered {}: {text}", status.as_u16());
+                    Err(Error::new(ErrorKind::Refused, message))
+                }
+            }
+        })
+    }
+
+    /// What a receiver gets, while whoever waits for it keeps the world going.
+    async fn driving<T>(&self, mut receiver: oneshot::Receiver<T>) -> Result<T, Error> {
+        poll_fn(|cx| {
+            let mut settled = false;
+            loop {
+                if let Poll::Ready(answer) = Pin::new(&mut receiver).poll(cx) {
+                    return Poll::Ready(answer.map_err(|_| restarted()));
+                }
+                if settled {
+                    return Poll::Pending;
+                }
+                if let Ok(world) = self.world() {
+                    world.settle();
+                }
+                settled = true;
+            }
+        })
+        .await
+    }
+}
+
+/// The client's end of a socket, for [`RoomSocket`](crate::RoomSocket).
+#[derive(Debug)]
+pub(crate) struct ClientSocket {
+    link: Link,
+    to: Address,
+    socket: Socket,
+}
+
+impl ClientSocket {
+    pub(crate) fn send(&self, text: String) -> Result<(), Error> {
+        let (world, object) = self.link.object(&self.to)?;
+        if object.memory().with_socket(self.socket, |socket| socket.closing || socket.ended.is_some()) {
+            return Err(Error::new(ErrorKind::Send, "the connection is closing"));
+        }
+        object.frame(self.socket, OwnedFrame::Text(text));
+        world.settle();
+        Ok(())
+    }
+
+    pub(crate) async fn receive(&mut self) -> Arrival {
+        poll_fn(|cx| {
+            let lost = || Arrival::Closed(Close { code: 1006, reason: String::new(), was_clean: false });
+            let Ok((world, object)) = self.link.object(&self.to) else { return Poll::Ready(lost()) };
+            world.settle();
+            object.memory().with_socket(self.socket, |socket| match (socket.received.pop_front(), &socket.ended) {
+                (Some(text), _) => Poll::Ready(Arrival::Text(text)),
+                (None, Some((code, reason))) => {
+                    let was_clean = *code != 1006;
+                    Poll::Ready(Arrival::Closed(Close { code: *code, reason: reason.clone(), was_clean }))
+                }
+                (None, None) => {
+                    socket.client = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            })
+        })
+        .await
+    }
+
+    pub(crate) fn close(&self, code: crate::CloseCode, reason: &str) {
+        if let Ok((world, object)) = self.link.object(&self.to) {
+            close_by_client(
+                object,
+                self.socket,
+                Close { code: code.get(), reason: reason.to_owned(), was_clean: true },
+            );
+            world.settle();
+        }
+    }
+}
+
+/// A client begins to close, or its connection is lost.
+pub(crate) fn close_by_client(object: Rc<dyn AnyObject>, socket: Socket, close: Close) {
+    let begun = object.memory().with_socket(socket, |at| {
+        let begun = !at.closing && at.ended.is_none();
+        at.closing = true;
+        if !close.was_clean {
+            at.ended.get_or_insert((close.code, close.reason.clone()));
+        }
+        begun
+    });
+    if begun {
+        object.closed(socket, close);
+    }
+}
+
+/// A ticket as the client makes them.
+pub(crate) fn ticket(link: &Link) -> String {
+    new_ticket(link.random())
+}
+
+pub(crate) fn address(id: &RoomId, jurisdiction: Option<Jurisdiction>) -> Address {
+    Address { id: id.clone(), jurisdiction, location_hint: None }
+}

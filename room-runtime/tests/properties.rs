@@ -1,0 +1,359 @@
+//! Whatever happens to a room, and in whatever order: nothing that was acknowledged is lost, every peer is let in once and
+//! seen off once, its frames are handled in order, and nobody stays behind as a ghost.
+//!
+//! Each seed is a life of fifty steps. A seed that fails is printed, and `ROOM_SEED=… cargo test -p room-runtime --test
+//! properties` lives it again, saying what happens. `ROOM_SEEDS=…` says how many there are to live.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    fmt::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use room_runtime::{
+    Close, Failure, Peer, Room, RoomContext, Upgrade,
+    testing::{TestPeer, TestRoom, World},
+};
+use serde::{Deserialize, Serialize};
+
+const SEEDS: u64 = 10_000;
+const STEPS: usize = 50;
+
+/// A room that keeps a ledger of what happened to it.
+#[derive(Debug)]
+enum Ledger {}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct State {
+    connected: Vec<String>,
+    /// What each peer said, in the order in which it was handled.
+    said: BTreeMap<String, Vec<u64>>,
+    closed: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Data {
+    /// How long its `on_connect` and its `on_close` wait.
+    slow_ms: u64,
+    /// How much it has said: kept with the socket, and told with each acknowledgement.
+    said: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Event {
+    Say { number: u64, wait_before_ms: u64, wait_after_ms: u64, fail: bool },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Message {
+    Welcome,
+    /// It is in the ledger, and the peer has said so much.
+    Said {
+        number: u64,
+        count: u64,
+    },
+    Joined {
+        id: String,
+    },
+}
+
+impl Room for Ledger {
+    const NAME: &'static str = "ledger";
+    const BINDING: &'static str = "LEDGER";
+    const CLASS: &'static str = "LedgerRoom";
+    type State = State;
+    type Connection = Data;
+    type Event = Event;
+    type Broadcast = Message;
+    type Alarm = ();
+    type Services = ();
+
+    fn init(_ctx: &RoomContext<Self>) -> Result<State, Failure> {
+        Ok(State::default())
+    }
+
+    fn services(_env: &worker::Env) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn on_connect(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> Result<(), Failure> {
+        wait(ctx, peer.data().slow_ms).await;
+        ctx.update(|state| state.connected.push(peer.id().to_string()))?;
+        peer.send(&Message::Welcome)?;
+        ctx.peers().except(peer).send(&Message::Joined { id: peer.id().to_string() })?;
+        Ok(())
+    }
+
+    async fn on_event(ctx: &RoomContext<Self>, event: Event) -> Result<(), Failure> {
+        let Event::Say { number, wait_before_ms, wait_after_ms, fail } = event;
+        let peer = ctx.sender().expect("only peers speak here");
+        wait(ctx, wait_before_ms).await;
+        ctx.update(|state| state.said.entry(peer.id().to_string()).or_default().push(number))?;
+        let count = peer.update_data(|data| {
+            data.said += 1;
+            data.said
+        });
+        // One that has left is told nothing; its last words count all the same.
+        if let Ok(count) = count {
+            peer.send(&Message::Said { number, count }).unwrap_or_default();
+        }
+        wait(ctx, wait_after_ms).await;
+        if fail { Err(Failure::msg("as told")) } else { Ok(()) }
+    }
+
+    async fn on_close(ctx: &RoomContext<Self>, peer: &Peer<Self>, _close: Close) -> Result<(), Failure> {
+        wait(ctx, peer.data().slow_ms).await;
+        assert!(!ctx.peers().iter().any(|other| other == *peer), "one that goes is not among the peers");
+        ctx.update(|state| state.closed.push(peer.id().to_string()))?;
+        Ok(())
+    }
+}
+
+async fn wait(ctx: &RoomContext<Ledger>, ms: u64) {
+    if ms > 0 {
+        ctx.sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+/// A client, and what it knows.
+struct Client {
+    peer: TestPeer<Ledger>,
+    welcome: bool,
+    sent: u64,
+    /// What was acknowledged.
+    acknowledged: Vec<u64>,
+}
+
+struct Life {
+    world: World,
+    room: TestRoom<Ledger>,
+    random: u64,
+    clients: BTreeMap<String, Client>,
+    /// Those that went without the room being there to see them off: it went down meanwhile.
+    excused: BTreeSet<String>,
+    log: Option<String>,
+}
+
+impl Life {
+    fn new(seed: u64, log: bool) -> Life {
+        let world = World::with_seed(seed);
+        let room = world.room("ledger");
+        Life {
+            world,
+            room,
+            random: seed,
+            clients: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            log: log.then(String::new),
+        }
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            let _ = writeln!(log, "{}", what());
+        }
+    }
+
+    fn chance(&mut self, n: u64) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % n
+    }
+
+    fn delay(&mut self) -> u64 {
+        match self.chance(3) {
+            0 => 0,
+            _ => self.chance(30),
+        }
+    }
+
+    fn anyone(&mut self) -> Option<String> {
+        let n = self.clients.len() as u64;
+        let index = if n == 0 { return None } else { self.chance(n) as usize };
+        self.clients.keys().nth(index).cloned()
+    }
+
+    fn step(&mut self, number: usize) {
+        match self.chance(20) {
+            0..3 => self.connect(format!("p{number}")),
+            3..10 => self.say(),
+            10..14 => {
+                let ms = self.chance(25);
+                self.note(|| format!("advance {ms}"));
+                self.world.advance(Duration::from_millis(ms));
+            }
+            14..16 if !self.room.is_busy() => {
+                self.note(|| "hibernate".to_owned());
+                self.room.hibernate();
+            }
+            16 => self.go_down("crash", TestRoom::crash),
+            17 if self.chance(4) == 0 => self.go_down("restart", TestRoom::restart),
+            18 | 19 => self.leave(),
+            _ => self.say(),
+        }
+        self.listen();
+    }
+
+    fn connect(&mut self, id: String) {
+        let slow_ms = self.delay();
+        self.note(|| format!("connect {id}, slow {slow_ms}"));
+        let upgrade = Upgrade::new(Data { slow_ms, said: 0 }).id(&id);
+        let peer = self.room.connect(upgrade);
+        self.clients.insert(id, Client { peer, welcome: false, sent: 0, acknowledged: Vec::new() });
+    }
+
+    /// One peer, or several at once, say something, or much.
+    fn say(&mut self) {
+        let mut frames = Vec::new();
+        for _ in 0..=self.chance(4) {
+            let Some(id) = self.anyone() else { return };
+            let (wait_before_ms, wait_after_ms, fail) = (self.delay(), self.delay(), self.chance(5) == 0);
+            let number = self.clients[&id].sent + 1;
+            self.note(|| format!("{id} says {number}, {wait_before_ms} before, {wait_after_ms} after, fails: {fail}"));
+            self.clients.get_mut(&id).expect("it is known").sent = number;
+            frames.push((id, Event::Say { number, wait_before_ms, wait_after_ms, fail }));
+        }
+        let clients = &self.clients;
+        self.world.together(|| frames.iter().for_each(|(id, event)| clients[id].peer.send(event)));
+    }
+
+    fn leave(&mut self) {
+        let Some(id) = self.anyone() else { return };
+        let clean = self.chance(2) == 0;
+        self.note(|| format!("{id} leaves, clean: {clean}"));
+        let peer = &self.clients[&id].peer;
+        if clean { peer.close() } else { peer.disconnect() }
+    }
+
+    fn go_down(&mut self, what: &str, go_down: impl Fn(&TestRoom<Ledger>)) {
+        self.note(|| what.to_owned());
+        self.listen();
+        let stored = self.stored();
+        let unseen = |client: &Client, id: &String| !client.peer.is_open() && !stored.closed.contains(id);
+        let lost: Vec<_> =
+            self.clients.iter().filter(|(id, client)| unseen(client, id)).map(|(id, _)| id.clone()).collect();
+        self.excused.extend(lost);
+        let open: Vec<_> = self.clients.iter().filter(|(_, c)| c.peer.is_open()).map(|(id, _)| id.clone()).collect();
+        go_down(&self.room);
+        let gone = open.into_iter().filter(|id| !self.clients[id].peer.is_open());
+        // Sockets that a restart took, and those whose `on_connect` was under way.
+        self.excused.extend(gone);
+    }
+
+    fn stored(&self) -> State {
+        let json = self.room.stored_state();
+        json.map_or_else(State::default, |json| serde_json::from_str(&json).expect("the ledger is stored as it is"))
+    }
+
+    /// What arrived at the clients, and whether it is true.
+    fn listen(&mut self) {
+        let stored = self.stored();
+        for (id, client) in &mut self.clients {
+            while let Some(text) = client.peer.receive_raw() {
+                if text.starts_with(r#"{"$room":{"error":{"code":"restarted""#) {
+                    continue;
+                }
+                match serde_json::from_str(&text).expect("a message") {
+                    Message::Welcome => {
+                        assert!(!client.welcome, "{id} is welcomed once");
+                        assert!(stored.connected.contains(id), "{id} is welcomed when that is stored");
+                        client.welcome = true;
+                    }
+                    Message::Said { number, count } => {
+                        let said = stored.said.get(id).map_or(&[][..], Vec::as_slice);
+                        assert!(said.contains(&number), "{id} was told that {number} is stored");
+                        assert!(client.acknowledged.last().is_none_or(|last| *last < number), "{id}: {number} is late");
+                        assert!(count <= said.len() as u64, "{id}: {count} is more than it said");
+                        client.acknowledged.push(number);
+                    }
+                    Message::Joined { id: other } => {
+                        assert!(stored.connected.contains(&other), "{id} hears of {other} when that is stored");
+                    }
+                }
+            }
+        }
+        self.check_ledger(&stored);
+    }
+
+    fn check_ledger(&self, stored: &State) {
+        for list in [&stored.connected, &stored.closed] {
+            let once: BTreeSet<_> = list.iter().collect();
+            assert_eq!(once.len(), list.len(), "each once: {list:?}");
+        }
+        for id in &stored.closed {
+            assert!(stored.connected.contains(id), "{id} is seen off, and was never let in");
+        }
+        for (id, said) in &stored.said {
+            assert!(said.is_sorted_by(|a, b| a < b), "{id} said {said:?}");
+        }
+        for (id, client) in &self.clients {
+            let said = stored.said.get(id).map_or(&[][..], Vec::as_slice);
+            assert!(
+                client.acknowledged.iter().all(|number| said.contains(number)),
+                "{id}: an acknowledged change is lost"
+            );
+        }
+    }
+
+    /// When all has settled.
+    fn end(&mut self) {
+        self.note(|| "the end".to_owned());
+        self.world.advance(Duration::from_secs(60));
+        self.listen();
+        assert!(!self.room.is_busy(), "something never ends");
+        let stored = self.stored();
+        let mut open = BTreeSet::new();
+        for (id, client) in &self.clients {
+            if client.peer.is_open() {
+                assert!(client.welcome, "{id} is open, and was never let in");
+                assert!(!stored.closed.contains(id), "{id} is open, and was seen off");
+                open.insert(id.clone());
+            } else if !self.excused.contains(id) {
+                let seen_off = stored.closed.contains(id);
+                assert_eq!(stored.connected.contains(id), seen_off, "{id} left: let in and seen off, or neither");
+            }
+        }
+        let peers = self.room.peers(None).expect("the room answers");
+        let ids: BTreeSet<_> = peers.iter().map(|peer| peer.id.to_string()).collect();
+        assert_eq!((peers.len(), ids), (open.len(), open), "the peers are those that are connected");
+        for peer in peers {
+            let said = stored.said.get(peer.id.as_str()).map_or(0, Vec::len) as u64;
+            assert!(peer.data.said <= said, "{}: its data is ahead of the ledger", peer.id);
+            assert!(
+                peer.data.said >= self.clients[peer.id.as_str()].acknowledged.len() as u64,
+                "{}: data lost",
+                peer.id
+            );
+        }
+        self.room.hibernate();
+        let again = self.room.peers(None).expect("the room answers").len();
+        assert_eq!(again, self.clients.values().filter(|client| client.peer.is_open()).count(), "asleep and awake");
+    }
+}
+
+fn live(seed: u64, log: bool) {
+    let mut life = Life::new(seed, log);
+    for number in 0..STEPS {
+        let before = life.log.as_ref().map_or(0, String::len);
+        life.step(number);
+        if let Some(log) = &life.log {
+            eprint!("{}", &log[before..]);
+        }
+    }
+    life.end();
+}
+
+#[test]
+fn no_life_of_a_room_breaks_a_promise() {
+    if let Ok(seed) = env::var("ROOM_SEED") {
+        live(seed.parse().expect("ROOM_SEED is a number"), true);
+        return;
+    }
+    let seeds = env::var("ROOM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("ROOM_SEEDS is a number"));
+    for seed in 0..seeds {
+        if catch_unwind(AssertUnwindSafe(|| live(seed, false))).is_err() {
+            panic!("seed {seed} breaks a promise: ROOM_SEED={seed} cargo test -p room-runtime --test properties");
+        }
+    }
+}

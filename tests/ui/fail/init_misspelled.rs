@@ -1,0 +1,17 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    pub struct State {
+        pub count: u32,
+    }
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub fn inti(_ctx: &Ctx) -> Result<State> {
+        Ok(State { count: 1 })
+    }
+}
+
+fn main() {}

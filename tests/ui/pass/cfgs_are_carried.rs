@@ -1,0 +1,83 @@
+//! What is behind a `cfg` may not be there: what is generated for it then is not there either, or is the default.
+
+#![deny(warnings)]
+
+use room_runtime::{Room, prelude::*};
+
+#[room]
+mod without {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    #[cfg(any())]
+    pub struct Alarm {}
+
+    #[cfg(any())]
+    pub struct Services {}
+
+    #[cfg(any())]
+    fn init(_ctx: &Ctx) -> Result<State> {
+        Ok(State {})
+    }
+
+    #[cfg(any())]
+    fn services(_env: &worker::Env) -> Result<Services> {
+        Ok(Services {})
+    }
+
+    #[cfg(any())]
+    fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
+}
+
+#[room]
+mod with {
+    #[cfg(all())]
+    pub struct State {}
+    #[cfg(any())]
+    pub enum State {}
+    pub struct Connection {}
+    #[cfg(any())]
+    pub struct Event {}
+    #[cfg(all(not(any())))]
+    pub enum Event {
+        Go,
+    }
+    pub struct Broadcast {}
+
+    #[cfg(all())]
+    #[cfg(all())]
+    pub struct Alarm {}
+
+    #[cfg(all())]
+    pub struct Services {}
+
+    #[cfg(all())]
+    fn init(_ctx: &Ctx) -> Result<State> {
+        Ok(State {})
+    }
+
+    #[cfg(all())]
+    fn services(_env: &worker::Env) -> Result<Services> {
+        Ok(Services {})
+    }
+
+    #[cfg(any())]
+    fn services(_env: &worker::Env) -> Result<DoesNotExist> {
+        Ok(DoesNotExist {})
+    }
+
+    #[cfg(all())]
+    fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
+}
+
+fn main() {
+    let (): <without::Room as Room>::Alarm = ();
+    let (): <without::Room as Room>::Services = ();
+    let (_, _): (<with::Room as Room>::Alarm, <with::Room as Room>::Services) = (with::Alarm {}, with::Services {});
+    let _: <with::Room as Room>::Event = with::Event::Go;
+    assert!(!<without::Room as Room>::STORES_FIRST_STATE);
+    assert!(<with::Room as Room>::STORES_FIRST_STATE);
+}

@@ -1,0 +1,73 @@
+//! Every handler that may be one as an `async fn`, with the signature that the documentation gives.
+
+#![deny(warnings)]
+
+use room_runtime::prelude::*;
+
+#[room]
+mod chat {
+    use super::*;
+
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+    pub struct Services {}
+    pub struct Alarm {}
+
+    fn init(_ctx: &Ctx) -> Result<State> {
+        Ok(State {})
+    }
+
+    fn services(_env: &worker::Env) -> Result<Services> {
+        Ok(Services {})
+    }
+
+    async fn on_start(ctx: &Ctx) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+        upgrade.tags.push("admin".to_owned());
+        let token: Option<String> = upgrade.meta()?;
+        match (wait(ctx).await, token) {
+            (Ok(()), Some(_)) => Ok(()),
+            _ => Err(Reject::new(401, "who are you?")),
+        }
+    }
+
+    async fn on_connect(ctx: &Ctx, _peer: &Peer) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_event(ctx: &Ctx, _event: Event) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_close(ctx: &Ctx, _peer: &Peer, _close: Close) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_alarm(ctx: &Ctx, _alarm: Alarm) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
+        wait(ctx).await?;
+        Ok(http::Response::builder().status(200).body(request.into_body())?)
+    }
+
+    async fn on_decode_error(ctx: &Ctx, _error: &DecodeError) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_error(ctx: &Ctx, _error: &HandlerError) -> Result {
+        wait(ctx).await
+    }
+
+    async fn wait(_ctx: &Ctx) -> Result {
+        std::future::ready(Ok(())).await
+    }
+}
+
+fn main() {}

@@ -1,0 +1,46 @@
+//! Every handler as a plain `fn`, with the shortest signature that each may have.
+
+#![deny(warnings)]
+
+use room_runtime::prelude::*;
+
+#[room]
+mod chat {
+    use super::*;
+
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+    pub struct Services {}
+
+    fn init(_: &Ctx) -> State {
+        State {}
+    }
+
+    fn services(_: &worker::Env) -> Services {
+        Services {}
+    }
+
+    fn on_start(_: &Ctx) {}
+
+    fn on_upgrade(_: &Ctx, _: &mut UpgradeRequest) {}
+
+    fn on_connect(_: &Ctx, _: &Peer) {}
+
+    fn on_event(_: &Ctx, _: Event) {}
+
+    fn on_close(_: &Ctx, _: &Peer, _: Close) {}
+
+    fn on_alarm(_: &Ctx) {}
+
+    fn on_request(_: &Ctx, _: http::Request<Bytes>) -> http::Response<&'static str> {
+        http::Response::new("hello")
+    }
+
+    fn on_decode_error(_: &Ctx, _: &DecodeError) {}
+
+    fn on_error(_: &Ctx, _: &HandlerError) {}
+}
+
+fn main() {}
