@@ -12,6 +12,7 @@ use worker::{Env, Request, Response};
 
 use crate::{
     Delivery, Error, ErrorKind, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Upgrade,
+    finite::Finite,
     platform::cloudflare::namespace::Namespace,
     tickets::new_ticket,
     transport::{Address, Transport},
@@ -333,7 +334,7 @@ pub(crate) fn decode<T: DeserializeOwned>(answer: &str) -> Result<T, Error> {
 }
 
 fn encode(message: &(impl Serialize + ?Sized)) -> Result<String, Error> {
-    serde_json::to_string(message)
+    serde_json::to_string(&Finite(message))
         .map_err(|error| Error::new(ErrorKind::Encode, format!("this cannot be written as JSON: {error}")))
 }
 

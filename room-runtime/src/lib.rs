@@ -52,6 +52,7 @@
 mod client;
 mod context;
 mod error;
+mod finite;
 mod handler;
 mod heads;
 mod host;

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{Error, ErrorKind, Failure, PeerId, Room, wire::UpgradeOptions};
+use crate::{Error, ErrorKind, Failure, PeerId, Room, finite::Finite, wire::UpgradeOptions};
 
 /// What the Worker gives a new peer: its data, and where wanted an id, tags and more.
 ///
@@ -82,7 +82,7 @@ impl<C> Upgrade<C> {
     /// Gives it something to say once: `on_upgrade` and `on_connect` read it with [`UpgradeRequest::meta`] and
     /// [`Peer::meta`](crate::Peer::meta), and it is not kept beyond that.
     pub fn meta(mut self, meta: &(impl Serialize + ?Sized)) -> Self {
-        self.meta = Some(serde_json::value::to_raw_value(meta).map_err(|error| error.to_string()));
+        self.meta = Some(serde_json::value::to_raw_value(&Finite(meta)).map_err(|error| error.to_string()));
         self
     }
 

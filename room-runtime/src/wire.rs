@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{DecodeError, Error, ErrorKind, OnDuplicate, PeerId, platform::OwnedFrame};
+use crate::{DecodeError, Error, ErrorKind, OnDuplicate, PeerId, finite::Finite, platform::OwnedFrame};
 
 /// An error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. No envelope of a room's own messages starts with `$room`, since serde
 /// cannot give a variant a field of that name by default.
@@ -39,12 +39,12 @@ pub(crate) fn decode_frame<T: DeserializeOwned>(frame: OwnedFrame) -> Result<T, 
 
 /// A broadcast as the text of one frame.
 pub(crate) fn encode_frame<T: Serialize>(message: &T) -> Result<String, Error> {
-    serde_json::to_string(message).map_err(|error| encode_error("the message", &error))
+    serde_json::to_string(&Finite(message)).map_err(|error| encode_error("the message", &error))
 }
 
 /// A stored value.
 pub(crate) fn encode_value<T: Serialize>(value: &T, what: &str) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(|error| encode_error(what, &error))
+    serde_json::to_vec(&Finite(value)).map_err(|error| encode_error(what, &error))
 }
 
 pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Error> {
