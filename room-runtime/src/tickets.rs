@@ -128,3 +128,18 @@ impl<C> Requests<C> {
         Some(sender)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_32_hexadecimal_digits() {
+        let ticket = new_ticket([0xab; 16]);
+        assert_eq!(ticket, "ab".repeat(16));
+        assert!(is_ticket(&ticket));
+        for no in ["", &"ab".repeat(15), &"ab".repeat(17), &"ag".repeat(16), "room:state"] {
+            assert!(!is_ticket(no), "{no}");
+        }
+    }
+}

@@ -53,3 +53,30 @@ impl Drop for Taken<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn it_goes_from_one_to_the_next_in_order_and_past_those_that_stopped_waiting() {
+        let turn = Turn::default();
+        assert!(!turn.is_taken());
+        let first = turn.take().now_or_never().expect("it is free");
+        assert!(turn.is_taken());
+        let (mut second, mut third, mut fourth) = (Box::pin(turn.take()), Box::pin(turn.take()), Box::pin(turn.take()));
+        assert!((&mut second).now_or_never().is_none());
+        assert!((&mut third).now_or_never().is_none());
+        assert!((&mut fourth).now_or_never().is_none());
+        assert_eq!(turn.queued(), 3);
+        drop(third);
+        drop(first);
+        assert!((&mut fourth).now_or_never().is_none());
+        drop((&mut second).now_or_never().expect("its turn"));
+        drop((&mut fourth).now_or_never().expect("its turn"));
+        assert!(!turn.is_taken());
+        assert_eq!(turn.queued(), 0);
+    }
+}

@@ -162,3 +162,106 @@ fn conflict(key: &str) -> Error {
 fn digest(call: &str) -> u64 {
     call.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::ready, rc::Rc};
+
+    use futures_executor::block_on;
+    use futures_util::future::join;
+
+    use super::*;
+    use crate::platform::memory::Memory;
+
+    struct Calls {
+        memory: Rc<Memory>,
+        answers: Answers,
+        done: Cell<u32>,
+    }
+
+    impl Calls {
+        fn new() -> Calls {
+            Calls { memory: Memory::alone("r1"), answers: Answers::default(), done: Cell::new(0) }
+        }
+
+        async fn begin(&self, key: &str, call: &str) -> Result<String, ErrorKind> {
+            let work = async {
+                self.done.set(self.done.get() + 1);
+                let (sender, receiver) = oneshot::channel();
+                // The other call comes while this one runs.
+                let _ = join(ready(sender.send(())), receiver).await;
+                format!("{call} {}", self.done.get())
+            };
+            self.answers.once(&*self.memory, key, call, work).await.map_err(|error| error.kind())
+        }
+
+        fn call(&self, key: &str, call: &str) -> Result<String, ErrorKind> {
+            block_on(self.begin(key, call))
+        }
+    }
+
+    #[test]
+    fn the_same_call_again_gets_the_same_answer_and_another_is_a_conflict() {
+        let calls = Calls::new();
+        assert_eq!(calls.call("k", "add"), Ok("add 1".to_owned()));
+        assert_eq!(calls.call("k", "add"), Ok("add 1".to_owned()));
+        assert_eq!(calls.call("l", "add"), Ok("add 2".to_owned()));
+        assert_eq!(calls.call("k", "dda"), Err(ErrorKind::IdempotencyConflict));
+        let again = Calls { answers: Answers::default(), ..calls };
+        assert_eq!(again.call("k", "add"), Ok("add 1".to_owned()));
+        assert_eq!(again.call("l", "sub"), Err(ErrorKind::IdempotencyConflict));
+        assert_eq!(again.done.get(), 2);
+    }
+
+    #[test]
+    fn the_same_call_at_the_same_time_waits_for_the_first() {
+        let calls = Calls::new();
+        let both = block_on(join(calls.begin("k", "add"), calls.begin("k", "add")));
+        assert_eq!(both, (Ok("add 1".to_owned()), Ok("add 1".to_owned())));
+        let both = block_on(join(calls.begin("l", "add"), calls.begin("l", "sub")));
+        assert_eq!(both, (Ok("add 2".to_owned()), Err(ErrorKind::IdempotencyConflict)));
+    }
+
+    #[test]
+    fn a_key_has_a_length() {
+        let calls = Calls::new();
+        assert_eq!(calls.call("", "add"), Err(ErrorKind::InvalidIdempotencyKey));
+        assert_eq!(calls.call(&"k".repeat(257), "add"), Err(ErrorKind::InvalidIdempotencyKey));
+        assert_eq!(calls.call(&"k".repeat(256), "add"), Ok("add 1".to_owned()));
+    }
+
+    #[test]
+    fn the_oldest_answer_makes_room_in_memory_and_in_storage() {
+        let calls = Calls::new();
+        for n in 0..=KEPT {
+            calls.call(&n.to_string(), "add").expect("answered");
+        }
+        let known = |calls: &Calls, key: u64| {
+            let before = calls.done.get();
+            calls.call(&key.to_string(), "add").expect("answered");
+            calls.done.get() == before
+        };
+        let check = |calls: &Calls| assert_eq!([known(calls, 1), known(calls, 2), known(calls, KEPT)], [true; 3]);
+        check(&calls);
+        let again = Calls { answers: Answers::default(), ..calls };
+        check(&again);
+        assert!(!known(&again, 0));
+        // Its answer took the place of the next oldest.
+        assert!(!known(&again, 1));
+        assert!(known(&again, KEPT));
+        assert_eq!(again.memory.list(PREFIX).expect("readable").len() as u64, KEPT);
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_kept_is_given_all_the_same_and_logged() {
+        let calls = Calls::new();
+        calls.memory.writes_fail.set(true);
+        assert_eq!(calls.call("k", "add"), Ok("add 1".to_owned()));
+        assert!(calls.memory.errors.take()[0].ends_with("is not kept: the disk is full"));
+        calls.memory.writes_fail.set(false);
+        assert_eq!(calls.call("k", "add"), Ok("add 2".to_owned()));
+        let unread = Calls { answers: Answers::default(), ..calls };
+        unread.memory.reads_fail.set(true);
+        assert_eq!(unread.call("k", "add"), Err(ErrorKind::Storage));
+    }
+}

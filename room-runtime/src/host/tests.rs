@@ -1005,3 +1005,107 @@ mod tickets {
         assert!(id.len() == 36 && id.starts_with("018bcfe5-6800-7"), "{id}");
     }
 }
+
+mod limits {
+    use super::*;
+    use crate::{Limits, RateLimit, platform::memory::Memory};
+
+    #[test]
+    fn a_frame_of_exactly_the_limit_is_decoded_and_one_byte_more_is_not() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        let limit = Probe::LIMITS.max_message_bytes;
+        for (bytes, code) in [(limit, "decode"), (limit + 1, "too_large")] {
+            world.begin_frame(a, &"x".repeat(bytes));
+            world.settle();
+            let [report] = &*world.received(a) else { panic!("one report") };
+            assert!(report.contains(&format!(r#""code":"{code}""#)), "{bytes}: {report}");
+        }
+    }
+
+    #[test]
+    fn the_bytes_that_wait_are_bounded_and_what_was_handled_does_not_count() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        let big = |n: u32| format!(r#"{{"type":"Say","text":"{n}{}"}}"#, " ".repeat(2_000_000));
+        for round in 0..3 {
+            world.frame(a, &wait("gate"));
+            // Two of these fit behind it, a third does not.
+            for n in 0..3 {
+                world.begin_frame(a, &big(n));
+                world.settle();
+            }
+            let told = world.received(a);
+            assert_eq!(told.len(), 1, "round {round}");
+            assert!(
+                told[0].contains(r#""code":"overloaded","message":"2 frames of this peer are waiting"#),
+                "{}",
+                told[0]
+            );
+            // What is too large takes no place.
+            world.begin_frame(a, &"x".repeat(Probe::LIMITS.max_message_bytes + 1));
+            open_gate("gate");
+            world.settle();
+            let said = world.received(a);
+            let starts: Vec<_> = said.iter().map(|text| &text[..2]).collect();
+            assert_eq!(starts, ["\"g", "\"0", "\"1", "{\""], "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_reason_may_have_123_bytes() {
+        for (bytes, fits) in [(123, true), (124, false)] {
+            assert_eq!(crate::peer::check_reason(&"x".repeat(bytes)).is_ok(), fits);
+        }
+    }
+
+    #[test]
+    fn a_deserted_room_forgets_what_it_has_in_memory() {
+        let mut world = World::new();
+        let (a, b) = (world.connect("a", &[]), world.connect("b", &[]));
+        world.frame(a, &add(1));
+        let read = |world: &mut World| {
+            world.trace();
+            world.call(r#""state""#);
+            world.trace().iter().any(|what| what == "get room:state")
+        };
+        assert!(!read(&mut world), "it is in memory");
+        world.close(a, 1000);
+        assert!(!read(&mut world), "somebody is here");
+        world.close(b, 1000);
+        assert!(read(&mut world), "nobody is here");
+        assert!(!read(&mut world), "and that was read once");
+    }
+
+    #[test]
+    fn a_room_whose_peers_sleep_is_not_deserted() {
+        let mut world = World::new();
+        let (a, _b) = (world.connect("a", &[]), world.connect("b", &[]));
+        world.frame(a, &add(1));
+        world.hibernate();
+        world.close(a, 1000);
+        world.call(r#""state""#);
+        world.trace();
+        world.call(r#""state""#);
+        assert!(world.trace().is_empty(), "the state is read once in a wake");
+    }
+
+    #[test]
+    fn a_state_that_is_to_be_stored_is_not_forgotten() {
+        let memory = Memory::alone("r1");
+        let host = new_host(&memory);
+        host.update(|state: &mut State| state.count = 7).expect("updated");
+        host.release_memory();
+        host.flush().expect("stored");
+        assert_eq!(memory.stored(STATE_KEY).as_deref(), Some(&br#"{"count":7,"text":""}"#[..]));
+    }
+
+    #[test]
+    fn limits_are_what_they_are_set_to() {
+        let limits = Limits::DEFAULT.max_peers(1).max_message_bytes(2).max_unread_bytes(3);
+        let limits = limits.rate_limit(RateLimit::new(4, 5.0));
+        assert_eq!((limits.max_peers, limits.max_message_bytes, limits.max_unread_bytes), (1, 2, 3));
+        assert_eq!(limits.rate_limit, Some(RateLimit { burst: 4, per_second: 5.0 }));
+        assert_eq!(Limits::default(), Limits::DEFAULT);
+    }
+}

@@ -93,6 +93,13 @@ impl Memory {
         })
     }
 
+    /// The memory of an object that is alone in the world.
+    #[cfg(test)]
+    pub(crate) fn alone(name: &str) -> Rc<Self> {
+        let clock = Clock::starting_at(crate::testing::START_MS);
+        Memory::new(name, "0f".repeat(32), 0, Rc::default(), clock, Rc::new(RefCell::new(Random::new(0))))
+    }
+
     pub(crate) fn accept(&self, tags: &[String]) -> Socket {
         let socket = self.next_socket.get();
         self.next_socket.set(socket + 1);
