@@ -358,19 +358,14 @@ impl<R: Room> AnyObject for Object<R> {
         let (sender, receiver) = oneshot::channel();
         let (host, memory) = (self.host(), self.memory.clone());
         self.spawn(Work::Call, async move {
-            let accepted = Cell::new(None);
+            let opening = Opening { sender: Some(sender), accepted: Cell::new(None) };
             let accept = |tags: &[String]| {
                 let socket = memory.accept(tags);
-                accepted.set(Some(socket));
+                opening.accepted.set(Some(socket));
                 Ok(socket)
             };
             let upgraded = host.upgrade(&ticket, Rc::new(Sent(request)), accept).await;
-            let answer = upgraded.map(|upgraded| match (upgraded, accepted.get()) {
-                (Upgraded::Refused(response), _) => Answer::Response(response),
-                (Upgraded::Accepted, Some(socket)) => Answer::Socket(socket),
-                (Upgraded::Accepted, None) => unreachable!("accepted without a socket"),
-            });
-            let _ = sender.send(answer);
+            opening.answer(upgraded);
         });
         receiver
     }
@@ -415,6 +410,35 @@ impl<R: Room> AnyObject for Object<R> {
             let _ = self.memory.close(socket, 1011, "the room restarted");
         }
         self.repeat_alarm(&ended);
+    }
+}
+
+/// An upgrade that is under way. Once there is a socket its client gets it, even if the object goes down: closed, then.
+struct Opening {
+    sender: Option<oneshot::Sender<Result<Answer, Error>>>,
+    accepted: Cell<Option<Socket>>,
+}
+
+impl Opening {
+    fn answer(mut self, upgraded: Result<Upgraded, Error>) {
+        let answer = match (upgraded, self.accepted.get()) {
+            (Ok(Upgraded::Refused(response)), _) => Ok(Answer::Response(response)),
+            (Ok(Upgraded::Accepted), Some(socket)) => Ok(Answer::Socket(socket)),
+            (Ok(Upgraded::Accepted), None) => unreachable!("accepted without a socket"),
+            (Err(error), _) => Err(error),
+        };
+        if let Some(sender) = self.sender.take() {
+            // Nobody waits for an upgrade that was given up.
+            let _ = sender.send(answer);
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let (Some(sender), Some(socket)) = (self.sender.take(), self.accepted.get()) {
+            let _ = sender.send(Ok(Answer::Socket(socket)));
+        }
     }
 }
 
