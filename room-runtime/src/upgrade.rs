@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{Error, ErrorKind, Failure, PeerId, Room, finite::Finite, wire::UpgradeOptions};
+use crate::{Error, ErrorKind, Failure, PeerId, Room, finite::Finite, tickets::TICKET_HEADER, wire::UpgradeOptions};
 
 /// What the Worker gives a new peer: its data, and where wanted an id, tags and more.
 ///
@@ -173,7 +173,9 @@ impl<R: Room> UpgradeRequest<R> {
         if let Some(head) = self.head.get() {
             return Ok(head);
         }
-        let head = self.handshake.head()?;
+        let mut head = self.handshake.head()?;
+        // The runtime's own: what the client sent under that name is gone, and what is there is nobody's business.
+        head.headers_mut().remove(TICKET_HEADER);
         Ok(self.head.get_or_init(|| head))
     }
 }

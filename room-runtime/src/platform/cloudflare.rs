@@ -94,7 +94,7 @@ pub(crate) mod js {
         pub(crate) fn forget(this: &Sockets, index: u32);
 
         #[wasm_bindgen(js_name = requestHead)]
-        pub(crate) fn request_head(request: &JsValue, hidden: &str) -> String;
+        pub(crate) fn request_head(request: &JsValue) -> String;
         pub(crate) fn upgraded(request: &JsValue) -> JsValue;
         #[wasm_bindgen(catch, js_name = storageGet)]
         pub(crate) fn storage_get(state: &JsValue, key: &str) -> Result<Option<Vec<u8>>, JsValue>;
@@ -265,7 +265,7 @@ struct Incoming(JsValue);
 
 impl Handshake for Incoming {
     fn head(&self) -> Result<http::Request<()>, Error> {
-        read_head(&js::request_head(&self.0, tickets::TICKET_HEADER), ())
+        read_head(&js::request_head(&self.0), ())
     }
 }
 

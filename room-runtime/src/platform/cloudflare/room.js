@@ -192,11 +192,10 @@ export class Sockets {
   }
 }
 
-/** What an upgrade's client sent, as a `RequestHead`, without what the Worker's client added. */
-export function requestHead(request, hidden) {
+/** What an upgrade's client sent, as a `RequestHead`. */
+export function requestHead(request) {
   const { method, url: uri } = request;
-  const headers = [...request.headers].filter(([name]) => name !== hidden);
-  return JSON.stringify({ method, uri, headers });
+  return JSON.stringify({ method, uri, headers: [...request.headers] });
 }
 
 /** The answer to an upgrade: its half of the socket pair. */
