@@ -154,7 +154,11 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// A connection ended, or its peer asks to end it.
-    pub(crate) async fn closed(self: &Rc<Self>, socket: Socket, close: Close) {
+    pub(crate) async fn closed(self: &Rc<Self>, socket: Socket, mut close: Close) {
+        // Nobody gave a reason for that; what stands there is the platform's word for it.
+        if close.code == 1006 && !close.was_clean {
+            close.reason.clear();
+        }
         // Its attachment is readable now; who knows after the handshake.
         let peer = self.peer(socket);
         // First and without a wait: whatever the handlers do, the handshake completes.

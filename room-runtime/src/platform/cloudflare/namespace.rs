@@ -155,15 +155,16 @@ impl Namespace {
     ) -> Result<Response, Error> {
         let fetched = JsFuture::from(fetched.map_err(|error| call_error(&error))?);
         let (prepared, response) = join(self.call(to, prepare), fetched).await;
-        decode::<()>(&prepared?)?;
-        let response: web_sys::Response = response.map_err(|error| call_error(&error))?.unchecked_into();
-        let mut response = Response::from(response);
-        if response.headers().has(ERROR_HEADER).unwrap_or_default() {
-            let text = response.text().await.map_err(|error| platform_error(&error))?;
-            let error = serde_json::from_str::<WireError>(&text).map(WireError::into_error);
-            return Err(error.unwrap_or_else(|_| Error::new(ErrorKind::Platform, text)));
+        let answered = match response {
+            Ok(response) => room_answer(response.unchecked_into::<web_sys::Response>().into()).await,
+            Err(error) => Err(call_error(&error)),
+        };
+        // Where the request was answered, its other half had arrived, whatever became of that afterwards. Where it was
+        // not, the other half knows better why.
+        match (prepared.and_then(|answer| decode::<()>(&answer)), answered) {
+            (_, Ok(response)) => Ok(response),
+            (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(error),
         }
-        Ok(response)
     }
 
     pub(crate) fn request(&self, to: &Address, request: Request) -> Sending<Response> {
@@ -176,6 +177,16 @@ impl Namespace {
             Ok(response(&head, &answer.get(1)))
         }))
     }
+}
+
+/// The response, unless it is the room's way to say an error.
+async fn room_answer(mut response: Response) -> Result<Response, Error> {
+    if !response.headers().has(ERROR_HEADER).unwrap_or_default() {
+        return Ok(response);
+    }
+    let text = response.text().await.map_err(|error| platform_error(&error))?;
+    let error = serde_json::from_str::<WireError>(&text).map(WireError::into_error);
+    Err(error.unwrap_or_else(|_| Error::new(ErrorKind::Platform, text)))
 }
 
 /// A response of the platform.
