@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::cli::UsageError;
 
-/// Where the workers of the end-to-end tests are.
-const TEST_ROOMS: &str = "tests/e2e/rooms";
+/// The workers that only tests use.
+const TEST_ROOMS: [&str; 2] = ["tests/e2e/rooms", "tests/conformance/rooms"];
 
 #[derive(Debug)]
 pub(crate) struct Repo {
@@ -56,7 +56,7 @@ impl Repo {
     /// Every folder that `worker-build` can build, examples first.
     pub(crate) fn workers(&self) -> Result<Vec<PathBuf>> {
         let mut workers = self.examples()?;
-        workers.extend(Some(self.path(TEST_ROOMS)).filter(|folder| is_worker(folder)));
+        workers.extend(TEST_ROOMS.map(|folder| self.path(folder)).into_iter().filter(|folder| is_worker(folder)));
         Ok(workers)
     }
 

@@ -24,12 +24,14 @@ pub(crate) enum Step {
     Outside,
     /// Every worker, built for WebAssembly.
     Wasm,
+    /// The rooms' rules, each held in memory and on a real workerd.
+    Conformance,
     /// The workers on a real workerd, and the page in a real browser.
     E2e,
 }
 
 impl Step {
-    const ALL: [Self; 5] = [Self::Tools, Self::Native, Self::Outside, Self::Wasm, Self::E2e];
+    const ALL: [Self; 6] = [Self::Tools, Self::Native, Self::Outside, Self::Wasm, Self::Conformance, Self::E2e];
 
     const fn name(self) -> &'static str {
         match self {
@@ -37,6 +39,7 @@ impl Step {
             Self::Native => "native",
             Self::Outside => "outside",
             Self::Wasm => "wasm",
+            Self::Conformance => "conformance",
             Self::E2e => "e2e",
         }
     }
@@ -47,6 +50,7 @@ impl Step {
             Self::Native => process::run(cargo(repo).args(["test", "--workspace"])),
             Self::Outside => outside(repo),
             Self::Wasm => build::run(repo, None),
+            Self::Conformance => conformance(repo),
             Self::E2e => e2e(repo),
         }
     }
@@ -93,7 +97,7 @@ fn summary(outcomes: &[(Step, bool, Duration)]) -> String {
     let mut text = String::from("\n");
     for (step, passed, took) in outcomes {
         let outcome = if *passed { "passed" } else { "FAILED" };
-        text += &format!("{step:<8} {outcome} {:>7.1} s\n", took.as_secs_f64());
+        text += &format!("{step:<11} {outcome} {:>7.1} s\n", took.as_secs_f64());
     }
     let passed = outcomes.iter().filter(|(_, passed, _)| *passed).count();
     text + &format!("{passed} passed, {} failed\n", outcomes.len() - passed)
@@ -107,6 +111,11 @@ fn outside(repo: &Repo) -> Result<()> {
     };
     check(&[])?;
     check(&["--target", "wasm32-unknown-unknown"])
+}
+
+fn conformance(repo: &Repo) -> Result<()> {
+    tools::install_node(repo)?;
+    process::run(cargo(repo).args(["run", "--package", "conformance", "--", "--on", "both"]))
 }
 
 fn e2e(repo: &Repo) -> Result<()> {
@@ -142,7 +151,7 @@ mod tests {
     fn the_summary_ends_with_the_counts() {
         let took = Duration::from_millis(1_250);
         let text = summary(&[(Step::Native, true, took), (Step::E2e, false, took)]);
-        let expected = "\nnative   passed     1.2 s\ne2e      FAILED     1.2 s\n1 passed, 1 failed\n";
+        let expected = "\nnative      passed     1.2 s\ne2e         FAILED     1.2 s\n1 passed, 1 failed\n";
         assert_eq!(text, expected);
     }
 }

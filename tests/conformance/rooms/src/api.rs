@@ -1,0 +1,210 @@
+//! The rooms' client as data: what a case asks of it, natively or by way of the Worker.
+
+use room_runtime::{
+    Delivery, Error, ErrorKind, Jurisdiction, LocationHint, OnDuplicate, Room, RoomClient, RoomHandle, Upgrade,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Which room.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Address {
+    pub id: String,
+    pub jurisdiction: Option<String>,
+    pub location_hint: Option<String>,
+}
+
+impl Address {
+    fn find<R: Room>(&self, rooms: RoomClient<R>) -> RoomHandle<R> {
+        let rooms = match self.jurisdiction.as_deref() {
+            Some("eu") => rooms.jurisdiction(Jurisdiction::Eu),
+            Some("fedramp") => rooms.jurisdiction(Jurisdiction::FedRamp),
+            _ => rooms,
+        };
+        let room = rooms.room(&self.id);
+        match self.location_hint.as_deref() {
+            Some("weur") => room.location_hint(LocationHint::Weur),
+            Some("apac") => room.location_hint(LocationHint::Apac),
+            _ => room,
+        }
+    }
+}
+
+/// A new peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Join<C> {
+    pub data: C,
+    pub id: Option<String>,
+    pub tags: Vec<String>,
+    pub meta: Option<Value>,
+    pub on_duplicate: Option<OnDuplicate>,
+}
+
+impl<C> Join<C> {
+    pub fn into_upgrade(self) -> Upgrade<C> {
+        let Join { data, id, tags, meta, on_duplicate } = self;
+        let mut upgrade = Upgrade::new(data).tags(tags);
+        if let Some(id) = id {
+            upgrade = upgrade.id(id);
+        }
+        if let Some(meta) = meta {
+            upgrade = upgrade.meta(&meta);
+        }
+        match on_duplicate {
+            Some(on_duplicate) => upgrade.on_duplicate(on_duplicate),
+            None => upgrade,
+        }
+    }
+}
+
+/// An upgrade: a new peer, and the room it is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Joining<C> {
+    pub room: Address,
+    pub join: Join<C>,
+}
+
+/// A request for `on_request`, without its body.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asking {
+    pub room: Address,
+    pub method: String,
+    pub uri: String,
+    pub headers: Vec<(String, String)>,
+}
+
+/// The header of a response that is a [`Failed`] and not the room's.
+pub const FAILED_HEADER: &str = "conformance-failed";
+
+/// A call of the client, and its idempotency key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call<E, B> {
+    pub room: Address,
+    pub what: What<E, B>,
+    pub key: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum What<E, B> {
+    Send(E),
+    State,
+    Peers { tag: Option<String> },
+    Broadcast(B),
+}
+
+/// An error of the client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    pub kind: ErrorKind,
+    pub message: String,
+    /// What [`Display`](std::fmt::Display) says.
+    pub display: String,
+    pub room: Option<String>,
+    pub peer: Option<String>,
+    pub retryable: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed {
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            display: error.to_string(),
+            room: error.room().map(ToString::to_string),
+            peer: error.peer().map(ToString::to_string),
+            retryable: error.is_retryable(),
+        }
+    }
+}
+
+/// Makes a call.
+///
+/// # Errors
+/// Those of the call.
+pub async fn call<R: Room>(rooms: RoomClient<R>, call: Call<R::Event, R::Broadcast>) -> Result<Value, Failed> {
+    let room = call.room.find(rooms);
+    match call.what {
+        What::Send(event) => {
+            let sending = room.send(&event);
+            value(match call.key {
+                Some(key) => sending.idempotency_key(key).await,
+                None => sending.await,
+            })
+        }
+        What::State => value(room.state().await),
+        What::Peers { tag } => value(room.peers(tag.as_deref()).await),
+        What::Broadcast(message) => {
+            let sending = room.broadcast(&message);
+            let delivery: Result<Delivery, Error> = match call.key {
+                Some(key) => sending.idempotency_key(key).await,
+                None => sending.await,
+            };
+            value(delivery)
+        }
+    }
+}
+
+fn value<T: Serialize>(outcome: Result<T, Error>) -> Result<Value, Failed> {
+    let value = serde_json::to_value(outcome?);
+    value.map_err(|error| Error::new(ErrorKind::Encode, error.to_string()).into())
+}
+
+/// A connection that the Worker makes, and what it does with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Dialogue<C, E> {
+    pub room: Address,
+    pub join: Join<C>,
+    pub lines: Vec<Line<E>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Line<E> {
+    Send(E),
+    Receive,
+    Close { code: u16, reason: String },
+}
+
+/// What became of a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Said<B> {
+    /// It was sent, or closed.
+    Done,
+    Message(B),
+    Closed {
+        code: u16,
+        reason: String,
+    },
+    Failed(Failed),
+}
+
+/// Holds a dialogue, from the first line to the last.
+///
+/// # Errors
+/// When there is no connection.
+pub async fn dialogue<R: Room>(
+    rooms: RoomClient<R>,
+    dialogue: Dialogue<R::Connection, R::Event>,
+) -> Result<Vec<Said<R::Broadcast>>, Failed> {
+    let mut socket = dialogue.room.find(rooms).connect(dialogue.join.into_upgrade()).await?;
+    let mut answers = Vec::new();
+    for line in dialogue.lines {
+        let done =
+            |outcome: Result<(), Error>| outcome.map_or_else(|error| Said::Failed(error.into()), |()| Said::Done);
+        answers.push(match line {
+            Line::Send(event) => done(socket.send(&event)),
+            Line::Close { code, reason } => done(code.try_into().and_then(|code| socket.close(code, &reason))),
+            Line::Receive => match (socket.receive().await, socket.closed()) {
+                (Ok(Some(message)), _) => Said::Message(message),
+                (Ok(None), Some(close)) => Said::Closed { code: close.code, reason: close.reason.clone() },
+                (Ok(None), None) => Said::Failed(Error::new(ErrorKind::Platform, "closed without a close").into()),
+                (Err(error), _) => Said::Failed(error.into()),
+            },
+        });
+    }
+    Ok(answers)
+}
+
+/// The handle of a room, for what is not a [`Call`].
+pub fn handle<R: Room>(rooms: RoomClient<R>, room: &Address) -> RoomHandle<R> {
+    room.find(rooms)
+}

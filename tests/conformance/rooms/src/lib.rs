@@ -1,0 +1,216 @@
+//! The rooms of the conformance suite, and the Worker that makes their client reachable over HTTP.
+//!
+//! The same code runs natively and as WebAssembly. The rooms do what a case tells them ([`script`]); they differ in their
+//! options and in which handlers they have.
+
+pub mod api;
+pub mod backstage;
+mod gates;
+pub mod script;
+mod worker_api;
+
+use room_runtime::prelude::*;
+
+/// What every panic here says, so that a runner can tell them from others.
+pub const PANIC: &str = "asked to panic";
+
+/// A room with every handler that needs no schema of its own.
+macro_rules! scripted_room {
+    ($(#[$doc:meta])* $name:ident $(($($options:tt)*))?) => {
+        $(#[$doc])*
+        #[room($($($options)*)?)]
+        pub mod $name {
+            use crate::script;
+            pub use crate::script::{Broadcast, Connection, Event, State};
+            use room_runtime::prelude::*;
+
+            pub async fn on_start(ctx: &Ctx) -> Result {
+                script::on_start(ctx).await
+            }
+
+            pub async fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+                script::on_upgrade(ctx, upgrade).await
+            }
+
+            pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+                script::on_connect(ctx, peer).await
+            }
+
+            pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+                script::on_event(ctx, event).await
+            }
+
+            pub async fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
+                script::on_close(ctx, peer, close).await
+            }
+
+            pub async fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
+                script::on_decode_error(ctx, error).await
+            }
+
+            pub async fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+                script::on_error(ctx, error).await
+            }
+        }
+    };
+}
+
+scripted_room! {
+    /// Three peers, messages of a kilobyte.
+    small(max_peers = 3, max_message_bytes = 1_000)
+}
+
+scripted_room! {
+    /// Three frames at once, and one more every four seconds.
+    paced(rate_limit(burst = 3, per_second = 0.25))
+}
+
+scripted_room! {
+    /// Closes who does not read, soon.
+    narrow(max_unread_bytes = 10_000, heartbeat("anyone?", "here"))
+}
+
+scripted_room! {
+    /// Closes who sends what is no event.
+    strict(on_invalid = "close", max_message_bytes = 1_000)
+}
+
+scripted_room! {
+    /// Tells nobody that what they sent is no event.
+    silent(on_invalid = "ignore")
+}
+
+/// Every handler.
+#[room]
+pub mod probe {
+    use crate::script;
+    pub use crate::script::{Alarm, Broadcast, Connection, Event, State};
+    use room_runtime::prelude::*;
+    use std::time::Duration;
+
+    pub async fn on_start(ctx: &Ctx) -> Result {
+        script::on_start(ctx).await
+    }
+
+    pub async fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+        script::on_upgrade(ctx, upgrade).await
+    }
+
+    pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        script::on_connect(ctx, peer).await
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        match event {
+            Event::Schedule { after_ms, steps } => {
+                ctx.schedule(Alarm { steps }).after(Duration::from_millis(after_ms))?;
+                Ok(())
+            }
+            event => script::on_event(ctx, event).await,
+        }
+    }
+
+    pub async fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
+        script::on_close(ctx, peer, close).await
+    }
+
+    pub async fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
+        script::on_alarm(ctx, &alarm).await
+    }
+
+    pub async fn on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
+        script::on_request(ctx, request).await
+    }
+
+    pub async fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
+        script::on_decode_error(ctx, error).await
+    }
+
+    pub async fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+        script::on_error(ctx, error).await
+    }
+}
+
+/// As few handlers as possible: it touches its state only when told to.
+#[room]
+pub mod plain {
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use crate::{backstage, script};
+
+    pub fn on_start(ctx: &Ctx) {
+        backstage::note_start(ctx.name(), ctx.id());
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        script::on_event(ctx, event).await
+    }
+}
+
+/// Its first state is not the default one.
+#[room]
+pub mod founded {
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use crate::{backstage, script};
+    use room_runtime::prelude::*;
+
+    /// Fails for as long as there is a script for it backstage.
+    pub fn init(ctx: &Ctx) -> Result<State> {
+        let (name, id) = (ctx.name(), ctx.id());
+        if !backstage::script(name, id, "init").is_empty() {
+            return Err(Failure::msg("there is no founder"));
+        }
+        let log = vec![format!("init {} of {name}/{id}", backstage::note_init(name, id))];
+        Ok(State { count: 100, log, blob: String::new() })
+    }
+
+    pub fn on_start(ctx: &Ctx) {
+        backstage::note_start(ctx.name(), ctx.id());
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        script::on_event(ctx, event).await
+    }
+}
+
+/// Uses the world outside: what its services made goes with each answer to a ping.
+#[room]
+pub mod equipped {
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use crate::{backstage, script};
+
+    #[derive(Debug)]
+    pub struct Services {
+        greeting: String,
+        number: u32,
+    }
+
+    impl Services {
+        /// As `services` makes them; a native test knows no `Env`.
+        pub fn new(greeting: String) -> Result<Services> {
+            Ok(Services { greeting, number: backstage::note_services()? })
+        }
+    }
+
+    pub fn services(env: &worker::Env) -> Result<Services> {
+        Services::new(env.var("GREETING")?.to_string())
+    }
+
+    pub async fn on_start(ctx: &Ctx) -> Result {
+        // They are there before anything else.
+        assert!(!ctx.services().greeting.is_empty());
+        script::on_start(ctx).await
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        if let Event::Ping { n } = event {
+            let Services { greeting, number } = ctx.services();
+            let said = Broadcast::Said { from: None, text: format!("{greeting} {n} from {number}") };
+            match ctx.sender() {
+                Some(peer) => peer.send(&said)?,
+                None => drop(ctx.broadcast(&said)?),
+            }
+            return Ok(());
+        }
+        script::on_event(ctx, event).await
+    }
+}

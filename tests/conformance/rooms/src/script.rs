@@ -1,0 +1,483 @@
+//! What the rooms of this crate do: what they are told, step by step. A case reads as a script, and a new one needs no
+//! new room.
+//!
+//! Handlers have a script of their own in the peer's data, in the upgrade's meta or [backstage](crate::backstage), and
+//! note in the state's log that they ran.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use room_runtime::{DecodeReason, Error, Peer, Peers, Room, RoomContext, UpgradeRequest, prelude::*};
+
+use crate::{backstage, gates};
+
+/// What every room here remembers.
+#[data]
+#[derive(Default)]
+pub struct State {
+    pub count: i64,
+    /// What happened, in order.
+    pub log: Vec<String>,
+    /// As long as a case wants it.
+    pub blob: String,
+}
+
+/// A peer, and what its handlers do.
+#[data]
+#[derive(Default)]
+#[serde(default)]
+pub struct Connection {
+    pub name: String,
+    pub on_connect: Vec<Step>,
+    pub on_close: Vec<Step>,
+}
+
+#[data]
+#[serde(tag = "type")]
+pub enum Event {
+    /// Runs a script; [`Broadcast`]s that answer it go to the sender, or to all when the Worker sent it.
+    Do { steps: Vec<Step> },
+    /// Answered with a `Pong`.
+    Ping { n: u32 },
+    /// Sets an alarm.
+    Schedule { after_ms: u64, steps: Vec<Step> },
+}
+
+#[data]
+pub struct Alarm {
+    pub steps: Vec<Step>,
+}
+
+/// One thing to do.
+#[data]
+pub enum Step {
+    /// Adds to the count.
+    Add(i64),
+    /// Adds to the count in a `try_update` that then fails.
+    TryAddAndFail(i64),
+    /// Notes something in the log.
+    Log(String),
+    /// Notes the room's name and id in the log.
+    LogPlace,
+    /// Makes the state this long.
+    Fill(usize),
+    /// Uses the state inside the closure of an `update`; answers [`Broadcast::Kinds`].
+    Nest,
+    /// Takes a snapshot, adds one; answers [`Broadcast::Snapshot`].
+    Snapshot,
+    /// Answers [`Broadcast::Initialized`].
+    IsInitialized,
+    /// Answers [`Broadcast::Report`].
+    Report,
+    /// Answers [`Broadcast::Now`].
+    Now,
+    /// Answers [`Broadcast::Meta`] with what the upgrade gave.
+    Meta,
+
+    /// Changes the peer's data with `update_data`.
+    Rename(String),
+    /// Changes the peer's data to a name this long.
+    RenameTo(usize),
+    /// Replaces the peer's data with `set_data`.
+    SetData(Box<Connection>),
+
+    /// Says something to all.
+    Say(String),
+    /// Says something to the sender.
+    Whisper(String),
+    /// Says something to some; answers [`Broadcast::Delivered`].
+    Send(Vec<Selector>, String),
+    /// Answers [`Broadcast::Selected`].
+    Select(Vec<Selector>),
+    /// Closes some; answers [`Broadcast::Closed`].
+    Close(Vec<Selector>, u16, String),
+    /// Closes the sender's own connection.
+    Leave(u16, String),
+
+    /// Waits for some milliseconds.
+    Sleep(u64),
+    /// Tells all that it waits ([`Broadcast::Holding`]), and waits for that gate to be opened.
+    Hold(String),
+    /// Lets all go on that wait at that gate of the room.
+    Open(String),
+    /// Lets this go on when the handler has ended.
+    Spawn(Vec<Step>),
+
+    /// Gives up with this text.
+    Fail(String),
+    /// Gives up with an error of the runtime.
+    FailTyped,
+    /// Does what may fail; answers [`Broadcast::Outcome`].
+    Try(Box<Step>),
+    Panic,
+}
+
+/// How peers are selected.
+#[data]
+pub enum Selector {
+    Tagged(String),
+    TaggedAny(Vec<String>),
+    WithId(String),
+    /// All peers with that id are left out.
+    Except(String),
+    ExceptSender,
+    /// All peers with those ids, given as peers.
+    Only(Vec<String>),
+    /// The name of the peer begins like this.
+    Named(String),
+}
+
+#[data]
+#[serde(tag = "type")]
+pub enum Broadcast {
+    Pong { n: u32 },
+    Said { from: Option<String>, text: String },
+    Holding { gate: String },
+    Kinds { kinds: Vec<String> },
+    Snapshot { before: i64, after: i64 },
+    Initialized { is: bool },
+    Report { report: Report },
+    Now { ms: u64 },
+    Meta { meta: Option<Visa> },
+    Outcome { kind: Option<ErrorKind>, message: String },
+    Selected { ids: Vec<String>, len: usize, is_empty: bool },
+    Delivered { sent: usize, failed: Vec<String>, unread: Vec<String> },
+    Closed { count: usize, left: Vec<String> },
+}
+
+/// What a handler sees of its room and its sender.
+#[data]
+pub struct Report {
+    pub room: String,
+    pub name: String,
+    pub sender: Option<PeerReport>,
+    pub count: i64,
+    pub peers: Vec<String>,
+}
+
+#[data]
+pub struct PeerReport {
+    pub id: String,
+    pub tags: Vec<String>,
+    pub connected_at: u64,
+    pub name: String,
+}
+
+/// What the rooms here expect as an upgrade's meta.
+#[data]
+#[derive(Default)]
+#[serde(default)]
+pub struct Visa {
+    pub on_upgrade: Vec<UpgradeStep>,
+    pub note: String,
+}
+
+/// One thing for `on_upgrade` to do.
+#[data]
+pub enum UpgradeStep {
+    Log(String),
+    LogPlace,
+    /// Logs the path, the `token` in the query, the header `x-token`, and what headers there are of the runtime's own.
+    LogRequest,
+    /// Logs the note in the upgrade's meta.
+    LogMeta,
+    SetId(String),
+    AddTag(String),
+    SetName(String),
+    /// A name this long.
+    SetNameTo(usize),
+    SetOnDuplicate(OnDuplicate),
+    Refuse {
+        status: u16,
+        body: String,
+        header: Option<(String, String)>,
+    },
+    /// Gives up with an error, by `?`.
+    Fail(String),
+    Hold(String),
+    Panic,
+}
+
+/// A room of this crate.
+pub trait Scripted: Room<State = State, Connection = Connection, Event = Event, Broadcast = Broadcast> {}
+
+impl<R: Room<State = State, Connection = Connection, Event = Event, Broadcast = Broadcast>> Scripted for R {}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+
+pub async fn on_start<R: Scripted>(ctx: &RoomContext<R>) -> Result<(), Failure> {
+    backstage::note_start(R::NAME, ctx.id());
+    run(ctx, None, &backstage::script(R::NAME, ctx.id(), "on_start")).await
+}
+
+pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut UpgradeRequest<R>) -> Result<(), Reject> {
+    let visa: Visa = upgrade.meta()?.unwrap_or_default();
+    for step in visa.on_upgrade {
+        match step {
+            UpgradeStep::Log(text) => log(ctx, text)?,
+            UpgradeStep::LogPlace => log(ctx, place(ctx))?,
+            UpgradeStep::LogRequest => {
+                let uri = upgrade.uri()?;
+                let query = uri.query().unwrap_or_default().as_bytes();
+                let token = form_urlencoded::parse(query).find(|(key, _)| key == "token").map(|(_, value)| value);
+                let headers = upgrade.headers()?;
+                let header = headers.get("x-token").and_then(|value| value.to_str().ok());
+                let ours: Vec<_> =
+                    headers.keys().map(|name| name.as_str()).filter(|name| name.contains("room")).collect();
+                log(ctx, format!("saw {} {token:?} {header:?} {ours:?}", uri.path()))?;
+            }
+            UpgradeStep::LogMeta => log(ctx, format!("meta {}", visa.note))?,
+            UpgradeStep::SetId(id) => upgrade.id = id.into(),
+            UpgradeStep::AddTag(tag) => upgrade.tags.push(tag),
+            UpgradeStep::SetName(name) => upgrade.data.name = name,
+            UpgradeStep::SetNameTo(bytes) => upgrade.data.name = "x".repeat(bytes),
+            UpgradeStep::SetOnDuplicate(on_duplicate) => upgrade.on_duplicate = on_duplicate,
+            UpgradeStep::Refuse { status, body, header } => {
+                let reject = Reject::new(status, body);
+                return Err(match header {
+                    Some((name, value)) => reject.header(&name, &value),
+                    None => reject,
+                });
+            }
+            UpgradeStep::Fail(text) => Err(std::io::Error::other(text))?,
+            UpgradeStep::Hold(gate) => hold(ctx, &gate).await?,
+            UpgradeStep::Panic => panic!("{}", crate::PANIC),
+        }
+    }
+    Ok(())
+}
+
+pub async fn on_connect<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
+    log(ctx, format!("connect {}", peer.id()))?;
+    run(ctx, Some(peer), &peer.data().on_connect).await
+}
+
+pub async fn on_event<R: Scripted>(ctx: &RoomContext<R>, event: Event) -> Result<(), Failure> {
+    match event {
+        Event::Do { steps } => run(ctx, ctx.sender(), &steps).await,
+        Event::Ping { n } => answer(ctx, ctx.sender(), &Broadcast::Pong { n }),
+        Event::Schedule { .. } => Err(Failure::msg("this room has no alarms")),
+    }
+}
+
+pub async fn on_close<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>, close: Close) -> Result<(), Failure> {
+    let Close { code, reason, was_clean, .. } = close;
+    let clean = if was_clean { "clean" } else { "lost" };
+    let sent = peer.send(&Broadcast::Pong { n: 0 }).map_err(|error| error.kind());
+    let left = ids(ctx.peers());
+    log(ctx, format!("close {} {code} {reason:?} {clean}, {left:?} left, send is {sent:?}", peer.id()))?;
+    run(ctx, None, &peer.data().on_close).await
+}
+
+pub async fn on_decode_error<R: Scripted>(ctx: &RoomContext<R>, error: &DecodeError) -> Result<(), Failure> {
+    let reason = match error.reason() {
+        DecodeReason::Malformed => "malformed",
+        DecodeReason::Binary => "binary",
+        DecodeReason::TooLarge => "too large",
+        _ => "something else",
+    };
+    let sender = ctx.sender().map_or("nobody", |peer| peer.id().as_str());
+    let text = if error.text().is_some() { "with its text" } else { "unread" };
+    log(ctx, format!("decode_error {sender}: {reason}, {} bytes, {text}", error.bytes()))?;
+    run(ctx, ctx.sender(), &backstage::script(R::NAME, ctx.id(), "on_decode_error")).await
+}
+
+pub async fn on_error<R: Scripted>(ctx: &RoomContext<R>, error: &HandlerError) -> Result<(), Failure> {
+    let peer = error.peer().map_or("nobody", |peer| peer.as_str());
+    log(ctx, format!("error {} {peer}: {} {}", error.handler(), error.kind(), error.failure()))?;
+    run(ctx, ctx.sender(), &backstage::script(R::NAME, ctx.id(), "on_error")).await
+}
+
+pub async fn on_alarm<R: Scripted>(ctx: &RoomContext<R>, alarm: &Alarm) -> Result<(), Failure> {
+    run(ctx, None, &alarm.steps).await?;
+    run(ctx, None, &backstage::script(R::NAME, ctx.id(), "on_alarm")).await
+}
+
+/// `POST /do` runs the script in its body. Everything else is told what it was, with the status it asks for.
+pub async fn on_request<R: Scripted>(
+    ctx: &RoomContext<R>,
+    request: http::Request<Bytes>,
+) -> Result<http::Response<Bytes>, Failure> {
+    if request.uri().path() == "/do" {
+        let steps: Vec<Step> = serde_json::from_slice(request.body())?;
+        run(ctx, None, &steps).await?;
+        return Ok(http::Response::new(Bytes::from_static(b"done")));
+    }
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let status: u16 = header("x-status").parse()?;
+    let echo = http::Response::builder()
+        .status(status)
+        .header("x-method", request.method().as_str())
+        .header("x-uri", request.uri().to_string())
+        .header("x-echo", header("x-echo"))
+        .header("set-cookie", "a=1")
+        .header("set-cookie", "b=2");
+    Ok(echo.body(request.body().clone())?)
+}
+
+/// Runs a script.
+pub fn run<'a, R: Scripted>(ctx: &'a RoomContext<R>, peer: Option<&'a Peer<R>>, steps: &'a [Step]) -> Running<'a> {
+    Box::pin(async move {
+        for step in steps {
+            carry_out(ctx, peer, step).await?;
+        }
+        Ok(())
+    })
+}
+
+async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, step: &Step) -> Result<(), Failure> {
+    let me = || peer.ok_or_else(|| Failure::msg("there is no peer here"));
+    match step {
+        Step::Add(amount) => ctx.update(|state| state.count += amount)?,
+        Step::TryAddAndFail(amount) => ctx.try_update(|state| {
+            state.count += amount;
+            Err(Failure::msg("it changed its mind"))
+        })?,
+        Step::Log(text) => log(ctx, text.clone())?,
+        Step::LogPlace => log(ctx, place(ctx))?,
+        Step::Fill(bytes) => ctx.update(|state| state.blob = "x".repeat(*bytes))?,
+        Step::Nest => {
+            let kinds = ctx.update(|state| {
+                state.count += 1;
+                [
+                    kind(ctx.state().map(drop)),
+                    kind(ctx.update(|state| state.count += 100)),
+                    ctx.try_update(|state| {
+                        state.count += 100;
+                        Ok(())
+                    })
+                    .map_or_else(|failure| failure.kind().to_string(), |()| "ok".to_owned()),
+                ]
+            })?;
+            answer(ctx, peer, &Broadcast::Kinds { kinds: kinds.into() })?;
+        }
+        Step::Snapshot => {
+            let before = ctx.state()?;
+            let after = ctx.update(|state| {
+                state.count += 1;
+                state.count
+            })?;
+            answer(ctx, peer, &Broadcast::Snapshot { before: before.count, after })?;
+        }
+        Step::IsInitialized => answer(ctx, peer, &Broadcast::Initialized { is: ctx.is_initialized()? })?,
+        Step::Report => {
+            let sender = ctx.sender().map(|peer| PeerReport {
+                id: peer.id().to_string(),
+                tags: peer.tags().to_vec(),
+                connected_at: peer.connected_at(),
+                name: peer.data().name.clone(),
+            });
+            let report = Report {
+                room: ctx.id().to_string(),
+                name: ctx.name().to_owned(),
+                sender,
+                count: ctx.state()?.count,
+                peers: ids(ctx.peers()),
+            };
+            answer(ctx, peer, &Broadcast::Report { report })?;
+        }
+        Step::Now => answer(ctx, peer, &Broadcast::Now { ms: ctx.now_ms() })?,
+        Step::Meta => answer(ctx, peer, &Broadcast::Meta { meta: me()?.meta()? })?,
+
+        Step::Rename(name) => me()?.update_data(|data| data.name.clone_from(name))?,
+        Step::RenameTo(bytes) => me()?.update_data(|data| data.name = "x".repeat(*bytes))?,
+        Step::SetData(data) => me()?.set_data((**data).clone())?,
+
+        Step::Say(text) => drop(ctx.broadcast(&said(ctx, text))?),
+        Step::Whisper(text) => me()?.send(&said(ctx, text))?,
+        Step::Send(selectors, text) => {
+            let Delivery { sent, failed, unread, .. } = with(ctx, selectors, |peers| peers.send(&said(ctx, text)))?;
+            let names = |ids: Vec<PeerId>| ids.iter().map(PeerId::to_string).collect();
+            answer(ctx, peer, &Broadcast::Delivered { sent, failed: names(failed), unread: names(unread) })?;
+        }
+        Step::Select(selectors) => {
+            let (len, is_empty) = (with(ctx, selectors, |p| p.len()), with(ctx, selectors, |p| p.is_empty()));
+            answer(ctx, peer, &Broadcast::Selected { ids: with(ctx, selectors, ids), len, is_empty })?;
+        }
+        Step::Close(selectors, code, reason) => {
+            let code = CloseCode::new(*code)?;
+            let count = with(ctx, selectors, |peers| peers.close(code, reason))?;
+            answer(ctx, peer, &Broadcast::Closed { count, left: ids(ctx.peers()) })?;
+        }
+        Step::Leave(code, reason) => me()?.close(CloseCode::new(*code)?, reason)?,
+
+        Step::Sleep(ms) => ctx.sleep(Duration::from_millis(*ms)).await,
+        Step::Hold(gate) => hold(ctx, gate).await?,
+        Step::Open(gate) => gates::open(R::NAME, ctx.id(), gate)?,
+        Step::Spawn(steps) => {
+            let steps = steps.clone();
+            ctx.spawn(async move |ctx| run(&ctx, None, &steps).await);
+        }
+
+        Step::Fail(text) => return Err(Failure::msg(text)),
+        Step::FailTyped => drop(CloseCode::new(1005)?),
+        Step::Try(step) => {
+            let outcome = match Box::pin(carry_out(ctx, peer, step)).await {
+                Ok(()) => Broadcast::Outcome { kind: None, message: String::new() },
+                Err(failure) => Broadcast::Outcome { kind: Some(failure.kind()), message: failure.to_string() },
+            };
+            answer(ctx, peer, &outcome)?;
+        }
+        Step::Panic => panic!("{}", crate::PANIC),
+    }
+    Ok(())
+}
+
+/// To who asked, or to all when that was the Worker.
+fn answer<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, message: &Broadcast) -> Result<(), Failure> {
+    match peer {
+        Some(peer) => peer.send(message)?,
+        None => drop(ctx.broadcast(message)?),
+    }
+    Ok(())
+}
+
+fn said<R: Scripted>(ctx: &RoomContext<R>, text: &str) -> Broadcast {
+    Broadcast::Said { from: ctx.sender().map(|peer| peer.id().to_string()), text: text.to_owned() }
+}
+
+fn log<R: Scripted>(ctx: &RoomContext<R>, text: String) -> Result<(), Error> {
+    ctx.update(|state| state.log.push(text))
+}
+
+fn place<R: Scripted>(ctx: &RoomContext<R>) -> String {
+    format!("{}/{}", ctx.name(), ctx.id())
+}
+
+async fn hold<R: Scripted>(ctx: &RoomContext<R>, gate: &str) -> Result<(), Error> {
+    let opened = gates::wait(R::NAME, ctx.id(), gate);
+    ctx.broadcast(&Broadcast::Holding { gate: gate.to_owned() })?;
+    opened.await;
+    Ok(())
+}
+
+fn ids<R: Scripted>(peers: Peers<'_, R>) -> Vec<String> {
+    let mut ids: Vec<_> = peers.iter().map(|peer| peer.id().to_string()).collect();
+    ids.sort();
+    ids
+}
+
+fn kind(outcome: Result<(), Error>) -> String {
+    outcome.map_or_else(|error| error.kind().to_string(), |()| "ok".to_owned())
+}
+
+/// What a selection gives.
+fn with<R: Scripted, T>(ctx: &RoomContext<R>, selectors: &[Selector], then: impl FnOnce(Peers<'_, R>) -> T) -> T {
+    let named: Vec<Peer<R>> = ctx.peers().iter().collect();
+    let mut peers = ctx.peers();
+    for selector in selectors {
+        peers = match selector {
+            Selector::Tagged(tag) => peers.tagged(tag),
+            Selector::TaggedAny(tags) => peers.tagged_any(tags),
+            Selector::WithId(id) => peers.with_id(id),
+            Selector::Except(id) => {
+                named.iter().filter(|peer| peer.id().as_str() == id).fold(peers, |peers, peer| peers.except(peer))
+            }
+            Selector::ExceptSender => peers.except_sender(),
+            Selector::Only(ids) => {
+                peers.only(named.iter().filter(|peer| ids.iter().any(|id| peer.id().as_str() == id)))
+            }
+            Selector::Named(start) => peers.filter(move |peer| peer.data().name.starts_with(start.as_str())),
+        };
+    }
+    then(peers)
+}

@@ -1,0 +1,109 @@
+//! The Worker: each room's client over HTTP, by the room's name, and what no Worker should do.
+//!
+//! - `GET  /:name/upgrade?with=…` a [`Joining`](crate::api::Joining), and a WebSocket
+//! - `POST /:name/call` a [`Call`](crate::api::Call), answered with its outcome
+//! - `POST /:name/dialogue` a [`Dialogue`](crate::api::Dialogue), answered with what was said
+//! - `*    /:name/request?with=…` the request that an [`Asking`](crate::api::Asking) describes, forwarded to `on_request`
+//! - `*    /:name/forward/…?to=id` the public request, unchanged, straight to the object
+//! - `POST /:name/rpc/:method?to=id` any method of the object, with the body as its argument
+
+use serde::de::DeserializeOwned;
+use worker::{
+    js_sys::{self, futures::JsFuture},
+    wasm_bindgen::{JsCast, JsValue},
+    *,
+};
+
+use crate::{
+    api::{self, Failed},
+    backstage::backstage,
+    equipped, founded, narrow, paced, plain, probe,
+    script::Scripted,
+    silent, small, strict,
+};
+
+#[event(fetch)]
+async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
+    let path = req.path();
+    let (name, path) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+    match name {
+        "probe" => serve::<probe::Room>(path, req, &env).await,
+        "plain" => serve::<plain::Room>(path, req, &env).await,
+        "founded" => serve::<founded::Room>(path, req, &env).await,
+        "equipped" => serve::<equipped::Room>(path, req, &env).await,
+        "small" => serve::<small::Room>(path, req, &env).await,
+        "paced" => serve::<paced::Room>(path, req, &env).await,
+        "narrow" => serve::<narrow::Room>(path, req, &env).await,
+        "strict" => serve::<strict::Room>(path, req, &env).await,
+        "silent" => serve::<silent::Room>(path, req, &env).await,
+        "backstage" => serve::<backstage::Room>(path, req, &env).await,
+        _ => Response::error(format!("there is no room `{name}`"), 404),
+    }
+}
+
+async fn serve<R: Scripted>(path: &str, mut req: Request, env: &Env) -> Result<Response> {
+    let rooms = room_runtime::RoomClient::<R>::from_env(env)?;
+    let url = req.inner().url();
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let parameter = |name: &str| {
+        let found = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name);
+        found.map(|(_, value)| value.into_owned()).ok_or_else(|| Error::from(format!("there is no `{name}`")))
+    };
+    match path.split('/').next().unwrap_or_default() {
+        "upgrade" => {
+            let api::Joining { room, join } = parse(&parameter("with")?)?;
+            match api::handle(rooms, &room).upgrade(req, join.into_upgrade()).await {
+                Ok(response) => Ok(response),
+                Err(error) => failed(&error.into()),
+            }
+        }
+        "call" => Response::from_json(&api::call(rooms, parse(&req.text().await?)?).await),
+        "dialogue" => Response::from_json(&api::dialogue(rooms, parse(&req.text().await?)?).await),
+        "request" => {
+            let api::Asking { room, method, uri, headers } = parse(&parameter("with")?)?;
+            let body = req.bytes().await?;
+            let asked = Headers::new();
+            for (name, value) in headers {
+                asked.append(&name, &value)?;
+            }
+            let mut init = RequestInit::new();
+            init.with_method(Method::from(method)).with_headers(asked);
+            if !body.is_empty() {
+                init.with_body(Some(js_sys::Uint8Array::from(&*body).into()));
+            }
+            let request = Request::new_with_init(&uri, &init)?;
+            match api::handle(rooms, &room).request(request).await {
+                Ok(response) => Ok(response),
+                Err(error) => failed(&error.into()),
+            }
+        }
+        "forward" => env.durable_object(R::BINDING)?.get_by_name(&parameter("to")?)?.fetch_with_request(req).await,
+        "rpc" => {
+            let stub = env.durable_object(R::BINDING)?.get_by_name(&parameter("to")?)?.into_rpc();
+            let (_, method) = path.split_once('/').unwrap_or_default();
+            match rpc(stub, method, &JsValue::from_str(&req.text().await?)).await {
+                Ok(answer) => Response::ok(answer.as_string().unwrap_or_else(|| format!("{answer:?}"))),
+                Err(error) => Response::error(format!("{error:?}"), 500),
+            }
+        }
+        what => Response::error(format!("a room has no `{what}`"), 404),
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| Error::from(format!("{error} in {text}")))
+}
+
+/// An error of the client, where an answer of the room may come as well.
+fn failed(failed: &Failed) -> Result<Response> {
+    let response = Response::from_json(failed)?.with_status(500);
+    response.headers().set(api::FAILED_HEADER, "1")?;
+    Ok(response)
+}
+
+async fn rpc(stub: JsValue, method: &str, argument: &JsValue) -> std::result::Result<JsValue, JsValue> {
+    let function = js_sys::Reflect::get(&stub, &JsValue::from_str(method))?.dyn_into::<js_sys::Function>()?;
+    // Not `call`: on a method of a stub that is one more method of the object.
+    let answer = js_sys::Reflect::apply(&function, &stub, &js_sys::Array::of1(argument))?;
+    JsFuture::from(js_sys::Promise::resolve(&answer)).await
+}

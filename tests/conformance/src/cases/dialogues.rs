@@ -1,0 +1,116 @@
+//! The Worker as a peer of a room: `connect()`.
+
+use anyhow::Result;
+use conformance_rooms::{
+    api::{Failed, Line, Said},
+    probe,
+    script::{Broadcast, Event, Step, UpgradeStep},
+    small,
+};
+use room_runtime::ErrorKind;
+
+use super::steps::{fail, leave, log, refuse, report, say};
+use crate::harness::{Harness, guest, room, until};
+
+type Probe = probe::Room;
+
+fn ping(n: u32) -> Line<Event> {
+    Line::Send(Event::Ping { n })
+}
+
+fn run(steps: impl Into<Vec<Step>>) -> Line<Event> {
+    Line::Send(Event::Do { steps: steps.into() })
+}
+
+fn end(code: u16, reason: &str) -> Line<Event> {
+    Line::Close { code, reason: reason.to_owned() }
+}
+
+fn pong(n: u32) -> Said<Broadcast> {
+    Said::Message(Broadcast::Pong { n })
+}
+
+pub(super) async fn the_worker_can_be_a_peer<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bot = guest("bot").tags(["x"]).on_connect([say("the bot is here")]);
+    let lines = vec![
+        Line::Receive,
+        ping(1),
+        Line::Receive,
+        run([Step::Report]),
+        Line::Receive,
+        end(3_000, "done"),
+        Line::Receive,
+    ];
+    let mut said = is!(room.dialogue(bot, lines).await?, Ok(said) => said);
+    let report = is!(said.remove(4), Said::Message(message) => report(message)?);
+    let sender = report.sender.map(|sender| (sender.id, sender.tags));
+    same!(sender, Some(("bot".to_owned(), vec!["x".to_owned()])));
+    same!(report.peers, ["alice", "bot"]);
+    let hello = Said::Message(Broadcast::Said { from: None, text: "the bot is here".to_owned() });
+    let closed = Said::Closed { code: 3_000, reason: "done".to_owned() };
+    same!(said, [hello, Said::Done, pong(1), Said::Done, Said::Done, closed]);
+    alice.hears(None, "the bot is here").await?;
+    let gone = |log: &Vec<String>| log.iter().any(|line| line.starts_with("close bot 3000 \"done\" clean"));
+    until(&h, "on_close of the bot", || room.log(), gone).await?;
+    Ok(())
+}
+
+pub(super) async fn the_worker_hears_of_an_event_that_the_room_does_not_take<H: Harness>(h: H) -> Result<()> {
+    let room = room::<small::Room, _>(&h, "r");
+    let lines = vec![run([log(&"x".repeat(1_000))]), Line::Receive, ping(1), Line::Receive];
+    let said = is!(room.dialogue(guest("bot"), lines).await?, Ok(said) => said);
+    is!(&said[1], Said::Failed(Failed { kind: ErrorKind::TooLarge, .. }));
+    same!(said[2..], [Said::Done, pong(1)]);
+    Ok(())
+}
+
+pub(super) async fn the_worker_hears_how_the_room_closes<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let lines = vec![run([leave(4_000, "out")]), Line::Receive, Line::Receive, ping(1)];
+    let said = is!(room.dialogue(guest("bot"), lines).await?, Ok(said) => said);
+    let closed = Said::Closed { code: 4_000, reason: "out".to_owned() };
+    same!(said[..3], [Said::Done, closed.clone(), closed]);
+    is!(&said[3], Said::Failed(Failed { kind: ErrorKind::PeerGone, .. }));
+    Ok(())
+}
+
+pub(super) async fn the_worker_hears_that_on_connect_failed<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let said = is!(room.dialogue(guest("bot").on_connect([fail("no")]), vec![Line::Receive]).await?, Ok(said) => said);
+    is!(&said[0], Said::Closed { code: 1011, .. });
+    Ok(())
+}
+
+pub(super) async fn a_refused_connection_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let bot = guest("bot").on_upgrade([refuse(401, "who are you?")]);
+    let error = is!(room.dialogue(bot, vec![Line::Receive]).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::Refused);
+    holds!(error.message.contains("401") && error.message.contains("who are you?"), "{error:?}");
+    same!(error.room.as_deref(), Some(room.id()));
+    let error = is!(room.dialogue(guest(""), vec![]).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::InvalidPeerId);
+    Ok(())
+}
+
+pub(super) async fn a_close_of_the_worker_that_cannot_be_sent_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let lines = vec![end(1005, ""), end(1000, &"x".repeat(124)), ping(1), Line::Receive];
+    let said = is!(room.dialogue(guest("bot"), lines).await?, Ok(said) => said);
+    for said in &said[..2] {
+        is!(said, Said::Failed(Failed { kind: ErrorKind::InvalidClose, .. }));
+    }
+    same!(said[2..], [Said::Done, pong(1)]);
+    Ok(())
+}
+
+pub(super) async fn on_upgrade_sees_connections_of_the_worker<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let bot = guest("bot").on_upgrade([UpgradeStep::SetName("Bot".to_owned()), UpgradeStep::Log("seen".to_owned())]);
+    let said = is!(room.dialogue(bot, vec![ping(1), Line::Receive]).await?, Ok(said) => said);
+    same!(said, [Said::Done, pong(1)]);
+    same!(room.log().await?[..2], ["seen", "connect bot"]);
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Rule 8: errors of handlers.
+
+use anyhow::Result;
+use conformance_rooms::{
+    probe,
+    script::{Event, Step, UpgradeStep},
+};
+use hyper::{Request, body::Bytes};
+use room_runtime::ErrorKind;
+
+use super::steps::{fail, log, report, say};
+use crate::harness::{Harness, Room, guest, room, until};
+
+type Probe = probe::Room;
+
+/// Waits for a line in the room's log.
+async fn logged<H: Harness>(room: &Room<H, Probe>, line: &str) -> Result<Vec<String>> {
+    until(room.harness(), &format!("`{line}` in the log"), || room.log(), |log| log.iter().any(|l| l == line)).await
+}
+
+pub(super) async fn an_error_in_on_event_is_told_to_on_error_and_harms_nobody<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    // What was changed stays changed, what was sent stays sent, and what comes behind does not happen.
+    alice.run([Step::Add(1), say("kept"), Step::Add(1), fail("oops"), Step::Add(100)]).await?;
+    for peer in [&alice, &bob] {
+        peer.hears(Some("alice"), "kept").await?;
+        peer.fence().await?;
+    }
+    same!(room.count().await?, 2);
+    same!(room.log().await?[2..], ["error on_event alice: handler oops"]);
+    Ok(())
+}
+
+pub(super) async fn an_error_of_the_runtime_keeps_its_kind_in_on_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::FailTyped]).await?;
+    alice.fence().await?;
+    let log = room.log().await?;
+    holds!(log[1].starts_with("error on_event alice: invalid_close "), "{log:?}");
+    Ok(())
+}
+
+pub(super) async fn an_error_in_the_workers_send_is_told_to_on_error_and_to_the_worker<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let error = is!(room.try_run([Step::Add(1), fail("oops")]).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::Handler);
+    same!(error.message, "on_event: oops");
+    same!(room.log().await?, ["error on_event nobody: handler oops"]);
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn an_error_in_on_close_is_told_to_on_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let bob = room.connect(guest("bob")).await?;
+    room.connect(guest("alice").on_close([say("alice goes"), fail("oops")])).await?.close().await?;
+    bob.hears(None, "alice goes").await?;
+    logged(&room, "error on_close alice: handler oops").await?;
+    same!(report(bob.ask([Step::Report]).await?)?.peers, ["bob"]);
+    Ok(())
+}
+
+pub(super) async fn an_error_in_on_request_is_told_to_on_error_and_to_the_worker<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let body = serde_json::to_vec(&[Step::Add(1), fail("oops")])?;
+    let request = Request::post("https://room/do").body(Bytes::from(body))?;
+    let error = is!(room.try_request(request).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::Handler);
+    same!(error.message, "on_request: oops");
+    same!(room.log().await?, ["error on_request nobody: handler oops"]);
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn an_error_in_spawned_work_is_told_to_on_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Spawn(vec![Step::Sleep(10), Step::Add(1), fail("oops")])]).await?;
+    logged(&room, "error spawn nobody: handler oops").await?;
+    same!(room.count().await?, 1);
+    alice.fence().await?;
+    Ok(())
+}
+
+pub(super) async fn an_error_in_on_decode_error_is_told_to_on_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    room.script("on_decode_error", [fail("oops")]).await?;
+    alice.send_raw("{").await?;
+    same!(alice.next_error().await?.code, ErrorKind::Decode);
+    alice.fence().await?;
+    same!(room.log().await?[2..], ["error on_decode_error alice: handler oops"]);
+    Ok(())
+}
+
+pub(super) async fn an_error_in_on_start_is_told_to_on_error_and_the_room_works<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    room.script("on_start", [log("start"), fail("oops")]).await?;
+    let alice = room.connect(guest("alice")).await?;
+    alice.fence().await?;
+    same!(room.log().await?, ["start", "error on_start nobody: handler oops", "connect alice"]);
+    Ok(())
+}
+
+pub(super) async fn an_error_in_on_alarm_is_told_to_on_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.send(&Event::Schedule { after_ms: 1, steps: vec![fail("oops")] }).await?;
+    logged(&room, "error on_alarm nobody: handler oops").await?;
+    alice.fence().await?;
+    Ok(())
+}
+
+pub(super) async fn an_error_in_on_upgrade_is_told_to_on_error_and_to_nobody_else<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let steps = [UpgradeStep::Log("before".to_owned()), UpgradeStep::Fail("the secret is 42".to_owned())];
+    let response = room.refused(guest("alice").on_upgrade(steps)).await?;
+    same!(response.status(), 500);
+    let body = String::from_utf8_lossy(response.body()).into_owned();
+    holds!(!body.contains("secret") && !body.contains("42"), "the client is told {body:?}");
+    same!(room.log().await?, ["before", "error on_upgrade alice: handler the secret is 42"]);
+    same!(room.peer_ids().await?.len(), 0);
+    Ok(())
+}
+
+pub(super) async fn an_on_error_that_fails_itself_is_harmless<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    room.script("on_error", [Step::Sleep(1), fail("worse")]).await?;
+    alice.run([fail("oops")]).await?;
+    alice.fence().await?;
+    same!(room.log().await?[1..], ["error on_event alice: handler oops"]);
+    Ok(())
+}
+
+pub(super) async fn on_error_knows_the_sender_and_may_answer<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    room.script("on_error", [super::steps::whisper("that did not work")]).await?;
+    alice.run([fail("oops")]).await?;
+    alice.hears(Some("alice"), "that did not work").await?;
+    Ok(())
+}

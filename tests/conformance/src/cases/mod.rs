@@ -1,0 +1,391 @@
+//! The cases. This list is the contract's table of contents; each name is a promise.
+
+#[macro_use]
+mod check;
+
+mod alarms;
+mod calls;
+mod closing;
+mod connecting;
+mod data;
+mod delivery;
+mod dialogues;
+mod errors;
+mod invalid;
+mod life;
+mod limits;
+mod order;
+mod outside;
+mod panics;
+mod requests;
+mod services;
+mod state;
+mod steps;
+mod upgrade;
+
+use std::{future::Future, pin::Pin};
+
+use anyhow::Result;
+
+use crate::{harness::Platform, memory::Memory, workerd::Workerd};
+
+/// A case on one platform.
+#[derive(Debug)]
+pub struct Case<H> {
+    /// What is promised.
+    pub name: &'static str,
+    /// Where the promise is written down, and how the case is to be run.
+    pub about: About,
+    /// The case, unless it is for the other platform only.
+    pub run: Option<Run<H>>,
+}
+
+/// A case as a function.
+pub type Run<H> = fn(H) -> Pin<Box<dyn Future<Output = Result<()>>>>;
+
+/// What a case is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// A rule of DESIGN.md, or a row of FEATURES.md.
+    pub promise: Promise,
+    /// Why it has an isolate to itself while it runs.
+    pub alone: Option<&'static str>,
+    /// Where it runs if not everywhere, and why.
+    pub only: Option<(Platform, &'static str)>,
+}
+
+/// Where a promise is written down.
+#[derive(Clone, Copy, Debug)]
+pub enum Promise {
+    /// A rule of DESIGN.md.
+    Rule(u8),
+    /// A row of FEATURES.md, or a chapter of DESIGN.md.
+    Feature(&'static str),
+}
+
+const fn about(promise: Promise) -> About {
+    About { promise, alone: None, only: None }
+}
+
+const fn rule(number: u8) -> About {
+    about(Promise::Rule(number))
+}
+
+const fn feature(row: &'static str) -> About {
+    about(Promise::Feature(row))
+}
+
+impl About {
+    /// It panics, restarts the process, or changes what all rooms of an isolate share.
+    const fn alone(mut self, reason: &'static str) -> Self {
+        self.alone = Some(reason);
+        self
+    }
+
+    const fn only(mut self, platform: Platform, reason: &'static str) -> Self {
+        self.only = Some((platform, reason));
+        self
+    }
+}
+
+impl std::fmt::Display for Promise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Promise::Rule(number) => write!(f, "rule {number}"),
+            Promise::Feature(row) => f.write_str(row),
+        }
+    }
+}
+
+const PANICS: &str = "a panic takes what all rooms of the isolate have in memory";
+const RESTARTS: &str = "it restarts the process";
+
+/// Gives the list of all cases to a macro.
+#[macro_export]
+macro_rules! all_cases {
+    ($with:ident) => {
+        $with! {
+            connecting {
+                on_connect_runs_once_for_each_socket: rule(1);
+                on_connect_is_not_run_again_when_the_room_wakes: rule(1);
+                what_on_connect_did_is_there_at_the_first_frame: rule(1);
+                what_on_connect_makes_of_the_data_survives_hibernation: rule(1);
+                while_on_connect_waits_other_peers_go_on: rule(1);
+                a_failing_on_connect_closes_with_1011_and_is_reported: rule(1);
+                a_peer_that_on_connect_refused_gets_no_on_close_and_leaves_no_ghost: rule(1);
+                a_peer_that_on_connect_closes_itself_gets_its_on_close: rule(1);
+            }
+            order {
+                frames_of_one_peer_are_handled_in_order_though_handlers_wait: rule(2);
+                a_frame_that_does_not_decode_keeps_its_place: rule(2);
+                handlers_of_different_peers_interleave_where_they_wait: rule(2);
+                sockets_of_one_id_do_not_wait_for_each_other: rule(2);
+                on_close_comes_behind_the_frames: rule(2);
+                the_queue_of_a_peer_is_bounded_and_what_it_drops_is_told: rule(2);
+                the_queue_of_a_peer_is_bounded_in_bytes: rule(2);
+                the_workers_send_does_not_wait_for_a_peers_handler: rule(2);
+                the_workers_sends_do_not_wait_for_each_other: rule(2);
+            }
+            state {
+                state_survives_hibernation: rule(3);
+                a_change_is_stored_at_the_end_of_a_handler_that_tells_nobody: rule(3);
+                a_change_is_stored_before_anyone_is_told: rule(3).alone(PANICS);
+                a_change_is_stored_before_a_handler_waits: rule(3).alone(PANICS);
+                what_a_call_changed_is_stored_when_it_is_answered: rule(3).alone(RESTARTS);
+                a_nested_update_is_a_typed_error_and_changes_nothing: rule(3);
+                a_snapshot_stays_as_it_was: rule(3);
+                a_try_update_that_fails_changes_nothing: rule(3);
+                handlers_that_interleave_lose_no_change: rule(3);
+                numbers_and_text_of_any_kind_keep_their_value: rule(3);
+                a_state_that_is_too_large_is_a_typed_error_and_the_old_one_stays: rule(3);
+                a_state_nearly_as_large_as_it_may_be_survives_hibernation: rule(3);
+                nobody_is_told_of_a_state_that_cannot_be_stored: rule(3);
+                a_room_is_initialized_when_its_state_is_first_changed: feature("DE: recall, save");
+                a_room_that_was_never_changed_stays_so_over_hibernation: feature("DE: recall, save");
+                init_runs_once_in_the_life_of_a_room: feature("DE: recall, save");
+                the_first_change_starts_from_what_init_gave: feature("DE: recall, save");
+                a_failing_init_is_an_error_and_is_tried_again: feature("DE: recall, save");
+            }
+            data {
+                data_tags_id_and_time_of_connecting_survive_hibernation: rule(4);
+                the_client_sees_data_and_tags_of_peers_that_sleep: rule(4);
+                data_over_the_cap_is_a_typed_error_and_changes_nothing: rule(4);
+                data_as_large_as_it_may_be_survives_hibernation: rule(4);
+                set_data_replaces_and_update_data_changes: rule(4);
+                sockets_of_one_id_have_data_of_their_own: rule(4);
+            }
+            delivery {
+                each_selector_selects: rule(5);
+                selectors_intersect: rule(5);
+                a_tag_cannot_pass_for_an_id: rule(5);
+                a_message_goes_to_those_selected_and_to_nobody_else: rule(5);
+                selections_are_the_same_after_hibernation: rule(5);
+                everyone_is_not_the_sender_when_the_worker_sends: rule(5);
+                peers_that_are_closing_are_skipped: rule(5);
+                a_socket_that_fails_is_reported_and_stops_nobody: rule(5), only memory: "workerd has no socket that fails to send: it buffers without bound";
+            }
+            closing {
+                a_clients_close_is_answered_with_its_code_and_reason: rule(6);
+                a_close_without_a_code_is_1005_and_is_answered: rule(6), only workerd: "a peer of `room_runtime::testing` closes with a code always";
+                a_close_that_nobody_may_send_is_the_end_all_the_same: rule(6), only workerd: "a peer of `room_runtime::testing` writes no frames by hand";
+                a_lost_connection_is_1006: rule(6);
+                a_lost_connection_gives_no_reason: rule(6);
+                the_room_closes_with_its_own_code_and_reason: rule(6);
+                what_was_sent_before_a_close_arrives_before_it: rule(6);
+                a_closed_peer_is_gone_from_peers_at_once: rule(6);
+                sending_to_a_peer_that_is_closed_is_a_typed_error: rule(6);
+                closing_a_selection_says_how_many_there_were: rule(6);
+                everyone_may_be_closed_at_once: rule(6);
+                a_close_that_cannot_be_sent_is_a_typed_error_and_closes_nothing: rule(6);
+                on_close_runs_once_though_both_sides_close: rule(6);
+                a_peer_that_closes_while_the_room_sleeps_gets_its_answer_and_its_on_close: rule(6);
+                a_connection_that_is_lost_while_the_room_sleeps_gets_its_on_close: rule(6);
+                who_left_is_no_ghost_after_a_sleep: rule(6);
+            }
+            invalid {
+                text_that_is_no_json_is_an_error_frame: rule(7);
+                json_that_is_no_event_is_an_error_frame: rule(7);
+                an_unknown_variant_is_an_error_frame_that_names_it: rule(7);
+                a_binary_frame_is_an_error_frame: rule(7);
+                json_ten_thousand_deep_is_an_error_frame: rule(7);
+                a_frame_that_is_too_large_is_an_error_frame_and_is_not_looked_at: rule(7);
+                on_decode_error_may_answer_behind_the_error_frame: rule(7);
+                a_frame_that_is_no_event_wakes_the_room_and_is_an_error_frame: rule(7);
+                a_room_that_ignores_what_is_no_event_tells_only_the_hook: rule(7);
+                a_room_that_closes_who_sends_no_event_closes_with_1007_or_1009: rule(7);
+            }
+            errors {
+                an_error_in_on_event_is_told_to_on_error_and_harms_nobody: rule(8);
+                an_error_of_the_runtime_keeps_its_kind_in_on_error: rule(8);
+                an_error_in_the_workers_send_is_told_to_on_error_and_to_the_worker: rule(8);
+                an_error_in_on_close_is_told_to_on_error: rule(8);
+                an_error_in_on_request_is_told_to_on_error_and_to_the_worker: rule(8);
+                an_error_in_spawned_work_is_told_to_on_error: rule(8);
+                an_error_in_on_decode_error_is_told_to_on_error: rule(8);
+                an_error_in_on_start_is_told_to_on_error_and_the_room_works: rule(8);
+                an_error_in_on_alarm_is_told_to_on_error: rule(8);
+                an_error_in_on_upgrade_is_told_to_on_error_and_to_nobody_else: rule(8);
+                an_on_error_that_fails_itself_is_harmless: rule(8);
+                on_error_knows_the_sender_and_may_answer: rule(8);
+            }
+            panics {
+                a_panic_is_told_to_its_sender_and_to_those_whose_frames_it_took: rule(9).alone(PANICS);
+                a_panic_takes_no_connection_no_data_and_no_state: rule(9).alone(PANICS);
+                a_panic_after_a_wait_is_like_any_other: rule(9).alone(PANICS);
+                a_panic_is_a_typed_error_for_the_call_that_met_it: rule(9).alone(PANICS);
+                a_panic_is_a_typed_error_for_every_call_in_flight: rule(9).alone(PANICS);
+                a_panic_in_on_request_is_a_typed_error: rule(9).alone(PANICS);
+                a_panic_in_on_upgrade_is_a_typed_error_and_lets_nobody_in: rule(9).alone(PANICS);
+                a_panic_in_on_connect_closes_with_1011_and_leaves_no_ghost: rule(9).alone(PANICS);
+                a_panic_at_the_start_of_on_connect_is_like_any_other: rule(9).alone(PANICS);
+                a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once: rule(9).alone(PANICS);
+                a_panic_in_spawned_work_takes_what_else_runs_and_nothing_more: rule(9).alone(PANICS);
+                a_panic_in_on_start_is_a_typed_error_and_on_start_runs_again: rule(9).alone(PANICS);
+                a_room_that_panicked_still_hibernates: rule(9).alone(PANICS);
+                a_panic_may_be_the_first_thing_after_a_sleep: rule(9).alone(PANICS);
+                a_panic_in_one_room_loses_nothing_of_another: rule(9).alone(PANICS);
+                a_call_with_an_idempotency_key_is_made_again_after_a_panic: rule(9).alone(PANICS);
+                sockets_lost_with_the_process_are_no_ghosts: rule(6).alone(RESTARTS);
+            }
+            alarms {
+                alarms_fire_in_order_of_time: rule(10);
+                an_alarm_wakes_a_room_that_sleeps: rule(10);
+                an_alarm_that_fails_is_tried_again: rule(10);
+                an_alarm_during_which_the_room_panics_is_tried_again: rule(10).alone(PANICS);
+                an_alarm_outlives_the_process_and_knows_its_room: rule(10).alone(RESTARTS);
+            }
+            outside {
+                a_forwarded_request_without_a_ticket_does_nothing: rule(11), only workerd: "there is no outside in memory";
+                a_forwarded_request_with_commands_in_it_does_nothing: rule(11), only workerd: "there is no outside in memory";
+                what_is_no_ticket_lets_nobody_in: rule(11), only workerd: "there is no outside in memory";
+                a_made_up_ticket_lets_nobody_in: rule(11), only workerd: "there is no outside in memory";
+                a_ticket_works_once: rule(11), only workerd: "there is no outside in memory";
+                a_forwarded_request_to_a_room_that_nobody_used_does_not_bring_it_about: rule(11), only workerd: "there is no outside in memory";
+            }
+            limits {
+                a_full_room_answers_503_until_somebody_leaves: rule(12);
+                a_full_room_does_not_run_on_upgrade: rule(12);
+                a_room_that_fills_while_on_upgrade_waits_is_full: rule(12);
+                a_peer_that_the_room_closes_makes_room_at_once: rule(12);
+                a_frame_may_have_as_many_bytes_as_the_limit: rule(12);
+                a_frame_over_the_rate_is_dropped_and_told_until_there_is_a_token_again: rule(12);
+                a_frame_over_the_rate_is_not_looked_at: rule(12);
+                the_rate_is_that_of_a_peer_id_and_nobody_elses: rule(12);
+                neither_heartbeats_nor_the_workers_events_count_for_the_rate: rule(12);
+                who_does_not_read_is_passed_over_and_closed_with_1013: rule(12);
+                sending_to_a_peer_that_does_not_read_is_a_typed_error: rule(12);
+                a_frame_shows_that_a_peer_reads: rule(12);
+                a_heartbeat_shows_that_a_peer_reads: rule(12);
+                a_heartbeat_is_answered_and_wakes_nobody: rule(12);
+                only_the_very_text_of_a_heartbeat_is_one: rule(12), only workerd: "in memory a heartbeat is no text";
+                the_workers_events_are_handled_while_a_peer_is_over_its_rate: rule(12);
+            }
+            upgrade {
+                a_refusal_of_on_upgrade_is_the_answer_unchanged: feature("WK: authenticate");
+                on_upgrade_refuses_with_300_to_599_and_with_nothing_else: feature("WK: authenticate");
+                on_upgrade_changes_data_id_and_tags: feature("upgrade");
+                on_upgrade_sees_the_request_and_nothing_of_the_runtimes_own: feature("upgrade");
+                a_ticket_in_the_clients_own_request_counts_for_nothing: feature("upgrade");
+                what_on_upgrade_makes_beyond_the_limits_is_a_typed_error: feature("upgrade");
+                ids_tags_and_data_over_the_limits_are_typed_errors: feature("DE: upgrade, id, tags");
+                ids_and_tags_may_be_as_long_as_the_limits: feature("DE: upgrade, id, tags");
+                the_same_tag_twice_counts_once: feature("DE: upgrade, id, tags");
+                without_an_id_a_peer_gets_a_uuid_version_7: feature("WK: peer metadata");
+                meta_is_readable_in_on_upgrade_and_on_connect_and_nowhere_else: feature("DE: upgrade, meta");
+                without_a_meta_there_is_none: feature("DE: upgrade, meta");
+                peers_may_share_an_id: feature("DE: onDuplicate");
+                replacing_closes_the_old_with_1012_behind_the_on_connect_of_the_new: feature("DE: onDuplicate");
+                a_failing_on_connect_of_the_new_leaves_the_old: feature("DE: onDuplicate");
+                replacing_works_for_peers_that_sleep: feature("DE: onDuplicate");
+                a_rejected_duplicate_is_answered_409_until_the_other_has_left: feature("DE: onDuplicate");
+                a_duplicate_that_comes_while_on_upgrade_waits_is_seen: feature("DE: onDuplicate");
+                on_upgrade_decides_over_duplicates: feature("DE: onDuplicate");
+                what_is_no_upgrade_is_answered_426: feature("BC: 426"), only workerd: "in memory every upgrade is one";
+            }
+            calls {
+                an_event_of_the_worker_has_no_sender: feature("DE: client");
+                a_call_ends_when_its_handler_has: feature("DE: client");
+                an_error_keeps_its_kind_its_text_and_its_room: feature("DE: error taxonomy");
+                peers_are_told_with_everything_that_is_known_of_them: feature("DE: client");
+                a_broadcast_reaches_everyone_and_says_how_many: feature("DE: client");
+                a_broadcast_wakes_the_room_and_reaches_everyone_once: feature("DE: client");
+                rooms_of_one_id_and_two_types_share_nothing: feature("DE: client");
+                an_invalid_room_id_is_a_typed_error: feature("DE: error taxonomy");
+                a_room_id_may_be_as_long_as_the_limit: feature("DE: error taxonomy");
+                the_same_call_with_the_same_key_is_done_once: feature("PS: idempotency key");
+                the_same_call_with_the_same_key_at_the_same_time_is_done_once: feature("PS: idempotency key");
+                a_key_that_came_with_another_call_is_a_conflict: feature("PS: idempotency key");
+                a_key_that_another_running_call_came_with_is_a_conflict: feature("PS: idempotency key");
+                keys_are_remembered_over_hibernation: feature("PS: idempotency key");
+                a_failing_answer_is_remembered_as_well: feature("PS: idempotency key");
+                a_broadcast_with_a_key_is_made_once: feature("PS: idempotency key");
+                a_key_that_is_empty_or_too_long_is_a_typed_error: feature("PS: idempotency key");
+                a_room_remembers_the_last_1024_keys: feature("PS: idempotency key");
+                a_room_within_a_jurisdiction_is_another_room: feature("PS: location"),
+                    only memory: "workerd has no jurisdictions";
+                a_location_hint_leads_to_the_same_room: feature("PS: location");
+            }
+            dialogues {
+                the_worker_can_be_a_peer: feature("FZ: connect()");
+                the_worker_hears_of_an_event_that_the_room_does_not_take: feature("FZ: connect()");
+                the_worker_hears_how_the_room_closes: feature("FZ: connect()");
+                the_worker_hears_that_on_connect_failed: feature("FZ: connect()");
+                a_refused_connection_is_a_typed_error: feature("FZ: connect()");
+                a_close_of_the_worker_that_cannot_be_sent_is_a_typed_error: feature("FZ: connect()");
+                on_upgrade_sees_connections_of_the_worker: feature("FZ: connect()");
+            }
+            requests {
+                a_request_and_its_answer_arrive_whole: feature("FZ: on_request");
+                any_method_and_any_status_will_do: feature("FZ: on_request");
+                an_answer_without_a_body_will_do: feature("FZ: on_request");
+                an_answer_that_the_platform_cannot_give_is_a_typed_error: feature("FZ: on_request");
+                without_on_request_the_answer_is_404: feature("FZ: on_request");
+                on_request_changes_the_room_and_tells_its_peers: feature("FZ: on_request");
+                a_request_wakes_the_room: feature("FZ: on_request");
+            }
+            services {
+                services_are_made_once_each_time_the_room_comes_into_memory: feature("DE: services");
+                without_its_services_a_room_refuses_everything_and_recovers: feature("DE: services").alone("the services of all rooms of the isolate fail meanwhile");
+            }
+            life {
+                on_start_comes_before_everything_and_once_each_time: feature("on_start");
+                what_arrives_while_on_start_waits_comes_behind_it: feature("on_start");
+                frames_that_wake_a_room_come_behind_on_start_in_order: feature("on_start");
+                a_close_that_wakes_a_room_comes_behind_on_start: feature("on_start");
+                spawned_work_outlives_its_handler_and_stores_its_changes: feature("the context");
+                the_last_change_of_spawned_work_is_stored: feature("the context");
+                a_call_does_not_wait_for_what_it_spawned: feature("the context");
+                sleep_waits_at_least_that_long: feature("the context");
+                who_connected_when_is_told_by_the_rooms_own_clock: feature("the context");
+                every_handler_knows_its_room: feature("PS: name");
+                init_knows_its_room: feature("PS: name");
+                a_room_knows_its_id_after_hibernation: feature("PS: name");
+            }
+        }
+    };
+}
+
+macro_rules! tables {
+    ($($module:ident { $($name:ident: $about:expr $(, only $platform:ident: $reason:literal)?;)* })*) => {
+        /// All cases, in memory.
+        pub fn memory() -> Vec<Case<Memory>> {
+            vec![$($(Case {
+                name: stringify!($name),
+                about: $about$(.only(platform!($platform), $reason))?,
+                run: run!(memory, $module::$name $(, $platform)?),
+            },)*)*]
+        }
+
+        /// All cases, on workerd.
+        pub fn workerd() -> Vec<Case<Workerd>> {
+            vec![$($(Case {
+                name: stringify!($name),
+                about: $about$(.only(platform!($platform), $reason))?,
+                run: run!(workerd, $module::$name $(, $platform)?),
+            },)*)*]
+        }
+    };
+}
+
+macro_rules! platform {
+    (memory) => {
+        Platform::Memory
+    };
+    (workerd) => {
+        Platform::Workerd
+    };
+}
+
+macro_rules! run {
+    (memory, $module:ident::$name:ident, workerd) => {
+        None
+    };
+    (workerd, $module:ident::$name:ident, memory) => {
+        None
+    };
+    ($on:ident, $module:ident::$name:ident $(, $platform:ident)?) => {
+        Some(|harness| Box::pin($module::$name(harness)))
+    };
+}
+
+all_cases!(tables);

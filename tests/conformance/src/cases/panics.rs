@@ -1,0 +1,259 @@
+//! Rule 9: a handler that panics.
+//!
+//! On workerd a panic ends the wasm instance, and with it whatever all rooms of the isolate have in memory.
+
+use anyhow::{Result, bail};
+use conformance_rooms::{
+    probe,
+    script::{Step, UpgradeStep},
+};
+use hyper::{Request, body::Bytes};
+use room_runtime::ErrorKind;
+
+use super::steps::{hold, log, open, rename, report, say, sender};
+use crate::harness::{Harness, StayedAwake, guest, room, until};
+
+type Probe = probe::Room;
+
+pub(super) async fn a_panic_is_told_to_its_sender_and_to_those_whose_frames_it_took<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    let carol = room.connect(guest("carol")).await?;
+    alice.run([hold("gate")]).await?;
+    alice.run([say("queued")]).await?;
+    for peer in [&alice, &bob, &carol] {
+        peer.holding("gate").await?;
+    }
+    // A frame that the platform answers by itself, behind the queued one: that has arrived.
+    alice.heartbeat().await?;
+    bob.run([Step::Panic]).await?;
+    same!(bob.next_error().await?.code, ErrorKind::Restarted);
+    for _ in 0..2 {
+        same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    }
+    for peer in [&alice, &bob, &carol] {
+        peer.fence().await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_panic_takes_no_connection_no_data_and_no_state<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice").tags(["x"])).await?;
+    let bob = room.connect(guest("bob")).await?;
+    alice.run([rename("Alice"), Step::Add(5)]).await?;
+    let before = sender(alice.ask([Step::Report]).await?)?;
+    bob.run([Step::Panic]).await?;
+    same!(bob.next_error().await?.code, ErrorKind::Restarted);
+    let after = report(alice.ask([Step::Report]).await?)?;
+    same!(after.sender, Some(before));
+    same!((after.count, after.peers), (5, vec!["alice".to_owned(), "bob".to_owned()]));
+    same!(room.log().await?, ["connect alice", "connect bob"]);
+    bob.run([say("still here")]).await?;
+    alice.hears(Some("bob"), "still here").await?;
+    Ok(())
+}
+
+pub(super) async fn a_panic_after_a_wait_is_like_any_other<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    for round in 1..=3 {
+        alice.run([Step::Add(1), Step::Sleep(5), Step::Panic]).await?;
+        same!(alice.next_error().await?.code, ErrorKind::Restarted);
+        same!(room.count().await?, round);
+    }
+    alice.fence().await?;
+    Ok(())
+}
+
+pub(super) async fn a_panic_is_a_typed_error_for_the_call_that_met_it<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    for steps in [vec![Step::Panic], vec![Step::Sleep(5), Step::Panic]] {
+        let error = is!(room.try_run(steps).await?, Err(error) => error);
+        same!(error.kind, ErrorKind::Restarted);
+        same!(error.room, Some(room.id().to_owned()));
+        holds!(error.retryable, "{error:?}");
+        room.run([Step::Add(1)]).await?;
+    }
+    same!(room.count().await?, 2);
+    Ok(())
+}
+
+pub(super) async fn a_panic_is_a_typed_error_for_every_call_in_flight<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let call = h.begin(room.try_run([Step::Add(1), hold("gate"), Step::Add(1)]));
+    alice.holding("gate").await?;
+    alice.run([Step::Panic]).await?;
+    let error = is!(call.await?, Err(error) => error);
+    same!(error.kind, ErrorKind::Restarted);
+    same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn a_panic_in_on_request_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let body = serde_json::to_vec(&[Step::Add(1), Step::Sleep(1), Step::Panic])?;
+    let request = Request::post("https://room/do").body(Bytes::from(body))?;
+    let error = is!(room.try_request(request).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::Restarted);
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn a_panic_in_on_upgrade_is_a_typed_error_and_lets_nobody_in<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let bob = room.connect(guest("bob")).await?;
+    let error = room.failed(guest("eve").on_upgrade([UpgradeStep::Panic])).await?;
+    same!(error.kind, ErrorKind::Restarted);
+    same!(room.peer_ids().await?, ["bob"]);
+    bob.fence().await?;
+    Ok(())
+}
+
+/// A guest whose `on_connect` panics is let in and closed, and leaves nothing behind.
+async fn panics_on_connect<H: Harness>(h: H, steps: Vec<Step>) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let bob = room.connect(guest("bob")).await?;
+    let eve = room.connect(guest("eve").on_connect(steps)).await?;
+    same!(eve.closed().await?.0, 1011);
+    same!(room.peer_ids().await?, ["bob"]);
+    bob.fence().await?;
+    let log = room.log().await?;
+    holds!(!log.iter().any(|line| line.starts_with("close ")), "on_close of a peer that was never let in: {log:?}");
+    Ok(())
+}
+
+pub(super) async fn a_panic_in_on_connect_closes_with_1011_and_leaves_no_ghost<H: Harness>(h: H) -> Result<()> {
+    panics_on_connect(h, vec![Step::Sleep(20), Step::Panic]).await
+}
+
+pub(super) async fn a_panic_at_the_start_of_on_connect_is_like_any_other<H: Harness>(h: H) -> Result<()> {
+    panics_on_connect(h, vec![Step::Panic]).await
+}
+
+pub(super) async fn a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let bob = room.connect(guest("bob")).await?;
+    let alice = room.connect(guest("alice").on_close([say("alice goes"), Step::Sleep(5), Step::Panic])).await?;
+    alice.begin_close(1000, "").await?;
+    same!(alice.closed().await?, (1000, String::new()));
+    bob.hears(None, "alice goes").await?;
+    until(&h, "alice to be gone", || room.peer_ids(), |ids| ids == &["bob"]).await?;
+    room.hibernate().await?;
+    same!(report(bob.ask([Step::Report]).await?)?.peers, ["bob"]);
+    let log = room.log().await?;
+    same!(log.iter().filter(|line| line.starts_with("close alice")).count(), 1);
+    Ok(())
+}
+
+pub(super) async fn a_panic_in_spawned_work_takes_what_else_runs_and_nothing_more<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    alice.run([hold("gate")]).await?;
+    bob.holding("gate").await?;
+    bob.run([Step::Spawn(vec![Step::Add(1), Step::Sleep(20), Step::Panic])]).await?;
+    alice.holding("gate").await?;
+    same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    for peer in [&alice, &bob] {
+        peer.fence().await?;
+    }
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn a_panic_in_on_start_is_a_typed_error_and_on_start_runs_again<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    room.script("on_start", [log("start"), Step::Sleep(1), Step::Panic]).await?;
+    let error = is!(room.try_run([log("event")]).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::Restarted);
+    room.script("on_start", [log("start again")]).await?;
+    room.run([log("event")]).await?;
+    same!(room.log().await?, ["start", "start again", "event"]);
+    Ok(())
+}
+
+pub(super) async fn a_room_that_panicked_still_hibernates<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    alice.run([hold("gate")]).await?;
+    bob.holding("gate").await?;
+    bob.run([Step::Sleep(5), Step::Panic]).await?;
+    same!(bob.next_error().await?.code, ErrorKind::Restarted);
+    alice.holding("gate").await?;
+    same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    room.hibernate().await?;
+    alice.run([say("awake")]).await?;
+    for peer in [&alice, &bob] {
+        peer.hears(Some("alice"), "awake").await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_panic_may_be_the_first_thing_after_a_sleep<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([rename("Alice"), Step::Add(1)]).await?;
+    alice.fence().await?;
+    // Backstage would forget that it slept.
+    room.script("on_start", [log("awake")]).await?;
+    room.leave_alone().await?;
+    alice.run([Step::Add(1), Step::Sleep(1), Step::Panic]).await?;
+    same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    let log = room.log().await?;
+    if log.len() == 1 {
+        bail!(StayedAwake(vec![room.id().to_owned()]));
+    }
+    // In memory backstage is still there after the panic, and the handler has its script.
+    same!(log[..2], ["connect alice", "awake"]);
+    let report = report(alice.ask([Step::Report]).await?)?;
+    same!((report.count, report.sender.map(|sender| sender.name)), (2, Some("Alice".to_owned())));
+    Ok(())
+}
+
+pub(super) async fn a_panic_in_one_room_loses_nothing_of_another<H: Harness>(h: H) -> Result<()> {
+    let (one, other) = (room::<Probe, _>(&h, "one"), room::<Probe, _>(&h, "other"));
+    let alice = one.connect(guest("alice")).await?;
+    let bob = other.connect(guest("bob")).await?;
+    bob.run([rename("Bob"), Step::Add(3)]).await?;
+    bob.fence().await?;
+    alice.run([Step::Panic]).await?;
+    same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    let report = report(bob.ask([Step::Report]).await?)?;
+    same!((report.count, report.sender.map(|sender| sender.name)), (3, Some("Bob".to_owned())));
+    same!(other.log().await?, ["connect bob"]);
+    Ok(())
+}
+
+pub(super) async fn a_call_with_an_idempotency_key_is_made_again_after_a_panic<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let event = conformance_rooms::script::Event::Do { steps: vec![hold("gate"), Step::Add(1)] };
+    let call = h.begin(room.try_send_once("key", event));
+    alice.holding("gate").await?;
+    alice.run([Step::Panic]).await?;
+    same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    alice.holding("gate").await?;
+    alice.run([open("gate")]).await?;
+    same!(call.await?, Ok(()));
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn sockets_lost_with_the_process_are_no_ghosts<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Add(1)]).await?;
+    alice.fence().await?;
+    room.restart().await?;
+    same!(alice.closed().await?.0, 1006);
+    same!(room.peer_ids().await?.len(), 0);
+    let bob = room.connect(guest("bob")).await?;
+    let report = report(bob.ask([Step::Report]).await?)?;
+    same!((report.count, report.peers), (1, vec!["bob".to_owned()]));
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! Rule 3: what a room remembers.
+
+use anyhow::Result;
+use conformance_rooms::{
+    founded, plain, probe,
+    script::{Broadcast, State, Step},
+};
+use room_runtime::ErrorKind;
+
+use super::steps::{attempt, hold, log, open, report, say, whisper};
+use crate::harness::{Harness, guest, room};
+
+pub(super) async fn state_survives_hibernation<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Add(5), log("five")]).await?;
+    alice.fence().await?;
+    room.hibernate().await?;
+    same!(report(alice.ask([Step::Report]).await?)?.count, 5);
+    alice.run([Step::Add(1)]).await?;
+    alice.fence().await?;
+    same!(
+        room.state().await?.map(|state| (state.count, state.log)),
+        Some((6, vec!["connect alice".into(), "five".into()]))
+    );
+    Ok(())
+}
+
+pub(super) async fn a_change_is_stored_at_the_end_of_a_handler_that_tells_nobody<H: Harness>(h: H) -> Result<()> {
+    let room = room::<plain::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Add(3)]).await?;
+    room.hibernate().await?;
+    same!(room.count().await?, 3);
+    Ok(())
+}
+
+pub(super) async fn a_change_is_stored_before_anyone_is_told<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    alice.run([Step::Add(1), say("one"), Step::Panic]).await?;
+    bob.hears(Some("alice"), "one").await?;
+    alice.hears(Some("alice"), "one").await?;
+    same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn a_change_is_stored_before_a_handler_waits<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Add(1), Step::Sleep(20), Step::Add(1), Step::Sleep(20), Step::Panic]).await?;
+    same!(alice.next_error().await?.code, ErrorKind::Restarted);
+    same!(room.count().await?, 2);
+    Ok(())
+}
+
+pub(super) async fn what_a_call_changed_is_stored_when_it_is_answered<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    room.run([Step::Add(1)]).await?;
+    room.restart().await?;
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn a_nested_update_is_a_typed_error_and_changes_nothing<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let kinds = is!(alice.ask([Step::Nest]).await?, Broadcast::Kinds { kinds } => kinds);
+    same!(kinds, ["nested_update", "nested_update", "nested_update"]);
+    // The outer one took effect.
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn a_snapshot_stays_as_it_was<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Snapshot]).await?;
+    alice.expect(Broadcast::Snapshot { before: 0, after: 1 }).await?;
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn a_try_update_that_fails_changes_nothing<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let outcome = alice.ask([Step::Add(1), attempt(Step::TryAddAndFail(10))]).await?;
+    same!(outcome, Broadcast::Outcome { kind: Some(ErrorKind::Handler), message: "it changed its mind".to_owned() });
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn handlers_that_interleave_lose_no_change<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    let carol = room.connect(guest("carol")).await?;
+    alice.run([Step::Add(1), hold("a"), Step::Add(10)]).await?;
+    carol.holding("a").await?;
+    bob.run([Step::Add(100), hold("b"), Step::Add(1_000)]).await?;
+    carol.holding("b").await?;
+    carol.run([open("a"), open("b"), Step::Sleep(1), whisper("both")]).await?;
+    carol.hears(Some("carol"), "both").await?;
+    same!(room.count().await?, 1_111);
+    Ok(())
+}
+
+pub(super) async fn a_state_that_is_too_large_is_a_typed_error_and_the_old_one_stays<H: Harness>(h: H) -> Result<()> {
+    let room = room::<plain::Room, _>(&h, "r");
+    room.run([Step::Add(1)]).await?;
+    let error = is!(room.try_run([Step::Add(1), Step::Fill(2_000_000)]).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::ValueTooLarge);
+    holds!(error.message.contains("2000000"), "the limit is missing in {:?}", error.message);
+    same!(room.state().await?, Some(State { count: 1, ..State::default() }));
+    room.run([Step::Add(1)]).await?;
+    same!(room.count().await?, 2);
+    Ok(())
+}
+
+pub(super) async fn a_state_nearly_as_large_as_it_may_be_survives_hibernation<H: Harness>(h: H) -> Result<()> {
+    const BYTES: usize = 1_999_900;
+    let room = room::<plain::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    room.run([Step::Fill(BYTES)]).await?;
+    room.hibernate().await?;
+    same!(report(alice.ask([Step::Add(1), Step::Report]).await?)?.count, 1);
+    same!(room.state().await?.map(|state| state.blob.len()), Some(BYTES));
+    Ok(())
+}
+
+pub(super) async fn nobody_is_told_of_a_state_that_cannot_be_stored<H: Harness>(h: H) -> Result<()> {
+    let room = room::<plain::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Fill(2_000_000), say("stored")]).await?;
+    alice.fence().await?;
+    alice.run([Step::Fill(2_000_000), attempt(say("stored"))]).await?;
+    let kind = is!(alice.next().await?, Broadcast::Outcome { kind, .. } => kind);
+    same!(kind, Some(ErrorKind::ValueTooLarge));
+    same!(room.state().await?, None);
+    Ok(())
+}
+
+pub(super) async fn a_room_is_initialized_when_its_state_is_first_changed<H: Harness>(h: H) -> Result<()> {
+    let room = room::<plain::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let initialized = |is| Broadcast::Initialized { is };
+    same!(alice.ask([Step::IsInitialized]).await?, initialized(false));
+    // Reading changes nothing, and neither does a change that fails.
+    same!(report(alice.ask([Step::Report]).await?)?.count, 0);
+    alice.run([attempt(Step::TryAddAndFail(1)), Step::IsInitialized]).await?;
+    is!(alice.next().await?, Broadcast::Outcome { .. });
+    alice.expect(initialized(false)).await?;
+    same!(room.state().await?, None);
+
+    alice.run([Step::Add(1), Step::IsInitialized]).await?;
+    alice.expect(initialized(true)).await?;
+    same!(room.state().await?, Some(State { count: 1, ..State::default() }));
+    Ok(())
+}
+
+pub(super) async fn a_room_that_was_never_changed_stays_so_over_hibernation<H: Harness>(h: H) -> Result<()> {
+    let room = room::<plain::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    same!(report(alice.ask([Step::Report]).await?)?.count, 0);
+    room.hibernate().await?;
+    same!(alice.ask([Step::IsInitialized]).await?, Broadcast::Initialized { is: false });
+    same!(room.state().await?, None);
+    Ok(())
+}
+
+pub(super) async fn init_runs_once_in_the_life_of_a_room<H: Harness>(h: H) -> Result<()> {
+    let room = room::<founded::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    // Not before it is needed.
+    same!(room.state().await?, None);
+    same!(report(alice.ask([Step::Report]).await?)?.count, 100);
+    let state = State { count: 100, log: vec![format!("init 1 of founded/{}", room.id())], blob: String::new() };
+    same!(room.state().await?, Some(state.clone()));
+    room.hibernate().await?;
+    same!(report(alice.ask([Step::Report]).await?)?.count, 100);
+    same!(room.state().await?, Some(state));
+    Ok(())
+}
+
+pub(super) async fn the_first_change_starts_from_what_init_gave<H: Harness>(h: H) -> Result<()> {
+    let room = room::<founded::Room, _>(&h, "r");
+    room.run([Step::Add(1)]).await?;
+    same!(room.count().await?, 101);
+    Ok(())
+}
+
+pub(super) async fn a_failing_init_is_an_error_and_is_tried_again<H: Harness>(h: H) -> Result<()> {
+    let room = room::<founded::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    room.script("init", [log("fail")]).await?;
+    let error = is!(room.try_run([Step::Add(1)]).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::Handler);
+    holds!(error.message.contains("there is no founder"), "{:?}", error.message);
+    alice.run([attempt(Step::Report), attempt(Step::Add(1))]).await?;
+    for _ in 0..2 {
+        let kind = is!(alice.next().await?, Broadcast::Outcome { kind, .. } => kind);
+        same!(kind, Some(ErrorKind::Handler));
+    }
+    same!(room.state().await?, None);
+
+    room.script("init", []).await?;
+    room.run([Step::Add(1)]).await?;
+    let state = room.state().await?.unwrap_or_default();
+    same!((state.count, state.log), (101, vec![format!("init 1 of founded/{}", room.id())]));
+    Ok(())
+}
+
+pub(super) async fn numbers_and_text_of_any_kind_keep_their_value<H: Harness>(h: H) -> Result<()> {
+    const NUMBER: i64 = 9_007_199_254_740_993;
+    const TEXT: &str = "\0\u{1}\n\"\\/ä\u{2028}\u{feff}\u{10ffff}👩‍👩‍👧 </script>";
+    let room = room::<probe::Room, _>(&h, TEXT);
+    let alice = room.connect(guest("alice").name(TEXT)).await?;
+    alice.run([Step::Add(NUMBER), log(TEXT), say(TEXT)]).await?;
+    alice.hears(Some("alice"), TEXT).await?;
+    same!(room.count().await?, NUMBER);
+    same!(room.log().await?, ["connect alice", TEXT]);
+    room.hibernate().await?;
+    let report = report(alice.ask([Step::Report]).await?)?;
+    same!((report.count, &*report.room), (NUMBER, room.id()));
+    same!(report.sender.map(|sender| sender.name).as_deref(), Some(TEXT));
+    Ok(())
+}

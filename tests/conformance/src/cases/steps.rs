@@ -1,0 +1,78 @@
+//! Steps as they are written in cases.
+
+use conformance_rooms::script::{Broadcast, Connection, PeerReport, Report, Selector, Step, UpgradeStep};
+
+pub(super) fn log(text: &str) -> Step {
+    Step::Log(text.to_owned())
+}
+
+pub(super) fn say(text: &str) -> Step {
+    Step::Say(text.to_owned())
+}
+
+pub(super) fn whisper(text: &str) -> Step {
+    Step::Whisper(text.to_owned())
+}
+
+pub(super) fn hold(gate: &str) -> Step {
+    Step::Hold(gate.to_owned())
+}
+
+pub(super) fn open(gate: &str) -> Step {
+    Step::Open(gate.to_owned())
+}
+
+pub(super) fn fail(text: &str) -> Step {
+    Step::Fail(text.to_owned())
+}
+
+pub(super) fn rename(name: &str) -> Step {
+    Step::Rename(name.to_owned())
+}
+
+pub(super) fn attempt(step: Step) -> Step {
+    Step::Try(Box::new(step))
+}
+
+pub(super) fn leave(code: u16, reason: &str) -> Step {
+    Step::Leave(code, reason.to_owned())
+}
+
+pub(super) fn close(who: impl Into<Vec<Selector>>, code: u16, reason: &str) -> Step {
+    Step::Close(who.into(), code, reason.to_owned())
+}
+
+pub(super) fn send(to: impl Into<Vec<Selector>>, text: &str) -> Step {
+    Step::Send(to.into(), text.to_owned())
+}
+
+pub(super) fn set_data(name: &str) -> Step {
+    Step::SetData(Box::new(Connection { name: name.to_owned(), ..Connection::default() }))
+}
+
+pub(super) fn tagged(tag: &str) -> Selector {
+    Selector::Tagged(tag.to_owned())
+}
+
+pub(super) fn with_id(id: &str) -> Selector {
+    Selector::WithId(id.to_owned())
+}
+
+pub(super) fn except(id: &str) -> Selector {
+    Selector::Except(id.to_owned())
+}
+
+pub(super) fn refuse(status: u16, body: &str) -> UpgradeStep {
+    UpgradeStep::Refuse { status, body: body.to_owned(), header: None }
+}
+
+/// The report that a message is.
+pub(super) fn report(message: Broadcast) -> anyhow::Result<Report> {
+    Ok(is!(message, Broadcast::Report { report } => report))
+}
+
+/// What the report that a message is says of who asked for it.
+pub(super) fn sender(message: Broadcast) -> anyhow::Result<PeerReport> {
+    let report = report(message)?;
+    Ok(is!(report.sender, Some(sender) => sender))
+}

@@ -1,0 +1,269 @@
+//! A WebSocket client for native programs.
+//!
+//! [`Client::connect`] makes the handshake itself, so that an answer other than 101 arrives whole, with its body. From then
+//! on two tasks carry frames, one each way: pings and closes are answered also while nobody receives, and a peer that does
+//! not read holds up nothing but itself.
+
+use std::fmt;
+
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use http_body_util::Empty;
+use hyper::{
+    HeaderMap, Request, Response, StatusCode,
+    body::Bytes,
+    header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, UPGRADE},
+    http::response,
+    upgrade::Upgraded,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{sync::mpsc, task::AbortHandle};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        handshake::{client::generate_key, derive_accept_key},
+        protocol::{
+            CloseFrame, Role,
+            frame::{
+                Frame as RawFrame, FrameHeader,
+                coding::{CloseCode, Control, OpCode},
+            },
+        },
+    },
+};
+
+use crate::http::{self, HttpError};
+
+/// How many frames wait in either direction before the other side has to.
+const BUFFERED: usize = 1_024;
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The server answered with something else than a WebSocket.
+    #[error("the upgrade was refused: {} {}", .0.status(), String::from_utf8_lossy(.0.body()))]
+    Refused(Box<Response<Bytes>>),
+    /// The server answered 101, but not as a WebSocket server does.
+    #[error("the server's handshake is wrong: {0}")]
+    Handshake(&'static str),
+    /// There was no answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+/// The connection is closed: nothing can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is closed")]
+pub struct SendError;
+
+/// What arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The server's close code, 1005 when it gave none; 1006 when the connection was lost without a close frame.
+    pub code: u16,
+    /// The server's reason, often empty.
+    pub reason: String,
+}
+
+impl Closed {
+    fn lost() -> Self {
+        Closed { code: 1006, reason: String::new() }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.reason {
+            "" => write!(f, "{}", self.code),
+            reason => write!(f, "{} {reason:?}", self.code),
+        }
+    }
+}
+
+/// A WebSocket. Dropping it drops the connection, without a close frame.
+pub struct Client {
+    response: response::Parts,
+    outgoing: mpsc::Sender<Message>,
+    arrivals: mpsc::Receiver<Result<Frame, Closed>>,
+    closed: Option<Closed>,
+    tasks: [AbortHandle; 2],
+}
+
+impl Client {
+    /// Connects. The request's URI is `ws://host:port/path`; its headers go along.
+    ///
+    /// # Errors
+    /// When the server is not reached, or does not let us in.
+    pub async fn connect(request: Request<()>) -> Result<Client, ConnectError> {
+        let key = generate_key();
+        let mut request = request.map(|()| Empty::<Bytes>::new());
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
+        // Base64 of sixteen bytes: always a header value.
+        headers.extend(HeaderValue::from_str(&key).ok().map(|key| (SEC_WEBSOCKET_KEY, key)));
+
+        let mut response = http::send(request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ConnectError::Refused(Box::new(http::collect(response).await?)));
+        }
+        check(response.headers(), &key)?;
+        let upgraded = hyper::upgrade::on(&mut response).await.map_err(HttpError::from)?;
+        let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await;
+        let (response, _) = response.into_parts();
+
+        let (sink, stream) = socket.split();
+        let (outgoing, to_send) = mpsc::channel(BUFFERED);
+        let (arrived, arrivals) = mpsc::channel(BUFFERED);
+        let tasks =
+            [tokio::spawn(write(sink, to_send)).abort_handle(), tokio::spawn(read(stream, arrived)).abort_handle()];
+        Ok(Client { response, outgoing, arrivals, closed: None, tasks })
+    }
+
+    /// The head of the server's answer, with the subprotocol it chose.
+    pub fn response(&self) -> &response::Parts {
+        &self.response
+    }
+
+    /// Sends text. Waits while too much is on its way.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn send_text(&self, text: impl Into<String>) -> Result<(), SendError> {
+        self.send(Message::Text(text.into().into())).await
+    }
+
+    /// Sends bytes. Waits while too much is on its way.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn send_binary(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
+        self.send(Message::Binary(bytes.into())).await
+    }
+
+    /// Begins to close; what the server still sends arrives before its answer.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn close(&self, code: u16, reason: &str) -> Result<(), SendError> {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
+        self.send(Message::Close(Some(frame))).await
+    }
+
+    /// Begins to close without saying why: the server sees 1005.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn close_without_code(&self) -> Result<(), SendError> {
+        self.send(Message::Close(None)).await
+    }
+
+    /// Sends a close frame with any payload, also one that the protocol does not allow.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn close_raw(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
+        let header = FrameHeader { opcode: OpCode::Control(Control::Close), ..FrameHeader::default() };
+        self.send(Message::Frame(RawFrame::from_payload(header, payload.into()))).await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), SendError> {
+        self.outgoing.send(message).await.map_err(|_| SendError)
+    }
+
+    /// The next frame, or how the connection ended. It can be given up and called again; nothing is lost.
+    ///
+    /// # Errors
+    /// When the connection is closed, by whichever side; the same each time.
+    pub async fn receive(&mut self) -> Result<Frame, Closed> {
+        if let Some(closed) = &self.closed {
+            return Err(closed.clone());
+        }
+        match self.arrivals.recv().await.unwrap_or_else(|| Err(Closed::lost())) {
+            Ok(frame) => Ok(frame),
+            Err(closed) => Err(self.closed.insert(closed).clone()),
+        }
+    }
+
+    /// Drops the connection without a close frame, as a client does that goes into a tunnel.
+    pub fn disconnect(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
+
+/// Whether the server speaks WebSocket, and to us.
+fn check(headers: &HeaderMap, key: &str) -> Result<(), ConnectError> {
+    let is = |name, value: &str| headers.get(name).is_some_and(|h| h.as_bytes().eq_ignore_ascii_case(value.as_bytes()));
+    if !is(UPGRADE, "websocket") {
+        return Err(ConnectError::Handshake("it upgrades to something else"));
+    }
+    if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| accept != derive_accept_key(key.as_bytes()).as_str()) {
+        return Err(ConnectError::Handshake("its `Sec-WebSocket-Accept` belongs to another key"));
+    }
+    if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return Err(ConnectError::Handshake("it uses an extension that was not offered"));
+    }
+    Ok(())
+}
+
+async fn write(mut sink: SplitSink<Socket, Message>, mut to_send: mpsc::Receiver<Message>) {
+    while let Some(message) = to_send.recv().await {
+        // Why it failed is what the reading task finds.
+        if sink.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(mut stream: SplitStream<Socket>, arrived: mpsc::Sender<Result<Frame, Closed>>) {
+    let closed = loop {
+        let frame = match stream.next().await {
+            Some(Ok(Message::Text(text))) => Frame::Text(text.as_str().to_owned()),
+            Some(Ok(Message::Binary(bytes))) => Frame::Binary(bytes),
+            Some(Ok(Message::Close(Some(frame)))) => {
+                break Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() };
+            }
+            Some(Ok(Message::Close(None))) => break Closed { code: 1005, reason: String::new() },
+            // Pings are answered by reading on.
+            Some(Ok(_)) => continue,
+            Some(Err(_)) | None => break Closed::lost(),
+        };
+        if arrived.send(Ok(frame)).await.is_err() {
+            return;
+        }
+    };
+    // The other end is gone when nobody wants to know any more.
+    let _ = arrived.send(Err(closed)).await;
+    // Reading on sends the answer to a close, and ends when the server has ended the connection.
+    while let Some(Ok(_)) = stream.next().await {}
+}

@@ -1,0 +1,216 @@
+//! How cases are run.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Error, Result, anyhow};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::task::LocalSet;
+
+use crate::{
+    cases::{self, About, Case, Run},
+    harness::{Platform, Scope, StayedAwake, verify_naps},
+    memory::Memory,
+    workerd::{Host, Workerd},
+};
+
+/// How often a case is run of which a room did not sleep when it was to.
+const TRIES: u32 = 3;
+
+/// How many processes there are for cases that need one to themselves; each takes them one after the other.
+const SPARE_HOSTS: usize = 3;
+
+/// What became of a case.
+#[derive(Debug)]
+enum Verdict {
+    Passed,
+    Failed(Error),
+    /// It runs on the other platform only.
+    NotHere(&'static str),
+}
+
+/// How many cases passed, failed, and do not run here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Passed.
+    pub passed: usize,
+    /// Failed.
+    pub failed: usize,
+    /// For the other platform only.
+    pub not_here: usize,
+}
+
+impl Tally {
+    fn count(&mut self, platform: Platform, name: &str, about: &About, verdict: &Verdict, took: Duration) {
+        let (outcome, more) = match verdict {
+            Verdict::Passed => ("ok", String::new()),
+            Verdict::Failed(error) => ("FAILED", format!("\n{}", indented(&format!("{error:#}")))),
+            Verdict::NotHere(reason) => ("-", format!(" (not here: {reason})")),
+        };
+        match verdict {
+            Verdict::Passed => self.passed += 1,
+            Verdict::Failed(_) => self.failed += 1,
+            Verdict::NotHere(_) => self.not_here += 1,
+        }
+        let promise = about.promise.to_string();
+        let slow =
+            if took > Duration::from_secs(1) { format!(" ({:.0} s)", took.as_secs_f64()) } else { String::new() };
+        println!("{:<8} {outcome:<6} {promise:<22} {name}{slow}{more}", platform.name());
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("         {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn verdict_where_it_does_not_run(about: &About) -> Verdict {
+    Verdict::NotHere(about.only.map_or("", |(_, reason)| reason))
+}
+
+/// Runs the cases whose name contains `filter` in memory: in the order in which things happen, and in as many others as
+/// there are `seeds`.
+pub fn memory(filter: &str, seeds: u64) -> Tally {
+    let mut tally = Tally::default();
+    for Case { name, about, run } in cases::memory().into_iter().filter(|case| case.name.contains(filter)) {
+        let started = Instant::now();
+        let verdict = match run {
+            None => verdict_where_it_does_not_run(&about),
+            Some(run) => match in_memory_with_seeds(name, run, seeds) {
+                Ok(()) => Verdict::Passed,
+                Err(error) => Verdict::Failed(error),
+            },
+        };
+        tally.count(Platform::Memory, name, &about, &verdict, started.elapsed());
+    }
+    tally
+}
+
+fn in_memory_with_seeds(name: &'static str, run: Run<Memory>, seeds: u64) -> Result<()> {
+    in_memory(name, run, None)?;
+    (1..=seeds).try_for_each(|seed| in_memory(name, run, Some(seed)).with_context(|| format!("with seed {seed}")))
+}
+
+fn in_memory(name: &'static str, run: Run<Memory>, seed: Option<u64>) -> Result<()> {
+    thread_local! {
+        static RUNS: RefCell<u64> = const { RefCell::new(0) };
+    }
+    let number = RUNS.with_borrow_mut(|runs| {
+        *runs += 1;
+        *runs
+    });
+    let harness = Memory::new(Scope::new(format!("{name}.{number}")), seed);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        harness.run(async {
+            run(harness.clone()).await?;
+            verify_naps(&harness).await
+        })
+    }));
+    outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    anyhow!("the case panicked: {}", text.unwrap_or("it did not say why"))
+}
+
+/// One case in memory, for `#[test]`s.
+///
+/// # Errors
+/// When it fails.
+pub fn one_in_memory(name: &str, seeds: u64) -> Result<()> {
+    let case = cases::memory().into_iter().find(|case| case.name == name).context("there is no such case")?;
+    match case.run {
+        Some(run) => in_memory_with_seeds(case.name, run, seeds),
+        None => {
+            println!("not in memory: {}", case.about.only.map_or("", |(_, reason)| reason));
+            Ok(())
+        }
+    }
+}
+
+/// Runs the cases whose name contains `filter` on workerd: most of them at once in one process, and those that need one to
+/// themselves in a few others.
+///
+/// # Errors
+/// When workerd does not start.
+pub async fn workerd(filter: &str) -> Result<Tally> {
+    let cases = cases::workerd().into_iter().filter(|case| case.name.contains(filter));
+    LocalSet::new().run_until(run_all(cases.collect())).await
+}
+
+async fn run_all(cases: Vec<Case<Workerd>>) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let (mut shared, mut alone) = (Vec::new(), VecDeque::new());
+    for Case { name, about, run } in cases {
+        match run {
+            None => {
+                let verdict = verdict_where_it_does_not_run(&about);
+                tally.count(Platform::Workerd, name, &about, &verdict, Duration::ZERO);
+            }
+            Some(run) if about.alone.is_some() => alone.push_back((name, about, run)),
+            Some(run) => shared.push((name, about, run)),
+        }
+    }
+    let tally = Rc::new(RefCell::new(tally));
+    let spare = alone.len().min(SPARE_HOSTS);
+    let alone = Rc::new(RefCell::new(alone));
+    let together = run_together(shared, tally.clone());
+    let apart = async {
+        let hosts: FuturesUnordered<_> = (0..spare).map(|_| run_one_by_one(alone.clone(), tally.clone())).collect();
+        hosts.collect::<Vec<_>>().await.into_iter().collect::<Result<()>>()
+    };
+    let (together, apart) = futures_util::join!(together, apart);
+    together?;
+    apart?;
+    Ok(*tally.borrow())
+}
+
+type Named = (&'static str, About, Run<Workerd>);
+
+async fn run_together(cases: Vec<Named>, tally: Rc<RefCell<Tally>>) -> Result<()> {
+    if cases.is_empty() {
+        return Ok(());
+    }
+    let host = Host::start().await?;
+    let mut running: FuturesUnordered<_> = cases.into_iter().map(|case| on_workerd(host.clone(), case)).collect();
+    while let Some((name, about, verdict, took)) = running.next().await {
+        tally.borrow_mut().count(Platform::Workerd, name, &about, &verdict, took);
+    }
+    host.stop().await
+}
+
+async fn run_one_by_one(cases: Rc<RefCell<VecDeque<Named>>>, tally: Rc<RefCell<Tally>>) -> Result<()> {
+    let host = Host::start().await?;
+    loop {
+        let next = cases.borrow_mut().pop_front();
+        let Some(case) = next else { break };
+        let (name, about, verdict, took) = on_workerd(host.clone(), case).await;
+        tally.borrow_mut().count(Platform::Workerd, name, &about, &verdict, took);
+    }
+    host.stop().await
+}
+
+async fn on_workerd(host: Rc<Host>, (name, about, run): Named) -> (&'static str, About, Verdict, Duration) {
+    let started = Instant::now();
+    let mut number = 1;
+    let verdict = loop {
+        let harness = Workerd::new(host.clone(), Scope::new(format!("{name}.{number}")));
+        let trying = AssertUnwindSafe(async {
+            let outcome = run(harness.clone()).await;
+            // What went wrong in a room that did not sleep says nothing.
+            verify_naps(&harness).await?;
+            outcome
+        });
+        match trying.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic))) {
+            Ok(()) => break Verdict::Passed,
+            Err(error) if error.is::<StayedAwake>() && number < TRIES => number += 1,
+            Err(error) => break Verdict::Failed(error),
+        }
+    };
+    (name, about, verdict, started.elapsed())
+}

@@ -1,0 +1,374 @@
+//! Rooms on a real workerd, over real sockets.
+
+use std::{
+    cell::RefCell, collections::VecDeque, fmt, future::Future, path::PathBuf, process::Stdio, rc::Rc, time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use conformance_rooms::{
+    api::{Address, Asking, Call, Dialogue, FAILED_HEADER, Failed, Joining, Said},
+    script::{Broadcast, Connection, Event, Scripted},
+};
+use http_body_util::Full;
+use hyper::{
+    Request, Response, Uri,
+    body::{Bytes, Incoming},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::Mutex,
+    task::JoinError,
+    time,
+};
+
+use crate::{
+    client::{Client, ConnectError, Frame},
+    harness::{Arrival, Begun, Harness, Knock, PATIENCE, Platform, Refusal, Scope, Socket},
+    http,
+};
+
+/// How long a room is left alone: workerd puts it to sleep after about 10 s without anything to do.
+const IDLE: Duration = Duration::from_secs(12);
+
+/// How long a process may take to be there: several start together.
+const START: Duration = Duration::from_secs(60);
+
+/// How long it may take to end by itself.
+const STOP: Duration = Duration::from_secs(15);
+
+/// A workerd, and the process that starts and ends it.
+#[derive(Debug)]
+pub struct Host {
+    url: RefCell<String>,
+    process: Mutex<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Host {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// When the rooms are not built, or Node.js is missing.
+    pub async fn start() -> Result<Rc<Host>> {
+        // Cargo sets it at run time: a checkout that was moved is still found.
+        let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let script = PathBuf::from(folder).join("serve.mjs");
+        // Whatever becomes of us, it ends when its input does, and takes workerd with it.
+        let mut command = Command::new("node");
+        command.arg(&script).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot run `node`")?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            bail!("`node` has no input or no output");
+        };
+        let mut process = Process { child, input, lines: BufReader::new(output).lines() };
+        let url = process.ready().await?;
+        Ok(Rc::new(Host { url: RefCell::new(url), process: Mutex::new(process) }))
+    }
+
+    /// A new process over the same storage. Open sockets are lost.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn restart(&self) -> Result<()> {
+        let mut process = self.process.lock().await;
+        process.say("restart").await?;
+        let url = process.ready().await?;
+        self.url.replace(url);
+        Ok(())
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When it does not end in time; it ends with the runner then.
+    pub async fn stop(&self) -> Result<()> {
+        let mut process = self.process.lock().await;
+        process.say("stop").await?;
+        time::timeout(STOP, process.child.wait()).await.context("workerd does not end")??;
+        Ok(())
+    }
+
+    fn uri(&self, path: &str, query: &[(&str, &str)]) -> Result<Uri> {
+        let mut uri = format!("{}{path}", self.url.borrow());
+        if !query.is_empty() {
+            uri = format!("{uri}?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish());
+        }
+        Ok(uri.parse()?)
+    }
+
+    /// One exchange with the Worker.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn fetch(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
+        let response: Response<Incoming> = http::send(request.map(Full::new)).await?;
+        Ok(http::collect(response).await?)
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let body = Bytes::from(serde_json::to_vec(body)?);
+        let response = self.fetch(Request::post(self.uri(path, &[])?).body(body)?).await?;
+        let text = response.body();
+        serde_json::from_slice(text).with_context(|| {
+            let status = response.status();
+            format!("{path} was answered {status}: {}", String::from_utf8_lossy(text))
+        })
+    }
+}
+
+impl Process {
+    async fn say(&mut self, line: &str) -> Result<()> {
+        let line = format!("{line}\n");
+        self.input.write_all(line.as_bytes()).await.context("the process of workerd has ended")
+    }
+
+    async fn ready(&mut self) -> Result<String> {
+        let waiting = time::timeout(START, async {
+            while let Some(line) = self.lines.next_line().await? {
+                if let Some(url) = line.strip_prefix("ready ") {
+                    return Ok(url.to_owned());
+                }
+            }
+            bail!("workerd did not start; what the process printed is above")
+        });
+        waiting.await.with_context(|| format!("waited {START:?} for workerd to start"))?
+    }
+}
+
+/// A case on workerd.
+#[derive(Clone, Debug)]
+pub struct Workerd {
+    host: Rc<Host>,
+    scope: Rc<Scope>,
+}
+
+impl Workerd {
+    /// A case on that host.
+    pub fn new(host: Rc<Host>, scope: Rc<Scope>) -> Self {
+        Workerd { host, scope }
+    }
+
+    /// The host, for what only this platform can do.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// A request to the Worker, for what only this platform can do: its path begins with the name of the room.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn fetch(
+        &self,
+        method: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Response<Bytes>> {
+        let mut request = Request::builder().method(method).uri(self.host.uri(path, query)?);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let fetching = self.host.fetch(request.body(Bytes::from(body.to_owned()))?);
+        time::timeout(PATIENCE, fetching).await.with_context(|| format!("waited {PATIENCE:?} for {method} {path}"))?
+    }
+
+    /// A WebSocket to the Worker, for what only this platform can do.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn open(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Result<Result<Client, Response<Bytes>>> {
+        let mut request = Request::get(self.host.uri(path, query)?);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let opening = time::timeout(PATIENCE, Client::connect(request.body(())?));
+        match opening.await.with_context(|| format!("waited {PATIENCE:?} for {path} to open"))? {
+            Ok(client) => Ok(Ok(client)),
+            Err(ConnectError::Refused(response)) => Ok(Err(*response)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Harness for Workerd {
+    const PLATFORM: Platform = Platform::Workerd;
+
+    type Socket<R: Scripted> = WireSocket;
+
+    fn scope(&self) -> &Rc<Scope> {
+        &self.scope
+    }
+
+    async fn upgrade<R: Scripted>(
+        self,
+        joining: Joining<Connection>,
+        knock: Knock,
+    ) -> Result<Result<WireSocket, Refusal>> {
+        let with = serde_json::to_string(&joining)?;
+        let Knock { token, headers } = knock;
+        let mut query = vec![("with", &*with)];
+        query.extend(token.as_deref().map(|token| ("token", token)));
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        match self.open(&format!("/{}/upgrade", R::NAME), &query, &headers).await? {
+            Ok(client) => Ok(Ok(WireSocket::new(client, R::HEARTBEAT))),
+            Err(response) if response.headers().contains_key(FAILED_HEADER) => {
+                Ok(Err(Refusal::Failed(serde_json::from_slice(response.body())?)))
+            }
+            Err(response) => Ok(Err(Refusal::Response(response))),
+        }
+    }
+
+    fn call<R: Scripted>(
+        self,
+        call: Call<Event, Broadcast>,
+    ) -> impl Future<Output = Result<Result<Value, Failed>>> + 'static {
+        let host = self.host.clone();
+        async move { host.post(&format!("/{}/call", R::NAME), &call).await }
+    }
+
+    fn dialogue<R: Scripted>(
+        self,
+        dialogue: Dialogue<Connection, Event>,
+    ) -> impl Future<Output = Result<Result<Vec<Said<Broadcast>>, Failed>>> + 'static {
+        let host = self.host.clone();
+        async move { host.post(&format!("/{}/dialogue", R::NAME), &dialogue).await }
+    }
+
+    fn request<R: Scripted>(
+        self,
+        asking: Asking,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Result<Response<Bytes>, Failed>>> + 'static {
+        let host = self.host.clone();
+        async move {
+            let uri = host.uri(&format!("/{}/request", R::NAME), &[("with", &serde_json::to_string(&asking)?)])?;
+            let response = host.fetch(Request::post(uri).body(body)?).await?;
+            if response.headers().contains_key(FAILED_HEADER) {
+                return Ok(Err(serde_json::from_slice(response.body())?));
+            }
+            Ok(Ok(response))
+        }
+    }
+
+    async fn hibernate<R: Scripted>(&self, _room: &Address) -> Result<()> {
+        time::sleep(IDLE).await;
+        Ok(())
+    }
+
+    async fn restart<R: Scripted>(&self, _room: &Address) -> Result<()> {
+        self.host.restart().await
+    }
+
+    async fn pass(self, time: Duration) {
+        time::sleep(time).await;
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        time::timeout(PATIENCE, work).await.ok()
+    }
+
+    fn begin<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Begun<T> {
+        let task = tokio::task::spawn_local(work);
+        Box::pin(async move {
+            match task.await.map_err(JoinError::try_into_panic) {
+                Ok(value) => value,
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                // It ends with the runner.
+                Err(Err(_)) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A client's end of a connection.
+pub struct WireSocket {
+    client: Mutex<Client>,
+    /// Frames that came while something else was waited for.
+    early: RefCell<VecDeque<Arrival>>,
+    heartbeat: (&'static str, &'static str),
+}
+
+impl WireSocket {
+    fn new(client: Client, heartbeat: (&'static str, &'static str)) -> Self {
+        WireSocket { client: Mutex::new(client), early: RefCell::default(), heartbeat }
+    }
+
+    /// The client, for what only this platform can do.
+    pub fn client(&self) -> &Mutex<Client> {
+        &self.client
+    }
+
+    async fn arrival(&self) -> Arrival {
+        match self.client.lock().await.receive().await {
+            Ok(Frame::Text(text)) => Arrival::Text(text),
+            Ok(Frame::Binary(_)) => Arrival::Binary,
+            Err(closed) => Arrival::Closed(closed.code, closed.reason),
+        }
+    }
+}
+
+impl fmt::Debug for WireSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireSocket").field("early", &self.early).finish_non_exhaustive()
+    }
+}
+
+impl Socket for WireSocket {
+    async fn send_text(&self, text: String) -> Result<()> {
+        Ok(self.client.lock().await.send_text(text).await?)
+    }
+
+    async fn send_binary(&self, bytes: Vec<u8>) -> Result<()> {
+        Ok(self.client.lock().await.send_binary(bytes).await?)
+    }
+
+    async fn receive(&self) -> Arrival {
+        let early = self.early.borrow_mut().pop_front();
+        match early {
+            Some(arrival) => arrival,
+            None => self.arrival().await,
+        }
+    }
+
+    async fn close(&self, code: u16, reason: &str) -> Result<()> {
+        Ok(self.client.lock().await.close(code, reason).await?)
+    }
+
+    fn disconnect(&self) {
+        if let Ok(client) = self.client.try_lock() {
+            client.disconnect();
+        }
+    }
+
+    async fn heartbeat(&self) -> Result<()> {
+        let (ping, pong) = self.heartbeat;
+        self.send_text(ping.to_owned()).await?;
+        loop {
+            match self.arrival().await {
+                Arrival::Text(text) if text == pong => return Ok(()),
+                Arrival::Closed(code, reason) => {
+                    let closed = Arrival::Closed(code, reason);
+                    let error = anyhow!("{closed:?} in place of the answer to a heartbeat");
+                    self.early.borrow_mut().push_back(closed);
+                    return Err(error);
+                }
+                other => self.early.borrow_mut().push_back(other),
+            }
+        }
+    }
+}
