@@ -1,7 +1,7 @@
 //! What the rooms of this crate do: what they are told, step by step. A case reads as a script, and a new one needs no
 //! new room.
 //!
-//! Handlers have a script of their own in the peer's data, in the upgrade's meta or [backstage](crate::backstage), and
+//! Handlers have a script of their own in the peer's data, in the upgrade's meta or [`crate::backstage`], and
 //! note in the state's log that they ran.
 
 use std::{future::Future, pin::Pin, time::Duration};
