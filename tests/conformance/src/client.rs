@@ -4,7 +4,7 @@
 //! on two tasks carry frames, one each way: pings and closes are answered also while nobody receives, and a peer that does
 //! not read holds up nothing but itself.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use futures_util::{
     SinkExt, StreamExt,
@@ -19,7 +19,10 @@ use hyper::{
     upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::AbortHandle,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -35,7 +38,8 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::http::{self, HttpError};
+use crate::http;
+pub use crate::http::HttpError;
 
 /// How many frames wait in either direction before the other side has to.
 const BUFFERED: usize = 1_024;
@@ -99,8 +103,8 @@ impl fmt::Display for Closed {
 pub struct Client {
     response: response::Parts,
     outgoing: mpsc::Sender<Message>,
-    arrivals: mpsc::Receiver<Result<Frame, Closed>>,
-    closed: Option<Closed>,
+    arrivals: Mutex<mpsc::Receiver<Result<Frame, Closed>>>,
+    closed: OnceLock<Closed>,
     tasks: [AbortHandle; 2],
 }
 
@@ -133,7 +137,7 @@ impl Client {
         let (arrived, arrivals) = mpsc::channel(BUFFERED);
         let tasks =
             [tokio::spawn(write(sink, to_send)).abort_handle(), tokio::spawn(read(stream, arrived)).abort_handle()];
-        Ok(Client { response, outgoing, arrivals, closed: None, tasks })
+        Ok(Client { response, outgoing, arrivals: Mutex::new(arrivals), closed: OnceLock::new(), tasks })
     }
 
     /// The head of the server's answer, with the subprotocol it chose.
@@ -187,18 +191,18 @@ impl Client {
         self.outgoing.send(message).await.map_err(|_| SendError)
     }
 
-    /// The next frame, or how the connection ended. It can be given up and called again; nothing is lost.
+    /// The next frame, or how the connection ended. It can be given up and called again; nothing is lost. Where several
+    /// wait, each gets another frame.
     ///
     /// # Errors
     /// When the connection is closed, by whichever side; the same each time.
-    pub async fn receive(&mut self) -> Result<Frame, Closed> {
-        if let Some(closed) = &self.closed {
+    pub async fn receive(&self) -> Result<Frame, Closed> {
+        let mut arrivals = self.arrivals.lock().await;
+        if let Some(closed) = self.closed.get() {
             return Err(closed.clone());
         }
-        match self.arrivals.recv().await.unwrap_or_else(|| Err(Closed::lost())) {
-            Ok(frame) => Ok(frame),
-            Err(closed) => Err(self.closed.insert(closed).clone()),
-        }
+        let arrival = arrivals.recv().await.unwrap_or_else(|| Err(Closed::lost()));
+        arrival.map_err(|closed| self.closed.get_or_init(|| closed).clone())
     }
 
     /// Drops the connection without a close frame, as a client does that goes into a tunnel.
@@ -266,4 +270,112 @@ async fn read(mut stream: SplitStream<Socket>, arrived: mpsc::Sender<Result<Fram
     let _ = arrived.send(Err(closed)).await;
     // Reading on sends the answer to a close, and ends when the server has ended the connection.
     while let Some(Ok(_)) = stream.next().await {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, net::SocketAddr};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+    use tokio_tungstenite::accept_async;
+
+    use super::*;
+
+    /// A client, and a server that does this with its one connection.
+    async fn against<S, F>(server: S) -> Result<Client, ConnectError>
+    where
+        S: FnOnce(TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a port");
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a client");
+            server(stream).await;
+        });
+        connect(address).await
+    }
+
+    async fn connect(address: SocketAddr) -> Result<Client, ConnectError> {
+        Client::connect(Request::get(format!("ws://{address}/room?x=1")).body(()).expect("a request")).await
+    }
+
+    /// Answers the handshake with this, and ends the connection.
+    async fn answers(mut stream: TcpStream, answer: &str) {
+        let mut read = [0; 4_096];
+        let _ = stream.read(&mut read).await;
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+
+    fn closed(code: u16, reason: &str) -> Result<Frame, Closed> {
+        Err(Closed { code, reason: reason.to_owned() })
+    }
+
+    #[tokio::test]
+    async fn frames_go_both_ways_and_the_close_is_the_servers() {
+        let client = against(async |stream| {
+            let mut socket = accept_async(stream).await.expect("a handshake");
+            // The answer to a close goes out by itself, while more is waited for.
+            while let Some(Ok(message)) = socket.next().await {
+                if !message.is_close() {
+                    socket.send(message).await.expect("an echo");
+                }
+            }
+        })
+        .await
+        .expect("a connection");
+        client.send_text("ä").await.expect("sent");
+        client.send_binary(vec![0, 255]).await.expect("sent");
+        assert_eq!(client.receive().await, Ok(Frame::Text("ä".to_owned())));
+        assert_eq!(client.receive().await, Ok(Frame::Binary(vec![0, 255].into())));
+        client.close(4_000, "bye").await.expect("sent");
+        assert_eq!(client.receive().await, closed(4_000, "bye"));
+        // It stays closed.
+        assert_eq!(client.receive().await, closed(4_000, "bye"));
+    }
+
+    #[tokio::test]
+    async fn a_close_without_a_code_is_1005_and_a_lost_connection_1006() {
+        let client = against(async |stream| {
+            let mut socket = accept_async(stream).await.expect("a handshake");
+            socket.close(None).await.expect("sent");
+        })
+        .await
+        .expect("a connection");
+        assert_eq!(client.receive().await, closed(1005, ""));
+
+        let client = against(async |stream| drop(accept_async(stream).await)).await.expect("a connection");
+        assert_eq!(client.receive().await, closed(1006, ""));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_arrives_whole() {
+        let body = "x".repeat(100_000);
+        let answer = format!("HTTP/1.1 401 Unauthorized\r\nx-why: so\r\ncontent-length: 100000\r\n\r\n{body}");
+        let refused = against(async move |stream| answers(stream, &answer).await).await;
+        let Err(ConnectError::Refused(response)) = refused else { panic!("{refused:?}") };
+        assert_eq!((response.status().as_u16(), &response.headers()["x-why"]), (401, &HeaderValue::from_static("so")));
+        assert_eq!(response.body(), &body);
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_that_is_not_ours_is_a_typed_error() {
+        for headers in ["upgrade: h2c", "upgrade: websocket", "upgrade: websocket\r\nsec-websocket-accept: x"] {
+            let answer = format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{headers}\r\n\r\n");
+            let outcome = against(async move |stream| answers(stream, &answer).await).await;
+            assert!(matches!(outcome, Err(ConnectError::Handshake(_))), "{headers}: {outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_is_a_typed_error() {
+        let free = TcpListener::bind("127.0.0.1:0").await.and_then(|listener| listener.local_addr());
+        let outcome = connect(free.expect("a free port")).await;
+        assert!(matches!(outcome, Err(ConnectError::Http(HttpError::Unreachable { .. }))), "{outcome:?}");
+        let outcome = Client::connect(Request::get("wss://localhost/").body(()).expect("a request")).await;
+        assert!(matches!(outcome, Err(ConnectError::Http(HttpError::Address(_)))), "{outcome:?}");
+    }
 }

@@ -152,6 +152,7 @@ async fn run_all(cases: Vec<Case<Workerd>>) -> Result<Tally> {
                 let verdict = verdict_where_it_does_not_run(&about);
                 tally.count(Platform::Workerd, name, &about, &verdict, Duration::ZERO);
             }
+            Some(run) if about.alone.is_some() && about.first => alone.push_front((name, about, run)),
             Some(run) if about.alone.is_some() => alone.push_back((name, about, run)),
             Some(run) => shared.push((name, about, run)),
         }
@@ -202,9 +203,12 @@ async fn on_workerd(host: Rc<Host>, (name, about, run): Named) -> (&'static str,
         let harness = Workerd::new(host.clone(), Scope::new(format!("{name}.{number}")));
         let trying = AssertUnwindSafe(async {
             let outcome = run(harness.clone()).await;
-            // What went wrong in a room that did not sleep says nothing.
-            verify_naps(&harness).await?;
-            outcome
+            match (verify_naps(&harness).await, outcome) {
+                (Ok(()), outcome) => outcome,
+                (Err(error), Ok(())) => Err(error),
+                // What goes wrong in a room that did not sleep says little.
+                (Err(error), Err(failed)) => Err(error.context(format!("{failed:#}"))),
+            }
         });
         match trying.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic))) {
             Ok(()) => break Verdict::Passed,

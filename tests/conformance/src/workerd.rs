@@ -297,7 +297,7 @@ impl Harness for Workerd {
 
 /// A client's end of a connection.
 pub struct WireSocket {
-    client: Mutex<Client>,
+    client: Client,
     /// Frames that came while something else was waited for.
     early: RefCell<VecDeque<Arrival>>,
     heartbeat: (&'static str, &'static str),
@@ -305,16 +305,16 @@ pub struct WireSocket {
 
 impl WireSocket {
     fn new(client: Client, heartbeat: (&'static str, &'static str)) -> Self {
-        WireSocket { client: Mutex::new(client), early: RefCell::default(), heartbeat }
+        WireSocket { client, early: RefCell::default(), heartbeat }
     }
 
     /// The client, for what only this platform can do.
-    pub fn client(&self) -> &Mutex<Client> {
+    pub fn client(&self) -> &Client {
         &self.client
     }
 
     async fn arrival(&self) -> Arrival {
-        match self.client.lock().await.receive().await {
+        match self.client.receive().await {
             Ok(Frame::Text(text)) => Arrival::Text(text),
             Ok(Frame::Binary(_)) => Arrival::Binary,
             Err(closed) => Arrival::Closed(closed.code, closed.reason),
@@ -330,11 +330,11 @@ impl fmt::Debug for WireSocket {
 
 impl Socket for WireSocket {
     async fn send_text(&self, text: String) -> Result<()> {
-        Ok(self.client.lock().await.send_text(text).await?)
+        Ok(self.client.send_text(text).await?)
     }
 
     async fn send_binary(&self, bytes: Vec<u8>) -> Result<()> {
-        Ok(self.client.lock().await.send_binary(bytes).await?)
+        Ok(self.client.send_binary(bytes).await?)
     }
 
     async fn receive(&self) -> Arrival {
@@ -346,13 +346,11 @@ impl Socket for WireSocket {
     }
 
     async fn close(&self, code: u16, reason: &str) -> Result<()> {
-        Ok(self.client.lock().await.close(code, reason).await?)
+        Ok(self.client.close(code, reason).await?)
     }
 
     fn disconnect(&self) {
-        if let Ok(client) = self.client.try_lock() {
-            client.disconnect();
-        }
+        self.client.disconnect();
     }
 
     async fn heartbeat(&self) -> Result<()> {

@@ -40,7 +40,7 @@ pub(super) async fn a_clients_close_is_answered_with_its_code_and_reason<H: Harn
 pub(super) async fn a_close_without_a_code_is_1005_and_is_answered(h: Workerd) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
-    alice.socket().client().lock().await.close_without_code().await?;
+    alice.socket().client().close_without_code().await?;
     same!(alice.closed().await?, (1005, String::new()));
     same!(closes(&room, 1).await?, ["close alice 1005 \"\" clean, [] left, send is Err(PeerGone)"]);
     Ok(())
@@ -54,7 +54,7 @@ pub(super) async fn a_close_that_nobody_may_send_is_the_end_all_the_same(h: Work
         [vec![3], code(0), code(999), code(1004), code(1005), code(1006), code(1015), code(2999), code(5000)];
     for (index, payload) in payloads.iter().enumerate() {
         let eve = room.connect(guest("eve")).await?;
-        eve.socket().client().lock().await.close_raw(payload.clone()).await?;
+        eve.socket().client().close_raw(payload.clone()).await?;
         eve.closed().await?;
         closes(&room, index + 1).await?;
         same!(report(bob.ask([Step::Report]).await?)?.peers, ["bob"]);

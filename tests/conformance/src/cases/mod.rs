@@ -52,6 +52,8 @@ pub struct About {
     pub alone: Option<&'static str>,
     /// Where it runs if not everywhere, and why.
     pub only: Option<(Platform, &'static str)>,
+    /// Whether it is begun before others, since it takes longer.
+    pub first: bool,
 }
 
 /// Where a promise is written down.
@@ -64,7 +66,7 @@ pub enum Promise {
 }
 
 const fn about(promise: Promise) -> About {
-    About { promise, alone: None, only: None }
+    About { promise, alone: None, only: None, first: false }
 }
 
 const fn rule(number: u8) -> About {
@@ -79,6 +81,11 @@ impl About {
     /// It panics, restarts the process, or changes what all rooms of an isolate share.
     const fn alone(mut self, reason: &'static str) -> Self {
         self.alone = Some(reason);
+        self
+    }
+
+    const fn first(mut self) -> Self {
+        self.first = true;
         self
     }
 
@@ -99,6 +106,7 @@ impl std::fmt::Display for Promise {
 
 const PANICS: &str = "a panic takes what all rooms of the isolate have in memory";
 const RESTARTS: &str = "it restarts the process";
+const SERVICES: &str = "the services of all rooms of the isolate fail meanwhile";
 
 /// Gives the list of all cases to a macro.
 #[macro_export]
@@ -162,12 +170,15 @@ macro_rules! all_cases {
                 selections_are_the_same_after_hibernation: rule(5);
                 everyone_is_not_the_sender_when_the_worker_sends: rule(5);
                 peers_that_are_closing_are_skipped: rule(5);
-                a_socket_that_fails_is_reported_and_stops_nobody: rule(5), only memory: "workerd has no socket that fails to send: it buffers without bound";
+                a_socket_that_fails_is_reported_and_stops_nobody: rule(5),
+                    only memory: "workerd has no socket that fails to send: it buffers without bound";
             }
             closing {
                 a_clients_close_is_answered_with_its_code_and_reason: rule(6);
-                a_close_without_a_code_is_1005_and_is_answered: rule(6), only workerd: "a peer of `room_runtime::testing` closes with a code always";
-                a_close_that_nobody_may_send_is_the_end_all_the_same: rule(6), only workerd: "a peer of `room_runtime::testing` writes no frames by hand";
+                a_close_without_a_code_is_1005_and_is_answered: rule(6),
+                    only workerd: "a peer of `room_runtime::testing` closes with a code always";
+                a_close_that_nobody_may_send_is_the_end_all_the_same: rule(6),
+                    only workerd: "a peer of `room_runtime::testing` writes no frames by hand";
                 a_lost_connection_is_1006: rule(6);
                 a_lost_connection_gives_no_reason: rule(6);
                 the_room_closes_with_its_own_code_and_reason: rule(6);
@@ -218,11 +229,11 @@ macro_rules! all_cases {
                 a_panic_in_on_upgrade_is_a_typed_error_and_lets_nobody_in: rule(9).alone(PANICS);
                 a_panic_in_on_connect_closes_with_1011_and_leaves_no_ghost: rule(9).alone(PANICS);
                 a_panic_at_the_start_of_on_connect_is_like_any_other: rule(9).alone(PANICS);
-                a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once: rule(9).alone(PANICS);
+                a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once: rule(9).alone(PANICS).first();
                 a_panic_in_spawned_work_takes_what_else_runs_and_nothing_more: rule(9).alone(PANICS);
                 a_panic_in_on_start_is_a_typed_error_and_on_start_runs_again: rule(9).alone(PANICS);
-                a_room_that_panicked_still_hibernates: rule(9).alone(PANICS);
-                a_panic_may_be_the_first_thing_after_a_sleep: rule(9).alone(PANICS);
+                a_room_that_panicked_still_hibernates: rule(9).alone(PANICS).first();
+                a_panic_may_be_the_first_thing_after_a_sleep: rule(9).alone(PANICS).first();
                 a_panic_in_one_room_loses_nothing_of_another: rule(9).alone(PANICS);
                 a_call_with_an_idempotency_key_is_made_again_after_a_panic: rule(9).alone(PANICS);
                 sockets_lost_with_the_process_are_no_ghosts: rule(6).alone(RESTARTS);
@@ -235,12 +246,18 @@ macro_rules! all_cases {
                 an_alarm_outlives_the_process_and_knows_its_room: rule(10).alone(RESTARTS);
             }
             outside {
-                a_forwarded_request_without_a_ticket_does_nothing: rule(11), only workerd: "there is no outside in memory";
-                a_forwarded_request_with_commands_in_it_does_nothing: rule(11), only workerd: "there is no outside in memory";
-                what_is_no_ticket_lets_nobody_in: rule(11), only workerd: "there is no outside in memory";
-                a_made_up_ticket_lets_nobody_in: rule(11), only workerd: "there is no outside in memory";
-                a_ticket_works_once: rule(11), only workerd: "there is no outside in memory";
-                a_forwarded_request_to_a_room_that_nobody_used_does_not_bring_it_about: rule(11), only workerd: "there is no outside in memory";
+                a_forwarded_request_without_a_ticket_does_nothing: rule(11),
+                    only workerd: "there is no outside in memory";
+                a_forwarded_request_with_commands_in_it_does_nothing: rule(11),
+                    only workerd: "there is no outside in memory";
+                what_is_no_ticket_lets_nobody_in: rule(11),
+                    only workerd: "there is no outside in memory";
+                a_made_up_ticket_lets_nobody_in: rule(11),
+                    only workerd: "there is no outside in memory";
+                a_ticket_works_once: rule(11),
+                    only workerd: "there is no outside in memory";
+                a_forwarded_request_to_a_room_that_nobody_used_does_not_bring_it_about: rule(11),
+                    only workerd: "there is no outside in memory";
             }
             limits {
                 a_full_room_answers_503_until_somebody_leaves: rule(12);
@@ -257,7 +274,8 @@ macro_rules! all_cases {
                 a_frame_shows_that_a_peer_reads: rule(12);
                 a_heartbeat_shows_that_a_peer_reads: rule(12);
                 a_heartbeat_is_answered_and_wakes_nobody: rule(12);
-                only_the_very_text_of_a_heartbeat_is_one: rule(12), only workerd: "in memory a heartbeat is no text";
+                only_the_very_text_of_a_heartbeat_is_one: rule(12),
+                    only workerd: "in memory a heartbeat is no text";
                 the_workers_events_are_handled_while_a_peer_is_over_its_rate: rule(12);
             }
             upgrade {
@@ -280,7 +298,8 @@ macro_rules! all_cases {
                 a_rejected_duplicate_is_answered_409_until_the_other_has_left: feature("DE: onDuplicate");
                 a_duplicate_that_comes_while_on_upgrade_waits_is_seen: feature("DE: onDuplicate");
                 on_upgrade_decides_over_duplicates: feature("DE: onDuplicate");
-                what_is_no_upgrade_is_answered_426: feature("BC: 426"), only workerd: "in memory every upgrade is one";
+                what_is_no_upgrade_is_answered_426: feature("BC: 426"),
+                    only workerd: "in memory every upgrade is one";
             }
             calls {
                 an_event_of_the_worker_has_no_sender: feature("DE: client");
@@ -325,7 +344,7 @@ macro_rules! all_cases {
             }
             services {
                 services_are_made_once_each_time_the_room_comes_into_memory: feature("DE: services");
-                without_its_services_a_room_refuses_everything_and_recovers: feature("DE: services").alone("the services of all rooms of the isolate fail meanwhile");
+                without_its_services_a_room_refuses_everything_and_recovers: feature("DE: services").alone(SERVICES).first();
             }
             life {
                 on_start_comes_before_everything_and_once_each_time: feature("on_start");
