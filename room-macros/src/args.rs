@@ -8,7 +8,7 @@ use syn::{Expr, Lit, Meta, Path};
 use crate::diag::{self, Errors};
 
 /// What `#[room]` takes.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 13] = [
     "binding",
     "class",
     "tag",
@@ -18,8 +18,19 @@ const OPTIONS: [&str; 10] = [
     "rate_limit",
     "on_invalid",
     "heartbeat",
+    "state_version",
+    "reconnect_grace",
+    "purge_after",
     "crate",
 ];
+
+/// A list of options as written.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) given: Vec<Given>,
+    /// The options that are meant, also by a key that is wrong: all of them where that cannot be told.
+    pub(crate) meant: Vec<&'static str>,
+}
 
 /// An option as written. Of each name there is one.
 #[derive(Debug)]
@@ -71,23 +82,23 @@ pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
 }
 
 /// Reads the options of `#[room]`.
-pub(crate) fn parse(tokens: TokenStream) -> (Vec<Given>, Errors) {
+pub(crate) fn parse(tokens: TokenStream) -> (Written, Errors) {
     let mut errors = Errors::default();
     let options = list("#[room]", &OPTIONS, tokens, &mut errors);
     (options, errors)
 }
 
 /// Reads a list of options; whatever is wrong with one does not keep the others from counting.
-pub(crate) fn list(owner: &str, known: &[&str], tokens: TokenStream, errors: &mut Errors) -> Vec<Given> {
+pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, errors: &mut Errors) -> Written {
     let metas = match NestedMeta::parse_meta_list(tokens) {
         Ok(metas) => metas,
         Err(error) => {
             errors.push(error);
-            return Vec::new();
+            return Written { given: Vec::new(), meant: known.to_vec() };
         }
     };
     let the_options = || format!("the options are {}", diag::list(known.iter().copied()));
-    let mut given: Vec<Given> = Vec::new();
+    let Written { mut given, mut meant } = Written::default();
     let mut has_literal = false;
     for meta in metas {
         let (key, value) = match meta {
@@ -101,12 +112,16 @@ pub(crate) fn list(owner: &str, known: &[&str], tokens: TokenStream, errors: &mu
                     errors.on(&literal, format!("expected an option of `{owner}`, not a value\n{}", the_options()));
                 }
                 has_literal = true;
+                meant.extend(known);
                 continue;
             }
         };
         let name = key.to_token_stream().to_string();
-        if !known.contains(&&*name) {
-            let similar = match diag::similar(&name, known.iter().copied()) {
+        let option = known.iter().copied().find(|option| *option == name);
+        let similar = diag::similar(&name, known.iter().copied());
+        meant.extend(option.or(similar));
+        if option.is_none() {
+            let similar = match similar {
                 Some(option) => format!("a similar option exists: `{option}`\n"),
                 None => String::new(),
             };
@@ -117,5 +132,5 @@ pub(crate) fn list(owner: &str, known: &[&str], tokens: TokenStream, errors: &mu
             given.push(Given { name, key, value });
         }
     }
-    given
+    Written { given, meant }
 }

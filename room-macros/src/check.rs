@@ -7,12 +7,12 @@ use quote::{ToTokens, quote};
 use syn::{Attribute, Fields, FnArg, Item, ReturnType, Safety, Type, Visibility, ext::IdentExt, spanned::Spanned};
 
 use crate::{
-    args::Given,
+    args::Written,
     attrs, data,
     diag::{self, Errors},
     model::{
-        ALIASES, By, HANDLERS, Handler, HandlerKind, MARKER, Options, Parameter, Room, SCHEMAS, Schema, SchemaKind,
-        Sketch,
+        ALIASES, By, HANDLERS, Handler, HandlerKind, MARKER, Needed, Options, Outcome, Parameter, Room, SCHEMAS,
+        Schema, SchemaKind, Sketch,
     },
     parse::{self, Declared, Function, ModuleItem, RoomModule},
 };
@@ -20,15 +20,16 @@ use crate::{
 /// Validates the module. With errors comes what could be said of the room all the same.
 pub(crate) fn check(
     mut module: RoomModule,
-    options: &[Given],
+    written: &Written,
     mut errors: Errors,
 ) -> Result<Room, Box<(Sketch, Errors)>> {
-    let options = options::check(options, &module.ident.unraw().to_string(), &mut errors);
+    let options = options::check(&written.given, &module.ident.unraw().to_string(), &mut errors);
     let names = module.names();
     let marker_taken = check_generated_names(&names, &options.class, &mut errors);
     let declared = parse::declared(&module, SCHEMAS.map(|kind| kind.name));
     let schemas = check_schemas(&mut module, &declared, &options, &mut errors);
-    let functions = check_functions(&module, &declared, &mut errors);
+    let functions = check_functions(&module, &declared, written, &mut errors);
+    check_needed(&module, written, &options, &functions, &mut errors);
     module.drop_receivers();
     let free = |name: &&str| !names.iter().any(|own| own == name);
     let aliases = ALIASES.into_iter().filter(free).collect();
@@ -43,10 +44,10 @@ pub(crate) fn check(
 pub(crate) fn without_body(
     module: RoomModule,
     tokens: TokenStream,
-    options: &[Given],
+    written: &Written,
     mut errors: Errors,
 ) -> (Sketch, Errors) {
-    let options = options::check(options, &module.ident.unraw().to_string(), &mut errors);
+    let options = options::check(&written.given, &module.ident.unraw().to_string(), &mut errors);
     let message = format!("`#[room]` needs the module's body here\nwrite `mod {} {{ … }}`", module.ident);
     errors.on(tokens, message);
     let sketch = Sketch {
@@ -212,7 +213,7 @@ struct Functions {
     missed: Vec<&'static str>,
 }
 
-fn check_functions(module: &RoomModule, declared: &[Declared], errors: &mut Errors) -> Functions {
+fn check_functions(module: &RoomModule, declared: &[Declared], written: &Written, errors: &mut Errors) -> Functions {
     let mut functions = Functions::default();
     for function in module.functions() {
         let ident = &function.sig.ident;
@@ -222,7 +223,9 @@ fn check_functions(module: &RoomModule, declared: &[Declared], errors: &mut Erro
         };
         functions.meant.push(kind.name);
         // Whether it is meant as a handler at all is the first question.
-        if kind.makes.is_some_and(|schema| !declared.iter().any(|item| item.name == schema)) {
+        if kind.makes.is_some_and(|schema| !declared.iter().any(|item| item.name == schema))
+            || kind.needs.is_some_and(|needed| !written.meant.contains(&needed.option))
+        {
             continue;
         }
         let cfgs = attrs::cfgs(&function.attrs);
@@ -287,6 +290,28 @@ fn check_made(module: &RoomModule, declared: &[Declared], functions: &mut Functi
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// A handler that never runs without an option, and the option that is of no use without a handler.
+fn check_needed(module: &RoomModule, written: &Written, options: &Options, functions: &Functions, errors: &mut Errors) {
+    for kind in HANDLERS {
+        let Some(Needed { option, example }) = kind.needs else { continue };
+        let function = module.functions().find(|function| function.sig.ident == kind.name);
+        if let Some(function) = function.filter(|_| !written.meant.contains(&option)) {
+            let message = format!("handler `{}` never runs without the option `{option}`", kind.name);
+            let hint = "or give this function another name if it is none of the room's handlers";
+            errors.on(&function.sig.ident, format!("{message}\nadd `{example}` to `#[room]`, {hint}"));
+        }
+        // A version with a mistake counts as not given.
+        let lacking = kind.outcome == Outcome::Migrated
+            && options.state_version.is_some()
+            && !functions.meant.contains(&kind.name);
+        if let Some(given) = written.given.iter().find(|given| lacking && given.name == option) {
+            let (room, name, signature) = (&module.ident, kind.name, kind.signature(kind.parameters));
+            let message = format!("room `{room}` has the option `{option}`, but no handler `{name}`");
+            errors.on(given.fault(), format!("{message}\nadd `{signature} {{ … }}`"));
         }
     }
 }

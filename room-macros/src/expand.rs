@@ -147,6 +147,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
 /// The constants for what the user set, and for nothing else.
 fn settings(options: &Options) -> TokenStream {
     let Options { krate, limits, rate_limit, on_invalid, heartbeat, .. } = options;
+    let Options { state_version, reconnect_grace_ms, purge_after_ms, .. } = options;
     let rate_limit = rate_limit.map(|RateLimit { burst, per_second }| {
         let (burst, per_second) = (Literal::u32_unsuffixed(burst), Literal::f64_unsuffixed(per_second));
         quote!(.rate_limit(#krate::RateLimit::new(#burst, #per_second)))
@@ -163,7 +164,16 @@ fn settings(options: &Options) -> TokenStream {
     });
     let heartbeat =
         heartbeat.as_ref().map(|[ping, pong]| quote!(const HEARTBEAT: (&'static str, &'static str) = (#ping, #pong);));
-    quote!(#limits #on_invalid #heartbeat)
+    let state_version = state_version.map(|version| {
+        let version = Literal::u32_unsuffixed(version);
+        quote!(const STATE_VERSION: u32 = #version;)
+    });
+    let times = [("RECONNECT_GRACE_MS", reconnect_grace_ms), ("PURGE_AFTER_MS", purge_after_ms)];
+    let times = times.into_iter().filter_map(|(name, ms)| {
+        let (name, ms) = (format_ident!("{name}"), Literal::u64_unsuffixed((*ms)?));
+        Some(quote!(const #name: u64 = #ms;))
+    });
+    quote!(#limits #on_invalid #heartbeat #state_version #(#times)*)
 }
 
 /// The associated types.
@@ -256,6 +266,8 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
         let binder = binder(parameter, Span::call_site());
         let ty = match parameter {
             Parameter::Ctx => quote!(&#krate::RoomContext<Self>),
+            Parameter::Version => quote!(u32),
+            Parameter::Value => quote!(#krate::serde_json::Value),
             Parameter::Env => quote!(&#private::worker::Env),
             Parameter::Upgrade => quote!(&mut #krate::UpgradeRequest<Self>),
             Parameter::Peer => quote!(&#krate::Peer<Self>),
@@ -277,7 +289,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     let await_it = is_async.then(|| quote_spanned!(*return_span=> .await));
     let (output, error) = match kind.outcome {
         Outcome::Done => (quote!(()), quote!(#krate::Failure)),
-        Outcome::State => (quote!(Self::State), quote!(#krate::Failure)),
+        Outcome::State | Outcome::Migrated => (quote!(Self::State), quote!(#krate::Failure)),
         Outcome::Services => (quote!(Self::Services), quote!(#krate::Failure)),
         Outcome::Upgrade => (quote!(()), quote!(#krate::Reject)),
         Outcome::Response => (quote!(#krate::http::Response<#krate::Bytes>), quote!(#krate::Failure)),
@@ -285,7 +297,8 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     let (passing, pass) = kind.outcome.passing();
     let (passing, pass) = (format_ident!("{passing}"), format_ident!("{pass}"));
     // Not left to be inferred: from a wrong type it would be, and the error would be about our own return type.
-    let expected = matches!(kind.outcome, Outcome::State | Outcome::Services).then(|| quote!(::<#output>));
+    let named = matches!(kind.outcome, Outcome::State | Outcome::Migrated | Outcome::Services);
+    let expected = named.then(|| quote!(::<#output>));
     let outcome = call_at(*return_span, quote!(#private::#passing #expected::#pass), quote!(#call #await_it));
     let name = Ident::new(kind.name, Span::call_site());
     let async_fn = if kind.sync.is_some() { quote!(fn) } else { quote!(async fn) };

@@ -44,12 +44,14 @@ use crate::parse::Annotated;
 /// | handler | when |
 /// |---|---|
 /// | `init(ctx: &Ctx) -> Result<State>` | once in the life of a room, when its state is first needed; no `async fn` |
+/// | `migrate(version: u32, state: serde_json::Value) -> Result<State>` | a state stored under a lower version than the option `state_version` is read: it gives the state of this one; no `async fn` |
 /// | `services(env: &worker::Env) -> Result<Services>` | once each time the object comes into memory, when the room has a type `Services`; no `async fn` |
 /// | `on_start(ctx: &Ctx)` | once each time the object comes into memory, before anything else it handles |
 /// | `on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject>` | before a socket is accepted: to authorise, to change the peer's data, id and tags, to refuse |
 /// | `on_connect(ctx: &Ctx, peer: &Peer)` | once per socket, before its first event |
+/// | `on_resume(ctx: &Ctx, peer: &Peer)` | in place of `on_connect`: a peer that lost its connection is back within the option `reconnect_grace` |
 /// | `on_event(ctx: &Ctx, event: Event)` | an event from a peer, or from the Worker |
-/// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer |
+/// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer; of one that lost its connection, when the option `reconnect_grace` is over |
 /// | `on_alarm(ctx: &Ctx)` | an alarm that `ctx.schedule(())` set is due, when the room has no type `Alarm` |
 /// | `on_alarm(ctx: &Ctx, alarm: Alarm)` | an alarm that `ctx.schedule(alarm)` set is due, when it has one |
 /// | `on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>>` | HTTP that the Worker forwards; without it the answer is 404 |
@@ -75,7 +77,12 @@ use crate::parse::Annotated;
 /// | `rate_limit(burst = 10, per_second = 2)` | any rate | how many frames of a peer may come at once, and how many more each second; `per_second` can be a fraction |
 /// | `on_invalid = "report"` | `"report"` | what becomes of a frame that is not an `Event`: its sender is told, it is ignored (`"ignore"`), or the connection is closed (`"close"`) |
 /// | `heartbeat("ping", "pong")` | `("ping", "pong")` | a text frame, and the one that the platform answers it with, without waking the room: up to 2,048 bytes each, Cloudflare's limit |
+/// | `state_version = 1` | 0 | the version of the type `State`, up to 4,294,967,295; with it comes the handler `migrate`, for what is stored under a lower one |
+/// | `reconnect_grace = "10s"` | none | how long a peer that lost its connection keeps its place before `on_close`, from 1 s to 1 h |
+/// | `purge_after = "30d"` | never | how long a room that everyone has left is kept before it is purged, from 1 s to 3,650 d |
 /// | `crate = "room_runtime"` | `room_runtime` | the runtime's name in `Cargo.toml` |
+///
+/// A time is a whole number and one unit: `ms`, `s`, `m`, `h` or `d`.
 #[proc_macro_attribute]
 pub fn room(args: TokenStream, item: TokenStream) -> TokenStream {
     room_impl(args.into(), item.into()).into()
@@ -91,11 +98,11 @@ pub fn data(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn room_impl(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
-    let (options, mut errors) = args::parse(args);
+    let (written, mut errors) = args::parse(args);
     let module = match parse::module(item.clone()) {
         Ok(Annotated::Module(module)) => module,
         Ok(Annotated::WithoutBody(module, tokens)) => {
-            let (sketch, errors) = check::without_body(module, tokens, &options, errors);
+            let (sketch, errors) = check::without_body(module, tokens, &written, errors);
             return expand::sketch(&sketch, &errors);
         }
         Err(error) => {
@@ -103,7 +110,7 @@ fn room_impl(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> 
             return expand::rejected(&item, &errors);
         }
     };
-    match check::check(module, &options, errors) {
+    match check::check(module, &written, errors) {
         Ok(room) => expand::room(&room),
         Err(rejected) => expand::sketch(&rejected.0, &rejected.1),
     }

@@ -45,20 +45,36 @@ pub(crate) struct HandlerKind {
     pub(crate) sync: Option<&'static str>,
     /// The optional schema that it makes: neither without the other.
     pub(crate) makes: Option<&'static str>,
+    /// The option without which it would never run.
+    pub(crate) needs: Option<Needed>,
+}
+
+/// An option that a handler needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Needed {
+    pub(crate) option: &'static str,
+    /// How to write it.
+    pub(crate) example: &'static str,
 }
 
 /// In the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 11] = {
-    use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade};
+pub(crate) const HANDLERS: [HandlerKind; 13] = {
+    use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
-        HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None }
+        HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None }
     }
     [
         HandlerKind {
             outcome: Outcome::State,
             sync: Some("the state is read where nothing can wait"),
             ..on("init", &[Ctx])
+        },
+        HandlerKind {
+            outcome: Outcome::Migrated,
+            sync: Some("the state is read where nothing can wait"),
+            needs: Some(Needed { option: "state_version", example: "state_version = 1" }),
+            ..on("migrate", &[Version, Value])
         },
         HandlerKind {
             outcome: Outcome::Services,
@@ -69,6 +85,10 @@ pub(crate) const HANDLERS: [HandlerKind; 11] = {
         on("on_start", &[Ctx]),
         HandlerKind { outcome: Outcome::Upgrade, ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
+        HandlerKind {
+            needs: Some(Needed { option: "reconnect_grace", example: r#"reconnect_grace = "10s""# }),
+            ..on("on_resume", &[Ctx, Peer])
+        },
         on("on_event", &[Ctx, Event]),
         on("on_close", &[Ctx, Peer, Close]),
         on("on_alarm", &[Ctx, Alarm]),
@@ -96,6 +116,8 @@ impl HandlerKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parameter {
     Ctx,
+    Version,
+    Value,
     Env,
     Upgrade,
     Peer,
@@ -120,6 +142,8 @@ impl Parameter {
     pub(crate) const fn passing_trait(self) -> &'static str {
         match self {
             Parameter::Ctx => "CtxParameter",
+            Parameter::Version => "VersionParameter",
+            Parameter::Value => "ValueParameter",
             Parameter::Env => "EnvParameter",
             Parameter::Upgrade => "UpgradeParameter",
             Parameter::Peer => "PeerParameter",
@@ -136,6 +160,8 @@ impl Parameter {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Parameter::Ctx => "ctx",
+            Parameter::Version => "version",
+            Parameter::Value => "state",
             Parameter::Env => "env",
             Parameter::Upgrade => "upgrade",
             Parameter::Peer => "peer",
@@ -151,6 +177,8 @@ impl Parameter {
     pub(crate) const fn ty(self) -> &'static str {
         match self {
             Parameter::Ctx => "&Ctx",
+            Parameter::Version => "u32",
+            Parameter::Value => "serde_json::Value",
             Parameter::Env => "&worker::Env",
             Parameter::Upgrade => "&mut UpgradeRequest",
             Parameter::Peer => "&Peer",
@@ -185,6 +213,7 @@ impl Parameter {
 pub(crate) enum Outcome {
     Done,
     State,
+    Migrated,
     Services,
     Upgrade,
     Response,
@@ -195,7 +224,7 @@ impl Outcome {
     pub(crate) const fn passing(self) -> (&'static str, &'static str) {
         match self {
             Outcome::Done => ("Outcome", "into_outcome"),
-            Outcome::State => ("InitOutcome", "into_init_outcome"),
+            Outcome::State | Outcome::Migrated => ("InitOutcome", "into_init_outcome"),
             Outcome::Services => ("ServicesOutcome", "into_services_outcome"),
             Outcome::Upgrade => ("UpgradeOutcome", "into_upgrade_outcome"),
             Outcome::Response => ("RequestOutcome", "into_request_outcome"),
@@ -206,7 +235,7 @@ impl Outcome {
     pub(crate) const fn ty(self) -> &'static str {
         match self {
             Outcome::Done => "Result",
-            Outcome::State => "Result<State>",
+            Outcome::State | Outcome::Migrated => "Result<State>",
             Outcome::Services => "Result<Services>",
             Outcome::Upgrade => "Result<(), Reject>",
             Outcome::Response => "Result<http::Response<Bytes>>",
@@ -235,6 +264,9 @@ pub(crate) struct Options {
     /// The variant of `OnInvalid`.
     pub(crate) on_invalid: Option<&'static str>,
     pub(crate) heartbeat: Option<[String; 2]>,
+    pub(crate) state_version: Option<u32>,
+    pub(crate) reconnect_grace_ms: Option<u64>,
+    pub(crate) purge_after_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -32,10 +32,14 @@ impl<R: Room> RoomClient<R> {
     /// # Errors
     /// [`ErrorKind::Binding`] when the environment has no such binding; the text shows the configuration to add.
     pub fn from_env(env: &Env) -> Result<Self, Error> {
-        match Namespace::new(env, R::BINDING) {
-            Ok(namespace) => Ok(RoomClient::over(Transport::Cloudflare(namespace))),
-            Err(reason) => Err(Error::new(ErrorKind::Binding, missing_binding(R::BINDING, R::CLASS, &reason))),
-        }
+        RoomClient::reaching(Namespace::new(env, R::BINDING).map(Transport::Cloudflare))
+    }
+
+    /// Over a way to reach the binding, or the reason why there is none.
+    pub(crate) fn reaching(transport: Result<Transport, String>) -> Result<Self, Error> {
+        transport
+            .map(RoomClient::over)
+            .map_err(|reason| Error::new(ErrorKind::Binding, missing_binding(R::BINDING, R::CLASS, &reason)))
     }
 
     pub(crate) fn over(transport: Transport) -> Self {
@@ -134,6 +138,15 @@ impl<R: Room> RoomHandle<R> {
     /// Those of reaching the room. Peers that refused are no error: they are in the [`Delivery`].
     pub fn broadcast(&self, message: &R::Broadcast) -> Call<Delivery> {
         self.call(encode(&Command::<(), _, ()>::Broadcast(message)))
+    }
+
+    /// Runs the room's earliest alarm now, whenever it is due, and takes it as fired. False when no alarm is set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_alarm` failed: then it is tried again, like
+    /// any other; and those of reaching the room.
+    pub fn fire_alarm(&self) -> Call<bool> {
+        self.call(encode(&Command::<(), (), ()>::FireAlarm))
     }
 
     /// Hands a WebSocket upgrade on to the room, which gets the new peer with the data, id and tags given here. What

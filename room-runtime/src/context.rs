@@ -2,7 +2,10 @@
 
 use std::{fmt, rc::Rc, time::Duration};
 
-use crate::{Delivery, Error, Failure, Peer, Peers, Room, RoomId, Schedule, host::RoomHost};
+use crate::{
+    Delivery, Error, ErrorKind, Failure, Peer, Peers, Presence, Room, RoomClient, RoomHandle, RoomId, Schedule,
+    ScheduleId, Sql, SystemFailure, host::RoomHost,
+};
 
 /// The room as a handler sees it. `#[room]` adds the alias `Ctx` to the module.
 ///
@@ -10,6 +13,9 @@ use crate::{Delivery, Error, Failure, Peer, Peers, Room, RoomId, Schedule, host:
 pub struct RoomContext<R: Room> {
     pub(crate) host: Rc<RoomHost<R>>,
     pub(crate) sender: Option<Peer<R>>,
+    /// The life of the room that the handler belongs to: a purge ends it.
+    pub(crate) life: u64,
+    pub(crate) failure: Option<SystemFailure>,
 }
 
 impl<R: Room> RoomContext<R> {
@@ -44,6 +50,7 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
     /// stored state cannot be read.
     pub fn state(&self) -> Result<Rc<R::State>, Error> {
+        self.alive()?;
         self.host.state()
     }
 
@@ -53,6 +60,7 @@ impl<R: Room> RoomContext<R> {
     /// # Errors
     /// Those of [`state`](RoomContext::state).
     pub fn update<T>(&self, change: impl FnOnce(&mut R::State) -> T) -> Result<T, Error> {
+        self.alive()?;
         self.host.update(change)
     }
 
@@ -61,6 +69,7 @@ impl<R: Room> RoomContext<R> {
     /// # Errors
     /// What `change` fails with, and those of [`state`](RoomContext::state).
     pub fn try_update<T>(&self, change: impl FnOnce(&mut R::State) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.alive()?;
         self.host.try_update(change)
     }
 
@@ -118,15 +127,121 @@ impl<R: Room> RoomContext<R> {
 
 impl<R: Room> RoomContext<R> {
     /// Sets an alarm, for `on_alarm` to handle: `ctx.schedule(()).after(Duration::from_secs(30))?`. There may be any
-    /// number; each survives hibernation and restarts, and fires at least once, in order of time.
+    /// number; each survives hibernation and restarts, and fires at least once, in order of time. One whose handler fails
+    /// is tried again, after 2 s and then ever later, up to an hour; so is one during which the object went down.
     pub fn schedule(&self, alarm: R::Alarm) -> Schedule<'_, R> {
         Schedule::new(self, alarm)
     }
+
+    /// Takes a schedule away; false when there is none of that id, because it has fired for example.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then it stays.
+    pub fn cancel(&self, schedule: ScheduleId) -> Result<bool, Error> {
+        self.alive()?;
+        self.located(self.host.schedules.cancel(&*self.host.platform, schedule))
+    }
+
+    /// Takes the schedule away that has this [key](Schedule::key); false when there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then it stays.
+    pub fn cancel_keyed(&self, key: &str) -> Result<bool, Error> {
+        self.alive()?;
+        self.located(self.host.schedules.cancel_keyed(&*self.host.platform, key))
+    }
+
+    /// When the next alarm is due, in milliseconds since the Unix epoch; `None` when none is set. An alarm that is being
+    /// handled is due when it would be tried again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
+    /// schedules cannot be read.
+    pub fn next_alarm(&self) -> Result<Option<u64>, Error> {
+        self.located(self.host.schedules.next(&*self.host.platform))
+    }
+
+    /// In `on_alarm`, when the object went down during the last try of this alarm; `None` otherwise.
+    pub fn system_failure(&self) -> Option<&SystemFailure> {
+        self.failure.as_ref()
+    }
+
+    /// The room's own database.
+    pub fn sql(&self) -> Sql<'_, R> {
+        Sql::new(self)
+    }
+
+    /// Another room, of this type or another, as the Worker would see it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Binding`](crate::ErrorKind::Binding) when the Worker has no binding for its type; the text shows the
+    /// configuration to add.
+    pub fn room<Other: Room>(&self, id: impl Into<RoomId>) -> Result<RoomHandle<Other>, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        crate::testing::register::<Other>();
+        let transport = self.host.platform.transport(Other::BINDING, Other::CLASS);
+        let client = self.located(RoomClient::<Other>::reaching(transport))?;
+        Ok(client.room(id))
+    }
+
+    /// Who is in the room, by peer id, each with their connections; and who lost theirs and may still come back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
+    /// roster cannot be read.
+    pub fn presence(&self) -> Result<Vec<Presence<R>>, Error> {
+        self.host.presence()
+    }
+
+    /// Ends the life of the room: clears state, schedules, tables and whatever else is stored, closes the connections with
+    /// 1000, without `on_close`, and ends every handler that runs. What comes next finds a new room.
+    ///
+    /// It always fails, with [`ErrorKind::Purged`](crate::ErrorKind::Purged), for the handler to end with:
+    /// `return ctx.purge();`. That is no error for whoever called the handler.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then nothing is changed.
+    pub fn purge<T, E: From<Error>>(&self) -> Result<T, E> {
+        self.alive()?;
+        self.host.purge()?;
+        Err(purged(OWN_PURGE).in_room(self.id()).into())
+    }
+
+    /// Whether the handler may still change the room.
+    pub(crate) fn alive(&self) -> Result<(), Error> {
+        match self.life == self.host.life.get() {
+            true => Ok(()),
+            false => Err(purged(OTHER_PURGE).in_room(self.id())),
+        }
+    }
+
+    fn located<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        outcome.map_err(|error| error.in_room(self.id()))
+    }
+}
+
+const OWN_PURGE: &str = "the handler purged the room";
+const OTHER_PURGE: &str = "the room was purged while this ran";
+
+fn purged(message: &str) -> Error {
+    Error::new(ErrorKind::Purged, message)
+}
+
+/// What a handler ends with when the room was purged meanwhile.
+pub(crate) fn interrupted() -> Error {
+    purged(OTHER_PURGE)
+}
+
+/// Whether a handler failed only because it purged the room.
+pub(crate) fn is_own_purge(failure: &Failure) -> bool {
+    failure
+        .downcast_ref::<Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::Purged && error.message() == OWN_PURGE)
 }
 
 impl<R: Room> Clone for RoomContext<R> {
     fn clone(&self) -> Self {
-        RoomContext { host: self.host.clone(), sender: self.sender.clone() }
+        RoomContext { host: self.host.clone(), sender: self.sender.clone(), life: self.life, failure: self.failure }
     }
 }
 

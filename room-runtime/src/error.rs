@@ -84,6 +84,12 @@ error_kinds! {
         RateLimited = "rate_limited",
         /// The room refused an upgrade.
         Refused = "refused",
+        /// A period of nothing.
+        InvalidSchedule = "invalid_schedule",
+        /// The database refused a statement, or a row is not what it was asked for as.
+        Sql = "sql",
+        /// The room was purged while the handler ran: it ends.
+        Purged = "purged",
         /// The upgrade reached the object without the Worker's half of it, or too late.
         Ticket = "ticket",
         /// The platform has more requests queued for this object than it accepts. Not retried: retrying makes it worse.

@@ -77,7 +77,7 @@ impl<B: Into<Bytes>, E: Into<Failure>> RequestOutcome for Result<Response<B>, E>
 
 /// What `init` may return.
 #[diagnostic::on_unimplemented(
-    message = "`init` cannot return `{Self}`",
+    message = "`init` and `migrate` cannot return `{Self}`",
     label = "expected `{Expected}` or `Result<{Expected}, E>` where `E` is an error",
     note = "with `Result` as `#[room]` defines it, write `-> Result<State>`"
 )]
@@ -263,6 +263,38 @@ pub trait HandlerErrorParameter<Expected> {
 
 impl<T> HandlerErrorParameter<T> for T {
     fn pass(expected: &T) -> &T {
+        expected
+    }
+}
+
+/// The version that `migrate` starts from.
+#[diagnostic::on_unimplemented(
+    message = "the first parameter of `migrate` must be `u32`, not `{Self}`",
+    label = "expected `u32`"
+)]
+pub trait VersionParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: Expected) -> Self;
+}
+
+impl<T> VersionParameter<T> for T {
+    fn pass(expected: T) -> T {
+        expected
+    }
+}
+
+/// The stored state that `migrate` starts from.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `migrate` must be `serde_json::Value`, not `{Self}`",
+    label = "expected `serde_json::Value`"
+)]
+pub trait ValueParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: Expected) -> Self;
+}
+
+impl<T> ValueParameter<T> for T {
+    fn pass(expected: T) -> T {
         expected
     }
 }

@@ -1,38 +1,42 @@
 //! [`RoomHost`]: the engine of one room. Every rule that a room keeps is here; platforms only carry bytes.
 //!
 //! This file is what arrives and how handlers run. What the room remembers is in `state`, its sockets in `sockets`, how a
-//! peer gets in in `connect`, what the Worker asks for in `calls`.
+//! peer gets in in `connect`, who is in and who went in `roster`, what the Worker asks for in `calls`.
 
 mod answers;
 mod calls;
 mod connect;
+mod purge;
+mod roster;
 mod sockets;
 mod state;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
     fmt,
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Poll, Waker},
 };
 
 use crate::{
     Close, DecodeError, Error, ErrorKind, Failure, HandlerError, OnInvalid, Peer, Room, RoomContext, RoomId,
+    context::{interrupted, is_own_purge},
     peer::{Slot, Status},
     platform::{Audience, Frame, OwnedFrame, Platform, Socket},
     rates::Rates,
-    schedule::Schedules,
+    schedule::{Due, Schedules, What},
     tickets::Tickets,
     turn::Turn,
-    wire,
+    wire::{self, WireError},
 };
 
 pub(crate) use self::connect::Upgraded;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use self::state::STATE_KEY;
-use self::{answers::Answers, state::Cached};
+use self::{answers::Answers, roster::Leaving, state::Cached};
 
 /// The storage key of the room's id: for the ways into memory that do not tell it.
 const ID_KEY: &str = "room:id";
@@ -59,6 +63,13 @@ pub(crate) struct RoomHost<R: Room> {
     pub(crate) tickets: Tickets<R::Connection>,
     answers: Answers,
     started: Cell<bool>,
+    /// Which of the room's lives this is: a purge begins the next.
+    pub(crate) life: Cell<u64>,
+    /// The handlers that wait, to be woken when the room is purged under them.
+    waiting: RefCell<HashMap<u64, Waker>>,
+    handlers: Cell<u64>,
+    /// `None` until it was of interest.
+    leaving: RefCell<Option<Leaving>>,
     /// Held while `on_start` runs; what arrives meanwhile waits for it in order.
     starting: Turn,
 }
@@ -89,6 +100,10 @@ impl<R: Room> RoomHost<R> {
             tickets: Tickets::default(),
             answers: Answers::default(),
             started: Cell::new(false),
+            life: Cell::new(0),
+            waiting: RefCell::default(),
+            handlers: Cell::new(0),
+            leaving: RefCell::default(),
             starting: Turn::default(),
         })
     }
@@ -97,7 +112,7 @@ impl<R: Room> RoomHost<R> {
 
     /// One frame of one peer.
     pub(crate) async fn message(self: &Rc<Self>, socket: Socket, frame: OwnedFrame) {
-        if let Err(error) = self.start().await {
+        if let Err(error) = self.start(true).await {
             self.tell(socket, error.kind(), error.message(), None);
             return;
         }
@@ -164,47 +179,105 @@ impl<R: Room> RoomHost<R> {
         // First and without a wait: whatever the handlers do, the handshake completes.
         self.platform.answer_close(socket, close.code, &close.reason);
         if let Some(peer) = peer {
-            self.part(&peer, close).await;
+            if !self.has_started() || peer.slot.turn.is_taken() {
+                self.note_leaving(&peer, &close);
+            }
+            match self.start(true).await {
+                Ok(()) => self.part(&peer, close).await,
+                // It stays in the roster, and is found when the room can handle something again.
+                Err(error) => self.platform.log_error(&format!("{} {error}: on_close waits", R::NAME)),
+            }
         }
         self.forget(socket);
+        self.mind_emptiness();
     }
 
     /// A peer goes: `on_close`, once, behind its last frame.
     async fn part(self: &Rc<Self>, peer: &Peer<R>, close: Close) {
-        if let Err(error) = self.start().await {
-            self.platform.log_error(&format!("{} room `{}`: on_close was not run: {error}", R::NAME, self.id));
-        }
         let _turn = peer.slot.turn.take().await;
-        if peer.slot.status.replace(Status::Gone) == Status::Connected && self.services.get().is_some() {
+        if peer.slot.status.replace(Status::Gone) == Status::Connected && self.begin_departure(peer, &close) {
             let ctx = self.context(None);
             let outcome = self.run(R::on_close(&ctx, peer, close)).await;
             self.report(outcome, "on_close", Some(peer), &ctx).await;
         }
     }
 
+    /// A room that everyone has left may be kept for a while only.
+    fn mind_emptiness(&self) {
+        if R::PURGE_AFTER_MS > 0 && self.started.get() && self.is_deserted() {
+            let due_ms = self.platform.now_ms().saturating_add(R::PURGE_AFTER_MS);
+            let planned = self.schedules.cancel_own(&*self.platform, |what| matches!(what, What::Purge));
+            let planned = planned
+                .and_then(|()| self.store_id())
+                .and_then(|()| self.schedules.add(&*self.platform, What::Purge, None, due_ms, None).map(drop));
+            if let Err(error) = planned {
+                self.platform.log_error(&error.in_room(&self.id).to_string());
+            }
+        }
+    }
+
     /// Closes a connection whose peer may never answer: what follows does not wait for it.
     pub(crate) fn retire(self: &Rc<Self>, peer: &Peer<R>, code: crate::CloseCode, reason: &'static str) {
+        peer.slot.is_final.set(true);
         // One that is closing already changes nothing here.
         let _ = self.platform.close(peer.slot.socket, code.get(), reason);
+        let close = Close::new(code.get(), reason, true);
+        if peer.slot.turn.is_taken() {
+            self.note_leaving(peer, &close);
+        }
         let (host, peer) = (self.clone(), peer.clone());
-        let close = Close { code: code.get(), reason: reason.to_owned(), was_clean: true };
         self.platform.spawn(Box::pin(async move { host.part(&peer, close).await }));
     }
 
     /// The object's alarm: runs what is due, in order of time. An error is one of storage; what a handler fails with is
     /// reported, and its alarm stays for another try.
     pub(crate) async fn alarm(self: &Rc<Self>) -> Result<(), Error> {
-        self.start().await?;
+        self.start(false).await?;
         let _turn = self.firing.take().await;
         while let Some(due) = self.schedules.begin(&*self.platform).map_err(|error| error.in_room(&self.id))? {
-            let ctx = self.context(None);
-            let outcome = self.run(R::on_alarm(&ctx, due.alarm)).await;
-            match outcome {
-                Ok(()) => self.schedules.finish(&*self.platform, due.id).map_err(|error| error.in_room(&self.id))?,
-                failed => self.report(failed, "on_alarm", None, &ctx).await,
-            }
+            // A handler's failure has been reported, and is tried again.
+            let _ = self.fire(due).await.map_err(|error| error.in_room(&self.id))?;
         }
         Ok(())
+    }
+
+    /// The Worker's `fire_alarm`: whether there was one.
+    async fn fire_alarm(self: &Rc<Self>) -> Result<bool, WireError> {
+        let _turn = self.firing.take().await;
+        match self.schedules.begin_next(&*self.platform).map_err(|error| WireError::from(&error))? {
+            None => Ok(false),
+            Some(due) => self.fire(due).await.map_err(|error| WireError::from(&error))?.map(|()| true),
+        }
+    }
+
+    /// Runs one schedule: an error is one of storage, what a handler fails with is inside.
+    async fn fire(self: &Rc<Self>, due: Due<R::Alarm>) -> Result<Result<(), WireError>, Error> {
+        let Due { id, number, what, failure } = due;
+        match what {
+            What::Alarm(alarm) => {
+                let ctx = RoomContext { failure, ..self.context(None) };
+                let outcome = self.run(R::on_alarm(&ctx, alarm)).await;
+                match outcome {
+                    Err(failure) if !is_own_purge(&failure) => {
+                        let error = calls::handler_error("on_alarm", &failure);
+                        let stays = self.schedules.fail(&*self.platform, (id, number));
+                        self.report(Err(failure), "on_alarm", None, &ctx).await;
+                        return stays.map(|()| Err(error));
+                    }
+                    _ => {}
+                }
+            }
+            What::Grace(name) => {
+                self.end_grace(&name).await;
+                self.mind_emptiness();
+            }
+            What::Purge => {
+                if self.is_deserted() {
+                    return self.purge().map(Ok);
+                }
+            }
+        }
+        self.schedules.finish(&*self.platform, (id, number)).map(Ok)
     }
 
     /// Work that a handler left behind.
@@ -212,19 +285,23 @@ impl<R: Room> RoomHost<R> {
     where
         F: AsyncFnOnce(RoomContext<R>) -> Result<(), Failure> + 'static,
     {
-        let host = self.clone();
+        // Of the life in which it is spawned: a purge that comes before it runs ends it.
+        let (host, ctx) = (self.clone(), self.context(None));
         self.platform.spawn(Box::pin(async move {
-            let ctx = host.context(None);
+            if ctx.alive().is_err() {
+                return;
+            }
             let outcome = host.run(work(ctx.clone())).await;
             host.report(outcome, "spawn", None, &ctx).await;
         }));
     }
 
-    /// Before anything else that is handled: the room's services, then `on_start`. An error is that of the services, and
-    /// the next event tries again.
-    pub(crate) async fn start(self: &Rc<Self>) -> Result<(), Error> {
-        // Who came while it ran goes first, also when it has just ended.
-        if self.started.get() && !self.starting.is_taken() {
+    /// Before anything else that is handled: the room's services, then `on_start`, then those who vanished while the room
+    /// was not there. An error is that of the services, and the next event tries again.
+    ///
+    /// `by_socket` says that one of the room's own sockets is what brings it into memory.
+    pub(crate) async fn start(self: &Rc<Self>, by_socket: bool) -> Result<(), Error> {
+        if self.has_started() {
             return Ok(());
         }
         let _turn = self.starting.take().await;
@@ -234,8 +311,27 @@ impl<R: Room> RoomHost<R> {
             let outcome = self.run(R::on_start(&ctx)).await;
             self.started.set(true);
             self.report(outcome, "on_start", None, &ctx).await;
+            self.see_off_the_lost(by_socket).await;
         }
         Ok(())
+    }
+
+    /// Who came while the room started goes first, also when that has just ended.
+    fn has_started(&self) -> bool {
+        self.started.get() && !self.starting.is_taken()
+    }
+
+    async fn see_off_the_lost(self: &Rc<Self>, by_socket: bool) {
+        match self.find_lost(by_socket) {
+            Ok(lost) if lost.is_empty() => {}
+            Ok(lost) => {
+                for (peer, close) in lost {
+                    self.part(&peer, close).await;
+                }
+                self.mind_emptiness();
+            }
+            Err(error) => self.platform.log_error(&error.in_room(&self.id).to_string()),
+        }
     }
 
     fn prepare_services(&self) -> Result<(), Error> {
@@ -264,14 +360,31 @@ impl<R: Room> RoomHost<R> {
     // Handlers.
 
     pub(crate) fn context(self: &Rc<Self>, sender: Option<&Peer<R>>) -> RoomContext<R> {
-        RoomContext { host: self.clone(), sender: sender.cloned() }
+        RoomContext { host: self.clone(), sender: sender.cloned(), life: self.life.get(), failure: None }
     }
 
-    /// Runs a handler: what it changed is stored before it first waits, each time it waits, and at its end.
+    /// Runs a handler: what it changed is stored before it first waits, each time it waits, and at its end. A purge ends it.
     async fn run<T, E: From<Error>>(&self, handler: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let mut handler = pin!(handler);
-        poll_fn(|cx| {
+        let life = self.life.get();
+        let number = self.handlers.replace(self.handlers.get() + 1);
+        let mut waits = false;
+        let outcome = poll_fn(|cx| {
+            if self.life.get() != life {
+                return Poll::Ready(Err(interrupted().in_room(&self.id).into()));
+            }
             let poll = handler.as_mut().poll(cx);
+            if self.life.get() != life {
+                return match poll {
+                    Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
+                    // What it does beyond its own purge is of no effect.
+                    _ => Poll::Ready(Err(interrupted().in_room(&self.id).into())),
+                };
+            }
+            if poll.is_pending() {
+                waits = true;
+                self.waiting.borrow_mut().insert(number, cx.waker().clone());
+            }
             // A handler's own failure says more than the write that came after it, which is logged.
             match (self.flush(), poll) {
                 (Ok(()), poll) => poll,
@@ -282,7 +395,11 @@ impl<R: Room> RoomHost<R> {
                 }
             }
         })
-        .await
+        .await;
+        if waits {
+            self.waiting.borrow_mut().remove(&number);
+        }
+        outcome
     }
 
     /// What a handler failed with: to the log, and to `on_error`.
@@ -294,6 +411,10 @@ impl<R: Room> RoomHost<R> {
         ctx: &RoomContext<R>,
     ) {
         let Err(failure) = outcome else { return };
+        // The room's own doing, not a failure.
+        if is_own_purge(&failure) || ctx.alive().is_err() {
+            return;
+        }
         let error = HandlerError::new(handler, peer.map(|peer| peer.id().clone()), failure);
         self.report_error(&error, ctx).await;
     }

@@ -67,6 +67,7 @@ mod room;
 mod schedule;
 mod shell;
 mod socket;
+mod sql;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod tickets;
@@ -83,11 +84,12 @@ pub use crate::{
     error::{Error, ErrorKind, Failure},
     id::{PeerId, RoomId},
     limits::{Limits, OnInvalid, RateLimit},
-    peer::{Close, CloseCode, Delivery, Peer, PeerInfo, Peers},
+    peer::{Close, CloseCode, Delivery, Peer, PeerInfo, Peers, Presence},
     report::{DecodeError, DecodeReason, HandlerError},
     room::Room,
-    schedule::Schedule,
+    schedule::{Schedule, ScheduleId, SystemFailure},
     socket::RoomSocket,
+    sql::{Sql, SqlParameters, SqlValue},
     transport::{Jurisdiction, LocationHint},
     upgrade::{OnDuplicate, Reject, Upgrade, UpgradeRequest},
 };
@@ -95,6 +97,8 @@ pub use crate::{
 /// What `on_request` takes and returns.
 pub use bytes::Bytes;
 pub use http;
+/// What `migrate` is given.
+pub use serde_json;
 
 /// What a room and a Worker name, in one import: `use room_runtime::prelude::*;`.
 ///
@@ -102,7 +106,7 @@ pub use http;
 pub mod prelude {
     pub use crate::{
         Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, OnDuplicate, PeerId,
-        PeerInfo, Reject, RoomHandle, RoomId, Upgrade, data, http, room,
+        PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Upgrade, data, http, room, serde_json,
     };
 }
 
@@ -125,7 +129,7 @@ pub mod __private {
         handler::{
             AlarmParameter, CloseParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
             HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome, PeerParameter, RequestOutcome,
-            RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter,
+            RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, ValueParameter, VersionParameter,
         },
         platform::cloudflare::{Object, install},
     };

@@ -14,7 +14,7 @@ use crate::{
     host::RoomHost,
     platform::{Audience, Frame, SIZES, Sent, Socket},
     turn::Turn,
-    upgrade::{TAG_MARK, decode_meta, id_tag, user_tag},
+    upgrade::{decode_meta, id_tag, user_tag},
     wire,
 };
 
@@ -40,12 +40,23 @@ pub(crate) struct Slot<R: Room> {
     pub(crate) meta: RefCell<Option<Box<RawValue>>>,
     /// How much of what this peer sent waits for its turn.
     pub(crate) queued_bytes: Cell<usize>,
+    /// The name of its entry in the roster.
+    pub(crate) entry: String,
+    /// Whether its end is one: the room closed it, or its time to come back is over.
+    pub(crate) is_final: Cell<bool>,
     /// Held by the handler of this peer that runs now.
     pub(crate) turn: Turn,
 }
 
 impl<R: Room> Slot<R> {
-    pub(crate) fn new(socket: Socket, id: PeerId, connected_at: u64, data: R::Connection, status: Status) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        id: PeerId,
+        connected_at: u64,
+        data: R::Connection,
+        status: Status,
+        entry: String,
+    ) -> Self {
         Slot {
             socket,
             id,
@@ -55,6 +66,8 @@ impl<R: Room> Slot<R> {
             tags: OnceCell::new(),
             meta: RefCell::new(None),
             queued_bytes: Cell::new(0),
+            entry,
+            is_final: Cell::new(false),
             turn: Turn::default(),
         }
     }
@@ -81,10 +94,7 @@ impl<R: Room> Peer<R> {
 
     /// The tags the Worker gave it at the upgrade.
     pub fn tags(&self) -> &[String] {
-        self.slot.tags.get_or_init(|| {
-            let marked = self.host.platform.tags(self.slot.socket);
-            marked.iter().filter_map(|tag| tag.strip_prefix(TAG_MARK)).map(str::to_owned).collect()
-        })
+        self.slot.tags.get_or_init(|| self.host.tags_of(self.slot.socket))
     }
 
     /// When it connected, in milliseconds since the Unix epoch.
@@ -127,17 +137,17 @@ impl<R: Room> Peer<R> {
     }
 
     fn replace_data(&self, data: Rc<R::Connection>) -> Result<(), Error> {
-        let Slot { socket, id, connected_at, status, .. } = &*self.slot;
-        let bytes = self.host.encode_attachment(id, *connected_at, &*data)?;
+        let Slot { socket, status, .. } = &*self.slot;
+        let bytes = self.host.encode_attachment(&self.slot, &data)?;
         match status.get() {
             Status::Gone => return Err(self.gone()),
             // Written once, when `on_connect` has succeeded.
             Status::Connecting => {}
-            Status::Connected => self
-                .host
-                .platform
-                .attach(*socket, &bytes)
-                .map_err(|refusal| self.error(ErrorKind::AttachmentTooLarge, refusal.0))?,
+            Status::Connected => {
+                self.host.enroll(&self.slot, &data).map_err(|error| self.locate(error))?;
+                let attached = self.host.platform.attach(*socket, &bytes);
+                attached.map_err(|refusal| self.error(ErrorKind::AttachmentTooLarge, refusal.0))?;
+            }
         }
         self.slot.data.replace(data);
         Ok(())
@@ -177,6 +187,7 @@ impl<R: Room> Peer<R> {
             return Err(self.gone());
         }
         self.host.flush()?;
+        self.slot.is_final.set(true);
         let closed = self.host.platform.close(self.slot.socket, code.get(), reason);
         closed.map_err(|refusal| self.error(ErrorKind::InvalidClose, refusal.0))
     }
@@ -360,7 +371,12 @@ impl<'a, R: Room> Peers<'a, R> {
         let host = self.host();
         host.flush()?;
         let sockets = self.sockets();
-        let closed = sockets.iter().filter(|socket| host.platform.close(**socket, code.get(), reason).is_ok());
+        let closed = sockets.into_iter().filter(|socket| {
+            if let Some(peer) = host.peer(*socket) {
+                peer.slot.is_final.set(true);
+            }
+            host.platform.close(*socket, code.get(), reason).is_ok()
+        });
         Ok(closed.count())
     }
 
@@ -465,8 +481,26 @@ impl Delivery {
     }
 }
 
+/// One user of a room ([`RoomContext::presence`]): whoever shares a peer id.
+pub struct Presence<R: Room> {
+    /// The user: the peer id of all of its connections.
+    pub id: PeerId,
+    /// Its connections.
+    pub peers: Vec<Peer<R>>,
+    /// When it lost its last one, in milliseconds since the Unix epoch, if it may still come back within
+    /// [`Room::RECONNECT_GRACE_MS`]; `None` for a user who is here.
+    pub away_since: Option<u64>,
+}
+
+impl<R: Room> fmt::Debug for Presence<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Presence { id, peers, away_since } = self;
+        f.debug_struct("Presence").field("id", id).field("peers", peers).field("away_since", away_since).finish()
+    }
+}
+
 /// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Close {
     /// The close code as it arrived, with the codes no one can send: 1005 when there was none, 1006 when the connection
@@ -476,6 +510,24 @@ pub struct Close {
     pub reason: String,
     /// Whether the close handshake was completed.
     pub was_clean: bool,
+    #[serde(default)]
+    lost: bool,
+}
+
+impl Close {
+    /// A connection that vanished with the object's process: a restart, or a deploy. The room learns of it when it next
+    /// comes into memory.
+    pub const LOST: Close = Close { code: 1006, reason: String::new(), was_clean: false, lost: true };
+
+    pub(crate) fn new(code: u16, reason: impl Into<String>, was_clean: bool) -> Self {
+        Close { code, reason: reason.into(), was_clean, lost: false }
+    }
+
+    /// Whether it is [`Close::LOST`]. A connection that the platform saw end is not, also when nothing was said: that is a
+    /// plain 1006.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
 }
 
 /// A close code that may be sent: 1000 to 4999 but 1004, 1005, 1006 and 1015.

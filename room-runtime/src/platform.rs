@@ -10,9 +10,17 @@ pub(crate) mod memory;
 
 use std::{fmt, future::Future, pin::Pin, rc::Rc};
 
+use crate::{
+    sql::{SqlRows, SqlValue},
+    transport::Transport,
+};
+
 /// A socket of this object, for as long as the object stays in memory. An index is used again after
 /// [`Platform::forget`].
 pub(crate) type Socket = u32;
+
+/// The socket of a peer whose socket is gone. Nothing is open under this index.
+pub(crate) const NO_SOCKET: Socket = Socket::MAX;
 
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -101,6 +109,8 @@ pub(crate) trait Platform: fmt::Debug {
     /// The open sockets: all, or those that carry `tag`.
     fn open(&self, tag: Option<&str>) -> Vec<Socket>;
     fn is_open(&self, socket: Socket) -> bool;
+    /// Whether there is any socket, open or closing.
+    fn has_sockets(&self) -> bool;
     fn tags(&self, socket: Socket) -> Vec<String>;
     /// What is kept with the socket; `None` when nothing ever was.
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
@@ -117,6 +127,13 @@ pub(crate) trait Platform: fmt::Debug {
     fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal>;
     /// Every stored value whose key begins like that.
     fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal>;
+    fn delete(&self, key: &str) -> Result<(), Refusal>;
+    /// Takes everything out of storage: values, tables, the alarm.
+    fn delete_all(&self) -> Result<(), Refusal>;
+    /// Runs a statement on the object's database.
+    fn sql(&self, statement: &str, parameters: &[SqlValue]) -> Result<SqlRows, Refusal>;
+    /// How to reach the rooms under another binding.
+    fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, String>;
     /// Sets the object's one alarm, or takes it away.
     fn set_alarm(&self, at_ms: Option<u64>);
 }

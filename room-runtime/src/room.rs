@@ -31,6 +31,14 @@ pub trait Room: Sized + 'static {
     /// it the first state is stored when it is first changed.
     const STORES_FIRST_STATE: bool = false;
 
+    /// The version of the schema `State`. A stored state of a lower one goes through [`migrate`](Room::migrate).
+    const STATE_VERSION: u32 = 0;
+    /// How long a peer that lost its connection keeps its place: one that comes back in time, with its id and its
+    /// [token](crate::Upgrade::resume), goes on where it was, and no `on_close` runs. 0: `on_close` runs at once.
+    const RECONNECT_GRACE_MS: u64 = 0;
+    /// How long a room that everyone has left is kept before it is purged; 0 is for ever.
+    const PURGE_AFTER_MS: u64 = 0;
+
     /// What the room remembers. Stored as JSON, at most 2 MB.
     type State: Serialize + DeserializeOwned + Clone + 'static;
     /// What the room remembers about one peer. Kept with its socket as JSON, at most
@@ -51,6 +59,15 @@ pub trait Room: Sized + 'static {
     /// # Errors
     /// A failure is the failure of whatever asked for the state, and `init` is tried again the next time.
     fn init(ctx: &RoomContext<Self>) -> Result<Self::State, Failure>;
+
+    /// A state that was stored under a lower [`STATE_VERSION`](Room::STATE_VERSION), as JSON.
+    ///
+    /// # Errors
+    /// Then every use of the state is an error, and what is stored stays as it is.
+    fn migrate(version: u32, state: serde_json::Value) -> Result<Self::State, Failure> {
+        let _ = state;
+        Err(Failure::msg(format!("nothing is known of version {version}")))
+    }
 
     /// The room's services, made from the Worker's bindings, variables and secrets. Tests give their own.
     ///
@@ -77,6 +94,13 @@ pub trait Room: Sized + 'static {
     /// Once per socket, before its first frame; never again when the room wakes from hibernation. A failure closes the
     /// socket with 1011, and no `on_close` follows.
     fn on_connect(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, peer);
+        ready(Ok(()))
+    }
+
+    /// A peer that lost its connection is back in time, and in its old place: in place of `on_connect`. A failure is
+    /// reported and changes nothing.
+    fn on_resume(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer);
         ready(Ok(()))
     }

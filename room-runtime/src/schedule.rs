@@ -1,8 +1,15 @@
-//! Schedules: any number of alarms of a room, kept in storage, sharing the platform's one.
+//! Schedules: any number of alarms of a room, each kept in storage by itself, sharing the platform's one.
 
-use std::{cell::RefCell, fmt, time::Duration};
+use std::{
+    cell::{RefCell, RefMut},
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    num::ParseIntError,
+    str::FromStr,
+    time::Duration,
+};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use crate::{
     Error, ErrorKind, Room, RoomContext,
@@ -10,85 +17,207 @@ use crate::{
     wire,
 };
 
-/// The storage key of the schedules.
-const KEY: &str = "room:schedules";
+/// The storage keys of the schedules begin like this; the schedule's id follows.
+const PREFIX: &str = "room:schedule:";
 
 /// How long after a failure, or a crash, an alarm is tried again: doubled each time, up to an hour.
 const FIRST_RETRY_MS: u64 = 2_000;
 const LONGEST_RETRY_MS: u64 = 3_600_000;
 
 /// An alarm to be set: [`RoomContext::schedule`].
-#[must_use = "say when: `.after(…)` or `.at(…)`"]
+///
+/// ```
+/// # use room_runtime::{Room, RoomContext, Failure};
+/// # use std::time::Duration;
+/// # fn example<R: Room<Alarm = String>>(ctx: &RoomContext<R>) -> Result<(), Failure> {
+/// let id = ctx.schedule("close the auction".to_owned()).after(Duration::from_secs(30))?;
+/// ctx.schedule("tidy up".to_owned()).key("tidy").every(Duration::from_secs(3_600))?;
+/// ctx.cancel(id)?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "say when: `.after(…)`, `.at(…)` or `.every(…)`"]
 pub struct Schedule<'a, R: Room> {
     ctx: &'a RoomContext<R>,
     alarm: R::Alarm,
+    key: Option<String>,
 }
 
 impl<'a, R: Room> Schedule<'a, R> {
     pub(crate) fn new(ctx: &'a RoomContext<R>, alarm: R::Alarm) -> Self {
-        Schedule { ctx, alarm }
+        Schedule { ctx, alarm, key: None }
     }
 
-    /// Fires after that time, rounded up to a millisecond. It is stored when this returns.
+    /// Gives it a name: it takes the place of the schedule that has this key, if there is one.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Fires once, after that time, rounded up to a millisecond. It is stored when this returns.
     ///
     /// # Errors
     /// Those of [`at`](Schedule::at).
-    pub fn after(self, delay: Duration) -> Result<(), Error> {
-        let ms = u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        let due_ms = self.ctx.now_ms().saturating_add(ms);
+    pub fn after(self, delay: Duration) -> Result<ScheduleId, Error> {
+        let due_ms = self.ctx.now_ms().saturating_add(millis(delay));
         self.at(due_ms)
     }
 
-    /// Fires at that time, in milliseconds since the Unix epoch; at once when it has passed. It is stored when this
+    /// Fires once, at that time, in milliseconds since the Unix epoch; at once when it has passed. It is stored when this
     /// returns.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] when the alarm cannot be JSON, [`ErrorKind::ValueTooLarge`] when all schedules together
-    /// are larger than the platform stores under one key, [`ErrorKind::Storage`]; then nothing is changed.
-    pub fn at(self, due_ms: u64) -> Result<(), Error> {
+    /// [`ErrorKind::Encode`] when the alarm cannot be JSON, [`ErrorKind::ValueTooLarge`] when it is larger than the
+    /// platform stores under one key, [`ErrorKind::Storage`]; then nothing is changed.
+    pub fn at(self, due_ms: u64) -> Result<ScheduleId, Error> {
+        self.set(due_ms, None)
+    }
+
+    /// Fires after each such period, of a millisecond at least. Periods that passed while the room could not run, or while
+    /// the alarm was tried again, are not made up for.
+    ///
+    /// Set again with the key, the alarm and the period that it has, it keeps its time: so `on_start` may set it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSchedule`] for a period of nothing; those of [`at`](Schedule::at).
+    pub fn every(self, period: Duration) -> Result<ScheduleId, Error> {
+        let every_ms = millis(period);
+        if every_ms == 0 {
+            return Err(Error::new(ErrorKind::InvalidSchedule, "a period has at least a millisecond"));
+        }
+        let due_ms = self.ctx.now_ms().saturating_add(every_ms);
+        self.set(due_ms, Some(every_ms))
+    }
+
+    fn set(self, due_ms: u64, every_ms: Option<u64>) -> Result<ScheduleId, Error> {
+        self.ctx.alive()?;
         let host = &self.ctx.host;
         host.flush()?;
         host.store_id()?;
-        let added = host.schedules.add(&*host.platform, self.alarm, due_ms);
+        let what = What::Alarm(self.alarm);
+        let added = host.schedules.add(&*host.platform, what, self.key, due_ms, every_ms);
         added.map_err(|error| error.in_room(&host.id))
     }
 }
 
 impl<R: Room> fmt::Debug for Schedule<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schedule").finish_non_exhaustive()
+        f.debug_struct("Schedule").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
-/// One stored alarm.
-#[derive(Debug, Serialize, Deserialize)]
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// Which schedule: to [cancel](RoomContext::cancel) it, also later and after the room slept. It may be kept in the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScheduleId(u64);
+
+impl fmt::Display for ScheduleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for ScheduleId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        u64::from_str_radix(text, 16).map(ScheduleId)
+    }
+}
+
+impl Serialize for ScheduleId {
+    /// As text: a number of JavaScript does not hold it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ScheduleId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What [`RoomContext::system_failure`] says of an alarm whose last try took the object down with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SystemFailure {
+    /// The number of this try: 2 after the first crash.
+    pub attempt: u32,
+}
+
+/// What is to happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum What<A> {
+    /// The room's own alarm.
+    Alarm(A),
+    /// A peer's time to come back is over.
+    Grace(String),
+    /// The room has been empty for long enough.
+    Purge,
+}
+
+/// One schedule, as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending<A> {
-    id: u64,
+    id: ScheduleId,
+    /// The order in which those that are due at the same time were set.
+    number: u64,
     due_ms: u64,
-    /// How often it was begun.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    every_ms: Option<u64>,
+    /// When it should have fired: `due_ms` moves with each try.
+    nominal_ms: u64,
+    /// How often it was begun since it last succeeded.
+    #[serde(default, skip_serializing_if = "is_default")]
     attempts: u32,
-    alarm: A,
+    /// Whether the last try has not ended. Read from storage, that is a crash.
+    #[serde(default, skip_serializing_if = "is_default")]
+    running: bool,
+    what: What<A>,
 }
 
-fn is_zero(n: &u32) -> bool {
-    *n == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
-/// An alarm that is to run now.
+/// A schedule whose time has come.
 #[derive(Debug)]
 pub(crate) struct Due<A> {
-    pub(crate) id: u64,
-    pub(crate) alarm: A,
+    pub(crate) id: ScheduleId,
+    /// Another number under the same id is another schedule, which took its place.
+    pub(crate) number: u64,
+    pub(crate) what: What<A>,
+    pub(crate) failure: Option<SystemFailure>,
 }
 
-/// The pending alarms of one room: a cache of what is stored.
+/// The schedules of one room: a cache of what is stored.
 #[derive(Debug)]
-pub(crate) struct Schedules<A>(RefCell<Option<Vec<Pending<A>>>>);
+pub(crate) struct Schedules<A>(RefCell<Option<Loaded<A>>>);
+
+#[derive(Debug)]
+struct Loaded<A> {
+    by_id: BTreeMap<ScheduleId, Pending<A>>,
+    /// Due time, number, id.
+    order: BTreeSet<(u64, u64, ScheduleId)>,
+    next_number: u64,
+}
 
 impl<A> Default for Schedules<A> {
     fn default() -> Self {
         Schedules(RefCell::new(None))
+    }
+}
+
+impl<A> Default for Loaded<A> {
+    fn default() -> Self {
+        Loaded { by_id: BTreeMap::new(), order: BTreeSet::new(), next_number: 0 }
     }
 }
 
@@ -100,72 +229,241 @@ impl<A> Schedules<A> {
 }
 
 impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
-    fn add(&self, platform: &dyn Platform, alarm: A, due_ms: u64) -> Result<(), Error> {
-        self.change(platform, |pending| {
-            let id = pending.iter().map(|each| each.id + 1).max().unwrap_or_default();
-            pending.push(Pending { id, due_ms, attempts: 0, alarm });
-        })
+    pub(crate) fn add(
+        &self,
+        platform: &dyn Platform,
+        what: What<A>,
+        key: Option<String>,
+        due_ms: u64,
+        every_ms: Option<u64>,
+    ) -> Result<ScheduleId, Error> {
+        let mut loaded = self.loaded(platform)?;
+        let replaced = key.as_ref().and_then(|key| loaded.keyed(key));
+        if let Some(same) = replaced.and_then(|id| loaded.by_id.get(&id))
+            && every_ms.is_some()
+            && same.every_ms == every_ms
+            && encode(&same.what)? == encode(&what)?
+        {
+            return Ok(same.id);
+        }
+        // The one that it takes the place of is overwritten: there is no moment with both, or neither.
+        let id = replaced.unwrap_or_else(|| {
+            let [a, b, c, d, e, f, g, h, ..] = platform.random();
+            ScheduleId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        });
+        let number = loaded.next_number;
+        let pending =
+            Pending { id, number, due_ms, key, every_ms, nominal_ms: due_ms, attempts: 0, running: false, what };
+        store(platform, &pending)?;
+        loaded.next_number += 1;
+        loaded.take(id);
+        loaded.insert(pending);
+        platform.set_alarm(loaded.earliest());
+        Ok(id)
     }
 
-    /// The earliest alarm that is due. It is put off before it is given out: if it takes the object down with it, it
-    /// is tried again.
+    pub(crate) fn cancel(&self, platform: &dyn Platform, id: ScheduleId) -> Result<bool, Error> {
+        let mut loaded = self.loaded(platform)?;
+        if !loaded.by_id.contains_key(&id) {
+            return Ok(false);
+        }
+        remove(platform, id)?;
+        loaded.take(id);
+        platform.set_alarm(loaded.earliest());
+        Ok(true)
+    }
+
+    pub(crate) fn cancel_keyed(&self, platform: &dyn Platform, key: &str) -> Result<bool, Error> {
+        let id = self.loaded(platform)?.keyed(key);
+        id.map_or(Ok(false), |id| self.cancel(platform, id))
+    }
+
+    /// Takes away what the runtime itself had planned, where `which` says so.
+    pub(crate) fn cancel_own(&self, platform: &dyn Platform, which: impl Fn(&What<A>) -> bool) -> Result<(), Error> {
+        let own = |what: &What<A>| !matches!(what, What::Alarm(_)) && which(what);
+        let ids: Vec<_> = self.loaded(platform)?.by_id.values().filter(|each| own(&each.what)).map(|p| p.id).collect();
+        ids.into_iter().try_for_each(|id| self.cancel(platform, id).map(drop))
+    }
+
+    /// When the room's own next alarm is due.
+    pub(crate) fn next(&self, platform: &dyn Platform) -> Result<Option<u64>, Error> {
+        let loaded = self.loaded(platform)?;
+        let mut own = loaded.order.iter().filter(|(_, _, id)| loaded.is_alarm(*id));
+        Ok(own.next().map(|(due_ms, ..)| *due_ms))
+    }
+
+    /// The earliest schedule that is due. It is put off before it is given out: if it takes the object down with it, it is
+    /// tried again.
     pub(crate) fn begin(&self, platform: &dyn Platform) -> Result<Option<Due<A>>, Error> {
-        let now = platform.now_ms();
-        let next = self.earliest(platform)?;
-        if next.is_none_or(|due_ms| due_ms > now) {
-            // The platform's alarm is used up, and may have come early.
-            platform.set_alarm(next);
-            return Ok(None);
+        let now_ms = platform.now_ms();
+        let mut loaded = self.loaded(platform)?;
+        match loaded.order.first() {
+            Some((due_ms, _, id)) if *due_ms <= now_ms => {
+                let id = *id;
+                loaded.begin(platform, id, now_ms).map(Some)
+            }
+            _ => {
+                // The platform's alarm is used up, and may have come early.
+                platform.set_alarm(loaded.earliest());
+                Ok(None)
+            }
         }
-        self.change(platform, |pending| {
-            let due = pending.iter_mut().min_by_key(|each| (each.due_ms, each.id))?;
-            let retry = FIRST_RETRY_MS.saturating_mul(1 << due.attempts.min(20)).min(LONGEST_RETRY_MS);
-            due.attempts += 1;
-            due.due_ms = now + retry;
-            Some(Due { id: due.id, alarm: due.alarm.clone() })
-        })
     }
 
-    fn earliest(&self, platform: &dyn Platform) -> Result<Option<u64>, Error> {
-        let mut cached = self.0.borrow_mut();
-        if cached.is_none() {
-            *cached = Some(load(platform)?);
-        }
-        Ok(cached.iter().flatten().map(|each| each.due_ms).min())
+    /// The room's own earliest alarm, whether it is due or not.
+    pub(crate) fn begin_next(&self, platform: &dyn Platform) -> Result<Option<Due<A>>, Error> {
+        let mut loaded = self.loaded(platform)?;
+        let next = loaded.order.iter().map(|(.., id)| *id).find(|id| loaded.is_alarm(*id));
+        next.map(|id| loaded.begin(platform, id, platform.now_ms())).transpose()
     }
 
-    /// The alarm has done its work.
-    pub(crate) fn finish(&self, platform: &dyn Platform, id: u64) -> Result<(), Error> {
-        self.change(platform, |pending| pending.retain(|each| each.id != id))
+    /// It has done its work: it goes, or waits for its next time.
+    pub(crate) fn finish(&self, platform: &dyn Platform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
+        let mut loaded = self.loaded(platform)?;
+        // Cancelled, or replaced, by its own handler perhaps.
+        let Some(pending) = loaded.by_id.get(&id).filter(|pending| pending.number == number) else { return Ok(()) };
+        match pending.every_ms {
+            None => {
+                remove(platform, id)?;
+                loaded.take(id);
+            }
+            Some(every_ms) => {
+                let next = next_period(pending.nominal_ms, every_ms, platform.now_ms());
+                let pending =
+                    Pending { due_ms: next, nominal_ms: next, attempts: 0, running: false, ..pending.clone() };
+                store(platform, &pending)?;
+                loaded.take(id);
+                loaded.insert(pending);
+            }
+        }
+        platform.set_alarm(loaded.earliest());
+        Ok(())
     }
 
-    /// Changes what is stored, and sets the platform's alarm to the earliest. What cannot be stored is not changed.
-    fn change<T>(&self, platform: &dyn Platform, change: impl FnOnce(&mut Vec<Pending<A>>) -> T) -> Result<T, Error> {
-        let mut cached = self.0.borrow_mut();
-        let mut pending = match cached.take() {
-            Some(pending) => pending,
-            None => load(platform)?,
-        };
-        let value = change(&mut pending);
-        let bytes = wire::encode_value(&pending, "the room's schedules")?;
-        if bytes.len() > SIZES.value {
-            let (n, max) = (bytes.len(), SIZES.value);
-            let message = format!("the room's schedules have {n} bytes as JSON, the limit is {max}");
-            return Err(Error::new(ErrorKind::ValueTooLarge, message));
+    /// It failed: what was stored when it began is when it is tried again.
+    pub(crate) fn fail(&self, platform: &dyn Platform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
+        let mut loaded = self.loaded(platform)?;
+        if let Some(pending) = loaded.by_id.get_mut(&id).filter(|pending| pending.number == number) {
+            pending.running = false;
+            store(platform, pending)?;
         }
-        let stored = platform.put(KEY, &bytes);
-        stored.map_err(|refusal| {
-            Error::new(ErrorKind::Storage, format!("the room's schedules could not be stored: {refusal}"))
-        })?;
-        platform.set_alarm(pending.iter().map(|each| each.due_ms).min());
-        *cached = Some(pending);
-        Ok(value)
+        Ok(())
+    }
+
+    fn loaded(&self, platform: &dyn Platform) -> Result<RefMut<'_, Loaded<A>>, Error> {
+        let mut loaded = self.0.borrow_mut();
+        if loaded.is_none() {
+            *loaded = Some(load(platform)?);
+        }
+        Ok(RefMut::map(loaded, |loaded| loaded.get_or_insert_default()))
     }
 }
 
-fn load<A: DeserializeOwned>(platform: &dyn Platform) -> Result<Vec<Pending<A>>, Error> {
-    let stored = platform.get(KEY).map_err(|refusal| {
+/// The first time after `now_ms` that is whole periods after `nominal_ms`.
+fn next_period(nominal_ms: u64, every_ms: u64, now_ms: u64) -> u64 {
+    let passed = now_ms.saturating_sub(nominal_ms) / every_ms + 1;
+    nominal_ms.saturating_add(every_ms.saturating_mul(passed))
+}
+
+impl<A: Serialize + Clone> Loaded<A> {
+    fn begin(&mut self, platform: &dyn Platform, id: ScheduleId, now_ms: u64) -> Result<Due<A>, Error> {
+        let pending = &self.by_id[&id];
+        let retry_ms = FIRST_RETRY_MS.saturating_mul(1 << pending.attempts.min(20)).min(LONGEST_RETRY_MS);
+        let attempt = pending.attempts.saturating_add(1);
+        let failure = pending.running.then_some(SystemFailure { attempt });
+        let begun = Pending { due_ms: now_ms + retry_ms, attempts: attempt, running: true, ..pending.clone() };
+        store(platform, &begun)?;
+        let (number, what) = (begun.number, begun.what.clone());
+        self.take(id);
+        self.insert(begun);
+        platform.set_alarm(self.earliest());
+        Ok(Due { id, number, what, failure })
+    }
+}
+
+impl<A> Loaded<A> {
+    fn insert(&mut self, pending: Pending<A>) {
+        self.order.insert((pending.due_ms, pending.number, pending.id));
+        self.by_id.insert(pending.id, pending);
+    }
+
+    fn take(&mut self, id: ScheduleId) {
+        if let Some(pending) = self.by_id.remove(&id) {
+            self.order.remove(&(pending.due_ms, pending.number, id));
+        }
+    }
+
+    fn keyed(&self, key: &str) -> Option<ScheduleId> {
+        self.by_id.values().find(|pending| pending.key.as_deref() == Some(key)).map(|pending| pending.id)
+    }
+
+    fn earliest(&self) -> Option<u64> {
+        self.order.first().map(|(due_ms, ..)| *due_ms)
+    }
+
+    fn is_alarm(&self, id: ScheduleId) -> bool {
+        self.by_id.get(&id).is_some_and(|pending| matches!(pending.what, What::Alarm(_)))
+    }
+}
+
+fn encode<A: Serialize>(what: &What<A>) -> Result<Vec<u8>, Error> {
+    wire::encode_value(what, "the alarm")
+}
+
+fn storage_key(id: ScheduleId) -> String {
+    format!("{PREFIX}{id}")
+}
+
+fn store<A: Serialize>(platform: &dyn Platform, pending: &Pending<A>) -> Result<(), Error> {
+    let bytes = wire::encode_value(pending, "the alarm")?;
+    if bytes.len() > SIZES.value {
+        let message = format!("the alarm has {} bytes as JSON, the limit is {}", bytes.len(), SIZES.value);
+        return Err(Error::new(ErrorKind::ValueTooLarge, message));
+    }
+    platform
+        .put(&storage_key(pending.id), &bytes)
+        .map_err(|refusal| Error::new(ErrorKind::Storage, format!("the schedule could not be stored: {refusal}")))
+}
+
+fn remove(platform: &dyn Platform, id: ScheduleId) -> Result<(), Error> {
+    platform.delete(&storage_key(id)).map_err(|refusal| {
+        Error::new(ErrorKind::Storage, format!("the schedule could not be taken out of storage: {refusal}"))
+    })
+}
+
+fn load<A: DeserializeOwned>(platform: &dyn Platform) -> Result<Loaded<A>, Error> {
+    let stored = platform.list(PREFIX).map_err(|refusal| {
         Error::new(ErrorKind::Storage, format!("the room's schedules could not be read: {refusal}"))
     })?;
-    stored.map_or(Ok(Vec::new()), |bytes| wire::decode_value(&bytes, "the room's stored schedules"))
+    let mut loaded = Loaded::default();
+    for bytes in stored {
+        let pending: Pending<A> = wire::decode_value(&bytes, "a stored schedule")?;
+        loaded.next_number = loaded.next_number.max(pending.number + 1);
+        loaded.insert(pending);
+    }
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_that_passed_are_skipped_and_the_grid_is_kept() {
+        assert_eq!(next_period(1_000, 100, 1_000), 1_100);
+        assert_eq!(next_period(1_000, 100, 1_099), 1_100);
+        assert_eq!(next_period(1_000, 100, 1_100), 1_200);
+        assert_eq!(next_period(1_000, 100, 1_950), 2_000);
+        // Fired by hand before its time.
+        assert_eq!(next_period(1_000, 100, 500), 1_100);
+        assert_eq!(next_period(u64::MAX - 1, 100, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn an_id_reads_back_from_text() {
+        let id = ScheduleId(0x00ab_cdef_0123_4567);
+        assert_eq!(serde_json::to_string(&id).expect("encodes"), r#""00abcdef01234567""#);
+        assert_eq!(serde_json::from_str::<ScheduleId>(r#""00abcdef01234567""#).expect("decodes"), id);
+        assert!(serde_json::from_str::<ScheduleId>(r#""nine""#).is_err());
+    }
 }

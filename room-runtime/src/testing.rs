@@ -45,6 +45,7 @@
 //! for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else. [`World::together`] lets
 //! several things arrive before anything runs.
 
+pub(crate) mod database;
 pub(crate) mod executor;
 mod world;
 
@@ -56,7 +57,7 @@ use http::{Request, Response};
 #[cfg(test)]
 pub(crate) use self::world::START_MS;
 use self::world::{Answer, AnyObject, Object, address, close_by_client, ticket};
-pub(crate) use self::world::{ClientSocket, Inner, Link};
+pub(crate) use self::world::{ClientSocket, Inner, Link, register};
 use crate::{
     Close, CloseCode, Delivery, Error, Failure, PeerId, PeerInfo, Room, RoomClient, RoomHandle, RoomId, Upgrade,
     client::prepare,
@@ -268,6 +269,15 @@ impl<R: Room> TestRoom<R> {
         self.world.block_on(self.handle().broadcast(message).into_future())
     }
 
+    /// [`RoomHandle::fire_alarm`].
+    ///
+    /// # Errors
+    /// Those of the call.
+    #[track_caller]
+    pub fn fire_alarm(&self) -> Result<bool, Error> {
+        self.world.block_on(self.handle().fire_alarm().into_future())
+    }
+
     /// [`RoomHandle::request`], with the types of the `http` crate.
     ///
     /// # Errors
@@ -462,12 +472,12 @@ impl<R: Room> TestPeer<R> {
 
     /// Closes the connection.
     pub fn close_with(&self, code: CloseCode, reason: &str) {
-        self.end(Close { code: code.get(), reason: reason.to_owned(), was_clean: true });
+        self.end(Close::new(code.get(), reason.to_owned(), true));
     }
 
     /// Loses the connection, as a client does that goes into a tunnel: the room learns of it as 1006.
     pub fn disconnect(&self) {
-        self.end(Close { code: 1006, reason: String::new(), was_clean: false });
+        self.end(Close::new(1006, String::new(), false));
     }
 
     fn end(&self, close: Close) {

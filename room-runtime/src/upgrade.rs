@@ -29,6 +29,7 @@ pub struct Upgrade<C> {
     tags: Vec<String>,
     meta: Option<Result<Box<RawValue>, String>>,
     on_duplicate: OnDuplicate,
+    resume: Option<String>,
 }
 
 /// What becomes of an upgrade whose peer id is connected already.
@@ -54,7 +55,7 @@ impl<C> Upgrade<C> {
 
     /// An upgrade of a peer with this data, a random id and no tags.
     pub fn new(data: C) -> Self {
-        Upgrade { data, id: None, tags: Vec::new(), meta: None, on_duplicate: OnDuplicate::Allow }
+        Upgrade { data, id: None, tags: Vec::new(), meta: None, on_duplicate: OnDuplicate::Allow, resume: None }
     }
 
     /// Gives it an id: up to [`PeerId::MAX_BYTES`], not empty. Without one it gets a UUID, version 7.
@@ -92,13 +93,23 @@ impl<C> Upgrade<C> {
         self
     }
 
+    /// The token of a peer that comes back, where the room has a
+    /// [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS): the room told it in a frame,
+    /// `{"$room": {"resume": "…"}}`, when it first connected. With it, and the same id, the peer takes its old place, with
+    /// the data and the tags that it had; `on_resume` runs in place of `on_connect`. A token of no use changes nothing: the
+    /// peer is a new one.
+    pub fn resume(mut self, token: impl Into<String>) -> Self {
+        self.resume = Some(token.into());
+        self
+    }
+
     pub(crate) fn into_options(self) -> Result<UpgradeOptions<C>, Error> {
-        let Upgrade { data, id, tags, meta, on_duplicate } = self;
+        let Upgrade { data, id, tags, meta, on_duplicate, resume } = self;
         check(id.as_ref(), &tags)?;
         let meta = meta.transpose().map_err(|error| {
             Error::new(ErrorKind::Encode, format!("the peer's meta cannot be written as JSON: {error}"))
         })?;
-        Ok(UpgradeOptions { data, id, tags, meta, on_duplicate })
+        Ok(UpgradeOptions { data, id, tags, meta, on_duplicate, resume })
     }
 }
 

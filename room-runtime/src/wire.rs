@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{DecodeError, Error, ErrorKind, OnDuplicate, PeerId, finite::Finite, platform::OwnedFrame};
+use crate::{DecodeError, Error, ErrorKind, OnDuplicate, PeerId, RoomId, finite::Finite, platform::OwnedFrame};
 
 /// An error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. No envelope of a room's own messages starts with `$room`, since serde
 /// cannot give a variant a field of that name by default.
@@ -29,6 +29,12 @@ pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option
     serde_json::to_string(&report).unwrap_or_default()
 }
 
+/// The token by which a peer keeps its place if it comes back in time, `{"$room": {"resume": "…"}}`.
+pub(crate) fn resume_frame(token: &str) -> String {
+    // A token is hexadecimal digits.
+    format!(r#"{{"$room":{{"resume":"{token}"}}}}"#)
+}
+
 /// One event out of one frame.
 pub(crate) fn decode_frame<T: DeserializeOwned>(frame: OwnedFrame) -> Result<T, DecodeError> {
     match frame {
@@ -43,7 +49,7 @@ pub(crate) fn encode_frame<T: Serialize>(message: &T) -> Result<String, Error> {
 }
 
 /// A stored value.
-pub(crate) fn encode_value<T: Serialize>(value: &T, what: &str) -> Result<Vec<u8>, Error> {
+pub(crate) fn encode_value<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(&Finite(value)).map_err(|error| encode_error(what, &error))
 }
 
@@ -56,9 +62,10 @@ fn encode_error(what: &str, error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::Encode, format!("{what} cannot be written as JSON: {error}"))
 }
 
-/// What is kept with a socket: the peer's id, when it connected, its data. A tuple, because every byte counts against the platform's cap.
+/// What is kept with a socket: the peer's id, when it connected, its data, the name of its entry in the roster. A tuple,
+/// because every byte counts against the platform's cap.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Attachment<I, C>(pub(crate) I, pub(crate) u64, pub(crate) C);
+pub(crate) struct Attachment<I, C, E>(pub(crate) I, pub(crate) u64, pub(crate) C, pub(crate) E);
 
 /// What the Worker's client asks of a room, as one JSON text over RPC.
 ///
@@ -74,6 +81,7 @@ pub(crate) enum Command<E, B, C> {
         tag: Option<String>,
     },
     Broadcast(B),
+    FireAlarm,
     /// A command that is carried out once, however often it comes with this key.
     Once {
         key: String,
@@ -97,6 +105,8 @@ pub(crate) struct UpgradeOptions<C> {
     pub(crate) meta: Option<Box<RawValue>>,
     #[serde(default)]
     pub(crate) on_duplicate: OnDuplicate,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resume: Option<String>,
 }
 
 /// The room's answer to a command: the value, or an error that keeps its kind.
@@ -112,16 +122,23 @@ pub(crate) struct WireError {
     kind: ErrorKind,
     message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    room: Option<RoomId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     peer: Option<PeerId>,
 }
 
 impl WireError {
     pub(crate) fn new(kind: ErrorKind, message: String) -> Self {
-        WireError { kind, message, peer: None }
+        WireError { kind, message, room: None, peer: None }
     }
 
     pub(crate) fn into_error(self) -> Error {
         let error = Error::new(self.kind, self.message);
+        // Not always the room that was called: it may pass on what another said.
+        let error = match self.room {
+            Some(room) => error.in_room(&room),
+            None => error,
+        };
         match self.peer {
             Some(peer) => error.of_peer(&peer),
             None => error,
@@ -131,7 +148,12 @@ impl WireError {
 
 impl From<&Error> for WireError {
     fn from(error: &Error) -> Self {
-        WireError { kind: error.kind(), message: error.message().to_owned(), peer: error.peer().cloned() }
+        WireError {
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            room: error.room().cloned(),
+            peer: error.peer().cloned(),
+        }
     }
 }
 
@@ -150,9 +172,10 @@ mod tests {
     #[test]
     fn an_attachment_reads_back() {
         let id = PeerId::from("al\"ice");
-        let bytes = encode_value(&Attachment(&id, 7, "data"), "it").expect("encodes");
-        assert_eq!(bytes, br#"["al\"ice",7,"data"]"#);
-        let Attachment(id, at, data) = decode_value::<Attachment<PeerId, String>>(&bytes, "it").expect("decodes");
-        assert_eq!((id.as_str(), at, &*data), ("al\"ice", 7, "data"));
+        let bytes = encode_value(&Attachment(&id, 7, "data", "x"), "it").expect("encodes");
+        assert_eq!(bytes, br#"["al\"ice",7,"data","x"]"#);
+        let read = decode_value::<Attachment<PeerId, String, String>>(&bytes, "it").expect("decodes");
+        let Attachment(id, at, data, entry) = read;
+        assert_eq!((id.as_str(), at, &*data, &*entry), ("al\"ice", 7, "data", "x"));
     }
 }

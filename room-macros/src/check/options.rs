@@ -9,7 +9,7 @@ use syn::{Expr, Lit, LitStr, Path, Token, parse::Parser, punctuated::Punctuated}
 
 use crate::{
     args::{self, Given, Value},
-    diag::Errors,
+    diag::{self, Errors},
     expand,
     model::{Options, RateLimit},
 };
@@ -28,6 +28,9 @@ pub(super) fn check(given: &[Given], name: &str, errors: &mut Errors) -> Options
         rate_limit: None,
         on_invalid: None,
         heartbeat: None,
+        state_version: None,
+        reconnect_grace_ms: None,
+        purge_after_ms: None,
     };
     let limits = &mut options.limits;
     for option in given {
@@ -42,6 +45,11 @@ pub(super) fn check(given: &[Given], name: &str, errors: &mut Errors) -> Options
             "rate_limit" => options.rate_limit = rate_limit(option, errors),
             "on_invalid" => options.on_invalid = on_invalid(option, errors),
             "heartbeat" => options.heartbeat = heartbeat(option, errors),
+            "state_version" => {
+                options.state_version = whole_number("option `state_version`", option, 1..=u32::MAX, 1, errors);
+            }
+            "reconnect_grace" => options.reconnect_grace_ms = time(option, SECOND..=HOUR, "10s", errors),
+            "purge_after" => options.purge_after_ms = time(option, SECOND..=3_650 * DAY, "30d", errors),
             _ => {}
         }
     }
@@ -134,13 +142,9 @@ fn whole_number(
 ) -> Option<u32> {
     let number = option.literal().and_then(whole).filter(|number| accepted.contains(number));
     number.or_else(|| {
-        let least = grouped(accepted.start());
-        let accepted = match *accepted.end() {
-            u32::MAX => format!("{least} on"),
-            most => format!("{least} to {}", grouped(most)),
-        };
+        let (least, most) = (grouped(accepted.start()), grouped(accepted.end()));
         let example = format!("write for example `{} = {example}`", option.name);
-        refuse(option.fault(), format!("{what} takes a whole number from {accepted}\n{example}"), errors)
+        refuse(option.fault(), format!("{what} takes a whole number from {least} to {most}\n{example}"), errors)
     })
 }
 
@@ -151,7 +155,7 @@ fn rate_limit(option: &Given, errors: &mut Errors) -> Option<RateLimit> {
         return refuse(option.fault(), message, errors);
     };
     let before = errors.len();
-    let given = args::list("rate_limit", &["burst", "per_second"], list.clone(), errors);
+    let given = args::list("rate_limit", &["burst", "per_second"], list.clone(), errors).given;
     let find = |name: &str| given.iter().find(|option| option.name == name);
     let (burst, per_second) = (find("burst"), find("per_second"));
     let lacking = match (burst, per_second) {
@@ -227,6 +231,64 @@ fn heartbeat_frame(text: &LitStr, errors: &mut Errors) -> Option<String> {
     }
 }
 
+/// The units of a time, and how many milliseconds each has.
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", SECOND), ("m", 60 * SECOND), ("h", HOUR), ("d", DAY)];
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+/// A time in milliseconds.
+fn time(option: &Given, accepted: RangeInclusive<u64>, example: &str, errors: &mut Errors) -> Option<u64> {
+    let name = &option.name;
+    let example = format!("write for example `{name} = \"{example}\"`");
+    let units = format!("the units are {}", diag::list(UNITS.map(|(unit, _)| unit)));
+    let Some(Lit::Str(text)) = option.literal() else {
+        let message = format!("option `{name}` takes a text: a whole number and a unit");
+        return refuse(option.fault(), format!("{message}\n{units}\n{example}"), errors);
+    };
+    let value = text.value();
+    let message = match milliseconds(&value) {
+        Ok(ms) if accepted.contains(&ms) => return Some(ms),
+        Ok(_) => {
+            let (least, most) = (readable(*accepted.start()), readable(*accepted.end()));
+            format!("option `{name}` takes a time from `{least}` to `{most}`, not `{value}`\n{example}")
+        }
+        Err(NoTime::NotANumber) => {
+            format!("option `{name}` takes a whole number and a unit, not `{value}`\n{units}\n{example}")
+        }
+        Err(NoTime::NoUnit) => format!("option `{name}` needs a unit behind `{value}`\n{units}\n{example}"),
+        Err(NoTime::UnknownUnit(unit)) => format!("unknown unit `{unit}` of `{name}`\n{units}\n{example}"),
+    };
+    refuse(text, message, errors)
+}
+
+/// Why a text is no time.
+#[derive(Debug, PartialEq)]
+enum NoTime<'t> {
+    NotANumber,
+    NoUnit,
+    UnknownUnit(&'t str),
+}
+
+/// What is too large for a number is the largest there is, and so out of any range.
+fn milliseconds(text: &str) -> Result<u64, NoTime<'_>> {
+    let (digits, unit) = text.split_at(text.find(char::is_alphabetic).unwrap_or(text.len()));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NoTime::NotANumber);
+    }
+    if unit.is_empty() {
+        return Err(NoTime::NoUnit);
+    }
+    let per_unit = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or(NoTime::UnknownUnit(unit))?.1;
+    Ok(digits.parse().unwrap_or(u64::MAX).saturating_mul(per_unit))
+}
+
+/// Milliseconds in the largest unit of which they are a whole number.
+fn readable(ms: u64) -> String {
+    let largest = UNITS.into_iter().rev().find(|(_, per_unit)| ms.is_multiple_of(*per_unit));
+    largest.map_or_else(String::new, |(unit, per_unit)| format!("{}{unit}", ms / per_unit))
+}
+
 /// The suffixes of a whole number.
 const SUFFIXES: [&str; 13] =
     ["", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize"];
@@ -257,4 +319,44 @@ fn grouped(number: impl Display) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_whole_number_and_a_unit() {
+        for (text, expected) in [
+            ("0ms", Ok(0)),
+            ("1500ms", Ok(1_500)),
+            ("007s", Ok(7_000)),
+            ("2m", Ok(120_000)),
+            ("1h", Ok(3_600_000)),
+            ("3650d", Ok(315_360_000_000)),
+            ("213503982335d", Ok(u64::MAX)),
+            ("18446744073709551616ms", Ok(u64::MAX)),
+            ("", Err(NoTime::NotANumber)),
+            ("s", Err(NoTime::NotANumber)),
+            ("-1s", Err(NoTime::NotANumber)),
+            ("+1s", Err(NoTime::NotANumber)),
+            ("1.5h", Err(NoTime::NotANumber)),
+            ("1_000s", Err(NoTime::NotANumber)),
+            ("1 s", Err(NoTime::NotANumber)),
+            (" 1s", Err(NoTime::NotANumber)),
+            ("\u{661}s", Err(NoTime::NotANumber)),
+            ("10", Err(NoTime::NoUnit)),
+            ("1S", Err(NoTime::UnknownUnit("S"))),
+            ("1s ", Err(NoTime::UnknownUnit("s "))),
+            ("1h30m", Err(NoTime::UnknownUnit("h30m"))),
+            ("1\u{b5}s", Err(NoTime::UnknownUnit("\u{b5}s"))),
+        ] {
+            assert_eq!(milliseconds(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_written_in_the_largest_unit() {
+        assert_eq!([SECOND, HOUR, 3_650 * DAY, 1_500].map(readable), ["1s", "1h", "3650d", "1500ms"]);
+    }
 }

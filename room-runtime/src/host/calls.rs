@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use serde::Serialize;
 
 use super::RoomHost;
 use crate::{
     Error, ErrorKind, Failure, Peers, Room,
+    context::is_own_purge,
     wire::{Command, Reply, WireError},
 };
 
@@ -17,7 +18,7 @@ type CommandOf<R> = Command<<R as Room>::Event, <R as Room>::Broadcast, <R as Ro
 impl<R: Room> RoomHost<R> {
     /// A command of the Worker's client; the answer to send back.
     pub(crate) async fn call(self: &Rc<Self>, text: &str) -> String {
-        if let Err(error) = self.start().await {
+        if let Err(error) = self.start(false).await {
             return answer::<()>(Err((&error).into()));
         }
         match serde_json::from_str::<CommandOf<R>>(text) {
@@ -39,7 +40,11 @@ impl<R: Room> RoomHost<R> {
             Command::Send(event) => {
                 let ctx = self.context(None);
                 let outcome = self.run(R::on_event(&ctx, event)).await;
-                let reply = outcome.as_ref().map(|&()| ()).map_err(|failure| handler_error("on_event", failure));
+                let reply = match &outcome {
+                    // To purge the room is what the caller asked for.
+                    Err(failure) if !is_own_purge(failure) => Err(handler_error("on_event", failure)),
+                    _ => Ok(()),
+                };
                 self.report(outcome, "on_event", None, &ctx).await;
                 answer(reply)
             }
@@ -64,6 +69,7 @@ impl<R: Room> RoomHost<R> {
                 let prepared = self.tickets.prepare(ticket, upgrade, self.platform.now_ms());
                 answer(prepared.map_err(|error| WireError::from(&error)))
             }
+            Command::FireAlarm => answer(self.fire_alarm().await),
             Command::Once { .. } => {
                 let message = "a command with an idempotency key inside another".to_owned();
                 answer::<()>(Err(WireError::new(ErrorKind::Decode, message)))
@@ -73,7 +79,7 @@ impl<R: Room> RoomHost<R> {
 
     /// HTTP that the Worker forwards.
     pub(crate) async fn request(self: &Rc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, WireError> {
-        self.start().await.map_err(|error| WireError::from(&error))?;
+        self.start(false).await.map_err(|error| WireError::from(&error))?;
         let ctx = self.context(None);
         let outcome = self.run(R::on_request(&ctx, request)).await.and_then(|response| {
             let status = response.status();
@@ -85,6 +91,12 @@ impl<R: Room> RoomHost<R> {
         });
         match outcome {
             Ok(response) => Ok(response),
+            // There is nothing left to tell of.
+            Err(failure) if is_own_purge(&failure) => {
+                let mut response = Response::default();
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                Ok(response)
+            }
             Err(failure) => {
                 let error = handler_error("on_request", &failure);
                 self.report(Err(failure), "on_request", None, &ctx).await;
@@ -94,7 +106,7 @@ impl<R: Room> RoomHost<R> {
     }
 }
 
-fn handler_error(handler: &str, failure: &Failure) -> WireError {
+pub(super) fn handler_error(handler: &str, failure: &Failure) -> WireError {
     failure
         .downcast_ref::<Error>()
         .map_or_else(|| WireError::new(ErrorKind::Handler, format!("{handler}: {failure}")), WireError::from)

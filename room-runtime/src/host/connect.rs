@@ -6,13 +6,17 @@ use std::{cell::OnceCell, rc::Rc};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::RoomHost;
+use super::{
+    RoomHost,
+    roster::{Entry, new_name},
+};
 use crate::{
-    CloseCode, Error, ErrorKind, HandlerError, OnDuplicate, Peer, PeerId, Room, UpgradeRequest,
+    CloseCode, Error, ErrorKind, HandlerError, OnDuplicate, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
     peer::{Slot, Status},
-    platform::{Refusal, Socket},
+    platform::{Audience, Frame, NO_SOCKET, Refusal, Socket},
+    schedule::What,
     upgrade::{self, Handshake, id_tag, user_tag},
-    wire::UpgradeOptions,
+    wire::{self, UpgradeOptions},
 };
 
 /// What became of an upgrade.
@@ -33,7 +37,7 @@ impl<R: Room> RoomHost<R> {
         accept: impl FnOnce(&[String]) -> Result<Socket, Refusal>,
     ) -> Result<Upgraded, Error> {
         let options = self.tickets.claim(ticket, self.platform.clone()).await?;
-        self.start().await?;
+        self.start(false).await?;
         self.connect(options, handshake, accept).await
     }
 
@@ -47,71 +51,133 @@ impl<R: Room> RoomHost<R> {
             return Ok(Upgraded::Refused(full));
         }
 
-        let connected_at = self.platform.now_ms();
-        let UpgradeOptions { data, id, tags, meta, on_duplicate } = options;
-        let id = id.unwrap_or_else(|| self.random_peer_id(connected_at));
+        let now_ms = self.platform.now_ms();
+        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume } = options;
+        let id = id.unwrap_or_else(|| self.random_peer_id(now_ms));
         let mut request = UpgradeRequest { data, id, tags, on_duplicate, meta, handshake, head: OnceCell::new() };
         let ctx = self.context(None);
         if let Err(reject) = self.run(R::on_upgrade(&ctx, &mut request)).await {
-            let response = match reject.into_response() {
-                Ok(response) => response,
-                Err(failure) => {
-                    let error = HandlerError::new("on_upgrade", Some(request.id.clone()), failure);
-                    self.report_error(&error, &ctx).await;
-                    crate::heads::text(StatusCode::INTERNAL_SERVER_ERROR, "the room failed")
-                }
-            };
-            return Ok(Upgraded::Refused(response));
+            return Ok(Upgraded::Refused(self.refuse(reject, &request.id, &ctx).await));
         }
         let UpgradeRequest { data, id, tags, on_duplicate, meta, .. } = request;
-        // Before there is a socket: what does not fit is refused while that is still possible.
         upgrade::check(Some(&id), &tags)?;
-        self.encode_attachment(&id, connected_at, &data)?;
 
         // Others may have come while `on_upgrade` waited. From here to the accept nothing waits.
-        if let Some(full) = self.full() {
-            return Ok(Upgraded::Refused(full));
-        }
+        let place = match &resume {
+            Some(token) => self.place_of(&id, token)?,
+            None => None,
+        };
+        let returns = place.is_some();
         let mut replaced = Vec::new();
-        if on_duplicate != OnDuplicate::Allow {
-            let same = self.platform.open(Some(&id_tag(id.as_str())));
-            replaced.extend(same.into_iter().filter_map(|socket| self.peer(socket)));
-        }
-        if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
-            let message = format!("peer `{id}` is connected already");
-            return Ok(Upgraded::Refused(crate::heads::text(StatusCode::CONFLICT, message)));
-        }
-        let mut marked = Vec::with_capacity(tags.len() + 1);
-        marked.push(id_tag(id.as_str()));
-        marked.extend(tags.iter().map(|tag| user_tag(tag)));
+        let slot = match place {
+            Some((Entry { name, id, connected_at, tags, data, .. }, old)) => {
+                if let Some(old) = old {
+                    // Its place is taken: it goes without being seen off.
+                    old.slot.status.set(Status::Gone);
+                    replaced.push(old);
+                }
+                let slot = Slot::new(NO_SOCKET, id, connected_at, data, Status::Connecting, name);
+                let _ = slot.tags.set(tags);
+                slot
+            }
+            None => {
+                if let Some(full) = self.full() {
+                    return Ok(Upgraded::Refused(full));
+                }
+                if on_duplicate != OnDuplicate::Allow {
+                    let same = self.platform.open(Some(&id_tag(id.as_str())));
+                    replaced.extend(same.into_iter().filter_map(|socket| self.peer(socket)));
+                }
+                if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
+                    let message = format!("peer `{id}` is connected already");
+                    return Ok(Upgraded::Refused(crate::heads::text(StatusCode::CONFLICT, message)));
+                }
+                let name = new_name(self.platform.random());
+                let slot = Slot::new(NO_SOCKET, id, now_ms, data, Status::Connecting, name);
+                let _ = slot.tags.set(tags);
+                // Before there is a socket: what does not fit is refused while that is still possible.
+                self.encode_attachment(&slot, &slot.data.borrow())?;
+                slot
+            }
+        };
+        let tags = slot.tags.get().into_iter().flatten();
+        let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags.map(|tag| user_tag(tag))).collect();
         let socket = accept(&marked).map_err(|refusal| {
-            Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&id)
+            Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&slot.id)
         })?;
 
-        let slot = Rc::new(Slot::new(socket, id, connected_at, data, Status::Connecting));
-        let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
+        let slot = Rc::new(Slot { socket, ..slot });
         self.keep(&slot);
         let peer = Peer { host: self.clone(), slot };
+        if R::PURGE_AFTER_MS > 0 {
+            self.schedules.cancel_own(&*self.platform, |what| matches!(what, What::Purge))?;
+        }
+        if returns {
+            self.welcome_back(&peer, replaced, &ctx).await;
+        } else {
+            self.let_in(&peer, replaced, &ctx).await;
+        }
+        Ok(Upgraded::Accepted)
+    }
+
+    /// A new peer: `on_connect`, and then the end of those it replaces.
+    async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, ctx: &RoomContext<R>) {
         let outcome = {
             let _turn = peer.slot.turn.take().await;
-            let outcome = self.run(R::on_connect(&ctx, &peer)).await;
+            let outcome = self.run(R::on_connect(ctx, peer)).await;
             peer.slot.meta.take();
-            let outcome = outcome.and_then(|()| Ok(self.admit(&peer)?));
+            let outcome = outcome.and_then(|()| Ok(self.admit(peer)?));
             if outcome.is_err() {
-                self.turn_away(&peer);
+                self.turn_away(peer);
             }
             outcome
         };
-        match outcome {
-            Ok(()) => {
-                for old in replaced {
-                    self.retire(&old, CloseCode::RESTART, "replaced by a new connection");
-                }
-            }
-            Err(failure) => self.report(Err(failure), "on_connect", Some(&peer), &ctx).await,
+        if let Err(failure) = outcome {
+            self.report(Err(failure), "on_connect", Some(peer), ctx).await;
+            return;
         }
-        Ok(Upgraded::Accepted)
+        self.tell_token(peer);
+        for old in replaced {
+            self.retire(&old, CloseCode::RESTART, "replaced by a new connection");
+        }
+    }
+
+    /// A peer that is back in time: it is in its old place before `on_resume` runs.
+    async fn welcome_back(self: &Rc<Self>, peer: &Peer<R>, old: Vec<Peer<R>>, ctx: &RoomContext<R>) {
+        let _turn = peer.slot.turn.take().await;
+        let taken = self.take_place(&peer.slot.entry).and_then(|()| self.admit(peer));
+        if let Err(error) = taken {
+            self.turn_away(peer);
+            self.report(Err(error.into()), "on_resume", Some(peer), ctx).await;
+            return;
+        }
+        for old in old {
+            // One that is closing already changes nothing here.
+            let _ = self.platform.close(old.slot.socket, CloseCode::RESTART.get(), "resumed by a new connection");
+        }
+        self.tell_token(peer);
+        let outcome = self.run(R::on_resume(ctx, peer)).await;
+        peer.slot.meta.take();
+        self.report(outcome, "on_resume", Some(peer), ctx).await;
+    }
+
+    fn tell_token(self: &Rc<Self>, peer: &Peer<R>) {
+        if R::RECONNECT_GRACE_MS > 0 {
+            let frame = wire::resume_frame(&peer.slot.entry);
+            self.send(Frame::Text(&frame), Audience::Only(&[peer.slot.socket]));
+        }
+    }
+
+    async fn refuse(self: &Rc<Self>, reject: Reject, id: &PeerId, ctx: &RoomContext<R>) -> Response<Bytes> {
+        match reject.into_response() {
+            Ok(response) => response,
+            Err(failure) => {
+                let error = HandlerError::new("on_upgrade", Some(id.clone()), failure);
+                self.report_error(&error, ctx).await;
+                crate::heads::text(StatusCode::INTERNAL_SERVER_ERROR, "the room failed")
+            }
+        }
     }
 
     fn turn_away(&self, peer: &Peer<R>) {

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use super::RoomHost;
 use crate::{
-    CloseCode, Error, ErrorKind, Peer, PeerId, Room,
+    CloseCode, Error, ErrorKind, Peer, Room,
     peer::{Slot, Status},
     platform::{Audience, Frame, SIZES, Sent, Socket},
+    upgrade::TAG_MARK,
     wire::{self, Attachment},
 };
 
@@ -24,11 +25,13 @@ impl<R: Room> RoomHost<R> {
     fn restore(&self, socket: Socket) -> Option<Rc<Slot<R>>> {
         let restored = match self.platform.attachment(socket) {
             Some(bytes) => wire::decode_value(&bytes, "what is kept with a socket"),
+            // It was closed before it was forgotten, and the platform has one more thing to say of it.
+            None if !self.platform.is_open(socket) => return None,
             None => Err(Error::new(ErrorKind::PeerGone, "a socket that was never let in")),
         };
         match restored {
-            Ok(Attachment(id, connected_at, data)) => {
-                let slot = Rc::new(Slot::new(socket, id, connected_at, data, Status::Connected));
+            Ok(Attachment(id, connected_at, data, entry)) => {
+                let slot = Rc::new(Slot::new(socket, id, connected_at, data, Status::Connected, entry));
                 self.keep(&slot);
                 Some(slot)
             }
@@ -77,8 +80,10 @@ impl<R: Room> RoomHost<R> {
 
     /// `on_connect` has succeeded: from here on the peer survives hibernation.
     pub(super) fn admit(&self, peer: &Peer<R>) -> Result<(), Error> {
-        let Slot { socket, id, connected_at, data, status, .. } = &*peer.slot;
-        let bytes = self.encode_attachment(id, *connected_at, &**data.borrow())?;
+        let Slot { socket, id, data, status, .. } = &*peer.slot;
+        let data = data.borrow();
+        let bytes = self.encode_attachment(&peer.slot, &data)?;
+        self.enroll(&peer.slot, &data)?;
         self.platform
             .attach(*socket, &bytes)
             .map_err(|refusal| Error::new(ErrorKind::Platform, refusal.0).of_peer(id))?;
@@ -86,13 +91,14 @@ impl<R: Room> RoomHost<R> {
         Ok(())
     }
 
-    pub(crate) fn encode_attachment(
-        &self,
-        id: &PeerId,
-        connected_at: u64,
-        data: &R::Connection,
-    ) -> Result<Vec<u8>, Error> {
-        let encoded = wire::encode_value(&Attachment(id, connected_at, data), "the peer's data");
+    pub(crate) fn tags_of(&self, socket: Socket) -> Vec<String> {
+        let marked = self.platform.tags(socket);
+        marked.iter().filter_map(|tag| tag.strip_prefix(TAG_MARK)).map(str::to_owned).collect()
+    }
+
+    pub(crate) fn encode_attachment(&self, peer: &Slot<R>, data: &R::Connection) -> Result<Vec<u8>, Error> {
+        let Slot { id, connected_at, entry, .. } = peer;
+        let encoded = wire::encode_value(&Attachment(id, *connected_at, data, entry), "the peer's data");
         let checked = encoded.and_then(|bytes| match bytes.len() {
             n if n > SIZES.attachment => Err(Error::new(
                 ErrorKind::AttachmentTooLarge,

@@ -3,10 +3,17 @@
 use std::{cell::RefMut, rc::Rc};
 
 use super::RoomHost;
-use crate::{Error, ErrorKind, Failure, Room, platform::SIZES, wire};
+use crate::{
+    Error, ErrorKind, Failure, Room,
+    platform::{Refusal, SIZES},
+    wire,
+};
 
 /// The storage key of the room's state.
 pub(crate) const STATE_KEY: &str = "room:state";
+
+/// The storage key of the version of the schema that the stored state is of; without it that is 0.
+const VERSION_KEY: &str = "room:state_version";
 
 /// The room's state in memory.
 #[derive(Debug)]
@@ -15,6 +22,8 @@ pub(super) struct Cached<S> {
     /// What storage holds. `Unknown` until it was read in this wake.
     stored: Stored,
     dirty: bool,
+    /// The version of what storage holds.
+    version: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +35,7 @@ enum Stored {
 
 impl<S> Default for Cached<S> {
     fn default() -> Self {
-        Cached { value: None, stored: Stored::Unknown, dirty: false }
+        Cached { value: None, stored: Stored::Unknown, dirty: false, version: 0 }
     }
 }
 
@@ -79,7 +88,7 @@ impl<R: Room> RoomHost<R> {
                 ErrorKind::ValueTooLarge,
                 format!("the room's state has {n} bytes as JSON, the limit is {}", SIZES.value),
             )),
-            _ => self.platform.put(STATE_KEY, &bytes).map_err(|refusal| {
+            _ => self.store(&bytes, cached.version).map_err(|refusal| {
                 Error::new(ErrorKind::Storage, format!("the room's state could not be stored: {refusal}"))
             }),
         });
@@ -87,6 +96,7 @@ impl<R: Room> RoomHost<R> {
         match written {
             Ok(()) => {
                 cached.stored = Stored::Something;
+                cached.version = R::STATE_VERSION;
                 Ok(())
             }
             Err(error) => {
@@ -94,6 +104,22 @@ impl<R: Room> RoomHost<R> {
                 cached.stored = Stored::Unknown;
                 Err(error.in_room(&self.id))
             }
+        }
+    }
+
+    /// The version goes first: should the second write fail, the old state is there with a version that it is not of, and
+    /// is refused as long as that is so.
+    fn store(&self, bytes: &[u8], version: u32) -> Result<(), Refusal> {
+        if version != R::STATE_VERSION {
+            self.platform.put(VERSION_KEY, R::STATE_VERSION.to_string().as_bytes())?;
+        }
+        self.platform.put(STATE_KEY, bytes)
+    }
+
+    /// The state is gone from storage.
+    pub(super) fn purge_state(&self) {
+        if let Ok(mut cached) = self.state.try_borrow_mut() {
+            *cached = Cached::default();
         }
     }
 
@@ -118,18 +144,35 @@ impl<R: Room> RoomHost<R> {
         if cached.stored != Stored::Unknown {
             return Ok(());
         }
-        let stored = self.platform.get(STATE_KEY).map_err(|refusal| {
+        let unreadable = |refusal: Refusal| {
             Error::new(ErrorKind::Storage, format!("the room's state could not be read: {refusal}")).in_room(&self.id)
-        })?;
-        match stored {
+        };
+        match self.platform.get(STATE_KEY).map_err(unreadable)? {
             Some(bytes) => {
-                let state = wire::decode_value(&bytes, "the room's stored state");
+                let version = match R::STATE_VERSION {
+                    0 => 0,
+                    _ => self.stored_version(self.platform.get(VERSION_KEY).map_err(unreadable)?)?,
+                };
+                let state = if version == R::STATE_VERSION {
+                    wire::decode_value(&bytes, "the room's stored state")
+                } else {
+                    migrate::<R>(version, &bytes)
+                };
                 cached.value = Some(Rc::new(state.map_err(|error| error.in_room(&self.id))?));
                 cached.stored = Stored::Something;
+                cached.version = version;
+                // Stored as what it is now with the next change, or at the end of the handler that read it.
+                cached.dirty = version != R::STATE_VERSION;
             }
             None => cached.stored = Stored::Nothing,
         }
         Ok(())
+    }
+
+    fn stored_version(&self, stored: Option<Vec<u8>>) -> Result<u32, Error> {
+        let Some(bytes) = stored else { return Ok(0) };
+        let version = wire::decode_value(&bytes, "the version of the room's stored state");
+        version.map_err(|error| error.in_room(&self.id))
     }
 
     fn loaded<'c>(self: &Rc<Self>, cached: &'c mut Cached<R::State>) -> Result<&'c mut Rc<R::State>, Error> {
@@ -148,4 +191,18 @@ impl<R: Room> RoomHost<R> {
     fn init_error(&self, failure: &Failure) -> Error {
         Error::new(failure.kind(), format!("init: {failure}")).in_room(&self.id)
     }
+}
+
+/// A state of another version, made into one of this.
+fn migrate<R: Room>(version: u32, bytes: &[u8]) -> Result<R::State, Error> {
+    let this = R::STATE_VERSION;
+    if version > this {
+        let message = format!("the room's state was stored as version {version}, this code knows it up to {this}");
+        return Err(Error::new(ErrorKind::Decode, message));
+    }
+    let value = wire::decode_value(bytes, "the room's stored state")?;
+    R::migrate(version, value).map_err(|failure| {
+        let message = format!("the room's stored state does not migrate from version {version} to {this}: {failure}");
+        Error::new(ErrorKind::Decode, message)
+    })
 }

@@ -23,9 +23,11 @@ use crate::{
     Close, Error, Room,
     heads::{RequestHead, ResponseHead},
     host::{RoomHost, Upgraded},
+    sql::{SqlRows, SqlValue},
     tickets,
+    transport::Transport,
     upgrade::Handshake,
-    wire::{Reply, WireError},
+    wire::{Reply, WireError, decode_value, encode_value},
 };
 
 /// The bindings to `room.js`.
@@ -46,6 +48,8 @@ pub(crate) mod js {
         pub(crate) fn accept(this: &Sockets, request: &JsValue, tags: Vec<JsValue>) -> Result<u32, JsValue>;
         #[wasm_bindgen(method)]
         pub(crate) fn open(this: &Sockets, tag: Option<&str>) -> Vec<u32>;
+        #[wasm_bindgen(method, js_name = hasAny)]
+        pub(crate) fn has_any(this: &Sockets) -> bool;
         #[wasm_bindgen(method, js_name = isOpen)]
         pub(crate) fn is_open(this: &Sockets, index: u32) -> bool;
         #[wasm_bindgen(method, catch)]
@@ -98,6 +102,12 @@ pub(crate) mod js {
         pub(crate) fn upgraded(request: &JsValue) -> JsValue;
         #[wasm_bindgen(catch, js_name = storageGet)]
         pub(crate) fn storage_get(state: &JsValue, key: &str) -> Result<Option<Vec<u8>>, JsValue>;
+        #[wasm_bindgen(catch, js_name = storageDelete)]
+        pub(crate) fn storage_delete(state: &JsValue, key: &str) -> Result<(), JsValue>;
+        #[wasm_bindgen(catch, js_name = storageDeleteAll)]
+        pub(crate) fn storage_delete_all(state: &JsValue) -> Result<(), JsValue>;
+        #[wasm_bindgen(catch)]
+        pub(crate) fn sql(state: &JsValue, statement: &str, parameters: &str) -> Result<String, JsValue>;
         #[wasm_bindgen(catch, js_name = storageList)]
         pub(crate) fn storage_list(state: &JsValue, prefix: &str) -> Result<Vec<js_sys::Uint8Array>, JsValue>;
         #[wasm_bindgen(catch, js_name = storagePut)]
@@ -137,6 +147,7 @@ fn refusal(error: JsValue) -> Refusal {
 /// One Durable Object as the engine sees it.
 struct Cloudflare {
     state: State,
+    env: Env,
     sockets: js::Sockets,
 }
 
@@ -197,6 +208,10 @@ impl Platform for Cloudflare {
         self.sockets.is_open(socket)
     }
 
+    fn has_sockets(&self) -> bool {
+        self.sockets.has_any()
+    }
+
     fn tags(&self, socket: Socket) -> Vec<String> {
         self.sockets.tags(socket).unwrap_or_default()
     }
@@ -249,6 +264,25 @@ impl Platform for Cloudflare {
         js::storage_put(self.raw(), key, value).map_err(refusal)
     }
 
+    fn delete(&self, key: &str) -> Result<(), Refusal> {
+        js::storage_delete(self.raw(), key).map_err(refusal)
+    }
+
+    fn delete_all(&self) -> Result<(), Refusal> {
+        js::storage_delete_all(self.raw()).map_err(refusal)
+    }
+
+    fn sql(&self, statement: &str, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+        let parameters = encode_value(parameters, "the parameters").map_err(|error| Refusal(error.to_string()))?;
+        let parameters = String::from_utf8(parameters).map_err(|error| Refusal(error.to_string()))?;
+        let rows = js::sql(self.raw(), statement, &parameters).map_err(refusal)?;
+        decode_value(rows.as_bytes(), "the rows").map_err(|error| Refusal(error.to_string()))
+    }
+
+    fn transport(&self, binding: &str, _class: &'static str) -> Result<Transport, String> {
+        namespace::Namespace::new(&self.env, binding).map(Transport::Cloudflare)
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {
         let values = js::storage_list(self.raw(), prefix).map_err(refusal)?;
         Ok(values.iter().map(js_sys::Uint8Array::to_vec).collect())
@@ -270,7 +304,7 @@ impl Handshake for Incoming {
 }
 
 fn read_head<B>(head: &str, body: B) -> Result<http::Request<B>, Error> {
-    crate::wire::decode_value::<RequestHead>(head.as_bytes(), "the head of a request")?.into_request(body)
+    decode_value::<RequestHead>(head.as_bytes(), "the head of a request")?.into_request(body)
 }
 
 /// What the Durable Object class of a room holds: the engine, and how its events reach it.
@@ -290,7 +324,7 @@ impl<R: Room> Object<R> {
     pub fn new(state: State, env: Env) -> Self {
         let (ping, pong) = R::HEARTBEAT;
         let sockets = js::Sockets::new(state.as_raw(), ping, pong);
-        let platform = Rc::new(Cloudflare { state, sockets });
+        let platform = Rc::new(Cloudflare { state, env: env.clone(), sockets });
         let number = platform.number();
         let services = Box::new(move || R::services(&env));
         let host = RoomHost::new(platform.clone(), services);
@@ -338,7 +372,7 @@ impl<R: Room> Object<R> {
     pub async fn closed(&self, socket: WebSocket, code: usize, reason: String, was_clean: bool) {
         let socket = self.platform.sockets.index(socket.as_ref());
         let code = u16::try_from(code).unwrap_or(1005);
-        self.host.closed(socket, Close { code, reason, was_clean }).await;
+        self.host.closed(socket, Close::new(code, reason, was_clean)).await;
     }
 
     /// The connection failed.

@@ -12,7 +12,15 @@ use std::{
 };
 
 use super::{Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket};
-use crate::testing::executor::{Clock, Executor, Owner, Random, Work};
+use crate::{
+    sql::{SqlRows, SqlValue},
+    testing::{
+        Link,
+        database::Database,
+        executor::{Clock, Executor, Owner, Random, Work},
+    },
+    transport::Transport,
+};
 
 /// A socket as both of its ends see it.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +41,8 @@ pub(crate) struct MemorySocket {
     pub(crate) unread: usize,
     /// Wakes the client's side when something arrives.
     pub(crate) client: Option<Waker>,
+    /// Whether the room has done with it, or a restart took it.
+    forgotten: bool,
     attachment: Option<Vec<u8>>,
     tags: Vec<String>,
 }
@@ -41,6 +51,8 @@ pub(crate) struct Memory {
     name: String,
     number: String,
     pub(crate) owner: Owner,
+    world: u64,
+    database: Database,
     executor: Rc<Executor>,
     clock: Rc<Clock>,
     /// Whether the object comes into memory without being told its name.
@@ -66,7 +78,7 @@ impl Memory {
     pub(crate) fn new(
         name: &str,
         number: String,
-        owner: Owner,
+        (world, owner): (u64, Owner),
         executor: Rc<Executor>,
         clock: Rc<Clock>,
         random: Rc<RefCell<Random>>,
@@ -75,6 +87,8 @@ impl Memory {
             name: name.to_owned(),
             number,
             owner,
+            world,
+            database: Database::default(),
             executor,
             clock,
             nameless: Cell::new(false),
@@ -97,7 +111,7 @@ impl Memory {
     #[cfg(test)]
     pub(crate) fn alone(name: &str) -> Rc<Self> {
         let clock = Clock::starting_at(crate::testing::START_MS);
-        Memory::new(name, "0f".repeat(32), 0, Rc::default(), clock, Rc::new(RefCell::new(Random::new(0))))
+        Memory::new(name, "0f".repeat(32), (u64::MAX, 0), Rc::default(), clock, Rc::new(RefCell::new(Random::new(0))))
     }
 
     pub(crate) fn accept(&self, tags: &[String]) -> Socket {
@@ -124,6 +138,7 @@ impl Memory {
         for socket in self.sockets.borrow_mut().values_mut() {
             socket.closing = true;
             socket.attachment = None;
+            socket.forgotten = true;
             socket.ended.get_or_insert((1006, String::new()));
             if let Some(client) = socket.client.take() {
                 client.wake();
@@ -198,6 +213,10 @@ impl Platform for Memory {
 
     fn spawn(&self, work: LocalFuture) {
         self.executor.spawn(self.owner, Work::Spawned, work);
+    }
+
+    fn has_sockets(&self) -> bool {
+        self.sockets.borrow().values().any(|socket| !socket.forgotten)
     }
 
     fn open(&self, tag: Option<&str>) -> Vec<Socket> {
@@ -277,7 +296,10 @@ impl Platform for Memory {
     }
 
     fn forget(&self, socket: Socket) {
-        self.with_socket(socket, |socket| socket.attachment = None);
+        self.with_socket(socket, |socket| {
+            socket.attachment = None;
+            socket.forgotten = true;
+        });
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
@@ -297,6 +319,37 @@ impl Platform for Memory {
         }
         self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
         Ok(())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Refusal> {
+        #[cfg(test)]
+        self.trace(format!("delete {key}"));
+        if self.writes_fail.get() {
+            return Err(Refusal("the disk is full".to_owned()));
+        }
+        self.storage.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    fn delete_all(&self) -> Result<(), Refusal> {
+        if self.writes_fail.get() {
+            return Err(Refusal("the disk is full".to_owned()));
+        }
+        self.storage.borrow_mut().clear();
+        self.alarm.set(None);
+        self.database.clear();
+        Ok(())
+    }
+
+    fn sql(&self, statement: &str, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+        if self.reads_fail.get() || self.writes_fail.get() {
+            return Err(Refusal("the disk is gone".to_owned()));
+        }
+        self.database.run(statement, parameters)
+    }
+
+    fn transport(&self, _binding: &str, class: &'static str) -> Result<Transport, String> {
+        Ok(Transport::Memory(Link::new(self.world, class)))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {

@@ -41,8 +41,6 @@ pub(crate) struct Inner {
     objects: RefCell<BTreeMap<Key, Rc<dyn AnyObject>>>,
     /// How to make the services of a room, by its type.
     services: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
-    /// How to make an object, by its class.
-    classes: RefCell<HashMap<&'static str, MakeObject>>,
     held: Cell<bool>,
 }
 
@@ -60,6 +58,13 @@ thread_local! {
     /// The worlds of this thread: a client is `Send`, and finds its world by number.
     static WORLDS: RefCell<HashMap<u64, Weak<Inner>>> = RefCell::default();
     static NEXT_WORLD: Cell<u64> = const { Cell::new(0) };
+    /// How to make an object, by its class.
+    static CLASSES: RefCell<HashMap<&'static str, MakeObject>> = RefCell::default();
+}
+
+/// From here on the objects of this room's class can be made.
+pub(crate) fn register<R: Room>() {
+    CLASSES.with_borrow_mut(|classes| classes.insert(R::CLASS, make_object::<R>));
 }
 
 impl Inner {
@@ -76,7 +81,6 @@ impl Inner {
             random: Rc::new(RefCell::new(Random::new(seed.unwrap_or_default()))),
             objects: RefCell::default(),
             services: RefCell::default(),
-            classes: RefCell::default(),
             held: Cell::new(false),
         });
         WORLDS.with_borrow_mut(|worlds| worlds.insert(number, Rc::downgrade(&inner)));
@@ -84,8 +88,8 @@ impl Inner {
     }
 
     pub(crate) fn link<R: Room>(&self) -> Link {
-        self.classes.borrow_mut().insert(R::CLASS, make_object::<R>);
-        Link { world: self.number, class: R::CLASS }
+        register::<R>();
+        Link::new(self.number, R::CLASS)
     }
 
     pub(crate) fn provide<R: Room>(&self, make: impl Fn() -> Result<R::Services, Failure> + 'static) {
@@ -114,7 +118,7 @@ impl Inner {
         if let Some(object) = self.objects.borrow().get(key) {
             return object.clone();
         }
-        let make = self.classes.borrow()[key.class];
+        let make = CLASSES.with_borrow(|classes| classes[key.class]);
         let object = make(self, key);
         self.objects.borrow_mut().insert(key.clone(), object.clone());
         object
@@ -144,7 +148,7 @@ impl Inner {
             for socket in object.memory().to_answer.take() {
                 let closed = object.memory().with_socket(socket, |socket| socket.closed.clone());
                 let (code, reason) = closed.unwrap_or((1005, String::new()));
-                object.clone().closed(socket, Close { code, reason, was_clean: true });
+                object.clone().closed(socket, Close::new(code, reason, true));
                 answered = true;
             }
         }
@@ -248,7 +252,8 @@ fn make_object<R: Room>(world: &Rc<Inner>, key: &Key) -> Rc<dyn AnyObject> {
     let owner = world.objects.borrow().len() as Owner;
     let Inner { executor, clock, random, .. } = &**world;
     let number = format!("{owner:064x}");
-    let memory = Memory::new(key.id.as_str(), number, owner, executor.clone(), clock.clone(), random.clone());
+    let memory =
+        Memory::new(key.id.as_str(), number, (world.number, owner), executor.clone(), clock.clone(), random.clone());
     Rc::new(Object::<R> {
         world: Rc::downgrade(world),
         memory,
@@ -463,6 +468,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    pub(crate) fn new(world: u64, class: &'static str) -> Self {
+        Link { world, class }
+    }
+
     fn world(&self) -> Result<Rc<Inner>, Error> {
         WORLDS.with_borrow(|worlds| worlds.get(&self.world).and_then(Weak::upgrade)).ok_or_else(|| {
             Error::new(ErrorKind::Platform, "the world of this client is gone, or belongs to another thread")
@@ -587,14 +596,14 @@ impl ClientSocket {
 
     pub(crate) async fn receive(&mut self) -> Arrival {
         poll_fn(|cx| {
-            let lost = || Arrival::Closed(Close { code: 1006, reason: String::new(), was_clean: false });
+            let lost = || Arrival::Closed(Close::new(1006, String::new(), false));
             let Ok((world, object)) = self.link.object(&self.to) else { return Poll::Ready(lost()) };
             world.settle();
             object.memory().with_socket(self.socket, |socket| match (socket.received.pop_front(), &socket.ended) {
                 (Some(text), _) => Poll::Ready(Arrival::Text(text)),
                 (None, Some((code, reason))) => {
                     let was_clean = *code != 1006;
-                    Poll::Ready(Arrival::Closed(Close { code: *code, reason: reason.clone(), was_clean }))
+                    Poll::Ready(Arrival::Closed(Close::new(*code, reason.clone(), was_clean)))
                 }
                 (None, None) => {
                     socket.client = Some(cx.waker().clone());
@@ -607,11 +616,7 @@ impl ClientSocket {
 
     pub(crate) fn close(&self, code: crate::CloseCode, reason: &str) {
         if let Ok((world, object)) = self.link.object(&self.to) {
-            close_by_client(
-                object,
-                self.socket,
-                Close { code: code.get(), reason: reason.to_owned(), was_clean: true },
-            );
+            close_by_client(object, self.socket, Close::new(code.get(), reason.to_owned(), true));
             world.settle();
         }
     }

@@ -2,9 +2,9 @@
 
 #![deny(warnings)]
 
-use room_runtime::{Room, prelude::*};
+use room_runtime::{Room, prelude::*, serde_json::Value};
 
-#[room]
+#[room(state_version = 1, reconnect_grace = "10s")]
 mod without {
     #[derive(Default)]
     pub struct State {}
@@ -24,6 +24,14 @@ mod without {
     }
 
     #[cfg(any())]
+    fn migrate(_version: u32, _state: Value) -> Result<State> {
+        Ok(State {})
+    }
+
+    #[cfg(any())]
+    fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
+
+    #[cfg(any())]
     fn services(_env: &worker::Env) -> Result<Services> {
         Ok(Services {})
     }
@@ -32,8 +40,10 @@ mod without {
     fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
 }
 
-#[room]
+#[room(state_version = 1, reconnect_grace = "10s")]
 mod with {
+    use room_runtime::serde_json::Value;
+
     #[cfg(all())]
     pub struct State {}
     #[cfg(any())]
@@ -60,6 +70,19 @@ mod with {
     }
 
     #[cfg(all())]
+    fn migrate(_version: u32, _state: Value) -> Result<State> {
+        Ok(State {})
+    }
+
+    #[cfg(any())]
+    fn migrate(_version: u32, _state: Value) -> Result<DoesNotExist> {
+        Ok(DoesNotExist {})
+    }
+
+    #[cfg(all())]
+    fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
+
+    #[cfg(all())]
     fn services(_env: &worker::Env) -> Result<Services> {
         Ok(Services {})
     }
@@ -80,4 +103,6 @@ fn main() {
     let _: <with::Room as Room>::Event = with::Event::Go;
     assert!(!<without::Room as Room>::STORES_FIRST_STATE);
     assert!(<with::Room as Room>::STORES_FIRST_STATE);
+    assert!(<without::Room as Room>::migrate(0, Value::Null).is_err());
+    assert!(<with::Room as Room>::migrate(0, Value::Null).is_ok());
 }

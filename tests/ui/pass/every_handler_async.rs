@@ -4,7 +4,7 @@
 
 use room_runtime::prelude::*;
 
-#[room]
+#[room(state_version = 1, reconnect_grace = "10s")]
 mod chat {
     use super::*;
 
@@ -16,6 +16,10 @@ mod chat {
     pub struct Alarm {}
 
     fn init(_ctx: &Ctx) -> Result<State> {
+        Ok(State {})
+    }
+
+    fn migrate(_version: u32, _state: room_runtime::serde_json::Value) -> Result<State> {
         Ok(State {})
     }
 
@@ -37,6 +41,10 @@ mod chat {
     }
 
     async fn on_connect(ctx: &Ctx, _peer: &Peer) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_resume(ctx: &Ctx, _peer: &Peer) -> Result {
         wait(ctx).await
     }
 

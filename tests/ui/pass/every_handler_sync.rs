@@ -4,7 +4,7 @@
 
 use room_runtime::prelude::*;
 
-#[room]
+#[room(state_version = 1, reconnect_grace = "10s")]
 mod chat {
     use super::*;
 
@@ -18,6 +18,10 @@ mod chat {
         State {}
     }
 
+    fn migrate(_: u32, _: room_runtime::serde_json::Value) -> State {
+        State {}
+    }
+
     fn services(_: &worker::Env) -> Services {
         Services {}
     }
@@ -27,6 +31,8 @@ mod chat {
     fn on_upgrade(_: &Ctx, _: &mut UpgradeRequest) {}
 
     fn on_connect(_: &Ctx, _: &Peer) {}
+
+    fn on_resume(_: &Ctx, _: &Peer) {}
 
     fn on_event(_: &Ctx, _: Event) {}
 

@@ -14,6 +14,9 @@ use room_runtime::{Limits, OnInvalid, RateLimit, Room, prelude::*};
     rate_limit(per_second = 0.5, burst = 10u32),
     on_invalid = "close",
     heartbeat("ping", "{\"pong\": true}"),
+    state_version = 4_294_967_295,
+    reconnect_grace = "1500ms",
+    purge_after = ("3650d"),
     crate = "room_runtime",
 )]
 pub mod chat {
@@ -22,12 +25,23 @@ pub mod chat {
     pub struct Connection {}
     pub struct Event {}
     pub struct Broadcast {}
+
+    fn migrate(_version: u32, _state: room_runtime::serde_json::Value) -> State {
+        State {}
+    }
 }
 
 /// The literals come through a fragment each, which puts an invisible group around them.
 macro_rules! room_with {
-    ($name:ident, $peers:literal, $burst:expr, $on_invalid:literal, $ping:literal) => {
-        #[room(max_peers = $peers, rate_limit(burst = $burst, per_second = 2), on_invalid = $on_invalid, heartbeat($ping, $ping))]
+    ($name:ident, $peers:literal, $burst:expr, $on_invalid:literal, $ping:literal, $time:literal) => {
+        #[room(
+            max_peers = $peers,
+            rate_limit(burst = $burst, per_second = 2),
+            on_invalid = $on_invalid,
+            heartbeat($ping, $ping),
+            reconnect_grace = $time,
+            purge_after = $time,
+        )]
         pub mod $name {
             #[derive(Default)]
             pub struct State {}
@@ -38,7 +52,7 @@ macro_rules! room_with {
     };
 }
 
-room_with!(from_a_macro, 50, 3, "ignore", "hello");
+room_with!(from_a_macro, 50, 3, "ignore", "hello", "2m");
 
 #[room]
 pub mod plain {
@@ -55,12 +69,22 @@ fn main() {
     assert_eq!(chat::Room::ON_INVALID, OnInvalid::Close);
     assert_eq!(chat::Room::HEARTBEAT, ("ping", "{\"pong\": true}"));
 
+    assert_eq!(chat::Room::STATE_VERSION, u32::MAX);
+    assert_eq!(chat::Room::RECONNECT_GRACE_MS, 1_500);
+    assert_eq!(chat::Room::PURGE_AFTER_MS, 3_650 * 24 * 60 * 60 * 1_000);
+
     let limits = Limits::DEFAULT.max_peers(50).rate_limit(RateLimit::new(3, 2.0));
     assert_eq!(from_a_macro::Room::LIMITS, limits);
     assert_eq!(from_a_macro::Room::ON_INVALID, OnInvalid::Ignore);
     assert_eq!(from_a_macro::Room::HEARTBEAT, ("hello", "hello"));
+    assert_eq!(from_a_macro::Room::STATE_VERSION, 0);
+    assert_eq!(from_a_macro::Room::RECONNECT_GRACE_MS, 120_000);
+    assert_eq!(from_a_macro::Room::PURGE_AFTER_MS, 120_000);
 
     assert_eq!(plain::Room::LIMITS, Limits::DEFAULT);
     assert_eq!(plain::Room::ON_INVALID, OnInvalid::Report);
     assert_eq!(plain::Room::HEARTBEAT, ("ping", "pong"));
+    assert_eq!(plain::Room::STATE_VERSION, 0);
+    assert_eq!(plain::Room::RECONNECT_GRACE_MS, 0);
+    assert_eq!(plain::Room::PURGE_AFTER_MS, 0);
 }

@@ -3,7 +3,15 @@
 #![no_implicit_prelude]
 #![deny(warnings)]
 
-#[::room_runtime::room(max_peers = 5, rate_limit(burst = 1, per_second = 1), on_invalid = "close", heartbeat("a", "b"))]
+#[::room_runtime::room(
+    max_peers = 5,
+    rate_limit(burst = 1, per_second = 1),
+    on_invalid = "close",
+    heartbeat("a", "b"),
+    state_version = 1,
+    reconnect_grace = "10s",
+    purge_after = "30d"
+)]
 pub mod chat {
     pub struct State {}
     pub struct Connection {}
@@ -18,6 +26,10 @@ pub mod chat {
     pub struct Services {}
 
     pub fn init(_ctx: &Ctx) -> Result<State> {
+        ::std::result::Result::Ok(State {})
+    }
+
+    pub fn migrate(_version: u32, _state: ::room_runtime::serde_json::Value) -> Result<State> {
         ::std::result::Result::Ok(State {})
     }
 
@@ -41,6 +53,10 @@ pub mod chat {
     pub async fn on_start(_ctx: &Ctx) {}
 
     pub fn on_connect(_ctx: &Ctx, _peer: &Peer) -> Result {
+        ::std::result::Result::Ok(())
+    }
+
+    pub async fn on_resume(_ctx: &Ctx, _peer: &Peer) -> Result {
         ::std::result::Result::Ok(())
     }
 

@@ -253,7 +253,7 @@ impl WorkerSocket {
                 let _ = on_binary.unbounded_send(Arrival::Binary(bytes as usize));
             }),
             Closure::new(move |code, reason, was_clean| {
-                let _ = on_close.unbounded_send(Arrival::Closed(Close { code, reason, was_clean }));
+                let _ = on_close.unbounded_send(Arrival::Closed(Close::new(code, reason, was_clean)));
             }),
         );
         let socket = js::ClientSocket::new(socket, &callbacks.0, &callbacks.1, &callbacks.2);
@@ -265,7 +265,7 @@ impl WorkerSocket {
     }
 
     pub(crate) async fn receive(&mut self) -> Arrival {
-        let lost = || Arrival::Closed(Close { code: 1006, reason: String::new(), was_clean: false });
+        let lost = || Arrival::Closed(Close::new(1006, String::new(), false));
         self.arrivals.next().await.unwrap_or_else(lost)
     }
 

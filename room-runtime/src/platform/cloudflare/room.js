@@ -71,6 +71,11 @@ export class Sockets {
     return Uint32Array.from(open, (socket) => this.index(socket));
   }
 
+  // Also one that is closing.
+  hasAny() {
+    return this.#state.getWebSockets().length > 0;
+  }
+
   isOpen(index) {
     const socket = this.#table[index];
     return socket !== undefined && this.#isOpen(socket);
@@ -205,6 +210,25 @@ export function upgraded(request) {
 
 export function storageGet(state, key) {
   return state.storage.kv.get(key);
+}
+
+export function storageDelete(state, key) {
+  state.storage.kv.delete(key);
+}
+
+// Not awaited, like every write. The alarm is not part of it in every compatibility date.
+export function storageDeleteAll(state) {
+  state.storage.deleteAlarm();
+  state.storage.deleteAll();
+}
+
+/** A statement with its parameters, as JSON; its columns and rows, as JSON. A blob is an array of numbers. */
+export function sql(state, statement, parameters) {
+  const bound = JSON.parse(parameters).map((value) => (Array.isArray(value) ? Uint8Array.from(value) : value));
+  const cursor = state.storage.sql.exec(statement, ...bound);
+  const plain = (value) => (value instanceof ArrayBuffer ? Array.from(new Uint8Array(value)) : value);
+  const rows = Array.from(cursor.raw(), (row) => row.map(plain));
+  return JSON.stringify({ columns: cursor.columnNames, rows });
 }
 
 export function storageList(state, prefix) {

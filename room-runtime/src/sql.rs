@@ -1,0 +1,424 @@
+//! The room's own database: typed rows out, bound parameters in.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{
+        DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        value::{SeqDeserializer, StrDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+
+use crate::{Error, ErrorKind, Room, RoomContext};
+
+/// The database of a room: SQLite, of its own, in the same storage as its state. From [`RoomContext::sql`].
+///
+/// Statements run at once and in order; what they change is stored together with the state that is changed in the same
+/// stretch of a handler. [`on_start`](crate::Room::on_start) is the place for `create table if not exists`.
+///
+/// ```
+/// # use room_runtime::{Failure, Room, RoomContext};
+/// #[derive(serde::Deserialize)]
+/// struct Line { user: String, text: String }
+///
+/// # fn example<R: Room>(ctx: &RoomContext<R>) -> Result<(), Failure> {
+/// ctx.sql().exec("insert into lines (user, text) values (?, ?)", ("alice", "hello"))?;
+/// let lines: Vec<Line> = ctx.sql().query("select user, text from lines order by id desc limit ?", (100,))?;
+/// let count: Option<u64> = ctx.sql().query_one("select count(*) from lines", ())?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Sql<'a, R: Room> {
+    ctx: &'a RoomContext<R>,
+}
+
+impl<'a, R: Room> Sql<'a, R> {
+    pub(crate) fn new(ctx: &'a RoomContext<R>) -> Self {
+        Sql { ctx }
+    }
+
+    /// Runs a statement, or several that are divided by `;`; of those, the last takes the parameters.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Sql`] when the database refuses it.
+    pub fn exec(&self, statement: &str, parameters: impl SqlParameters) -> Result<(), Error> {
+        self.run(statement, parameters).map(drop)
+    }
+
+    /// The rows that a statement gives: each a struct with a field for each column, a tuple, or, for a single column, its
+    /// value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Sql`] when the database refuses it, or a row is not a `T`.
+    pub fn query<T: DeserializeOwned>(&self, statement: &str, parameters: impl SqlParameters) -> Result<Vec<T>, Error> {
+        let rows = self.run(statement, parameters)?;
+        let typed = rows.rows.iter().map(|row| T::deserialize(Row { columns: &rows.columns, values: row }));
+        typed.collect::<Result<_, _>>().map_err(|error| self.error(format!("a row is not what was asked for: {error}")))
+    }
+
+    /// The first row; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of [`query`](Sql::query).
+    pub fn query_one<T: DeserializeOwned>(
+        &self,
+        statement: &str,
+        parameters: impl SqlParameters,
+    ) -> Result<Option<T>, Error> {
+        Ok(self.query(statement, parameters)?.into_iter().next())
+    }
+
+    fn run(&self, statement: &str, parameters: impl SqlParameters) -> Result<SqlRows, Error> {
+        self.ctx.alive()?;
+        let mut values = Vec::new();
+        parameters.append_to(&mut values);
+        self.ctx.host.platform.sql(statement, &values).map_err(|refusal| self.error(refusal.0))
+    }
+
+    fn error(&self, message: String) -> Error {
+        Error::new(ErrorKind::Sql, message).in_room(self.ctx.id())
+    }
+}
+
+impl<R: Room> fmt::Debug for Sql<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sql").finish_non_exhaustive()
+    }
+}
+
+/// A value in the database.
+///
+/// Cloudflare hands integers to the room as numbers of JavaScript: past 2^53 they are not exact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SqlValue {
+    /// `NULL`.
+    Null,
+    /// `INTEGER`.
+    Integer(i64),
+    /// `REAL`.
+    Real(f64),
+    /// `TEXT`.
+    Text(String),
+    /// `BLOB`.
+    Blob(Vec<u8>),
+}
+
+/// What a statement gave.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SqlRows {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<SqlValue>>,
+}
+
+macro_rules! values {
+    ($($ty:ty => $variant:ident($convert:expr);)*) => {
+        $(impl From<$ty> for SqlValue {
+            fn from(value: $ty) -> Self {
+                SqlValue::$variant($convert(value))
+            }
+        })*
+    };
+}
+
+values! {
+    bool => Integer(i64::from);
+    i8 => Integer(i64::from);
+    i16 => Integer(i64::from);
+    i32 => Integer(i64::from);
+    i64 => Integer(|value| value);
+    u8 => Integer(i64::from);
+    u16 => Integer(i64::from);
+    u32 => Integer(i64::from);
+    f32 => Real(f64::from);
+    f64 => Real(|value| value);
+    &str => Text(str::to_owned);
+    &String => Text(String::clone);
+    String => Text(|value| value);
+    &[u8] => Blob(<[u8]>::to_vec);
+    Vec<u8> => Blob(|value| value);
+}
+
+impl<T: Into<SqlValue>> From<Option<T>> for SqlValue {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(SqlValue::Null, Into::into)
+    }
+}
+
+/// The parameters of a statement: `()`, a tuple of up to eight, or a `Vec<SqlValue>`.
+pub trait SqlParameters {
+    #[doc(hidden)]
+    fn append_to(self, values: &mut Vec<SqlValue>);
+}
+
+impl SqlParameters for Vec<SqlValue> {
+    fn append_to(self, values: &mut Vec<SqlValue>) {
+        values.extend(self);
+    }
+}
+
+macro_rules! tuples {
+    ($(($($name:ident)*))*) => {
+        $(impl<$($name: Into<SqlValue>),*> SqlParameters for ($($name,)*) {
+            #[allow(non_snake_case, unused_variables)]
+            fn append_to(self, values: &mut Vec<SqlValue>) {
+                let ($($name,)*) = self;
+                $(values.push($name.into());)*
+            }
+        })*
+    };
+}
+
+tuples! { () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
+
+/// One row, to be read as a struct, a tuple, or a single value.
+struct Row<'r> {
+    columns: &'r [String],
+    values: &'r [SqlValue],
+}
+
+type RowError = serde::de::value::Error;
+
+impl<'r> Row<'r> {
+    fn only(self) -> Result<Value<'r>, RowError> {
+        match self.values {
+            [value] => Ok(Value(value)),
+            values => Err(RowError::custom(format_args!("it has {} columns, one value was asked for", values.len()))),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Row<'_> {
+    type Error = RowError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        self.only()?.deserialize_any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        self.only()?.deserialize_option(visitor)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        self.only()?.deserialize_bool(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        self.only()?.deserialize_enum(name, variants, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        visitor.visit_map(Fields { row: self, next: 0 })
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        visitor.visit_map(Fields { row: self, next: 0 })
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, RowError> {
+        visitor.visit_seq(Fields { row: self, next: 0 })
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        visitor.visit_seq(Fields { row: self, next: 0 })
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf seq unit unit_struct identifier
+        ignored_any
+    }
+}
+
+struct Fields<'r> {
+    row: Row<'r>,
+    next: usize,
+}
+
+impl<'de> MapAccess<'de> for Fields<'_> {
+    type Error = RowError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, RowError> {
+        let name = self.row.columns.get(self.next);
+        name.map(|name| seed.deserialize::<StrDeserializer<'_, RowError>>(name.as_str().into_deserializer()))
+            .transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, RowError> {
+        let (name, value) = (&self.row.columns[self.next], &self.row.values[self.next]);
+        self.next += 1;
+        seed.deserialize(Value(value)).map_err(|error| RowError::custom(format_args!("column `{name}`: {error}")))
+    }
+}
+
+impl<'de> SeqAccess<'de> for Fields<'_> {
+    type Error = RowError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, RowError> {
+        let Some(value) = self.row.values.get(self.next) else { return Ok(None) };
+        self.next += 1;
+        seed.deserialize(Value(value)).map(Some)
+    }
+}
+
+struct Value<'r>(&'r SqlValue);
+
+impl<'de> Deserializer<'de> for Value<'_> {
+    type Error = RowError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        match self.0 {
+            SqlValue::Null => visitor.visit_unit(),
+            SqlValue::Integer(value) => visitor.visit_i64(*value),
+            SqlValue::Real(value) => visitor.visit_f64(*value),
+            SqlValue::Text(text) => visitor.visit_str(text),
+            SqlValue::Blob(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        match self.0 {
+            SqlValue::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        match self.0 {
+            // SQLite has no other.
+            SqlValue::Integer(0) => visitor.visit_bool(false),
+            SqlValue::Integer(1) => visitor.visit_bool(true),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        match self.0 {
+            SqlValue::Text(text) => {
+                let text: StrDeserializer<'_, RowError> = text.as_str().into_deserializer();
+                text.deserialize_enum(name, variants, visitor)
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf seq tuple tuple_struct map struct
+        unit unit_struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: DeserializeOwned>(columns: &[&str], values: &[SqlValue]) -> Result<T, String> {
+        let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        T::deserialize(Row { columns: &columns, values }).map_err(|error| error.to_string())
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Line {
+        id: u32,
+        text: String,
+        sure: bool,
+        weight: Option<f64>,
+        raw: Vec<u8>,
+        kind: Kind,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        LoudOne,
+    }
+
+    #[test]
+    fn a_row_is_a_struct_a_tuple_or_a_value() {
+        let columns = ["id", "text", "sure", "weight", "raw", "kind", "more"];
+        let values = [
+            SqlValue::Integer(7),
+            SqlValue::Text("a".to_owned()),
+            SqlValue::Integer(1),
+            SqlValue::Null,
+            SqlValue::Blob(vec![1, 255]),
+            SqlValue::Text("loud_one".to_owned()),
+            SqlValue::Real(0.5),
+        ];
+        let line =
+            Line { id: 7, text: "a".to_owned(), sure: true, weight: None, raw: vec![1, 255], kind: Kind::LoudOne };
+        assert_eq!(read(&columns, &values), Ok(line));
+        assert_eq!(read(&columns[..2], &values[..2]), Ok((7_u8, "a".to_owned())));
+        assert_eq!(read(&columns[..1], &values[..1]), Ok(7_i64));
+        assert_eq!(read::<Option<f64>>(&columns[3..4], &values[3..4]), Ok(None));
+        assert_eq!(read(&columns[4..5], &values[4..5]), Ok(vec![1_u8, 255]));
+        assert_eq!(read(&columns[2..3], &values[2..3]), Ok(true));
+    }
+
+    #[test]
+    fn what_a_row_is_not_is_said() {
+        let row = [SqlValue::Integer(-1), SqlValue::Text("a".to_owned())];
+        let error = read::<(u8, String)>(&["a", "b"], &row).expect_err("negative");
+        assert!(error.contains("invalid value: integer `-1`, expected u8"), "{error}");
+        assert_eq!(read::<i64>(&["a", "b"], &row), Err("it has 2 columns, one value was asked for".to_owned()));
+        let error = read::<Line>(&["id"], &row[1..]).expect_err("a text");
+        assert!(error.starts_with("column `id`: invalid type: string \"a\", expected u32"), "{error}");
+    }
+
+    #[test]
+    fn parameters_are_what_they_look_like() {
+        let mut values = Vec::new();
+        (true, -1_i8, 7_u32, 0.5, "a", Some(String::from("b")), None::<i64>, vec![1_u8]).append_to(&mut values);
+        let text = |text: &str| SqlValue::Text(text.to_owned());
+        let expected = [
+            SqlValue::Integer(1),
+            SqlValue::Integer(-1),
+            SqlValue::Integer(7),
+            SqlValue::Real(0.5),
+            text("a"),
+            text("b"),
+            SqlValue::Null,
+            SqlValue::Blob(vec![1]),
+        ];
+        assert_eq!(values, expected);
+        let json = serde_json::to_string(&values).expect("encodes");
+        assert_eq!(serde_json::from_str::<Vec<SqlValue>>(&json).expect("decodes"), expected);
+    }
+}

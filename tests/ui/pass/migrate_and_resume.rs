@@ -1,0 +1,61 @@
+//! What is stored under an older version, made into the state of this one; and a place that is kept, for a while.
+
+#![deny(missing_docs, missing_debug_implementations, unreachable_pub, unused, warnings)]
+
+use room_runtime::{
+    Room,
+    prelude::*,
+    serde_json::{self, json},
+};
+
+/// An auction.
+#[room(state_version = 2, reconnect_grace = "10s", purge_after = "30d")]
+pub mod auction {
+    use super::*;
+
+    /// What is bid.
+    #[derive(Default)]
+    pub struct State {
+        /// In cents.
+        pub cents: u64,
+    }
+    /// A bidder.
+    pub struct Connection {}
+    /// Nothing.
+    pub struct Event {}
+    /// The highest bid.
+    pub struct Broadcast {
+        /// In cents.
+        pub cents: u64,
+    }
+
+    /// The first versions counted in euros.
+    pub fn migrate(version: u32, state: serde_json::Value) -> Result<State> {
+        let euros = match version {
+            0 => &state,
+            _ => &state["euros"],
+        };
+        let euros = euros.as_u64().ok_or_else(|| Failure::msg("no bid"))?;
+        Ok(State { cents: 100 * euros })
+    }
+
+    /// Who was away has missed bids.
+    pub fn on_resume(ctx: &Ctx, peer: &Peer) -> Result {
+        peer.send(&Broadcast { cents: ctx.state()?.cents })?;
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    assert_eq!(auction::Room::STATE_VERSION, 2);
+    assert_eq!(auction::Room::RECONNECT_GRACE_MS, 10_000);
+    assert_eq!(auction::Room::PURGE_AFTER_MS, 2_592_000_000);
+    // `migrate` is no first state.
+    assert!(!auction::Room::STORES_FIRST_STATE);
+
+    assert_eq!(auction::Room::migrate(0, json!(3))?.cents, 300);
+    assert_eq!(auction::Room::migrate(1, json!({ "euros": 4 }))?.cents, 400);
+    let failure = auction::Room::migrate(1, json!({})).expect_err("there is nothing to migrate");
+    assert_eq!(failure.to_string(), "no bid");
+    Ok(())
+}
