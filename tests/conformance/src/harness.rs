@@ -573,7 +573,8 @@ pub fn guest(id: &str) -> Guest {
 
 /// A guest without an id.
 pub fn anonymous() -> Guest {
-    let join = Join { data: Connection::default(), id: None, tags: Vec::new(), meta: None, on_duplicate: None };
+    let join =
+        Join { data: Connection::default(), id: None, tags: Vec::new(), meta: None, on_duplicate: None, resume: None };
     Guest { join, knock: Knock::default() }
 }
 
@@ -617,6 +618,12 @@ impl Guest {
     /// What becomes of one with its id.
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.join.on_duplicate = Some(on_duplicate);
+        self
+    }
+
+    /// With the token of the place that it had.
+    pub fn resume(mut self, token: &str) -> Self {
+        self.join.resume = Some(token.to_owned());
         self
     }
 

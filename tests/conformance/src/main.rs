@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Result, bail};
-use conformance::{harness::Platform, memory, run};
+use conformance::{harness::Platform, memory, parity, run};
 use lexopt::{Arg, Parser, ValueExt};
 
 const USAGE: &str = "usage: conformance [--on memory|workerd|both] [--seeds N] [FILTER]
@@ -47,6 +47,8 @@ async fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     memory::quiet_panics();
+    let parity = parity::read()?;
+    let is_whole = args.filter.is_empty() && args.platforms.len() == 2;
     let mut tallies = Vec::new();
     for platform in args.platforms {
         let started = Instant::now();
@@ -58,9 +60,14 @@ async fn main() -> Result<ExitCode> {
     }
     println!();
     for (platform, tally, took) in &tallies {
-        let run::Tally { passed, failed, not_here } = tally;
+        let run::Tally { passed, failed, not_here, .. } = tally;
         let (name, seconds) = (platform.name(), took.as_secs_f64());
         println!("{name:<8} {passed} passed, {failed} failed, {not_here} not for it, in {seconds:.1} s");
+    }
+    if is_whole {
+        parity
+            .ran(|platform, name| tallies.iter().any(|(on, tally, _)| *on == platform && tally.names.contains(name)))?;
+        println!("{:<8} {} rows, {} cases, all ran", "parity", parity.rows.len(), parity.cases().len());
     }
     let failed = tallies.iter().any(|(_, tally, _)| tally.failed > 0);
     let none = tallies.iter().all(|(_, tally, _)| tally.passed + tally.failed + tally.not_here == 0);

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, Instant},
@@ -35,7 +35,7 @@ enum Verdict {
 }
 
 /// How many cases passed, failed, and do not run here.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Passed.
     pub passed: usize,
@@ -43,17 +43,22 @@ pub struct Tally {
     pub failed: usize,
     /// For the other platform only.
     pub not_here: usize,
+    /// The names of those that passed.
+    pub names: HashSet<&'static str>,
 }
 
 impl Tally {
-    fn count(&mut self, platform: Platform, name: &str, about: &About, verdict: &Verdict, took: Duration) {
+    fn count(&mut self, platform: Platform, name: &'static str, about: &About, verdict: &Verdict, took: Duration) {
         let (outcome, more) = match verdict {
             Verdict::Passed => ("ok", String::new()),
             Verdict::Failed(error) => ("FAILED", format!("\n{}", indented(&format!("{error:#}")))),
             Verdict::NotHere(reason) => ("-", format!(" (not here: {reason})")),
         };
         match verdict {
-            Verdict::Passed => self.passed += 1,
+            Verdict::Passed => {
+                self.passed += 1;
+                self.names.insert(name);
+            }
             Verdict::Failed(_) => self.failed += 1,
             Verdict::NotHere(_) => self.not_here += 1,
         }
@@ -168,7 +173,7 @@ async fn run_all(cases: Vec<Case<Workerd>>) -> Result<Tally> {
     let (together, apart) = futures_util::join!(together, apart);
     together?;
     apart?;
-    Ok(*tally.borrow())
+    Ok(tally.take())
 }
 
 type Named = (&'static str, About, Run<Workerd>);

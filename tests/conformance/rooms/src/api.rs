@@ -38,17 +38,21 @@ pub struct Join<C> {
     pub tags: Vec<String>,
     pub meta: Option<Value>,
     pub on_duplicate: Option<OnDuplicate>,
+    pub resume: Option<String>,
 }
 
 impl<C> Join<C> {
     pub fn into_upgrade(self) -> Upgrade<C> {
-        let Join { data, id, tags, meta, on_duplicate } = self;
+        let Join { data, id, tags, meta, on_duplicate, resume } = self;
         let mut upgrade = Upgrade::new(data).tags(tags);
         if let Some(id) = id {
             upgrade = upgrade.id(id);
         }
         if let Some(meta) = meta {
             upgrade = upgrade.meta(&meta);
+        }
+        if let Some(token) = resume {
+            upgrade = upgrade.resume(token);
         }
         match on_duplicate {
             Some(on_duplicate) => upgrade.on_duplicate(on_duplicate),

@@ -6,6 +6,8 @@
 pub mod api;
 pub mod backstage;
 mod gates;
+pub mod lounge;
+pub mod planner;
 pub mod script;
 mod worker_api;
 

@@ -17,7 +17,11 @@ use worker::{
 use crate::{
     api::{self, Failed},
     backstage::backstage,
-    equipped, founded, narrow, paced, plain, probe,
+    equipped, founded,
+    lounge::{hall, inn, lounge, motel, moved},
+    narrow, paced, plain,
+    planner::planner,
+    probe,
     script::Scripted,
     silent, small, strict,
 };
@@ -36,6 +40,12 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
         "narrow" => serve::<narrow::Room>(path, req, &env).await,
         "strict" => serve::<strict::Room>(path, req, &env).await,
         "silent" => serve::<silent::Room>(path, req, &env).await,
+        "planner" => serve::<planner::Room>(path, req, &env).await,
+        "lounge" => serve::<lounge::Room>(path, req, &env).await,
+        "hall" => serve::<hall::Room>(path, req, &env).await,
+        "motel" => serve::<motel::Room>(path, req, &env).await,
+        "inn" => serve::<inn::Room>(path, req, &env).await,
+        "moved" => serve::<moved::Room>(path, req, &env).await,
         "backstage" => serve::<backstage::Room>(path, req, &env).await,
         _ => Response::error(format!("there is no room `{name}`"), 404),
     }

@@ -70,7 +70,9 @@ pub(super) async fn an_alarm_outlives_the_process_and_knows_its_room<H: Harness>
     room.restart().await?;
     // Nothing addresses the room until then.
     h.clone().pass(std::time::Duration::from_secs(4)).await;
-    let log = until(&h, "the alarm", || room.log(), |log| log.len() >= 2).await?;
-    same!(log, ["connect alice".to_owned(), format!("probe/{}", room.id())]);
+    let log = until(&h, "the alarm", || room.log(), |log| log.len() >= 3).await?;
+    // Who vanished with the process is seen off first.
+    holds!(log[1].starts_with("close alice 1006 \"\" lost"), "{log:?}");
+    same!((&*log[0], &log[2]), ("connect alice", &format!("probe/{}", room.id())));
     Ok(())
 }

@@ -14,9 +14,11 @@ mod errors;
 mod invalid;
 mod life;
 mod limits;
+mod lounge;
 mod order;
 mod outside;
 mod panics;
+mod planner;
 mod requests;
 mod services;
 mod state;
@@ -46,7 +48,7 @@ pub type Run<H> = fn(H) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 /// What a case is about.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// A rule of DESIGN.md, or a row of FEATURES.md.
+    /// A rule of `docs/rules.md`, or a feature.
     pub promise: Promise,
     /// Why it has an isolate to itself while it runs.
     pub alone: Option<&'static str>,
@@ -59,9 +61,9 @@ pub struct About {
 /// Where a promise is written down.
 #[derive(Clone, Copy, Debug)]
 pub enum Promise {
-    /// A rule of DESIGN.md.
+    /// A rule of `docs/rules.md`, by its number.
     Rule(u8),
-    /// A row of FEATURES.md, or a chapter of DESIGN.md.
+    /// A feature; `DE:` is one of `docs/parity.md`.
     Feature(&'static str),
 }
 
@@ -346,6 +348,38 @@ macro_rules! all_cases {
                 services_are_made_once_each_time_the_room_comes_into_memory: feature("DE: services");
                 without_its_services_a_room_refuses_everything_and_recovers: feature("DE: services").alone(SERVICES).first();
             }
+            lounge {
+                peers_lost_in_a_restart_are_seen_off_once_with_their_data_and_tags: rule(6).alone(RESTARTS);
+                a_connection_that_ends_by_itself_is_not_lost_with_the_process: rule(6);
+                who_left_before_a_restart_is_not_seen_off_again: rule(6).alone(RESTARTS);
+                nobody_is_seen_off_when_a_room_has_only_slept: rule(6);
+                who_asked_to_leave_before_a_crash_is_seen_off_at_the_next_wake: rule(6).alone(PANICS);
+                presence_groups_connections_by_id: feature("PS: presence");
+                presence_is_the_same_after_hibernation: feature("PS: presence");
+                users_lost_in_a_restart_are_away_and_then_gone: feature("PS: presence").alone(RESTARTS);
+                a_peer_that_returns_in_time_goes_on_where_it_was: feature("PS: reconnect grace");
+                a_peer_returns_as_often_as_it_likes: feature("PS: reconnect grace");
+                a_peer_lost_in_a_restart_returns_to_its_place: feature("PS: reconnect grace").alone(RESTARTS);
+                a_peer_that_does_not_return_is_seen_off_once_when_its_time_is_over: feature("PS: reconnect grace");
+                a_wrong_token_makes_a_new_peer: feature("PS: reconnect grace");
+                a_token_is_of_no_use_to_another_id: feature("PS: reconnect grace");
+                a_token_is_of_no_use_when_the_time_is_over: feature("PS: reconnect grace");
+                who_closes_on_purpose_keeps_no_place: feature("PS: reconnect grace");
+                who_goes_away_with_1001_keeps_its_place: feature("PS: reconnect grace");
+                whom_the_room_closes_keeps_no_place: feature("PS: reconnect grace");
+                a_return_before_the_loss_is_noticed_closes_the_old_socket_with_1012: feature("PS: reconnect grace");
+                a_failing_on_resume_is_reported_and_changes_nothing: feature("PS: reconnect grace");
+                a_room_that_keeps_no_places_tells_no_token: feature("PS: reconnect grace");
+                a_room_that_everyone_has_left_is_purged: feature("DE: purge");
+                a_room_that_somebody_joined_again_is_not_purged: feature("DE: purge");
+                a_room_with_somebody_in_it_sleeps_and_is_not_purged: feature("DE: purge");
+                a_room_that_a_restart_has_emptied_is_purged: feature("DE: purge").alone(RESTARTS);
+                a_room_to_which_somebody_may_return_is_not_purged: feature("DE: purge");
+                a_state_of_this_version_is_not_migrated: feature("DE: recall, save");
+                a_state_of_an_older_version_is_migrated_once: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
+                a_migrated_state_is_stored_when_a_handler_has_read_it: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
+                a_failing_migrate_is_a_typed_error_and_what_is_stored_stays: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
+            }
             life {
                 on_start_comes_before_everything_and_once_each_time: feature("on_start");
                 what_arrives_while_on_start_waits_comes_behind_it: feature("on_start");
@@ -359,6 +393,59 @@ macro_rules! all_cases {
                 every_handler_knows_its_room: feature("PS: name");
                 init_knows_its_room: feature("PS: name");
                 a_room_knows_its_id_after_hibernation: feature("PS: name");
+            }
+            planner {
+                an_alarm_carries_its_data_to_its_handler: feature("DE: schedules");
+                alarms_set_in_any_order_fire_in_order_of_time_and_never_early: feature("DE: schedules");
+                alarms_due_at_the_same_time_fire_in_the_order_they_were_set: feature("DE: schedules");
+                an_alarm_for_a_time_that_has_passed_fires_at_once: feature("DE: schedules");
+                a_schedule_with_a_key_takes_the_place_of_the_one_before: feature("DE: schedules");
+                a_period_keeps_its_grid: feature("DE: schedules");
+                periods_that_pass_while_the_alarm_runs_are_skipped: feature("DE: schedules");
+                a_period_survives_hibernation: feature("DE: schedules");
+                a_period_set_again_unchanged_keeps_its_time: feature("DE: schedules");
+                a_period_of_nothing_is_a_typed_error: feature("DE: schedules");
+                a_schedule_is_cancelled_by_its_id_once: feature("DE: schedules");
+                a_schedule_is_cancelled_by_its_key_once: feature("DE: schedules");
+                a_period_may_cancel_itself_in_its_handler: feature("DE: schedules");
+                an_alarm_may_set_the_next_under_its_own_key: feature("DE: schedules");
+                the_id_of_a_schedule_survives_storage_as_text: feature("DE: schedules");
+                next_alarm_is_the_earliest_of_all: feature("DE: schedules");
+                fire_alarm_runs_the_earliest_now_and_consumes_it: feature("DE: schedules");
+                a_period_fired_by_hand_skips_to_its_next_time: feature("DE: schedules");
+                a_fire_alarm_that_fails_is_a_typed_error_and_is_tried_again: feature("DE: schedules");
+                a_plain_failure_is_no_system_failure: feature("DE: systemFailure");
+                a_panic_in_an_alarm_is_told_to_its_next_try_and_to_no_later_one: feature("DE: systemFailure").alone(PANICS);
+                every_crash_in_an_alarm_counts: feature("DE: systemFailure").alone(PANICS);
+                alarms_fire_while_the_room_sleeps: feature("DE: schedules");
+                alarms_fire_after_the_process_restarted: feature("DE: schedules").alone(RESTARTS);
+                a_thousand_schedules_over_days_of_crashes_all_fire_and_none_early: feature("DE: schedules"), only memory: "only virtual time has three days to spare";
+                a_room_sends_to_a_room_of_another_type: feature("DE: sibling dispatch");
+                a_room_reads_the_state_of_another: feature("DE: sibling dispatch");
+                a_room_broadcasts_to_the_peers_of_another: feature("DE: sibling dispatch");
+                an_error_of_another_room_keeps_its_kind_and_its_text: feature("DE: sibling dispatch");
+                an_error_that_a_room_passes_on_names_the_room_it_happened_in: feature("DE: sibling dispatch");
+                a_missing_binding_of_another_room_is_a_typed_error_with_what_to_add: feature("DE: sibling dispatch"), only workerd: "in memory every class exists";
+                an_alarm_on_a_cold_object_calls_another_room: feature("DE: sibling dispatch");
+                rooms_may_call_each_other_while_they_wait: feature("DE: sibling dispatch");
+                the_call_that_purges_succeeds_and_leaves_no_state: feature("DE: purge");
+                a_purge_takes_the_alarms: feature("DE: purge");
+                a_purge_closes_every_peer_with_1000_and_runs_no_on_close: feature("DE: purge");
+                a_peer_may_purge_the_room_it_is_in: feature("DE: purge");
+                an_alarm_may_purge_the_room: feature("DE: purge");
+                a_purge_takes_the_tables_and_on_start_makes_them_anew: feature("DE: purge");
+                a_handler_in_flight_ends_with_purged_and_changes_nothing_after: feature("DE: purge");
+                spawned_work_ends_with_the_room_that_spawned_it: feature("DE: purge");
+                work_that_the_purging_handler_spawned_changes_nothing_after: feature("DE: purge");
+                a_purge_in_on_request_is_no_error_for_the_caller: feature("DE: purge");
+                a_room_works_after_it_was_purged: feature("DE: purge");
+                rows_are_structs_tuples_and_values: feature("SQL");
+                parameters_are_bound_as_they_are: feature("SQL");
+                several_statements_run_in_order_and_the_last_takes_the_parameters: feature("SQL");
+                what_the_database_refuses_is_a_typed_error: feature("SQL");
+                rows_that_are_not_what_was_asked_for_are_a_typed_error: feature("SQL");
+                tables_survive_hibernation: feature("SQL");
+                tables_survive_the_process: feature("SQL").alone(RESTARTS);
             }
         }
     };

@@ -1,0 +1,118 @@
+//! Rooms that remember who was there: lost connections, places that are kept, rooms that go by themselves, states of an
+//! older version.
+
+use room_runtime::{Peer, RoomContext, prelude::*};
+
+use crate::script::{self, Scripted};
+
+/// Every user, and how many connections it has, or that it is away.
+fn presence<R: Scripted>(ctx: &RoomContext<R>) -> Result<Vec<String>, Failure> {
+    let users = ctx.presence()?.into_iter().map(|user| match user.away_since {
+        Some(_) => format!("{} away", user.id),
+        None => format!("{} x{}", user.id, user.peers.len()),
+    });
+    Ok(users.collect())
+}
+
+/// Notes what became of a peer, with what the room remembers of it.
+async fn on_close<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>, close: Close) -> Result<(), Failure> {
+    let how = if close.is_lost() { "lost" } else { "left" };
+    let line = format!("close {} {} {how}, {} {:?}", peer.id(), close.code, peer.data().name, peer.tags());
+    ctx.update(|state| state.log.push(line))?;
+    script::run(ctx, None, &peer.data().on_close).await
+}
+
+async fn on_resume<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
+    ctx.update(|state| state.log.push(format!("resume {}", peer.id())))?;
+    script::run(ctx, Some(peer), &crate::backstage::script(R::NAME, ctx.id(), "on_resume")).await
+}
+
+/// Any request is answered with who is here.
+fn on_request<R: Scripted>(ctx: &RoomContext<R>) -> Result<http::Response<Bytes>, Failure> {
+    Ok(http::Response::new(Bytes::from(serde_json::to_vec(&presence(ctx)?)?)))
+}
+
+macro_rules! remembering_room {
+    ($(#[$doc:meta])* $name:ident($($options:tt)*) $(and $on_resume:ident)?) => {
+        $(#[$doc])*
+        #[room($($options)*)]
+        pub mod $name {
+            pub use crate::script::{Broadcast, Connection, Event, State};
+            use crate::{lounge, script};
+            use room_runtime::prelude::*;
+
+            pub async fn on_start(ctx: &Ctx) -> Result {
+                script::on_start(ctx).await
+            }
+
+            pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+                script::on_connect(ctx, peer).await
+            }
+
+            pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+                script::on_event(ctx, event).await
+            }
+
+            pub async fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
+                lounge::on_close(ctx, peer, close).await
+            }
+
+            pub fn on_request(ctx: &Ctx, _request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
+                lounge::on_request(ctx)
+            }
+
+            pub async fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+                script::on_error(ctx, error).await
+            }
+
+            $(pub async fn $on_resume(ctx: &Ctx, peer: &Peer) -> Result {
+                lounge::on_resume(ctx, peer).await
+            })?
+        }
+    };
+}
+
+remembering_room! {
+    /// Keeps a place for who lost the connection. The time is one that a busy machine does not miss.
+    lounge(reconnect_grace = "5s") and on_resume
+}
+
+remembering_room! {
+    /// Keeps no place.
+    hall()
+}
+
+remembering_room! {
+    /// Goes when everyone has left.
+    motel(purge_after = "4s")
+}
+
+remembering_room! {
+    /// Keeps a place for longer than it keeps itself.
+    inn(reconnect_grace = "6s", purge_after = "1s") and on_resume
+}
+
+/// Was only a count once.
+#[room(state_version = 2)]
+pub mod moved {
+    use crate::script;
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use room_runtime::prelude::*;
+
+    pub fn migrate(version: u32, state: serde_json::Value) -> Result<State> {
+        let log = vec![format!("migrated from {version}")];
+        Ok(State { count: serde_json::from_value(state)?, log, blob: String::new() })
+    }
+
+    pub async fn on_start(ctx: &Ctx) -> Result {
+        script::on_start(ctx).await
+    }
+
+    pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        script::on_connect(ctx, peer).await
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        script::on_event(ctx, event).await
+    }
+}

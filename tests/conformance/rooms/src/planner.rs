@@ -1,0 +1,225 @@
+//! A room for what a room does by itself and with others: alarms, calls of other rooms, its end, its database.
+//!
+//! It is told what to do by a list of [`Plan`]s in the body of a request, and answers with a list of what each gave. Where
+//! there is no request, in an event or an alarm, the answers are dropped.
+
+use std::time::Duration;
+
+use room_runtime::{RoomContext, ScheduleId, SqlValue, prelude::*};
+use serde_json::{Value, json};
+
+use crate::{
+    probe,
+    script::{self, Event, Step},
+};
+
+/// An alarm: it notes that it fired, and when, and then does what it has planned.
+#[data]
+pub struct Alarm {
+    pub name: String,
+    pub plans: Vec<Plan>,
+}
+
+/// One thing to do.
+#[data]
+pub enum Plan {
+    /// Runs a script; gives nothing.
+    Run(Vec<Step>),
+
+    /// Sets an alarm; gives its id.
+    After { ms: u64, key: Option<String>, alarm: Alarm },
+    /// Sets an alarm; gives its id.
+    At { ms: u64, key: Option<String>, alarm: Alarm },
+    /// Sets an alarm; gives its id.
+    Every { ms: u64, key: Option<String>, alarm: Alarm },
+    /// Takes the alarm of that id away; gives whether there was one.
+    Cancel(String),
+    /// Takes the alarm of that key away; gives whether there was one.
+    CancelKeyed(String),
+    /// Keeps the id of a new alarm in the state.
+    AfterKept { ms: u64, alarm: Alarm },
+    /// Takes the alarm away of which the id is in the state; gives whether there was one.
+    CancelKept,
+    /// Gives when the next alarm is due.
+    Next,
+    /// Gives the time.
+    Now,
+    /// Fails, or panics, the first so many times; each is stored before it does.
+    Trip { times: i64, panics: bool },
+
+    /// Lets another planner carry out plans; gives nothing.
+    Send { room: String, plans: Vec<Plan> },
+    /// Lets a probe run a script; gives nothing.
+    Tell { room: String, steps: Vec<Step> },
+    /// Gives the state of a probe.
+    Ask { room: String },
+    /// Says something to all peers of a probe; gives to how many.
+    Announce { room: String, text: String },
+    /// Gives whether another planner had an alarm to run now.
+    Fire { room: String },
+    /// Calls a room of a type that the Worker has no binding for.
+    CallHomeless,
+
+    /// Ends the life of the room.
+    Purge,
+    /// Leaves plans to be carried out when the handler has ended.
+    Spawn(Vec<Plan>),
+
+    /// Runs a statement; gives nothing.
+    Exec { statement: String, parameters: Vec<SqlValue> },
+    /// Gives the rows as [`Line`]s.
+    Lines { statement: String, parameters: Vec<SqlValue> },
+    /// Gives the rows as pairs.
+    Pairs { statement: String },
+    /// Gives the rows as numbers.
+    Numbers { statement: String },
+    /// Gives the first row as its only value.
+    One { statement: String },
+}
+
+/// A row of the table that `on_start` makes.
+#[data]
+pub struct Line {
+    pub id: u32,
+    pub user: String,
+    pub weight: Option<f64>,
+    pub raw: Option<Vec<u8>>,
+}
+
+/// Plans as an event: the rooms of this crate share one schema, in which they travel as a note for the log.
+pub fn event(plans: &[Plan]) -> Event {
+    // Strings, numbers and enums: always JSON.
+    Event::Do { steps: vec![Step::Log(serde_json::to_string(plans).unwrap_or_default())] }
+}
+
+fn plans(event: &Event) -> Option<Vec<Plan>> {
+    match event {
+        Event::Do { steps } => match &steps[..] {
+            [Step::Log(text)] => serde_json::from_str(text).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+type Ctx = RoomContext<planner::Room>;
+
+async fn carry_out_all(ctx: &Ctx, plans: Vec<Plan>) -> Result<Vec<Value>, Failure> {
+    let mut given = Vec::new();
+    for plan in plans {
+        given.push(Box::pin(carry_out(ctx, plan)).await?);
+    }
+    Ok(given)
+}
+
+async fn carry_out(ctx: &Ctx, plan: Plan) -> Result<Value, Failure> {
+    let set = |alarm, key: Option<String>| match key {
+        Some(key) => ctx.schedule(alarm).key(key),
+        None => ctx.schedule(alarm),
+    };
+    let ms = Duration::from_millis;
+    Ok(match plan {
+        Plan::Run(steps) => json!(script::run(ctx, ctx.sender(), &steps).await?),
+
+        Plan::After { ms: delay, key, alarm } => json!(set(alarm, key).after(ms(delay))?),
+        Plan::At { ms: due_ms, key, alarm } => json!(set(alarm, key).at(due_ms)?),
+        Plan::Every { ms: period, key, alarm } => json!(set(alarm, key).every(ms(period))?),
+        Plan::Cancel(id) => json!(ctx.cancel(id.parse()?)?),
+        Plan::CancelKeyed(key) => json!(ctx.cancel_keyed(&key)?),
+        Plan::AfterKept { ms: delay, alarm } => {
+            let id = set(alarm, None).after(ms(delay))?;
+            let kept = serde_json::to_string(&id)?;
+            json!(ctx.update(|state| state.blob = kept)?)
+        }
+        Plan::CancelKept => {
+            let id: ScheduleId = serde_json::from_str(&ctx.state()?.blob)?;
+            json!(ctx.cancel(id)?)
+        }
+        Plan::Next => json!(ctx.next_alarm()?),
+        Plan::Now => json!(ctx.now_ms()),
+        Plan::Trip { times, panics } => {
+            let count = ctx.update(|state| {
+                state.count += 1;
+                state.count
+            })?;
+            if count <= times {
+                ctx.sleep(ms(1)).await;
+                assert!(!panics, "{}", crate::PANIC);
+                return Err(Failure::msg(format!("tripped {count}")));
+            }
+            Value::Null
+        }
+
+        Plan::Send { room, plans } => json!(ctx.room::<planner::Room>(room)?.send(&event(&plans)).await?),
+        Plan::Tell { room, steps } => json!(ctx.room::<probe::Room>(room)?.send(&Event::Do { steps }).await?),
+        Plan::Ask { room } => json!(ctx.room::<probe::Room>(room)?.state().await?),
+        Plan::Announce { room, text } => {
+            let said = script::Broadcast::Said { from: None, text };
+            json!(ctx.room::<probe::Room>(room)?.broadcast(&said).await?.sent)
+        }
+        Plan::Fire { room } => json!(ctx.room::<planner::Room>(room)?.fire_alarm().await?),
+        Plan::CallHomeless => json!(ctx.room::<homeless::Room>("r")?.state().await?),
+
+        Plan::Purge => return ctx.purge(),
+        Plan::Spawn(plans) => {
+            ctx.spawn(async move |ctx| carry_out_all(&ctx, plans).await.map(drop));
+            Value::Null
+        }
+
+        Plan::Exec { statement, parameters } => json!(ctx.sql().exec(&statement, parameters)?),
+        Plan::Lines { statement, parameters } => json!(ctx.sql().query::<Line>(&statement, parameters)?),
+        Plan::Pairs { statement } => json!(ctx.sql().query::<(String, Option<i64>)>(&statement, ())?),
+        Plan::Numbers { statement } => json!(ctx.sql().query::<u8>(&statement, ())?),
+        Plan::One { statement } => json!(ctx.sql().query_one::<SqlValue>(&statement, ())?),
+    })
+}
+
+/// Notes `name@ms`, or `name!attempt@ms` when the object went down during the last try.
+fn note_alarm(ctx: &Ctx, name: &str) -> Result<(), Failure> {
+    let attempt = ctx.system_failure().map(|failure| format!("!{}", failure.attempt)).unwrap_or_default();
+    let note = format!("{name}{attempt}@{}", ctx.now_ms());
+    Ok(ctx.update(|state| state.log.push(note))?)
+}
+
+/// Carries out plans.
+#[room]
+pub mod planner {
+    pub use super::Alarm;
+    use super::{carry_out_all, note_alarm, plans};
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use crate::{backstage, script};
+    use room_runtime::prelude::*;
+
+    pub fn on_start(ctx: &Ctx) -> Result {
+        backstage::note_start(ctx.name(), ctx.id());
+        let table = "create table if not exists lines (id integer primary key, user text, weight real, raw blob)";
+        Ok(ctx.sql().exec(table, ())?)
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        match plans(&event) {
+            Some(plans) => carry_out_all(ctx, plans).await.map(drop),
+            None => script::on_event(ctx, event).await,
+        }
+    }
+
+    pub async fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
+        script::on_close(ctx, peer, close).await
+    }
+
+    pub async fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
+        note_alarm(ctx, &alarm.name)?;
+        carry_out_all(ctx, alarm.plans).await.map(drop)
+    }
+
+    pub async fn on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
+        let given = carry_out_all(ctx, serde_json::from_slice(request.body())?).await?;
+        Ok(http::Response::new(Bytes::from(serde_json::to_vec(&given)?)))
+    }
+}
+
+/// Has no binding: nobody can reach it.
+#[room]
+pub mod homeless {
+    pub use crate::script::{Broadcast, Connection, Event, State};
+}

@@ -1,0 +1,109 @@
+//! `docs/parity.md`: each feature of the closest relative, and what holds it here. What the table names is there, and runs.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{cases, harness::Platform};
+
+const TEXT: &str = include_str!("../../../docs/parity.md");
+
+/// How many features there are: a row that goes missing is noticed.
+const ROWS: usize = 18;
+
+/// The table.
+#[derive(Debug)]
+pub struct Parity {
+    /// Its rows.
+    pub rows: Vec<Row>,
+}
+
+/// A row of it.
+#[derive(Debug)]
+pub struct Row {
+    /// The feature.
+    pub feature: String,
+    /// The cases that hold it.
+    pub cases: Vec<String>,
+    /// What else does, as paths from the root of the repository.
+    pub files: Vec<String>,
+}
+
+/// Reads it.
+///
+/// # Errors
+/// When a row names nothing, or what is not there.
+pub fn read() -> Result<Parity> {
+    let parity = Parity::parse(TEXT)?;
+    parity.check().context("docs/parity.md")?;
+    Ok(parity)
+}
+
+impl Parity {
+    /// The rows of the one table in a text.
+    ///
+    /// # Errors
+    /// When a row has not three columns.
+    pub fn parse(text: &str) -> Result<Parity> {
+        // The head, and the line under it.
+        let lines = text.lines().filter(|line| line.starts_with('|')).skip(2);
+        let rows = lines.map(|line| {
+            let columns: Vec<_> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
+            let [feature, _, holds] = *columns else { bail!("docs/parity.md: not three columns: {line}") };
+            let names = holds.split('`').skip(1).step_by(2).map(str::to_owned);
+            let (files, cases) = names.partition(|name: &String| name.contains(['/', '.']));
+            Ok(Row { feature: feature.to_owned(), cases, files })
+        });
+        Ok(Parity { rows: rows.collect::<Result<_>>()? })
+    }
+
+    /// That there are as many rows as features, and that each names something, and nothing that is not there.
+    ///
+    /// # Errors
+    /// Says which row does not.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.rows.len() == ROWS, "{} rows, not {ROWS}", self.rows.len());
+        let known: BTreeSet<_> = cases::memory().into_iter().map(|case| case.name).collect();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for Row { feature, cases, files } in &self.rows {
+            ensure!(!cases.is_empty() || !files.is_empty(), "`{feature}` names nothing that holds it");
+            for case in cases {
+                ensure!(known.contains(&**case), "`{feature}` names the case `{case}`, which there is not");
+            }
+            for file in files {
+                ensure!(root.join(file).is_file(), "`{feature}` names the file `{file}`, which there is not");
+            }
+        }
+        Ok(())
+    }
+
+    /// The cases of all rows, each once.
+    pub fn cases(&self) -> BTreeSet<&str> {
+        self.rows.iter().flat_map(|row| &row.cases).map(String::as_str).collect()
+    }
+
+    /// That each case has passed on each platform that it is for.
+    ///
+    /// # Errors
+    /// Says which did not.
+    pub fn ran(&self, passed: impl Fn(Platform, &str) -> bool) -> Result<()> {
+        let only: HashMap<_, _> = cases::memory()
+            .into_iter()
+            .map(|case| (case.name, case.about.only.map(|(platform, _)| platform)))
+            .collect();
+        for case in self.cases() {
+            for platform in [Platform::Memory, Platform::Workerd] {
+                let is_for_it = only.get(case).is_some_and(|only| only.is_none_or(|only| only == platform));
+                ensure!(
+                    !is_for_it || passed(platform, case),
+                    "docs/parity.md names `{case}`, which did not run and pass in {}",
+                    platform.name()
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+//! `docs/parity.md` names cases and files that there are; and the check notices when it does not.
+
+use conformance::parity::{self, Parity};
+
+#[test]
+fn every_row_names_what_is_there() {
+    if let Err(error) = parity::read() {
+        panic!("{error:#}");
+    }
+}
+
+#[test]
+fn a_row_that_names_nothing_or_what_is_not_there_is_an_error() -> anyhow::Result<()> {
+    const GOOD: &str = "| a | b | `state_survives_hibernation` |\n";
+    let table = |last: &str| Parity::parse(&format!("| x | y | z |\n|---|---|---|\n{}{last}", GOOD.repeat(17)));
+    table(GOOD)?.check()?;
+    for (last, says) in [
+        ("", "17 rows"),
+        ("| a | b | nothing |\n", "names nothing"),
+        ("| a | b | `no_such_case` |\n", "`no_such_case`"),
+        ("| a | b | `tests/e2e/no_such.mjs` |\n", "`tests/e2e/no_such.mjs`"),
+    ] {
+        let error = table(last)?.check().expect_err(says).to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(Parity::parse("| x |\n|---|\n| a | b |\n").is_err());
+    let error = table(GOOD)?.ran(|_, _| false).expect_err("it did not run").to_string();
+    assert!(error.contains("did not run"), "{error}");
+    Ok(())
+}
