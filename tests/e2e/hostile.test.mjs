@@ -254,8 +254,11 @@ describe("a forwarded request", () => {
   test("with a large body is refused", async () => {
     const victim = await Victim.create();
     const text = JSON.stringify({ send: { _tag: "Say", text: "x".repeat(8 * 1024 * 1024), tag: null, delay_ms: 0 } });
-    const response = await host.fetch(victim.path(), { method: "POST", body: text });
-    assert.equal(response.status, 403);
+    // It is refused before it is read: the answer comes, or the connection ends while the rest is still being written.
+    const response = await host.fetch(victim.path(), { method: "POST", body: text }).catch((error) => {
+      if (!["ECONNRESET", "EPIPE"].includes(error.cause?.code)) throw error;
+    });
+    assert.equal(response?.status ?? 403, 403);
     await victim.unharmed();
     await victim.works();
   });
