@@ -15,7 +15,7 @@ Usage: cargo xtask <COMMAND>
            --example NAME   which one (default: chat)
            --port PORT      where to listen on 127.0.0.1 (default: 8787)
   test   run every test and end with a summary; goes on after a failing step
-           --only STEP      just this step, repeatable: tools, native, outside, wasm, e2e
+           --only STEP      just this step, repeatable: tools, native, outside, wasm, conformance, e2e
                             (e2e tests what the last build left, so usually: --only wasm --only e2e)
   build  build the workers: every example, and the rooms of the end-to-end tests
            --example NAME   just this example
@@ -121,7 +121,7 @@ mod tests {
             ("dev --prot 80", "'--prot'"),
             ("dev --port 0", "from 1 to 65535"),
             ("dev --port", "'--port'"),
-            ("test --only unit", "tools, native, outside, wasm, e2e"),
+            ("test --only unit", "tools, native, outside, wasm, conformance, e2e"),
             ("tools now", "\"now\""),
         ] {
             let message = parsed(line).expect_err(line);
