@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use crate::{DecodeError, Error, ErrorKind, OnDuplicate, PeerId, RoomId, finite::Finite, platform::OwnedFrame};
 
-/// An error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. No envelope of a room's own messages starts with `$room`, since serde
-/// cannot give a variant a field of that name by default.
+/// An error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. No envelope of a room's own
+/// messages starts with `$room`, since serde cannot give a variant a field of that name by default.
 pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option<u64>) -> String {
     #[derive(Serialize)]
     struct Report<'a> {
