@@ -115,7 +115,14 @@ fn outside(repo: &Repo) -> Result<()> {
 
 fn conformance(repo: &Repo) -> Result<()> {
     tools::install_node(repo)?;
-    process::run(cargo(repo).args(["run", "--package", "conformance", "--", "--on", "both"]))
+    // It starts a workerd: an interrupted run is not to leave one behind.
+    let mut suite = cargo(repo);
+    suite.args(["run", "--package", "conformance", "--", "--on", "both"]);
+    let status = process::run_service(&mut suite, |_| {})?;
+    if !status.success() {
+        bail!("the conformance suite failed ({status})");
+    }
+    Ok(())
 }
 
 fn e2e(repo: &Repo) -> Result<()> {
