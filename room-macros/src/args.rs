@@ -8,7 +8,7 @@ use syn::{Expr, Lit, Meta, Path};
 use crate::diag::{self, Errors};
 
 /// What `#[room]` takes.
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 14] = [
     "binding",
     "class",
     "tag",
@@ -21,6 +21,7 @@ const OPTIONS: [&str; 13] = [
     "state_version",
     "reconnect_grace",
     "purge_after",
+    "batch",
     "crate",
 ];
 

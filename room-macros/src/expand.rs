@@ -7,7 +7,7 @@ use syn::{Ident, Path, ext::IdentExt, parse_quote};
 use crate::{
     attrs,
     diag::Errors,
-    model::{Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
+    model::{HANDLERS, Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
 };
 
 /// The runtime, where nobody says otherwise.
@@ -30,6 +30,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let start = format_ident!("__room_start_{}", class_name.to_lowercase());
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
+    let absent = absent(handlers);
     let handlers = handlers.iter().map(|each| handler(each, krate));
     let generated = quote! {
         #marker
@@ -40,6 +41,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             const BINDING: &'static str = #binding;
             const CLASS: &'static str = #class_name;
             #settings
+            #absent
             #types
             #made
             #(#handlers)*
@@ -147,7 +149,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
 /// The constants for what the user set, and for nothing else.
 fn settings(options: &Options) -> TokenStream {
     let Options { krate, limits, rate_limit, on_invalid, heartbeat, .. } = options;
-    let Options { state_version, reconnect_grace_ms, purge_after_ms, .. } = options;
+    let Options { state_version, reconnect_grace_ms, purge_after_ms, batch_ms, .. } = options;
     let rate_limit = rate_limit.map(|RateLimit { burst, per_second }| {
         let (burst, per_second) = (Literal::u32_unsuffixed(burst), Literal::f64_unsuffixed(per_second));
         quote!(.rate_limit(#krate::RateLimit::new(#burst, #per_second)))
@@ -168,12 +170,24 @@ fn settings(options: &Options) -> TokenStream {
         let version = Literal::u32_unsuffixed(version);
         quote!(const STATE_VERSION: u32 = #version;)
     });
-    let times = [("RECONNECT_GRACE_MS", reconnect_grace_ms), ("PURGE_AFTER_MS", purge_after_ms)];
+    let times =
+        [("RECONNECT_GRACE_MS", reconnect_grace_ms), ("PURGE_AFTER_MS", purge_after_ms), ("BATCH_MS", batch_ms)];
     let times = times.into_iter().filter_map(|(name, ms)| {
         let (name, ms) = (format_ident!("{name}"), Literal::u64_unsuffixed((*ms)?));
         Some(quote!(const #name: u64 = #ms;))
     });
     quote!(#limits #on_invalid #heartbeat #state_version #(#times)*)
+}
+
+/// What the engine does not have to be ready for.
+fn absent(handlers: &[Handler]) -> TokenStream {
+    let absent = HANDLERS.into_iter().filter_map(|kind| {
+        let name = format_ident!("{}", kind.has?);
+        let having = handlers.iter().filter(|handler| handler.kind == kind);
+        let cfg = attrs::otherwise(having.map(|handler| &*handler.cfgs))?;
+        Some(quote!(#cfg const #name: bool = false;))
+    });
+    absent.collect()
 }
 
 /// The associated types.

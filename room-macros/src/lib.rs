@@ -80,6 +80,7 @@ use crate::parse::Annotated;
 /// | `state_version = 1` | 0 | the version of the type `State`, up to 4,294,967,295; with it comes the handler `migrate`, for what is stored under a lower one |
 /// | `reconnect_grace = "10s"` | none | how long a peer that lost its connection keeps its place before `on_close`, from 1 s to 1 h |
 /// | `purge_after = "30d"` | never | how long a room that everyone has left is kept before it is purged, from 1 s to 3,650 d |
+/// | `batch = "20ms"` | each at once | how long a message may wait for others to leave in one frame, to peers that speak the subprotocol `room.v1`, from 1 ms to 1 s |
 /// | `crate = "room_runtime"` | `room_runtime` | the runtime's name in `Cargo.toml` |
 ///
 /// A time is a whole number and one unit: `ms`, `s`, `m`, `h` or `d`.

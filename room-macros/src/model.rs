@@ -47,6 +47,8 @@ pub(crate) struct HandlerKind {
     pub(crate) makes: Option<&'static str>,
     /// The option without which it would never run.
     pub(crate) needs: Option<Needed>,
+    /// The constant that tells the engine of a room without it.
+    pub(crate) has: Option<&'static str>,
 }
 
 /// An option that a handler needs.
@@ -62,7 +64,7 @@ pub(crate) const HANDLERS: [HandlerKind; 13] = {
     use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
-        HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None }
+        HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
     }
     [
         HandlerKind {
@@ -83,16 +85,16 @@ pub(crate) const HANDLERS: [HandlerKind; 13] = {
             ..on("services", &[Env])
         },
         on("on_start", &[Ctx]),
-        HandlerKind { outcome: Outcome::Upgrade, ..on("on_upgrade", &[Ctx, Upgrade]) },
+        HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
         HandlerKind {
             needs: Some(Needed { option: "reconnect_grace", example: r#"reconnect_grace = "10s""# }),
             ..on("on_resume", &[Ctx, Peer])
         },
         on("on_event", &[Ctx, Event]),
-        on("on_close", &[Ctx, Peer, Close]),
-        on("on_alarm", &[Ctx, Alarm]),
-        HandlerKind { outcome: Outcome::Response, ..on("on_request", &[Ctx, Request]) },
+        HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
+        HandlerKind { has: Some("HAS_ON_ALARM"), ..on("on_alarm", &[Ctx, Alarm]) },
+        HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
         on("on_decode_error", &[Ctx, DecodeError]),
         on("on_error", &[Ctx, HandlerError]),
     ]
@@ -267,6 +269,7 @@ pub(crate) struct Options {
     pub(crate) state_version: Option<u32>,
     pub(crate) reconnect_grace_ms: Option<u64>,
     pub(crate) purge_after_ms: Option<u64>,
+    pub(crate) batch_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]

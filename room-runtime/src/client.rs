@@ -110,7 +110,7 @@ impl<R: Room> RoomHandle<R> {
     /// [`ErrorKind::InvalidRoomId`]; [`ErrorKind::Restarted`], [`ErrorKind::Overloaded`] and [`ErrorKind::Platform`]
     /// when the call did not get through or its outcome is not known.
     pub fn send(&self, event: &R::Event) -> Call<()> {
-        self.call(encode(&Command::<_, (), ()>::Send(event)))
+        self.call(encode(event).map(|event| Command::Send(&event).to_string()))
     }
 
     /// The room's state; `None` for a room whose state was never changed. Tried again when the room restarts meanwhile.
@@ -118,7 +118,7 @@ impl<R: Room> RoomHandle<R> {
     /// # Errors
     /// [`ErrorKind::Decode`] when the stored state is not one of this schema, and those of reaching the room.
     pub fn state(&self) -> impl Future<Output = Result<Option<R::State>, Error>> + Send + use<R> {
-        self.read(encode(&Command::<(), (), ()>::State))
+        self.read(Command::State)
     }
 
     /// The connected peers: all, or those that carry `tag`. Tried again when the room restarts meanwhile.
@@ -129,7 +129,7 @@ impl<R: Room> RoomHandle<R> {
         &self,
         tag: Option<&str>,
     ) -> impl Future<Output = Result<Vec<PeerInfo<R::Connection>>, Error>> + Send + use<R> {
-        self.read(encode(&Command::<(), (), ()>::Peers { tag: tag.map(str::to_owned) }))
+        self.read(Command::Peers(tag))
     }
 
     /// Sends every connected peer one message.
@@ -137,7 +137,7 @@ impl<R: Room> RoomHandle<R> {
     /// # Errors
     /// Those of reaching the room. Peers that refused are no error: they are in the [`Delivery`].
     pub fn broadcast(&self, message: &R::Broadcast) -> Call<Delivery> {
-        self.call(encode(&Command::<(), _, ()>::Broadcast(message)))
+        self.call(encode(message).map(|message| Command::Broadcast(&message).to_string()))
     }
 
     /// Runs the room's earliest alarm now, whenever it is due, and takes it as fired. False when no alarm is set.
@@ -146,7 +146,7 @@ impl<R: Room> RoomHandle<R> {
     /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_alarm` failed: then it is tried again, like
     /// any other; and those of reaching the room.
     pub fn fire_alarm(&self) -> Call<bool> {
-        self.call(encode(&Command::<(), (), ()>::FireAlarm))
+        self.call(Ok(Command::FireAlarm.to_string()))
     }
 
     /// Hands a WebSocket upgrade on to the room, which gets the new peer with the data, id and tags given here. What
@@ -226,10 +226,10 @@ impl<R: Room> RoomHandle<R> {
 
     fn read<T: DeserializeOwned + 'static>(
         &self,
-        command: Result<String, Error>,
+        command: Command<'_>,
     ) -> impl Future<Output = Result<T, Error>> + Send + use<R, T> {
-        let (transport, address) = (self.transport.clone(), self.address.clone());
-        async move { exchange(&transport, &address, &command?, true).await }
+        let (transport, address, command) = (self.transport.clone(), self.address.clone(), command.to_string());
+        async move { exchange(&transport, &address, &command, true).await }
     }
 }
 
@@ -292,7 +292,7 @@ impl<T: DeserializeOwned + 'static> IntoFuture for Call<T> {
             match (command?, key) {
                 (command, None) => exchange(&transport, &address, &command, false).await,
                 (command, Some(key)) => {
-                    let command = format!(r#"{{"once":{{"key":{},"command":{command}}}}}"#, encode(&key)?);
+                    let command = Command::Once { key: &key, command: &command }.to_string();
                     exchange(&transport, &address, &command, true).await
                 }
             }
@@ -353,5 +353,6 @@ fn encode(message: &(impl Serialize + ?Sized)) -> Result<String, Error> {
 
 /// The Worker's half of an upgrade.
 pub(crate) fn prepare<C: Serialize>(ticket: &str, upgrade: Upgrade<C>) -> Result<String, Error> {
-    encode(&Command::<(), (), _>::Prepare { ticket: ticket.to_owned(), upgrade: upgrade.into_options()? })
+    let upgrade = encode(&upgrade.into_options()?)?;
+    Ok(Command::Prepare { ticket, upgrade: &upgrade }.to_string())
 }

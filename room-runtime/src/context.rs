@@ -4,7 +4,7 @@ use std::{fmt, rc::Rc, time::Duration};
 
 use crate::{
     Delivery, Error, ErrorKind, Failure, Peer, Peers, Presence, Room, RoomClient, RoomHandle, RoomId, Schedule,
-    ScheduleId, Sql, SystemFailure, host::RoomHost,
+    ScheduleId, Sql, SystemFailure, host::RoomHost, platform::Platform,
 };
 
 /// The room as a handler sees it. `#[room]` adds the alias `Ctx` to the module.
@@ -38,7 +38,7 @@ impl<R: Room> RoomContext<R> {
     /// The time of the event being handled, in milliseconds since the Unix epoch. On Cloudflare the clock stands still
     /// while a handler computes; it moves on when it waits.
     pub fn now_ms(&self) -> u64 {
-        self.host.platform.now_ms()
+        Platform::now_ms(&*self.host.platform)
     }
 
     /// The room's state as of now: a snapshot, safe to hold across an await. A room that was never changed has its
@@ -116,7 +116,7 @@ impl<R: Room> RoomContext<R> {
     /// seconds [`schedule`](RoomContext::schedule) is better.
     pub async fn sleep(&self, time: Duration) {
         let ms = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        self.host.platform.clone().timer(ms).await;
+        Platform::timer(self.host.platform.clone(), ms).await;
     }
 
     /// The connected peers, to select from, send to, close or read.
@@ -179,7 +179,7 @@ impl<R: Room> RoomContext<R> {
     pub fn room<Other: Room>(&self, id: impl Into<RoomId>) -> Result<RoomHandle<Other>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         crate::testing::register::<Other>();
-        let transport = self.host.platform.transport(Other::BINDING, Other::CLASS);
+        let transport = Platform::transport(&*self.host.platform, Other::BINDING, Other::CLASS);
         let client = self.located(RoomClient::<Other>::reaching(transport))?;
         Ok(client.room(id))
     }

@@ -6,11 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind};
 
+/// What a room without `on_request` says, with a 404.
+pub(crate) const NO_REQUESTS: &str = "this room takes no requests";
+
+/// The type of a line of text.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+
 /// A response that is a line of text.
 pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(text.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
     response
 }
 

@@ -25,7 +25,7 @@ use crate::{
     Close, DecodeError, Error, ErrorKind, Failure, HandlerError, OnInvalid, Peer, Room, RoomContext, RoomId,
     context::{interrupted, is_own_purge},
     peer::{Slot, Status},
-    platform::{Audience, Frame, OwnedFrame, Platform, Socket},
+    platform::*,
     rates::Rates,
     schedule::{Due, Schedules, What},
     tickets::Tickets,
@@ -34,7 +34,6 @@ use crate::{
 };
 
 pub(crate) use self::connect::Upgraded;
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use self::state::STATE_KEY;
 use self::{answers::Answers, roster::Leaving, state::Cached};
 
@@ -47,7 +46,7 @@ const MAX_QUEUED_FRAMES: usize = 1_024;
 const MAX_QUEUED_BYTES: usize = 4 * 1_048_576;
 
 pub(crate) struct RoomHost<R: Room> {
-    pub(crate) platform: Rc<dyn Platform>,
+    pub(crate) platform: Rc<AnyPlatform>,
     pub(crate) id: RoomId,
     id_is_stored: Cell<bool>,
     services: OnceCell<R::Services>,
@@ -72,13 +71,15 @@ pub(crate) struct RoomHost<R: Room> {
     leaving: RefCell<Option<Leaving>>,
     /// Held while `on_start` runs; what arrives meanwhile waits for it in order.
     starting: Turn,
+    /// Whether what is kept for a frame of several messages is about to leave.
+    releasing: Cell<bool>,
 }
 
 /// How a room comes by its services.
 pub(crate) type MakeServices<R> = Box<dyn Fn() -> Result<<R as Room>::Services, Failure>>;
 
 impl<R: Room> RoomHost<R> {
-    pub(crate) fn new(platform: Rc<dyn Platform>, make_services: MakeServices<R>) -> Rc<Self> {
+    pub(crate) fn new(platform: Rc<AnyPlatform>, make_services: MakeServices<R>) -> Rc<Self> {
         let stored = || {
             let bytes = platform.get(ID_KEY).ok().flatten()?;
             String::from_utf8(bytes).ok()
@@ -105,6 +106,7 @@ impl<R: Room> RoomHost<R> {
             handlers: Cell::new(0),
             leaving: RefCell::default(),
             starting: Turn::default(),
+            releasing: Cell::new(false),
         })
     }
 
@@ -229,9 +231,12 @@ impl<R: Room> RoomHost<R> {
         self.platform.spawn(Box::pin(async move { host.part(&peer, close).await }));
     }
 
+    /// Whether anything can come of an alarm.
+    pub(crate) const HAS_ALARMS: bool = R::HAS_ON_ALARM || R::RECONNECT_GRACE_MS > 0 || R::PURGE_AFTER_MS > 0;
+
     /// The object's alarm: runs what is due, in order of time. An error is one of storage; what a handler fails with is
     /// reported, and its alarm stays for another try.
-    pub(crate) async fn alarm(self: &Rc<Self>) -> Result<(), Error> {
+    pub(crate) async fn alarm(self: Rc<Self>) -> Result<(), Error> {
         self.start(false).await?;
         let _turn = self.firing.take().await;
         while let Some(due) = self.schedules.begin(&*self.platform).map_err(|error| error.in_room(&self.id))? {
@@ -242,7 +247,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// The Worker's `fire_alarm`: whether there was one.
-    async fn fire_alarm(self: &Rc<Self>) -> Result<bool, WireError> {
+    async fn fire_alarm(self: Rc<Self>) -> Result<bool, WireError> {
         let _turn = self.firing.take().await;
         match self.schedules.begin_next(&*self.platform).map_err(|error| WireError::from(&error))? {
             None => Ok(false),
@@ -435,10 +440,10 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Sends one peer an error frame.
-    fn tell(&self, socket: Socket, code: ErrorKind, message: &str, retry_after_ms: Option<u64>) {
+    fn tell(self: &Rc<Self>, socket: Socket, code: ErrorKind, message: &str, retry_after_ms: Option<u64>) {
         let frame = wire::error_frame(code, message, retry_after_ms);
         // One that cannot be told is closing, or does not read: there is no one to tell.
-        self.platform.send(Frame::Text(&frame), Audience::Only(&[socket]), R::LIMITS.max_unread_bytes);
+        self.transmit(Frame::Text(&frame), Audience::Only(&[socket]));
     }
 
     /// Sees to it that the room knows its id when an alarm is what brings it into memory.

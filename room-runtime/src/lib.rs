@@ -92,6 +92,7 @@ pub use crate::{
     sql::{Sql, SqlParameters, SqlValue},
     transport::{Jurisdiction, LocationHint},
     upgrade::{OnDuplicate, Reject, Upgrade, UpgradeRequest},
+    wire::SUBPROTOCOL,
 };
 
 /// What `on_request` takes and returns.
@@ -120,7 +121,7 @@ pub mod __private {
         marker::Copy,
         result::Result::{self, Ok},
     };
-    pub use std::{prelude::rust_2024 as prelude, string::String};
+    pub use std::{prelude::rust_2024 as prelude, string::String, vec::Vec};
 
     pub use serde;
     pub use worker;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::{
     Error, ErrorKind, PeerId, Room, RoomContext,
     host::RoomHost,
-    platform::{Audience, Frame, SIZES, Sent, Socket},
+    platform::*,
     turn::Turn,
     upgrade::{decode_meta, id_tag, user_tag},
     wire,
@@ -160,13 +160,15 @@ impl<R: Room> Peer<R> {
     /// [`ErrorKind::Unread`] when the peer does not read, [`ErrorKind::Encode`] when the message cannot be JSON, and
     /// those of writing changed state, which comes first.
     pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
-        if !self.is_open() {
+        // The index of one that is gone may belong to another socket by now.
+        if self.slot.status.get() == Status::Gone {
             return Err(self.gone());
         }
         self.host.flush()?;
         let text = wire::encode_frame(message).map_err(|error| self.locate(error))?;
         let sent = self.host.send(Frame::Text(&text), Audience::Only(&[self.slot.socket]));
         match (&*sent.failed, &*sent.unread) {
+            ([], []) if sent.sent == 0 => Err(self.gone()),
             ([], []) => Ok(()),
             ([], _) => {
                 let message = format!("the peer has not read more than {} bytes", R::LIMITS.max_unread_bytes);
@@ -190,10 +192,6 @@ impl<R: Room> Peer<R> {
         self.slot.is_final.set(true);
         let closed = self.host.platform.close(self.slot.socket, code.get(), reason);
         closed.map_err(|refusal| self.error(ErrorKind::InvalidClose, refusal.0))
-    }
-
-    fn is_open(&self) -> bool {
-        self.slot.status.get() != Status::Gone && self.host.platform.is_open(self.slot.socket)
     }
 
     fn gone(&self) -> Error {

@@ -22,7 +22,7 @@ pub(crate) type Socket = u32;
 /// The socket of a peer whose socket is gone. Nothing is open under this index.
 pub(crate) const NO_SOCKET: Socket = Socket::MAX;
 
-pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type LocalFuture<T = ()> = Pin<Box<dyn Future<Output = T>>>;
 
 /// What the platform said when it refused; the engine adds the kind, the room and the peer.
 #[derive(Debug)]
@@ -93,6 +93,17 @@ pub(crate) struct Sizes {
 /// our own.
 pub(crate) const SIZES: Sizes = Sizes { attachment: 16_384 - 64, value: 2_000_000 };
 
+/// The platform of this build: on Cloudflare the one there is, called without a table of functions, so that a room contains
+/// what it uses of it and nothing else.
+//
+// The engine takes this module's names all at once: a trait has to be in scope where its methods are called on a type, and
+// is unused where they are called on a trait object.
+#[cfg(target_arch = "wasm32")]
+pub(crate) type AnyPlatform = cloudflare::Cloudflare;
+/// The platform of this build: natively either, behind a pointer.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) type AnyPlatform = dyn Platform;
+
 pub(crate) trait Platform: fmt::Debug {
     /// The name by which this object is addressed. Not every way to come into memory tells it: an alarm after a restart
     /// does not.
@@ -109,14 +120,21 @@ pub(crate) trait Platform: fmt::Debug {
     /// The open sockets: all, or those that carry `tag`.
     fn open(&self, tag: Option<&str>) -> Vec<Socket>;
     fn is_open(&self, socket: Socket) -> bool;
+    /// How many are open.
+    fn count_open(&self) -> usize;
     /// Whether there is any socket, open or closing.
     fn has_sockets(&self) -> bool;
     fn tags(&self, socket: Socket) -> Vec<String>;
     /// What is kept with the socket; `None` when nothing ever was.
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal>;
-    /// A socket that has more than `max_unread` bytes before it since it last showed that it reads is passed over.
-    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize) -> Sent;
+    /// A socket that has more than `max_unread` bytes before it since it last showed that it reads is passed over. With
+    /// `hold`, what goes to sockets that take several messages in one frame is kept, and counts as sent.
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
+    /// Whether anything is kept.
+    fn is_holding(&self) -> bool;
+    /// What is kept leaves, in one frame for each socket. What is kept for one socket also leaves before it is closed.
+    fn release(&self);
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal>;
     /// Completes a close handshake that the other side began. Whatever arrived is a valid argument.
     fn answer_close(&self, socket: Socket, code: u16, reason: &str);

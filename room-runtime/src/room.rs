@@ -39,6 +39,22 @@ pub trait Room: Sized + 'static {
     /// How long a room that everyone has left is kept before it is purged; 0 is for ever.
     const PURGE_AFTER_MS: u64 = 0;
 
+    /// How long a message to a peer that speaks [`room.v1`](crate::SUBPROTOCOL) may wait for others, to leave with them in
+    /// one frame; 0 is not at all. It never waits behind a close, and a peer that does not speak it gets each at once.
+    const BATCH_MS: u64 = 0;
+
+    /// Whether the room has this handler; one that says no is not called. What only such handlers need takes no place in the
+    /// room's wasm and no time: `#[room]` says it of each that the module does not have.
+    const HAS_ON_UPGRADE: bool = true;
+    /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE). A room without it keeps no roster in storage, unless it has a
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
+    const HAS_ON_CLOSE: bool = true;
+    /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE). What was scheduled before by code that had it stays until it is there
+    /// again.
+    const HAS_ON_ALARM: bool = true;
+    /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    const HAS_ON_REQUEST: bool = true;
+
     /// What the room remembers. Stored as JSON, at most 2 MB.
     type State: Serialize + DeserializeOwned + Clone + 'static;
     /// What the room remembers about one peer. Kept with its socket as JSON, at most
@@ -131,7 +147,7 @@ pub trait Room: Sized + 'static {
         request: http::Request<Bytes>,
     ) -> impl Future<Output = Result<http::Response<Bytes>, Failure>> {
         let _ = (ctx, request);
-        ready(Ok(crate::heads::text(http::StatusCode::NOT_FOUND, "this room takes no requests")))
+        ready(Ok(crate::heads::text(http::StatusCode::NOT_FOUND, crate::heads::NO_REQUESTS)))
     }
 
     /// A frame that is not an event. [`RoomContext::sender`] is who sent it.

@@ -11,11 +11,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
-use crate::{
-    Error, ErrorKind, Room, RoomContext,
-    platform::{Platform, SIZES},
-    wire,
-};
+use crate::{Error, ErrorKind, Room, RoomContext, platform::*, wire};
 
 /// The storage keys of the schedules begin like this; the schedule's id follows.
 const PREFIX: &str = "room:schedule:";
@@ -231,7 +227,7 @@ impl<A> Schedules<A> {
 impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
     pub(crate) fn add(
         &self,
-        platform: &dyn Platform,
+        platform: &AnyPlatform,
         what: What<A>,
         key: Option<String>,
         due_ms: u64,
@@ -262,7 +258,7 @@ impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
         Ok(id)
     }
 
-    pub(crate) fn cancel(&self, platform: &dyn Platform, id: ScheduleId) -> Result<bool, Error> {
+    pub(crate) fn cancel(&self, platform: &AnyPlatform, id: ScheduleId) -> Result<bool, Error> {
         let mut loaded = self.loaded(platform)?;
         if !loaded.by_id.contains_key(&id) {
             return Ok(false);
@@ -273,20 +269,20 @@ impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
         Ok(true)
     }
 
-    pub(crate) fn cancel_keyed(&self, platform: &dyn Platform, key: &str) -> Result<bool, Error> {
+    pub(crate) fn cancel_keyed(&self, platform: &AnyPlatform, key: &str) -> Result<bool, Error> {
         let id = self.loaded(platform)?.keyed(key);
         id.map_or(Ok(false), |id| self.cancel(platform, id))
     }
 
     /// Takes away what the runtime itself had planned, where `which` says so.
-    pub(crate) fn cancel_own(&self, platform: &dyn Platform, which: impl Fn(&What<A>) -> bool) -> Result<(), Error> {
+    pub(crate) fn cancel_own(&self, platform: &AnyPlatform, which: impl Fn(&What<A>) -> bool) -> Result<(), Error> {
         let own = |what: &What<A>| !matches!(what, What::Alarm(_)) && which(what);
         let ids: Vec<_> = self.loaded(platform)?.by_id.values().filter(|each| own(&each.what)).map(|p| p.id).collect();
         ids.into_iter().try_for_each(|id| self.cancel(platform, id).map(drop))
     }
 
     /// When the room's own next alarm is due.
-    pub(crate) fn next(&self, platform: &dyn Platform) -> Result<Option<u64>, Error> {
+    pub(crate) fn next(&self, platform: &AnyPlatform) -> Result<Option<u64>, Error> {
         let loaded = self.loaded(platform)?;
         let mut own = loaded.order.iter().filter(|(_, _, id)| loaded.is_alarm(*id));
         Ok(own.next().map(|(due_ms, ..)| *due_ms))
@@ -294,7 +290,7 @@ impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
 
     /// The earliest schedule that is due. It is put off before it is given out: if it takes the object down with it, it is
     /// tried again.
-    pub(crate) fn begin(&self, platform: &dyn Platform) -> Result<Option<Due<A>>, Error> {
+    pub(crate) fn begin(&self, platform: &AnyPlatform) -> Result<Option<Due<A>>, Error> {
         let now_ms = platform.now_ms();
         let mut loaded = self.loaded(platform)?;
         match loaded.order.first() {
@@ -311,14 +307,14 @@ impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
     }
 
     /// The room's own earliest alarm, whether it is due or not.
-    pub(crate) fn begin_next(&self, platform: &dyn Platform) -> Result<Option<Due<A>>, Error> {
+    pub(crate) fn begin_next(&self, platform: &AnyPlatform) -> Result<Option<Due<A>>, Error> {
         let mut loaded = self.loaded(platform)?;
         let next = loaded.order.iter().map(|(.., id)| *id).find(|id| loaded.is_alarm(*id));
         next.map(|id| loaded.begin(platform, id, platform.now_ms())).transpose()
     }
 
     /// It has done its work: it goes, or waits for its next time.
-    pub(crate) fn finish(&self, platform: &dyn Platform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
+    pub(crate) fn finish(&self, platform: &AnyPlatform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
         let mut loaded = self.loaded(platform)?;
         // Cancelled, or replaced, by its own handler perhaps.
         let Some(pending) = loaded.by_id.get(&id).filter(|pending| pending.number == number) else { return Ok(()) };
@@ -341,7 +337,7 @@ impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
     }
 
     /// It failed: what was stored when it began is when it is tried again.
-    pub(crate) fn fail(&self, platform: &dyn Platform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
+    pub(crate) fn fail(&self, platform: &AnyPlatform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
         let mut loaded = self.loaded(platform)?;
         if let Some(pending) = loaded.by_id.get_mut(&id).filter(|pending| pending.number == number) {
             pending.running = false;
@@ -350,7 +346,7 @@ impl<A: Serialize + DeserializeOwned + Clone> Schedules<A> {
         Ok(())
     }
 
-    fn loaded(&self, platform: &dyn Platform) -> Result<RefMut<'_, Loaded<A>>, Error> {
+    fn loaded(&self, platform: &AnyPlatform) -> Result<RefMut<'_, Loaded<A>>, Error> {
         let mut loaded = self.0.borrow_mut();
         if loaded.is_none() {
             *loaded = Some(load(platform)?);
@@ -366,7 +362,7 @@ fn next_period(nominal_ms: u64, every_ms: u64, now_ms: u64) -> u64 {
 }
 
 impl<A: Serialize + Clone> Loaded<A> {
-    fn begin(&mut self, platform: &dyn Platform, id: ScheduleId, now_ms: u64) -> Result<Due<A>, Error> {
+    fn begin(&mut self, platform: &AnyPlatform, id: ScheduleId, now_ms: u64) -> Result<Due<A>, Error> {
         let pending = &self.by_id[&id];
         let retry_ms = FIRST_RETRY_MS.saturating_mul(1 << pending.attempts.min(20)).min(LONGEST_RETRY_MS);
         let attempt = pending.attempts.saturating_add(1);
@@ -414,7 +410,7 @@ fn storage_key(id: ScheduleId) -> String {
     format!("{PREFIX}{id}")
 }
 
-fn store<A: Serialize>(platform: &dyn Platform, pending: &Pending<A>) -> Result<(), Error> {
+fn store<A: Serialize>(platform: &AnyPlatform, pending: &Pending<A>) -> Result<(), Error> {
     let bytes = wire::encode_value(pending, "the alarm")?;
     if bytes.len() > SIZES.value {
         let message = format!("the alarm has {} bytes as JSON, the limit is {}", bytes.len(), SIZES.value);
@@ -425,13 +421,13 @@ fn store<A: Serialize>(platform: &dyn Platform, pending: &Pending<A>) -> Result<
         .map_err(|refusal| Error::new(ErrorKind::Storage, format!("the schedule could not be stored: {refusal}")))
 }
 
-fn remove(platform: &dyn Platform, id: ScheduleId) -> Result<(), Error> {
+fn remove(platform: &AnyPlatform, id: ScheduleId) -> Result<(), Error> {
     platform.delete(&storage_key(id)).map_err(|refusal| {
         Error::new(ErrorKind::Storage, format!("the schedule could not be taken out of storage: {refusal}"))
     })
 }
 
-fn load<A: DeserializeOwned>(platform: &dyn Platform) -> Result<Loaded<A>, Error> {
+fn load<A: DeserializeOwned>(platform: &AnyPlatform) -> Result<Loaded<A>, Error> {
     let stored = platform.list(PREFIX).map_err(|refusal| {
         Error::new(ErrorKind::Storage, format!("the room's schedules could not be read: {refusal}"))
     })?;

@@ -75,8 +75,26 @@ macro_rules! __room_shell {
             impl $class {
                 /// The Worker's client.
                 #[wasm_bindgen(js_name = roomCall)]
-                pub async fn room_call(&self, command: JsValue) -> $crate::__private::Result<JsValue, JsValue> {
-                    self.object.call(command).await
+                pub fn room_call(&self, command: JsValue) -> $crate::__private::Result<JsValue, JsValue> {
+                    self.object.call(&command)
+                }
+
+                /// For the frames that come past `#[durable_object]`; `install` takes these three off the class.
+                #[wasm_bindgen(js_name = roomSockets)]
+                pub fn room_sockets(&self) -> JsValue {
+                    self.object.sockets()
+                }
+
+                /// A text frame.
+                #[wasm_bindgen(js_name = roomText)]
+                pub fn room_text(&self, socket: u32, text: $crate::__private::String) -> JsValue {
+                    self.object.text(socket, text)
+                }
+
+                /// A binary frame.
+                #[wasm_bindgen(js_name = roomBytes)]
+                pub fn room_bytes(&self, socket: u32, bytes: $crate::__private::Vec<u8>) -> JsValue {
+                    self.object.bytes(socket, bytes)
                 }
 
                 /// A request that the Worker forwards.

@@ -11,7 +11,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use crate::{Error, ErrorKind, Room, RoomContext};
+use crate::{Error, ErrorKind, Room, RoomContext, platform::Platform};
 
 /// The database of a room: SQLite, of its own, in the same storage as its state. From [`RoomContext::sql`].
 ///
@@ -74,7 +74,7 @@ impl<'a, R: Room> Sql<'a, R> {
         self.ctx.alive()?;
         let mut values = Vec::new();
         parameters.append_to(&mut values);
-        self.ctx.host.platform.sql(statement, &values).map_err(|refusal| self.error(refusal.0))
+        Platform::sql(&*self.ctx.host.platform, statement, &values).map_err(|refusal| self.error(refusal.0))
     }
 
     fn error(&self, message: String) -> Error {

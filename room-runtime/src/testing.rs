@@ -49,10 +49,11 @@ pub(crate) mod database;
 pub(crate) mod executor;
 mod world;
 
-use std::{fmt, future::Future, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, fmt, future::Future, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use serde_json::value::RawValue;
 
 #[cfg(test)]
 pub(crate) use self::world::START_MS;
@@ -186,7 +187,8 @@ impl<R: Room> TestRoom<R> {
         self.try_connect_with(Request::default(), upgrade)
     }
 
-    /// A new peer, with the request that `on_upgrade` is to see.
+    /// A new peer, with the request that `on_upgrade` is to see. A client that offers
+    /// [`room.v1`](crate::SUBPROTOCOL) says so in its `sec-websocket-protocol`.
     ///
     /// # Errors
     /// Those of [`try_connect`](TestRoom::try_connect).
@@ -223,7 +225,7 @@ impl<R: Room> TestRoom<R> {
                     let of = |mark: char| marked.iter().filter_map(move |tag| tag.strip_prefix(mark));
                     let id = PeerId::from(of(ID_MARK).collect::<String>());
                     let tags = of(TAG_MARK).map(str::to_owned).collect();
-                    Ok(TestPeer { world, object, socket, id, tags })
+                    Ok(TestPeer { world, object, socket, id, tags, unpacked: RefCell::default() })
                 }
                 Ok((_, Answer::Response(response))) => Err(Refusal::Response(Box::new(response))),
                 Err(error) => Err(Refusal::Error(error.in_room(&id))),
@@ -301,6 +303,10 @@ impl<R: Room> TestRoom<R> {
     #[track_caller]
     pub fn hibernate(&self) {
         self.world.0.settle();
+        // A room is left alone for longer than that before it sleeps.
+        if R::BATCH_MS > 0 {
+            self.world.advance(Duration::from_millis(R::BATCH_MS));
+        }
         if let Err(busy) = self.object.hibernate() {
             panic!("the {} cannot sleep while it works on {busy:?}", self.object.name);
         }
@@ -414,6 +420,8 @@ pub struct TestPeer<R: Room> {
     socket: Socket,
     id: PeerId,
     tags: Vec<String>,
+    /// What came in one frame with a message that was taken, where several may.
+    unpacked: RefCell<VecDeque<Box<RawValue>>>,
 }
 
 impl<R: Room> TestPeer<R> {
@@ -493,14 +501,29 @@ impl<R: Room> TestPeer<R> {
     /// When what arrived is an error frame of the runtime, or is not a `Broadcast`.
     #[track_caller]
     pub fn receive(&self) -> Option<R::Broadcast> {
-        match self.receive_raw().map(|text| socket::decode(&text).map_err(|error| (text, error))) {
+        match self.receive_text().map(|text| socket::decode(&text).map_err(|error| (text, error))) {
             None => None,
             Some(Ok(message)) => Some(message),
             Some(Err((text, error))) => panic!("peer `{}` got {text}: {error}", self.id),
         }
     }
 
-    /// The next frame as text; `None` when there is none.
+    fn receive_text(&self) -> Option<String> {
+        if !self.with_socket(|socket| socket.v1) {
+            return self.receive_raw();
+        }
+        let mut unpacked = self.unpacked.borrow_mut();
+        if unpacked.is_empty() {
+            let frame = self.receive_raw()?;
+            match serde_json::from_str(&frame) {
+                Ok(messages) => *unpacked = messages,
+                Err(error) => panic!("peer `{}` got {frame}: {error}", self.id),
+            }
+        }
+        unpacked.pop_front().map(|message| message.get().to_owned())
+    }
+
+    /// The next frame as text; `None` when there is none. One that [offered `room.v1`](crate::SUBPROTOCOL) gets arrays.
     pub fn receive_raw(&self) -> Option<String> {
         self.with_socket(|socket| socket.received.pop_front())
     }

@@ -2,14 +2,14 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, VecDeque},
     rc::Rc,
 };
 
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 
-use crate::{Error, ErrorKind, platform::Platform, wire::UpgradeOptions};
+use crate::{Error, ErrorKind, platform::*, wire::UpgradeOptions};
 
 /// The header that carries the ticket of an upgrade from the Worker to the room.
 pub(crate) const TICKET_HEADER: &str = "room-ticket";
@@ -53,13 +53,14 @@ struct Prepared<C> {
 #[derive(Debug)]
 struct Requests<C> {
     senders: HashMap<String, (u64, oneshot::Sender<UpgradeOptions<C>>)>,
-    order: BTreeMap<u64, String>,
+    /// Their numbers, ascending.
+    order: VecDeque<(u64, String)>,
     next: u64,
 }
 
 impl<C> Default for Tickets<C> {
     fn default() -> Self {
-        let requests = Requests { senders: HashMap::new(), order: BTreeMap::new(), next: 0 };
+        let requests = Requests { senders: HashMap::new(), order: VecDeque::new(), next: 0 };
         Tickets { prepared: RefCell::default(), requests: RefCell::new(requests) }
     }
 }
@@ -85,7 +86,7 @@ impl<C> Tickets<C> {
     }
 
     /// The half that came as a request: takes the other, waiting briefly if it is not there. A ticket works once.
-    pub(crate) async fn claim(&self, ticket: &str, platform: Rc<dyn Platform>) -> Result<UpgradeOptions<C>, Error> {
+    pub(crate) async fn claim(&self, ticket: &str, platform: Rc<AnyPlatform>) -> Result<UpgradeOptions<C>, Error> {
         let prepared = self.prepared.borrow_mut().remove(ticket);
         if let Some(Prepared { options, arrived_at }) = prepared
             && platform.now_ms() < arrived_at + WAIT_MS
@@ -111,20 +112,22 @@ impl<C> Requests<C> {
             return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
         }
         if self.senders.len() >= MAX_WAITING
-            && let Some((_, oldest)) = self.order.pop_first()
+            && let Some((_, oldest)) = self.order.pop_front()
         {
             self.senders.remove(&oldest);
         }
         let (sender, receiver) = oneshot::channel();
         self.senders.insert(ticket.to_owned(), (self.next, sender));
-        self.order.insert(self.next, ticket.to_owned());
+        self.order.push_back((self.next, ticket.to_owned()));
         self.next += 1;
         Ok(receiver)
     }
 
     fn remove(&mut self, ticket: &str) -> Option<oneshot::Sender<UpgradeOptions<C>>> {
         let (number, sender) = self.senders.remove(ticket)?;
-        self.order.remove(&number);
+        if let Ok(place) = self.order.binary_search_by_key(&number, |(number, _)| *number) {
+            self.order.remove(place);
+        }
         Some(sender)
     }
 }

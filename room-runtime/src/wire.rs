@@ -1,5 +1,7 @@
 //! What goes over the wire and into storage, as bytes: frames, what is kept with a socket, and the Worker's commands.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -29,6 +31,23 @@ pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option
     serde_json::to_string(&report).unwrap_or_default()
 }
 
+/// The WebSocket subprotocol of clients that take several messages in one frame: each text frame from the room is then a
+/// JSON array of messages, in order, also when there is just one. What the client sends is the same as without it.
+///
+/// A room speaks it with every client that offers it.
+pub const SUBPROTOCOL: &str = "room.v1";
+
+/// Whether the subprotocols that a client offers, as the header lists them, have ours.
+pub(crate) fn offers_v1(offered: Option<&str>) -> bool {
+    offered.is_some_and(|offered| offered.split(',').any(|name| name.trim() == SUBPROTOCOL))
+}
+
+/// Messages as one frame of [`SUBPROTOCOL`].
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn packed(messages: &[String]) -> String {
+    format!("[{}]", messages.join(","))
+}
+
 /// The token by which a peer keeps its place if it comes back in time, `{"$room": {"resume": "…"}}`.
 pub(crate) fn resume_frame(token: &str) -> String {
     // A token is hexadecimal digits.
@@ -54,7 +73,11 @@ pub(crate) fn encode_value<T: Serialize + ?Sized>(value: &T, what: &str) -> Resu
 }
 
 pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Error> {
-    serde_json::from_slice(bytes)
+    // As text, like the frames: serde_json is another one for bytes, and a room would contain both.
+    let text = str::from_utf8(bytes).map_err(|error| {
+        Error::new(ErrorKind::Decode, format!("{what} does not decode: it is not UTF-8, {error}")).because(error)
+    })?;
+    serde_json::from_str(text)
         .map_err(|error| Error::new(ErrorKind::Decode, format!("{what} does not decode: {error}")).because(error))
 }
 
@@ -67,31 +90,69 @@ fn encode_error(what: &str, error: &serde_json::Error) -> Error {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Attachment<I, C, E>(pub(crate) I, pub(crate) u64, pub(crate) C, pub(crate) E);
 
-/// What the Worker's client asks of a room, as one JSON text over RPC.
-///
-/// Written with references (`Command<&Event, …>`), read with the room's own types: one definition keeps both sides in
-/// step.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Command<E, B, C> {
-    Send(E),
+/// What the Worker's client asks of a room, as one text over RPC: a word, a space and what it takes. What is not asked for
+/// is not decoded, and the code for it is small: every room has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command<'a> {
+    /// The JSON of an event.
+    Send(&'a str),
     State,
-    Peers {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        tag: Option<String>,
-    },
-    Broadcast(B),
+    /// All, or those that carry this tag.
+    Peers(Option<&'a str>),
+    /// A frame: the JSON of a broadcast, which is sent as it is.
+    Broadcast(&'a str),
     FireAlarm,
     /// A command that is carried out once, however often it comes with this key.
     Once {
-        key: String,
-        command: Box<Command<E, B, C>>,
+        key: &'a str,
+        command: &'a str,
     },
-    /// The Worker's half of an upgrade; the request that carries the ticket is the other half.
+    /// The Worker's half of an upgrade, the JSON of [`UpgradeOptions`]; the request that carries the ticket is the other
+    /// half.
     Prepare {
-        ticket: String,
-        upgrade: UpgradeOptions<C>,
+        ticket: &'a str,
+        upgrade: &'a str,
     },
+}
+
+impl<'a> Command<'a> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        Some(match word {
+            "send" => Command::Send(rest),
+            "state" => Command::State,
+            "peers" => Command::Peers(None),
+            "tagged" => Command::Peers(Some(rest)),
+            "broadcast" => Command::Broadcast(rest),
+            "fire_alarm" => Command::FireAlarm,
+            "once" => {
+                // A key may have spaces.
+                let (length, rest) = rest.split_once(' ')?;
+                let (key, rest) = rest.split_at_checked(length.parse().ok()?)?;
+                Command::Once { key, command: rest.strip_prefix(' ')? }
+            }
+            "prepare" => {
+                let (ticket, upgrade) = rest.split_once(' ')?;
+                Command::Prepare { ticket, upgrade }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Command::Send(event) => write!(f, "send {event}"),
+            Command::State => f.write_str("state"),
+            Command::Peers(None) => f.write_str("peers"),
+            Command::Peers(Some(tag)) => write!(f, "tagged {tag}"),
+            Command::Broadcast(message) => write!(f, "broadcast {message}"),
+            Command::FireAlarm => f.write_str("fire_alarm"),
+            Command::Once { key, command } => write!(f, "once {} {key} {command}", key.len()),
+            Command::Prepare { ticket, upgrade } => write!(f, "prepare {ticket} {upgrade}"),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -167,6 +228,39 @@ mod tests {
         assert_eq!(frame, r#"{"$room":{"error":{"code":"decode","message":"unknown variant `\"<b>\"`\n"}}}"#);
         let frame = error_frame(ErrorKind::RateLimited, "slow down", Some(250));
         assert_eq!(frame, r#"{"$room":{"error":{"code":"rate_limited","message":"slow down","retry_after_ms":250}}}"#);
+    }
+
+    #[test]
+    fn a_client_offers_our_subprotocol_among_others() {
+        for offered in ["room.v1", "chat, room.v1", "room.v1 ,x"] {
+            assert!(offers_v1(Some(offered)), "{offered}");
+        }
+        for other in [None, Some(""), Some("room.v10"), Some("Room.v1"), Some("room.v1;q=1")] {
+            assert!(!offers_v1(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_reads_back() {
+        let send = Command::Send(r#"{"type":"Say","text":"a b"}"#).to_string();
+        for command in [
+            Command::Send("null"),
+            Command::State,
+            Command::Peers(None),
+            Command::Peers(Some("")),
+            Command::Peers(Some(" two words ")),
+            Command::Broadcast("[1, 2]"),
+            Command::FireAlarm,
+            Command::Once { key: "a ké y", command: &send },
+            Command::Prepare { ticket: "abc", upgrade: r#"{"data": {}}"# },
+        ] {
+            assert_eq!(Command::parse(&command.to_string()), Some(command));
+        }
+        for text in
+            ["", " ", "what", "once", "once 9 k send", "once 1 ké", "once x k send", "once 1 ksend", "prepare x"]
+        {
+            assert_eq!(Command::parse(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -107,18 +107,20 @@ function assertRefused({ status }, what) {
 }
 
 // What the Worker's client says to a room, which is no secret.
+const ADD = JSON.stringify({ _tag: "Add", amount: 1000 });
 const COMMANDS = [
-  { send: { _tag: "Add", amount: 1000 } },
-  { send: { _tag: "Panic", delay_ms: 0 } },
-  { send: { _tag: "Kick", id: "alice", code: 4000, reason: "" } },
-  { broadcast: { _tag: "Said", from: "nobody", text: "hello" } },
-  { prepare: { ticket: "0".repeat(32), upgrade: { data: { name: "eve", visits: 0 }, id: "eve" } } },
+  `send ${ADD}`,
+  'send {"_tag":"Panic","delay_ms":0}',
+  'send {"_tag":"Kick","id":"alice","code":4000,"reason":""}',
+  'broadcast {"_tag":"Said","from":"nobody","text":"hello"}',
+  `prepare ${"0".repeat(32)} {"data":{"name":"eve","visits":0},"id":"eve"}`,
+  `once 1 k send ${ADD}`,
   "state",
-  { peers: {} },
-  { _tag: "Add", amount: 1000 },
-  { jsonrpc: "2.0", id: 1, method: "roomCall", params: [JSON.stringify({ send: { _tag: "Add", amount: 1000 } })] },
-  { method: "prepare", args: ["0".repeat(32)] },
-  ["roomCall", JSON.stringify({ send: { _tag: "Add", amount: 1000 } })],
+  "peers",
+  "tagged x",
+  "fire_alarm",
+  JSON.stringify({ jsonrpc: "2.0", id: 1, method: "roomCall", params: [`send ${ADD}`] }),
+  JSON.stringify(["roomCall", `send ${ADD}`]),
 ];
 
 const PATHS = [
@@ -189,7 +191,7 @@ describe("a forwarded request", () => {
       const victim = await Victim.create();
       for (const path of PATHS) {
         for (const method of ["GET", "POST"]) {
-          const text = write(host, method, victim.path(path), [], method === "POST" ? JSON.stringify(COMMANDS[0]) : "");
+          const text = write(host, method, victim.path(path), [], method === "POST" ? COMMANDS[0] : "");
           assertRefused(await answer(text), `${method} ${path}${what}`);
         }
       }
@@ -200,7 +202,7 @@ describe("a forwarded request", () => {
     test(`of any method${what} is refused`, async () => {
       const victim = await Victim.create();
       for (const method of METHODS) {
-        const body = ["GET", "HEAD", "TRACE", "get"].includes(method) ? "" : JSON.stringify(COMMANDS[0]);
+        const body = ["GET", "HEAD", "TRACE", "get"].includes(method) ? "" : COMMANDS[0];
         assertRefused(await answer(write(host, method, victim.path(), [], body)), `${method}${what}`);
       }
       await victim.unharmed();
@@ -224,7 +226,7 @@ describe("a forwarded request", () => {
     test(`with a command in its body${what} is refused`, async () => {
       const victim = await Victim.create();
       for (const command of COMMANDS) {
-        for (const body of [JSON.stringify(command), JSON.stringify(JSON.stringify(command))]) {
+        for (const body of [command, JSON.stringify(command)]) {
           for (const path of ["", "/roomCall", "/send"]) {
             for (const headers of [[], [["content-type", "application/json"]]]) {
               const text = write(host, "POST", victim.path(path), headers, body);
@@ -253,7 +255,8 @@ describe("a forwarded request", () => {
 
   test("with a large body is refused", async () => {
     const victim = await Victim.create();
-    const text = JSON.stringify({ send: { _tag: "Say", text: "x".repeat(8 * 1024 * 1024), tag: null, delay_ms: 0 } });
+    const say = { _tag: "Say", text: "x".repeat(8 * 1024 * 1024), tag: null, delay_ms: 0 };
+    const text = `send ${JSON.stringify(say)}`;
     // It is refused before it is read: the answer comes, or the connection ends while the rest is still being written.
     const response = await host.fetch(victim.path(), { method: "POST", body: text }).catch((error) => {
       if (!["ECONNRESET", "EPIPE"].includes(error.cause?.code)) throw error;
@@ -265,7 +268,7 @@ describe("a forwarded request", () => {
 
   test("to a room that nobody used does not bring it about", async () => {
     const room = "never-used";
-    for (const path of PATHS) await answer(request(host, "POST", `/forward/${room}${path}`, [], JSON.stringify(COMMANDS[0])));
+    for (const path of PATHS) await answer(request(host, "POST", `/forward/${room}${path}`, [], COMMANDS[0]));
     const { starts, connects, value } = await report(await join(room, { id: "first" }));
     assert.deepEqual({ starts, connects, value }, { starts: 1, connects: 1, value: 0 });
   });
@@ -294,7 +297,7 @@ describe("a forwarded request", () => {
 describe("a ticket", { concurrency: true }, () => {
   /** Tells the room of an upgrade that will come, as its client does. Only who holds the binding can. */
   async function prepare(room, ticket, upgrade) {
-    const command = JSON.stringify({ prepare: { ticket, upgrade } });
+    const command = `prepare ${ticket} ${JSON.stringify(upgrade)}`;
     const response = await host.fetch(`/rpc/${room}/roomCall`, post(command));
     assert.equal(response.status, 200);
     return response.json();
@@ -310,7 +313,7 @@ describe("a ticket", { concurrency: true }, () => {
       const headers = [["room-ticket", ticket]];
       const path = victim.path(PATHS[n % PATHS.length]);
       // With data for the peer that it would like to be, wherever it might be looked for.
-      const body = JSON.stringify(COMMANDS[n % COMMANDS.length]);
+      const body = COMMANDS[n % COMMANDS.length];
       const text = n % 4 ? upgradeRequest(host, path, headers) : request(host, "POST", path, headers, body);
       const connection = await Raw.open(host);
       connection.write(text);
@@ -490,7 +493,7 @@ describe("what holds the binding", () => {
       assert.equal((await call(argument)).status, 500, argument);
     }
     const deep = "[".repeat(10_000);
-    for (const text of ["", "x", "null", "{}", '"free"', '{"send":null}', '{"send":{"_tag":"Nope"}}', '{"prepare":{}}', deep]) {
+    for (const text of ["", "x", " ", "null", "{}", "free", "send", "send null", 'send {"_tag":"Nope"}', "prepare {}", "once 9 k state", `send ${deep}`]) {
       const response = await call(JSON.stringify(text));
       assert.equal(response.status, 200, text);
       assert.equal((await response.json()).err.kind, "decode", text);
@@ -502,10 +505,9 @@ describe("what holds the binding", () => {
 
 test("a peer's frame is an event and never a command", async () => {
   const victim = await Victim.create();
-  const frames = COMMANDS.filter(({ _tag }) => _tag === undefined);
-  for (const command of frames) victim.alice.send(JSON.stringify(command));
+  for (const command of COMMANDS) victim.alice.send(command);
   await report(victim.alice);
   const errors = victim.alice.received.filter(({ $room }) => $room !== undefined);
-  assert.deepEqual(errors.map(({ $room }) => $room.error.code), frames.map(() => "decode"));
+  assert.deepEqual(errors.map(({ $room }) => $room.error.code), COMMANDS.map(() => "decode"));
   assert.deepEqual(await victim.look(), victim.before);
 });

@@ -31,6 +31,7 @@ pub(super) fn check(given: &[Given], name: &str, errors: &mut Errors) -> Options
         state_version: None,
         reconnect_grace_ms: None,
         purge_after_ms: None,
+        batch_ms: None,
     };
     let limits = &mut options.limits;
     for option in given {
@@ -49,6 +50,7 @@ pub(super) fn check(given: &[Given], name: &str, errors: &mut Errors) -> Options
                 options.state_version = whole_number("option `state_version`", option, 1..=u32::MAX, 1, errors);
             }
             "reconnect_grace" => options.reconnect_grace_ms = time(option, SECOND..=HOUR, "10s", errors),
+            "batch" => options.batch_ms = time(option, 1..=SECOND, "20ms", errors),
             "purge_after" => options.purge_after_ms = time(option, SECOND..=3_650 * DAY, "30d", errors),
             _ => {}
         }

@@ -90,6 +90,10 @@ pub mod counter {
         const NAME: &'static str = "counter";
         const BINDING: &'static str = "COUNTER";
         const CLASS: &'static str = "CounterRoom";
+        const HAS_ON_UPGRADE: bool = false;
+        const HAS_ON_CLOSE: bool = false;
+        const HAS_ON_ALARM: bool = false;
+        const HAS_ON_REQUEST: bool = false;
         type State = State;
         type Connection = Connection;
         type Event = Event;

@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::HashMap, future::Future, rc::Rc};
 use futures_channel::oneshot;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, platform::Platform, wire};
+use crate::{Error, ErrorKind, platform::*, wire};
 
 /// The storage keys of the answers begin like this; the place in the ring follows.
 const PREFIX: &str = "room:answer:";
@@ -54,7 +54,7 @@ impl Answers {
     /// last of what the work changed: both are there after a crash, or neither.
     pub(super) async fn once(
         &self,
-        platform: &dyn Platform,
+        platform: &AnyPlatform,
         key: &str,
         call: &str,
         work: impl Future<Output = String>,
@@ -84,7 +84,7 @@ impl Answers {
         Ok(reply)
     }
 
-    fn known(&self, platform: &dyn Platform, key: &str, digest: u64) -> Result<Option<String>, Error> {
+    fn known(&self, platform: &AnyPlatform, key: &str, digest: u64) -> Result<Option<String>, Error> {
         let mut stored = self.stored.borrow_mut();
         let stored = match &mut *stored {
             Some(stored) => stored,
@@ -114,7 +114,7 @@ impl Answers {
         }
     }
 
-    fn keep(&self, platform: &dyn Platform, key: &str, digest: u64, reply: &str) -> Result<(), Error> {
+    fn keep(&self, platform: &AnyPlatform, key: &str, digest: u64, reply: &str) -> Result<(), Error> {
         let mut stored = self.stored.borrow_mut();
         let stored = match &mut *stored {
             Some(stored) => stored,
@@ -141,7 +141,7 @@ impl Answers {
     }
 }
 
-fn load(platform: &dyn Platform) -> Result<Stored, Error> {
+fn load(platform: &AnyPlatform) -> Result<Stored, Error> {
     let unreadable =
         |what: &str| Error::new(ErrorKind::Storage, format!("the room's kept answers could not be read: {what}"));
     let mut stored = Stored::default();

@@ -1,6 +1,6 @@
 //! What the Worker's client asks of a room.
 
-use std::rc::Rc;
+use std::{fmt::Display, rc::Rc};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -8,36 +8,35 @@ use serde::Serialize;
 
 use super::RoomHost;
 use crate::{
-    Error, ErrorKind, Failure, Peers, Room,
+    Delivery, Error, ErrorKind, Failure, Peers, Room,
     context::is_own_purge,
+    heads,
+    platform::*,
     wire::{Command, Reply, WireError},
 };
-
-type CommandOf<R> = Command<<R as Room>::Event, <R as Room>::Broadcast, <R as Room>::Connection>;
 
 impl<R: Room> RoomHost<R> {
     /// A command of the Worker's client; the answer to send back.
     pub(crate) async fn call(self: &Rc<Self>, text: &str) -> String {
-        if let Err(error) = self.start(false).await {
-            return answer::<()>(Err((&error).into()));
-        }
-        match serde_json::from_str::<CommandOf<R>>(text) {
-            Ok(Command::Once { key, command }) => self
-                .answers
-                .once(&*self.platform, &key, text, self.carry_out(*command))
-                .await
-                .unwrap_or_else(|error| answer::<()>(Err((&error).into()))),
-            Ok(command) => self.carry_out(command).await,
-            Err(error) => {
-                let message = format!("the room does not understand this: {error}");
-                answer::<()>(Err(WireError::new(ErrorKind::Decode, message)))
-            }
-        }
+        let done = match (self.start(false).await, Command::parse(text)) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(Command::Once { key, command })) => match Command::parse(command) {
+                Some(Command::Once { .. }) | None => Err(not_understood("a call with an idempotency key")),
+                Some(command) => self.answers.once(&*self.platform, key, text, self.carry_out(command)).await,
+            },
+            (Ok(()), Some(command)) => Ok(self.carry_out(command).await),
+            (Ok(()), None) => Err(not_understood(text)),
+        };
+        done.unwrap_or_else(|error| answer::<()>(Err((&error).into())))
     }
 
-    async fn carry_out(self: &Rc<Self>, command: CommandOf<R>) -> String {
+    async fn carry_out(self: &Rc<Self>, command: Command<'_>) -> String {
         match command {
             Command::Send(event) => {
+                let event = match serde_json::from_str(event) {
+                    Ok(event) => event,
+                    Err(error) => return answer::<()>(Err((&not_understood(error)).into())),
+                };
                 let ctx = self.context(None);
                 let outcome = self.run(R::on_event(&ctx, event)).await;
                 let reply = match &outcome {
@@ -54,36 +53,48 @@ impl<R: Room> RoomHost<R> {
                 // What is told is what is stored.
                 self.flush().map_or_else(|error| answer::<()>(Err((&error).into())), |()| reply)
             }
-            Command::Peers { tag } => {
+            Command::Peers(tag) => {
                 let ctx = self.context(None);
-                let peers = match &tag {
+                let peers = match tag {
                     Some(tag) => Peers::new(&ctx).tagged(tag),
                     None => Peers::new(&ctx),
                 };
                 answer(Ok(peers.iter().map(|peer| peer.info()).collect::<Vec<_>>()))
             }
             Command::Broadcast(message) => {
-                answer(self.context(None).broadcast(&message).map_err(|error| WireError::from(&error)))
+                let sent = self.flush().map(|()| {
+                    let everyone = Audience::All { tag: None, except: &[] };
+                    Delivery::new(self, self.send(Frame::Text(message), everyone))
+                });
+                answer(sent.map_err(|error| WireError::from(&error)))
             }
             Command::Prepare { ticket, upgrade } => {
-                let prepared = self.tickets.prepare(ticket, upgrade, self.platform.now_ms());
+                let prepared = match serde_json::from_str(upgrade) {
+                    Ok(upgrade) => self.tickets.prepare(ticket.to_owned(), upgrade, self.platform.now_ms()),
+                    Err(error) => Err(not_understood(error)),
+                };
                 answer(prepared.map_err(|error| WireError::from(&error)))
             }
-            Command::FireAlarm => answer(self.fire_alarm().await),
-            Command::Once { .. } => {
-                let message = "a command with an idempotency key inside another".to_owned();
-                answer::<()>(Err(WireError::new(ErrorKind::Decode, message)))
+            Command::FireAlarm if Self::HAS_ALARMS => {
+                // In a box, and with it nothing of it in the wasm of a room without alarms.
+                let firing: LocalFuture<Result<bool, WireError>> = Box::pin(self.clone().fire_alarm());
+                answer(firing.await)
             }
+            Command::FireAlarm => answer(Ok(false)),
+            Command::Once { .. } => answer::<()>(Err((&not_understood("a key inside another")).into())),
         }
     }
 
     /// HTTP that the Worker forwards.
-    pub(crate) async fn request(self: &Rc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, WireError> {
+    pub(crate) async fn request(self: Rc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, WireError> {
+        if !R::HAS_ON_REQUEST {
+            return Ok(heads::text(StatusCode::NOT_FOUND, heads::NO_REQUESTS));
+        }
         self.start(false).await.map_err(|error| WireError::from(&error))?;
         let ctx = self.context(None);
         let outcome = self.run(R::on_request(&ctx, request)).await.and_then(|response| {
             let status = response.status();
-            if crate::heads::is_answer(status) {
+            if heads::is_answer(status) {
                 return Ok(response);
             }
             let message = format!("a Worker cannot answer with {}, only with 200 to 599", status.as_u16());
@@ -104,6 +115,10 @@ impl<R: Room> RoomHost<R> {
             }
         }
     }
+}
+
+fn not_understood(what: impl Display) -> Error {
+    Error::new(ErrorKind::Decode, format!("the room does not understand this: {what}"))
 }
 
 pub(super) fn handler_error(handler: &str, failure: &Failure) -> WireError {

@@ -5,6 +5,7 @@ use std::{cell::OnceCell, rc::Rc};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde_json::value::RawValue;
 
 use super::{
     RoomHost,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     CloseCode, Error, ErrorKind, HandlerError, OnDuplicate, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
     peer::{Slot, Status},
-    platform::{Audience, Frame, NO_SOCKET, Refusal, Socket},
+    platform::*,
     schedule::What,
     upgrade::{self, Handshake, id_tag, user_tag},
     wire::{self, UpgradeOptions},
@@ -24,8 +25,19 @@ use crate::{
 pub(crate) enum Upgraded {
     /// There is a socket. A peer that `on_connect` refused has one as well, closed with 1011.
     Accepted,
-    /// There is none, and this is the answer.
-    Refused(Response<Bytes>),
+    /// There is none, by the engine's own rules: the answer's status and text.
+    Refused(u16, String),
+    /// There is none, and this is the answer of `on_upgrade`.
+    Answered(Response<Bytes>),
+}
+
+/// A peer that is to be let in.
+struct Asked<R: Room> {
+    data: R::Connection,
+    id: PeerId,
+    tags: Vec<String>,
+    meta: Option<Box<RawValue>>,
+    on_duplicate: OnDuplicate,
 }
 
 impl<R: Room> RoomHost<R> {
@@ -33,7 +45,7 @@ impl<R: Room> RoomHost<R> {
     pub(crate) async fn upgrade(
         self: &Rc<Self>,
         ticket: &str,
-        handshake: Rc<dyn Handshake>,
+        handshake: impl FnOnce() -> Rc<dyn Handshake>,
         accept: impl FnOnce(&[String]) -> Result<Socket, Refusal>,
     ) -> Result<Upgraded, Error> {
         let options = self.tickets.claim(ticket, self.platform.clone()).await?;
@@ -44,22 +56,27 @@ impl<R: Room> RoomHost<R> {
     pub(super) async fn connect(
         self: &Rc<Self>,
         options: UpgradeOptions<R::Connection>,
-        handshake: Rc<dyn Handshake>,
+        handshake: impl FnOnce() -> Rc<dyn Handshake>,
         accept: impl FnOnce(&[String]) -> Result<Socket, Refusal>,
     ) -> Result<Upgraded, Error> {
         if let Some(full) = self.full() {
-            return Ok(Upgraded::Refused(full));
+            return Ok(full);
         }
 
         let now_ms = self.platform.now_ms();
         let UpgradeOptions { data, id, tags, meta, on_duplicate, resume } = options;
         let id = id.unwrap_or_else(|| self.random_peer_id(now_ms));
-        let mut request = UpgradeRequest { data, id, tags, on_duplicate, meta, handshake, head: OnceCell::new() };
         let ctx = self.context(None);
-        if let Err(reject) = self.run(R::on_upgrade(&ctx, &mut request)).await {
-            return Ok(Upgraded::Refused(self.refuse(reject, &request.id, &ctx).await));
+        let mut asked = Asked { data, id, tags, meta, on_duplicate };
+        if R::HAS_ON_UPGRADE {
+            // In a box, and with it nothing of it in the wasm of a room that has no such handler.
+            let asking: LocalFuture<Result<Asked<R>, Response<Bytes>>> = Box::pin(self.clone().ask(asked, handshake()));
+            asked = match asking.await {
+                Ok(asked) => asked,
+                Err(answer) => return Ok(Upgraded::Answered(answer)),
+            };
         }
-        let UpgradeRequest { data, id, tags, on_duplicate, meta, .. } = request;
+        let Asked { data, id, tags, meta, on_duplicate } = asked;
         upgrade::check(Some(&id), &tags)?;
 
         // Others may have come while `on_upgrade` waited. From here to the accept nothing waits.
@@ -82,7 +99,7 @@ impl<R: Room> RoomHost<R> {
             }
             None => {
                 if let Some(full) = self.full() {
-                    return Ok(Upgraded::Refused(full));
+                    return Ok(full);
                 }
                 if on_duplicate != OnDuplicate::Allow {
                     let same = self.platform.open(Some(&id_tag(id.as_str())));
@@ -90,7 +107,7 @@ impl<R: Room> RoomHost<R> {
                 }
                 if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
                     let message = format!("peer `{id}` is connected already");
-                    return Ok(Upgraded::Refused(crate::heads::text(StatusCode::CONFLICT, message)));
+                    return Ok(Upgraded::Refused(409, message));
                 }
                 let name = new_name(self.platform.random());
                 let slot = Slot::new(NO_SOCKET, id, now_ms, data, Status::Connecting, name);
@@ -113,12 +130,26 @@ impl<R: Room> RoomHost<R> {
         if R::PURGE_AFTER_MS > 0 {
             self.schedules.cancel_own(&*self.platform, |what| matches!(what, What::Purge))?;
         }
-        if returns {
-            self.welcome_back(&peer, replaced, &ctx).await;
+        if R::RECONNECT_GRACE_MS > 0 && returns {
+            // In a box, and with it nothing of it in the wasm of a room in which nobody returns.
+            let welcoming: LocalFuture = Box::pin(self.clone().welcome_back(peer, replaced, ctx));
+            welcoming.await;
         } else {
             self.let_in(&peer, replaced, &ctx).await;
         }
         Ok(Upgraded::Accepted)
+    }
+
+    /// What `on_upgrade` makes of it, or answers.
+    async fn ask(self: Rc<Self>, asked: Asked<R>, handshake: Rc<dyn Handshake>) -> Result<Asked<R>, Response<Bytes>> {
+        let Asked { data, id, tags, meta, on_duplicate } = asked;
+        let mut request = UpgradeRequest { data, id, tags, on_duplicate, meta, handshake, head: OnceCell::new() };
+        let ctx = self.context(None);
+        if let Err(reject) = self.run(R::on_upgrade(&ctx, &mut request)).await {
+            return Err(self.refuse(reject, &request.id, &ctx).await);
+        }
+        let UpgradeRequest { data, id, tags, on_duplicate, meta, .. } = request;
+        Ok(Asked { data, id, tags, meta, on_duplicate })
     }
 
     /// A new peer: `on_connect`, and then the end of those it replaces.
@@ -144,7 +175,8 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// A peer that is back in time: it is in its old place before `on_resume` runs.
-    async fn welcome_back(self: &Rc<Self>, peer: &Peer<R>, old: Vec<Peer<R>>, ctx: &RoomContext<R>) {
+    async fn welcome_back(self: Rc<Self>, peer: Peer<R>, old: Vec<Peer<R>>, ctx: RoomContext<R>) {
+        let (peer, ctx) = (&peer, &ctx);
         let _turn = peer.slot.turn.take().await;
         let taken = self.take_place(&peer.slot.entry).and_then(|()| self.admit(peer));
         if let Err(error) = taken {
@@ -189,12 +221,10 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// The answer when there is no place for one more.
-    fn full(&self) -> Option<Response<Bytes>> {
+    fn full(&self) -> Option<Upgraded> {
         let limit = R::LIMITS.max_peers;
-        (self.platform.open(None).len() >= limit).then(|| {
-            let message = format!("the room is full: it takes {limit} peers");
-            crate::heads::text(StatusCode::SERVICE_UNAVAILABLE, message)
-        })
+        let is_full = self.platform.count_open() >= limit;
+        is_full.then(|| Upgraded::Refused(503, format!("the room is full: it takes {limit} peers")))
     }
 
     fn random_peer_id(&self, now_ms: u64) -> PeerId {

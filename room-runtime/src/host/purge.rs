@@ -3,22 +3,22 @@
 use std::rc::Rc;
 
 use super::RoomHost;
-use crate::{Error, ErrorKind, Room, peer::Status};
+use crate::{Error, ErrorKind, Room, peer::Status, platform::Platform};
 
 impl<R: Room> RoomHost<R> {
     /// Clears everything, and ends every handler that runs.
     pub(crate) fn purge(self: &Rc<Self>) -> Result<(), Error> {
-        self.platform.delete_all().map_err(|refusal| {
+        Platform::delete_all(&*self.platform).map_err(|refusal| {
             Error::new(ErrorKind::Storage, format!("the room could not be purged: {refusal}")).in_room(&self.id)
         })?;
         self.life.set(self.life.get() + 1);
         for slot in self.slots.borrow().iter().flatten() {
             slot.status.set(Status::Gone);
         }
-        for socket in self.platform.open(None) {
+        for socket in Platform::open(&*self.platform, None) {
             // One that cannot be closed is on its way out.
-            let _ = self.platform.close(socket, 1000, "the room was purged");
-            self.platform.forget(socket);
+            let _ = Platform::close(&*self.platform, socket, 1000, "the room was purged");
+            Platform::forget(&*self.platform, socket);
         }
         self.purge_state();
         self.release_memory();

@@ -12,7 +12,7 @@ use super::RoomHost;
 use crate::{
     Close, Error, ErrorKind, Peer, PeerId, Presence, Room,
     peer::{Slot, Status},
-    platform::{NO_SOCKET, Refusal},
+    platform::*,
     schedule::What,
     tickets::{is_ticket, new_ticket},
     wire,
@@ -72,7 +72,13 @@ fn may_return(close: &Close) -> bool {
 }
 
 impl<R: Room> RoomHost<R> {
+    /// Whether anyone could ever ask.
+    const KEEPS_ROSTER: bool = R::HAS_ON_CLOSE || R::RECONNECT_GRACE_MS > 0;
+
     pub(crate) fn enroll(&self, peer: &Slot<R>, data: &R::Connection) -> Result<(), Error> {
+        if !Self::KEEPS_ROSTER {
+            return Ok(());
+        }
         let tags = peer.tags.get_or_init(|| self.tags_of(peer.socket)).clone();
         self.put_entry(&Entry {
             name: peer.entry.clone(),
@@ -116,6 +122,9 @@ impl<R: Room> RoomHost<R> {
 
     /// Notes who asked to leave before whatever has to end first: a crash meanwhile does not make a ghost of it.
     pub(super) fn note_leaving(&self, peer: &Peer<R>, close: &Close) {
+        if !Self::KEEPS_ROSTER {
+            return;
+        }
         let noted = self.leaving().and_then(|mut leaving| {
             leaving.own.push((peer.slot.entry.clone(), close.clone()));
             self.store_leaving(&leaving)
@@ -165,6 +174,9 @@ impl<R: Room> RoomHost<R> {
 
     /// A peer's end begins, in its turn: it keeps its place for a while, or is seen off. True when `on_close` is to run.
     pub(super) fn begin_departure(&self, peer: &Peer<R>, close: &Close) -> bool {
+        if !Self::KEEPS_ROSTER {
+            return false;
+        }
         let name = &peer.slot.entry;
         let outcome = if R::RECONNECT_GRACE_MS > 0 && may_return(close) && !peer.slot.is_final.get() {
             self.send_away(peer, close).map(|()| false)
@@ -238,6 +250,9 @@ impl<R: Room> RoomHost<R> {
     /// or a deploy, leaves none.
     pub(super) fn find_lost(self: &Rc<Self>, has_sockets: bool) -> Result<Vec<(Peer<R>, Close)>, Error> {
         let mut lost = Vec::new();
+        if !Self::KEEPS_ROSTER {
+            return Ok(lost);
+        }
         let inherited = self.leaving()?.inherited.clone();
         for (name, close) in inherited {
             match self.entry(&name)? {

@@ -6,7 +6,7 @@ use super::RoomHost;
 use crate::{
     CloseCode, Error, ErrorKind, Peer, Room,
     peer::{Slot, Status},
-    platform::{Audience, Frame, SIZES, Sent, Socket},
+    platform::*,
     upgrade::TAG_MARK,
     wire::{self, Attachment},
 };
@@ -47,9 +47,26 @@ impl<R: Room> RoomHost<R> {
     /// Sends a frame. Who does not read what it is sent is closed: what waits for it would stay in memory, and keep the room
     /// from sleeping.
     pub(crate) fn send(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
-        let sent = self.platform.send(frame, to, R::LIMITS.max_unread_bytes);
+        let sent = self.transmit(frame, to);
         for peer in sent.unread.iter().filter_map(|socket| self.peer(*socket)) {
             self.retire(&peer, CloseCode::TRY_AGAIN, "this connection is not being read");
+        }
+        sent
+    }
+
+    /// Sends it, now or, to those who take several messages in one frame, with what else there is until the room's window
+    /// ends.
+    pub(super) fn transmit(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
+        let batches = R::BATCH_MS > 0;
+        let sent = self.platform.send(frame, to, R::LIMITS.max_unread_bytes, batches);
+        if batches && !self.releasing.get() && self.platform.is_holding() {
+            self.releasing.set(true);
+            let host = self.clone();
+            self.platform.spawn(Box::pin(async move {
+                Platform::timer(host.platform.clone(), R::BATCH_MS).await;
+                host.releasing.set(false);
+                host.platform.release();
+            }));
         }
         sent
     }

@@ -3,11 +3,7 @@
 use std::{cell::RefMut, rc::Rc};
 
 use super::RoomHost;
-use crate::{
-    Error, ErrorKind, Failure, Room,
-    platform::{Refusal, SIZES},
-    wire,
-};
+use crate::{Error, ErrorKind, Failure, Room, platform::*, wire};
 
 /// The storage key of the room's state.
 pub(crate) const STATE_KEY: &str = "room:state";

@@ -307,7 +307,7 @@ impl World {
         self.spawn(async move {
             host.start(false).await.expect("there are services");
             let accept = |tags: &[String]| Ok(memory.accept(tags));
-            if let Err(error) = host.connect(options, Rc::new(NoHandshake), accept).await {
+            if let Err(error) = host.connect(options, || Rc::new(NoHandshake), accept).await {
                 note(format!("refused: {}", error.kind()));
             }
         });
@@ -488,11 +488,11 @@ fn data_set_in_on_connect_and_later_survives() {
     let info = |name: &str| {
         format!(r#"{{"ok":[{{"id":"a","tags":["t"],"connected_at":1700000000000,"data":{{"name":"{name}"}}}}]}}"#)
     };
-    assert_eq!(world.call(r#"{"peers":{}}"#), info("new name"));
+    assert_eq!(world.call("peers"), info("new name"));
     world.frame(0, &Event::Rename { name: "newer".to_owned() });
     world.hibernate();
-    assert_eq!(world.call(r#"{"peers":{"tag":"t"}}"#), info("newer"));
-    assert_eq!(world.call(r#"{"peers":{"tag":"u"}}"#), r#"{"ok":[]}"#);
+    assert_eq!(world.call("tagged t"), info("newer"));
+    assert_eq!(world.call("tagged u"), r#"{"ok":[]}"#);
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn data_over_the_cap_is_an_error_and_changes_nothing() {
     world.frame(a, &Event::Rename { name: "x".repeat(SIZES.attachment) });
     let error = world.memory.errors.borrow()[0].clone();
     assert!(error.ends_with(&format!("bytes with its id, the limit is {}", SIZES.attachment)), "{error}");
-    assert!(world.call(r#"{"peers":{}}"#).contains(r#""data":{"name":"a"}"#));
+    assert!(world.call("peers").contains(r#""data":{"name":"a"}"#));
 
     take_notes();
     world.begin_connect("b", &"x".repeat(SIZES.attachment), &[]);
@@ -551,7 +551,7 @@ fn a_change_is_written_before_the_handler_waits() {
     world.frame(a, &wait("gate"));
     assert_eq!(world.state().as_deref(), Some(r#"{"count":100,"text":"gate"}"#));
     world.hibernate();
-    assert_eq!(world.call(r#""state""#), r#"{"ok":{"count":100,"text":"gate"}}"#);
+    assert_eq!(world.call("state"), r#"{"ok":{"count":100,"text":"gate"}}"#);
 }
 
 #[test]
@@ -616,7 +616,7 @@ fn a_state_that_cannot_be_stored_is_given_up_and_reported() {
     world.frame(a, &Event::Grow { bytes: SIZES.value });
     let error = world.memory.errors.borrow()[0].clone();
     assert!(error.ends_with(&format!("bytes as JSON, the limit is {}", SIZES.value)), "{error}");
-    assert_eq!(world.call(r#""state""#), r#"{"ok":{"count":102,"text":""}}"#);
+    assert_eq!(world.call("state"), r#"{"ok":{"count":102,"text":""}}"#);
 }
 
 #[test]
@@ -628,7 +628,7 @@ fn a_state_that_cannot_be_read_or_decoded_is_an_error_and_stays() {
     world.memory.reads_fail.set(false);
     world.memory.store(STATE_KEY, br#"{"count":"many"}"#);
     world.frame(a, &add(1));
-    let reply = world.call(r#""state""#);
+    let reply = world.call("state");
     assert!(
         reply.starts_with(r#"{"err":{"kind":"decode","message":"the room's stored state does not decode: "#),
         "{reply}"
@@ -642,11 +642,11 @@ fn a_state_that_cannot_be_read_or_decoded_is_an_error_and_stays() {
 #[test]
 fn a_room_that_was_never_changed_has_no_state_for_the_client() {
     let mut world = World::new();
-    assert_eq!(world.call(r#""state""#), r#"{"ok":null}"#);
+    assert_eq!(world.call("state"), r#"{"ok":null}"#);
     let a = world.connect("a", &[]);
-    assert_eq!(world.call(r#""state""#), r#"{"ok":null}"#);
+    assert_eq!(world.call("state"), r#"{"ok":null}"#);
     world.frame(a, &add(1));
-    assert_eq!(world.call(r#""state""#), r#"{"ok":{"count":101,"text":""}}"#);
+    assert_eq!(world.call("state"), r#"{"ok":{"count":101,"text":""}}"#);
     assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#));
 }
 
@@ -678,7 +678,7 @@ fn an_id_is_no_tag_and_a_tag_no_id() {
     world.frame(a, &Event::Kick { id: "b".to_owned() });
     assert_eq!(world.socket(a).closed, None);
     assert_eq!(world.socket(b).closed, Some((1008, "out".to_owned())));
-    let peers = world.call(r#"{"peers":{"tag":"a"}}"#);
+    let peers = world.call("tagged a");
     assert_eq!(peers, r#"{"ok":[]}"#);
 }
 
@@ -691,7 +691,7 @@ fn a_broadcast_passes_over_the_closing_and_reports_the_failing() {
     world.memory.with_socket(c, |socket| socket.closing = true);
     world.frame(a, &Event::Say { text: "hi".to_owned() });
     assert_eq!(take_notes(), [r#"said to 1, failed ["b"]"#]);
-    assert_eq!(world.call(r#"{"broadcast":"again"}"#), r#"{"ok":{"sent":1,"failed":["b"]}}"#);
+    assert_eq!(world.call(r#"broadcast "again""#), r#"{"ok":{"sent":1,"failed":["b"]}}"#);
     assert_eq!(world.received(a).last().map(String::as_str), Some("\"again\""));
 }
 
@@ -739,13 +739,13 @@ fn a_queue_that_is_full_tells_the_sender_of_each_frame() {
 #[test]
 fn the_workers_send_says_how_the_handler_failed() {
     let mut world = World::new();
-    assert_eq!(world.call(r#"{"send":{"type":"Add","amount":1}}"#), r#"{"ok":null}"#);
+    assert_eq!(world.call(r#"send {"type":"Add","amount":1}"#), r#"{"ok":null}"#);
     let failed = r#"{"err":{"kind":"handler","message":"on_event: as told"}}"#;
-    assert_eq!(world.call(r#"{"send":{"type":"Fail"}}"#), failed);
+    assert_eq!(world.call(r#"send {"type":"Fail"}"#), failed);
     world.memory.writes_fail.set(true);
-    let reply = world.call(r#"{"send":{"type":"Add","amount":1}}"#);
+    let reply = world.call(r#"send {"type":"Add","amount":1}"#);
     assert!(reply.starts_with(r#"{"err":{"kind":"storage","#), "{reply}");
-    let reply = world.call(r#"{"send":{"type":"What"}}"#);
+    let reply = world.call(r#"send {"type":"What"}"#);
     assert!(
         reply.starts_with(r#"{"err":{"kind":"decode","message":"the room does not understand this: unknown variant"#),
         "{reply}"
@@ -774,7 +774,7 @@ mod alarms {
         fn begin_alarm(&self) {
             let host = self.host.clone();
             self.spawn(async move {
-                if let Err(error) = host.alarm().await {
+                if let Err(error) = host.clone().alarm().await {
                     note(format!("the platform tries again: {}", error.kind()));
                 }
             });
@@ -912,7 +912,7 @@ mod tickets {
     const TICKET: &str = "0123456789abcdef0123456789abcdef";
 
     fn prepare(id: &str) -> String {
-        format!(r#"{{"prepare":{{"ticket":"{TICKET}","upgrade":{{"id":"{id}","data":{{"name":"{id}"}}}}}}}}"#)
+        format!(r#"prepare {TICKET} {{"id":"{id}","data":{{"name":"{id}"}}}}"#)
     }
 
     fn begin_upgrade(world: &World) {
@@ -922,7 +922,7 @@ mod tickets {
     fn begin_upgrade_with(world: &World, ticket: String) {
         let (host, memory) = (world.host.clone(), world.memory.clone());
         world.spawn(async move {
-            match host.upgrade(&ticket, Rc::new(NoHandshake), |tags| Ok(memory.accept(tags))).await {
+            match host.upgrade(&ticket, || Rc::new(NoHandshake), |tags| Ok(memory.accept(tags))).await {
                 Ok(_) => note("upgraded"),
                 Err(error) => note(format!("refused: {}", error.kind())),
             }
@@ -999,7 +999,7 @@ mod tickets {
     #[test]
     fn without_an_id_a_peer_gets_a_uuid_of_version_7() {
         let mut world = World::new();
-        world.call(&format!(r#"{{"prepare":{{"ticket":"{TICKET}","upgrade":{{"data":{{"name":"x"}}}}}}}}"#));
+        world.call(&format!(r#"prepare {TICKET} {{"data":{{"name":"x"}}}}"#));
         begin_upgrade(&world);
         world.settle();
         let notes = take_notes();
@@ -1069,7 +1069,7 @@ mod limits {
         world.frame(a, &add(1));
         let read = |world: &mut World| {
             world.trace();
-            world.call(r#""state""#);
+            world.call("state");
             world.trace().iter().any(|what| what == "get room:state")
         };
         assert!(!read(&mut world), "it is in memory");
@@ -1087,9 +1087,9 @@ mod limits {
         world.frame(a, &add(1));
         world.hibernate();
         world.close(a, 1000);
-        world.call(r#""state""#);
+        world.call("state");
         world.trace();
-        world.call(r#""state""#);
+        world.call("state");
         assert!(world.trace().is_empty(), "the state is read once in a wake");
     }
 

@@ -7,7 +7,10 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     fmt,
+    future::poll_fn,
     rc::{Rc, Weak},
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -16,18 +19,19 @@ use bytes::Bytes;
 use worker::{
     Delay, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, js_sys,
     wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen},
+    wasm_bindgen_futures::future_to_promise,
 };
 
 use super::{Audience, Frame, LocalFuture, OwnedFrame, Platform, Refusal, Sent, Socket};
 use crate::{
     Close, Error, Room,
-    heads::{RequestHead, ResponseHead},
-    host::{RoomHost, Upgraded},
+    heads::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
+    host::{RoomHost, STATE_KEY, Upgraded},
     sql::{SqlRows, SqlValue},
     tickets,
     transport::Transport,
     upgrade::Handshake,
-    wire::{Reply, WireError, decode_value, encode_value},
+    wire::{Reply, SUBPROTOCOL, WireError, decode_value, encode_value, offers_v1},
 };
 
 /// The bindings to `room.js`.
@@ -45,9 +49,16 @@ pub(crate) mod js {
         #[wasm_bindgen(method)]
         pub(crate) fn heard(this: &Sockets, socket: &JsValue) -> u32;
         #[wasm_bindgen(method, catch)]
-        pub(crate) fn accept(this: &Sockets, request: &JsValue, tags: Vec<JsValue>) -> Result<u32, JsValue>;
+        pub(crate) fn accept(
+            this: &Sockets,
+            request: &JsValue,
+            tags: Vec<JsValue>,
+            subprotocol: Option<&str>,
+        ) -> Result<u32, JsValue>;
         #[wasm_bindgen(method)]
         pub(crate) fn open(this: &Sockets, tag: Option<&str>) -> Vec<u32>;
+        #[wasm_bindgen(method, js_name = countOpen)]
+        pub(crate) fn count_open(this: &Sockets) -> u32;
         #[wasm_bindgen(method, js_name = hasAny)]
         pub(crate) fn has_any(this: &Sockets) -> bool;
         #[wasm_bindgen(method, js_name = isOpen)]
@@ -64,19 +75,37 @@ pub(crate) mod js {
             frame: &str,
             size: f64,
             max_unread: f64,
+            hold: bool,
             tag: Option<&str>,
-            except: &[u32],
+            except: i32,
         ) -> f64;
         #[wasm_bindgen(method, js_name = sendOnly)]
-        pub(crate) fn send_only_text(this: &Sockets, frame: &str, size: f64, max_unread: f64, indices: &[u32]) -> f64;
+        pub(crate) fn send_only_text(
+            this: &Sockets,
+            frame: &str,
+            size: f64,
+            max_unread: f64,
+            hold: bool,
+            indices: &[u32],
+        ) -> f64;
+        #[wasm_bindgen(method, js_name = sendOne)]
+        pub(crate) fn send_one_text(
+            this: &Sockets,
+            frame: &str,
+            size: f64,
+            max_unread: f64,
+            hold: bool,
+            index: u32,
+        ) -> f64;
         #[wasm_bindgen(method, js_name = sendAll)]
         pub(crate) fn send_all_bytes(
             this: &Sockets,
             frame: Vec<u8>,
             size: f64,
             max_unread: f64,
+            hold: bool,
             tag: Option<&str>,
-            except: &[u32],
+            except: i32,
         ) -> f64;
         #[wasm_bindgen(method, js_name = sendOnly)]
         pub(crate) fn send_only_bytes(
@@ -84,8 +113,22 @@ pub(crate) mod js {
             frame: Vec<u8>,
             size: f64,
             max_unread: f64,
+            hold: bool,
             indices: &[u32],
         ) -> f64;
+        #[wasm_bindgen(method, js_name = sendOne)]
+        pub(crate) fn send_one_bytes(
+            this: &Sockets,
+            frame: Vec<u8>,
+            size: f64,
+            max_unread: f64,
+            hold: bool,
+            index: u32,
+        ) -> f64;
+        #[wasm_bindgen(method, js_name = isHolding)]
+        pub(crate) fn is_holding(this: &Sockets) -> bool;
+        #[wasm_bindgen(method)]
+        pub(crate) fn release(this: &Sockets);
         #[wasm_bindgen(method, js_name = takeFailed)]
         pub(crate) fn take_failed(this: &Sockets) -> Vec<u32>;
         #[wasm_bindgen(method, js_name = takeUnread)]
@@ -100,20 +143,27 @@ pub(crate) mod js {
         #[wasm_bindgen(js_name = requestHead)]
         pub(crate) fn request_head(request: &JsValue) -> String;
         pub(crate) fn upgraded(request: &JsValue) -> JsValue;
-        #[wasm_bindgen(catch, js_name = storageGet)]
-        pub(crate) fn storage_get(state: &JsValue, key: &str) -> Result<Option<Vec<u8>>, JsValue>;
-        #[wasm_bindgen(catch, js_name = storageDelete)]
-        pub(crate) fn storage_delete(state: &JsValue, key: &str) -> Result<(), JsValue>;
-        #[wasm_bindgen(catch, js_name = storageDeleteAll)]
-        pub(crate) fn storage_delete_all(state: &JsValue) -> Result<(), JsValue>;
-        #[wasm_bindgen(catch)]
-        pub(crate) fn sql(state: &JsValue, statement: &str, parameters: &str) -> Result<String, JsValue>;
-        #[wasm_bindgen(catch, js_name = storageList)]
-        pub(crate) fn storage_list(state: &JsValue, prefix: &str) -> Result<Vec<js_sys::Uint8Array>, JsValue>;
-        #[wasm_bindgen(catch, js_name = storagePut)]
-        pub(crate) fn storage_put(state: &JsValue, key: &str, bytes: &[u8]) -> Result<(), JsValue>;
-        #[wasm_bindgen(js_name = setAlarm)]
-        pub(crate) fn set_alarm(state: &JsValue, at_ms: Option<f64>);
+        pub(crate) type Storage;
+
+        #[wasm_bindgen(constructor)]
+        pub(crate) fn new(state: &JsValue, state_key: &str) -> Storage;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn get(this: &Storage, key: &str) -> Result<Option<Vec<u8>>, JsValue>;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn put(this: &Storage, key: &str, bytes: &[u8]) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, catch, js_name = putState)]
+        pub(crate) fn put_state(this: &Storage, bytes: &[u8]) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn delete(this: &Storage, key: &str) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn list(this: &Storage, prefix: &str) -> Result<Vec<js_sys::Uint8Array>, JsValue>;
+        #[wasm_bindgen(method, catch, js_name = deleteAll)]
+        pub(crate) fn delete_all(this: &Storage) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, catch)]
+        pub(crate) fn sql(this: &Storage, statement: &str, parameters: &str) -> Result<String, JsValue>;
+        #[wasm_bindgen(method, js_name = setAlarm)]
+        pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>);
+
         #[wasm_bindgen(js_name = fillRandom)]
         pub(crate) fn fill_random(bytes: &mut [u8]);
         pub(crate) fn install(class_name: &str);
@@ -145,17 +195,14 @@ fn refusal(error: JsValue) -> Refusal {
 }
 
 /// One Durable Object as the engine sees it.
-struct Cloudflare {
+pub(crate) struct Cloudflare {
     state: State,
     env: Env,
     sockets: js::Sockets,
+    storage: js::Storage,
 }
 
 impl Cloudflare {
-    fn raw(&self) -> &JsValue {
-        self.state.as_raw()
-    }
-
     fn sent(&self, outcome: f64) -> Sent {
         if outcome >= 0.0 {
             return Sent { sent: outcome as usize, ..Sent::default() };
@@ -208,6 +255,10 @@ impl Platform for Cloudflare {
         self.sockets.is_open(socket)
     }
 
+    fn count_open(&self) -> usize {
+        self.sockets.count_open() as usize
+    }
+
     fn has_sockets(&self) -> bool {
         self.sockets.has_any()
     }
@@ -224,24 +275,44 @@ impl Platform for Cloudflare {
         self.sockets.attach(socket, bytes).map_err(refusal)
     }
 
-    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize) -> Sent {
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent {
         let (sockets, max) = (&self.sockets, max_unread as f64);
+        let others;
+        let to = match to {
+            // Who is excepted, if anyone, is nearly always one: the sender.
+            Audience::All { tag, except } if except.len() > 1 => {
+                others = self.open(tag).into_iter().filter(|socket| !except.contains(socket)).collect::<Vec<_>>();
+                Audience::Only(&others)
+            }
+            to => to,
+        };
+        let but = |except: &[Socket]| except.first().map_or(-1, |socket| *socket as i32);
         self.sent(match frame {
             Frame::Text(text) => {
                 let size = text.len() as f64;
                 match to {
-                    Audience::All { tag, except } => sockets.send_all_text(text, size, max, tag, except),
-                    Audience::Only(only) => sockets.send_only_text(text, size, max, only),
+                    Audience::All { tag, except } => sockets.send_all_text(text, size, max, hold, tag, but(except)),
+                    Audience::Only(&[socket]) => sockets.send_one_text(text, size, max, hold, socket),
+                    Audience::Only(only) => sockets.send_only_text(text, size, max, hold, only),
                 }
             }
             Frame::Binary(bytes) => {
                 let (bytes, size) = (bytes.to_vec(), bytes.len() as f64);
                 match to {
-                    Audience::All { tag, except } => sockets.send_all_bytes(bytes, size, max, tag, except),
-                    Audience::Only(only) => sockets.send_only_bytes(bytes, size, max, only),
+                    Audience::All { tag, except } => sockets.send_all_bytes(bytes, size, max, hold, tag, but(except)),
+                    Audience::Only(&[socket]) => sockets.send_one_bytes(bytes, size, max, hold, socket),
+                    Audience::Only(only) => sockets.send_only_bytes(bytes, size, max, hold, only),
                 }
             }
         })
+    }
+
+    fn is_holding(&self) -> bool {
+        self.sockets.is_holding()
+    }
+
+    fn release(&self) {
+        self.sockets.release();
     }
 
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal> {
@@ -257,25 +328,26 @@ impl Platform for Cloudflare {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        js::storage_get(self.raw(), key).map_err(refusal)
+        self.storage.get(key).map_err(refusal)
     }
 
     fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
-        js::storage_put(self.raw(), key, value).map_err(refusal)
+        let put = if key == STATE_KEY { self.storage.put_state(value) } else { self.storage.put(key, value) };
+        put.map_err(refusal)
     }
 
     fn delete(&self, key: &str) -> Result<(), Refusal> {
-        js::storage_delete(self.raw(), key).map_err(refusal)
+        self.storage.delete(key).map_err(refusal)
     }
 
     fn delete_all(&self) -> Result<(), Refusal> {
-        js::storage_delete_all(self.raw()).map_err(refusal)
+        self.storage.delete_all().map_err(refusal)
     }
 
     fn sql(&self, statement: &str, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
         let parameters = encode_value(parameters, "the parameters").map_err(|error| Refusal(error.to_string()))?;
         let parameters = String::from_utf8(parameters).map_err(|error| Refusal(error.to_string()))?;
-        let rows = js::sql(self.raw(), statement, &parameters).map_err(refusal)?;
+        let rows = self.storage.sql(statement, &parameters).map_err(refusal)?;
         decode_value(rows.as_bytes(), "the rows").map_err(|error| Refusal(error.to_string()))
     }
 
@@ -284,13 +356,13 @@ impl Platform for Cloudflare {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {
-        let values = js::storage_list(self.raw(), prefix).map_err(refusal)?;
+        let values = self.storage.list(prefix).map_err(refusal)?;
         Ok(values.iter().map(js_sys::Uint8Array::to_vec).collect())
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {
         // A Date holds less; nobody will know the difference in 285,000 years.
-        js::set_alarm(self.raw(), at_ms.map(|ms| (ms as f64).min(8.64e15)));
+        self.storage.set_alarm(at_ms.map(|ms| (ms as f64).min(8.64e15)));
     }
 }
 
@@ -324,7 +396,8 @@ impl<R: Room> Object<R> {
     pub fn new(state: State, env: Env) -> Self {
         let (ping, pong) = R::HEARTBEAT;
         let sockets = js::Sockets::new(state.as_raw(), ping, pong);
-        let platform = Rc::new(Cloudflare { state, env: env.clone(), sockets });
+        let storage = js::Storage::new(state.as_raw(), STATE_KEY);
+        let platform = Rc::new(Cloudflare { state, env: env.clone(), sockets, storage });
         let number = platform.number();
         let services = Box::new(move || R::services(&env));
         let host = RoomHost::new(platform.clone(), services);
@@ -338,17 +411,21 @@ impl<R: Room> Object<R> {
         let Some(ticket) = ticket.filter(|ticket| tickets::is_ticket(ticket)) else {
             return Response::error("this room is reached through its client", 403);
         };
+        let offered = request.headers().get("sec-websocket-protocol")?;
+        let subprotocol = offers_v1(offered.as_deref()).then_some(SUBPROTOCOL);
         let request: &JsValue = request.inner();
         let accept = |tags: &[String]| {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
-            self.platform.sockets.accept(request, tags).map_err(refusal)
+            self.platform.sockets.accept(request, tags, subprotocol).map_err(refusal)
         };
-        match self.host.upgrade(&ticket, Rc::new(Incoming(request.clone())), accept).await {
+        match self.host.upgrade(&ticket, || Rc::new(Incoming(request.clone())), accept).await {
             Ok(Upgraded::Accepted) => Ok(js::upgraded(request).unchecked_into::<worker::web_sys::Response>().into()),
-            Ok(Upgraded::Refused(response)) => {
+            Ok(Upgraded::Refused(status, text)) => plain(status, &text),
+            Ok(Upgraded::Answered(response)) if R::HAS_ON_UPGRADE => {
                 let body = js_sys::Uint8Array::from(&**response.body());
                 Ok(namespace::response(&ResponseHead::of(&response), &body))
             }
+            Ok(Upgraded::Answered(_)) => plain(500, "the room failed"),
             Err(error) => {
                 let text = serde_json::to_string(&WireError::from(&error))?;
                 let response = Response::error(text, 500)?;
@@ -358,14 +435,38 @@ impl<R: Room> Object<R> {
         }
     }
 
-    /// A frame.
+    /// A frame, as `#[durable_object]` hands it over. On the platform `room.js` takes its place, with
+    /// [`text`](Object::text) and [`bytes`](Object::bytes).
     pub async fn message(&self, socket: WebSocket, message: WebSocketIncomingMessage) {
         let socket = self.platform.sockets.heard(socket.as_ref());
         let frame = match message {
             WebSocketIncomingMessage::String(text) => OwnedFrame::Text(text),
             WebSocketIncomingMessage::Binary(bytes) => OwnedFrame::Binary(bytes),
         };
-        self.host.message(socket, frame).await;
+        self.handle(socket, frame).await;
+    }
+
+    /// The sockets, for the JavaScript that calls the next two.
+    pub fn sockets(&self) -> JsValue {
+        self.platform.sockets.clone()
+    }
+
+    /// A text frame of the socket with that index. The promise of what is still to be done, or `undefined`.
+    pub fn text(&self, socket: u32, text: String) -> JsValue {
+        at_once(self.handle(socket, OwnedFrame::Text(text)))
+    }
+
+    /// A binary frame, likewise.
+    pub fn bytes(&self, socket: u32, bytes: Vec<u8>) -> JsValue {
+        at_once(self.handle(socket, OwnedFrame::Binary(bytes)))
+    }
+
+    fn handle(&self, socket: Socket, frame: OwnedFrame) -> Work {
+        let host = self.host.clone();
+        Box::pin(async move {
+            host.message(socket, frame).await;
+            JsValue::UNDEFINED
+        })
     }
 
     /// A close frame, or the loss of the connection.
@@ -382,16 +483,24 @@ impl<R: Room> Object<R> {
 
     /// The object's alarm. An error makes the platform try again.
     pub async fn alarm(&self) -> worker::Result<Response> {
-        self.host.alarm().await?;
+        if RoomHost::<R>::HAS_ALARMS {
+            // In a box, and with it nothing of it in the wasm of a room without alarms.
+            let firing: LocalFuture<Result<(), Error>> = Box::pin(self.host.clone().alarm());
+            firing.await?;
+        }
         Response::empty()
     }
 
-    /// A command of the Worker's client.
-    pub async fn call(&self, command: JsValue) -> Result<JsValue, JsValue> {
-        match command.as_string() {
-            Some(command) => Ok(JsValue::from_str(&self.host.call(&command).await)),
-            None => Err(js_sys::Error::new("a room's command is a string").into()),
-        }
+    /// A command of the Worker's client: the answer, or the promise of it.
+    ///
+    /// # Errors
+    /// When it is no command.
+    pub fn call(&self, command: &JsValue) -> Result<JsValue, JsValue> {
+        let Some(command) = command.as_string() else {
+            return Err(js_sys::Error::new("a room's command is a string").into());
+        };
+        let host = self.host.clone();
+        Ok(at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) })))
     }
 
     /// A request that the Worker forwards: its head and its body, answered with the same.
@@ -399,19 +508,94 @@ impl<R: Room> Object<R> {
         let (Some(head), Some(body)) = (head.as_string(), body.dyn_ref::<js_sys::Uint8Array>()) else {
             return Err(js_sys::Error::new("a room's request is a string and its body").into());
         };
-        let answer = match read_head(&head, Bytes::from(body.to_vec())) {
-            Ok(request) => self.host.request(request).await,
-            Err(error) => Err(WireError::from(&error)),
-        };
-        let (reply, body) = match answer {
-            Ok(response) => {
-                let body = js_sys::Uint8Array::from(&**response.body()).into();
-                (Reply::Ok(ResponseHead::of(&response)), body)
+        if !R::HAS_ON_REQUEST {
+            let head = ResponseHead { status: 404, headers: vec![("content-type".to_owned(), TEXT.to_owned())] };
+            return reply(&Reply::Ok(head), JsValue::from_str(NO_REQUESTS));
+        }
+        // In a box, and with it nothing of it in the wasm of a room that has no such handler.
+        let answering: LocalFuture<_> = Box::pin(forwarded(self.host.clone(), head, body.to_vec()));
+        answering.await
+    }
+}
+
+async fn forwarded<R: Room>(host: Rc<RoomHost<R>>, head: String, body: Vec<u8>) -> Result<JsValue, JsValue> {
+    let answer = match read_head(&head, Bytes::from(body)) {
+        Ok(request) => host.request(request).await,
+        Err(error) => Err(WireError::from(&error)),
+    };
+    match answer {
+        Ok(response) => {
+            let body = js_sys::Uint8Array::from(&**response.body()).into();
+            reply(&Reply::Ok(ResponseHead::of(&response)), body)
+        }
+        Err(error) => reply(&Reply::Err(error), JsValue::UNDEFINED),
+    }
+}
+
+/// A response of one line.
+fn plain(status: u16, text: &str) -> worker::Result<Response> {
+    let response = Response::ok(text)?.with_status(status);
+    response.headers().set("content-type", TEXT)?;
+    Ok(response)
+}
+
+/// The answer to a forwarded request.
+fn reply(head: &Reply<ResponseHead>, body: JsValue) -> Result<JsValue, JsValue> {
+    let head = serde_json::to_string(head).map_err(|error| js_sys::Error::new(&error.to_string()))?;
+    Ok(js_sys::Array::of2(&JsValue::from_str(&head), &body).into())
+}
+
+type Work = LocalFuture<JsValue>;
+
+/// Does the work as far as it goes without a wait: its outcome, or the promise of it. Most work never waits, and a promise
+/// costs more than what most handlers do.
+fn at_once(mut work: Work) -> JsValue {
+    let relay = RELAY.take().unwrap_or_default();
+    let waker = Waker::from(relay.clone());
+    match work.as_mut().poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(outcome) => {
+            drop(waker);
+            // Unless something still holds a waker of it.
+            if Arc::strong_count(&relay) == 1 {
+                RELAY.set(Some(relay));
             }
-            Err(error) => (Reply::Err(error), JsValue::UNDEFINED),
-        };
-        let reply = serde_json::to_string(&reply).map_err(|error| js_sys::Error::new(&error.to_string()))?;
-        Ok(js_sys::Array::of2(&JsValue::from_str(&reply), &body).into())
+            outcome
+        }
+        Poll::Pending => {
+            let rest = poll_fn(move |cx| {
+                relay.pass_on_to(cx.waker());
+                work.as_mut().poll(&mut Context::from_waker(&waker)).map(Ok)
+            });
+            future_to_promise(rest).into()
+        }
+    }
+}
+
+/// The waker of work that is no task yet, and may become one: many futures keep the waker of their first poll.
+#[derive(Default)]
+struct Relay(Mutex<Option<Waker>>);
+
+thread_local! {
+    static RELAY: RefCell<Option<Arc<Relay>>> = const { RefCell::new(None) };
+}
+
+impl Relay {
+    fn pass_on_to(&self, waker: &Waker) {
+        if let Ok(mut task) = self.0.lock()
+            && !task.as_ref().is_some_and(|task| task.will_wake(waker))
+        {
+            *task = Some(waker.clone());
+        }
+    }
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        // Until there is a task nothing is missed: it begins with a poll.
+        let task = self.0.lock().ok().and_then(|task| task.clone());
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
         executor::{Clock, Executor, Owner, Random, Work},
     },
     transport::Transport,
+    wire::packed,
 };
 
 /// A socket as both of its ends see it.
@@ -41,10 +42,30 @@ pub(crate) struct MemorySocket {
     pub(crate) unread: usize,
     /// Wakes the client's side when something arrives.
     pub(crate) client: Option<Waker>,
+    /// Whether its client takes several messages in one frame.
+    pub(crate) v1: bool,
+    /// What is kept for it.
+    held: Vec<String>,
     /// Whether the room has done with it, or a restart took it.
     forgotten: bool,
     attachment: Option<Vec<u8>>,
     tags: Vec<String>,
+}
+
+impl MemorySocket {
+    fn arrive(&mut self, frame: String) {
+        self.received.push_back(frame);
+        if let Some(client) = self.client.take() {
+            client.wake();
+        }
+    }
+
+    fn release(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() && Memory::is_open(self) {
+            self.arrive(packed(&held));
+        }
+    }
 }
 
 pub(crate) struct Memory {
@@ -164,6 +185,11 @@ impl Memory {
         socket.closed.is_none() && !socket.closing
     }
 
+    /// What is kept goes with the memory of the room that kept it.
+    pub(crate) fn drop_held(&self) {
+        self.sockets.borrow_mut().values_mut().for_each(|socket| socket.held.clear());
+    }
+
     /// The room's side of a close; what it sent before arrives before.
     fn end(socket: &mut MemorySocket, code: u16, reason: &str) -> bool {
         if socket.closed.is_some() {
@@ -226,6 +252,10 @@ impl Platform for Memory {
         open.map(|(index, _)| *index).collect()
     }
 
+    fn count_open(&self) -> usize {
+        self.open(None).len()
+    }
+
     fn is_open(&self, socket: Socket) -> bool {
         self.sockets.borrow().get(&socket).is_some_and(Memory::is_open)
     }
@@ -246,7 +276,7 @@ impl Platform for Memory {
         Ok(())
     }
 
-    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize) -> Sent {
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent {
         let Frame::Text(text) = frame else { unreachable!("the engine sends text") };
         let sockets = match to {
             Audience::All { tag, except } => {
@@ -266,11 +296,12 @@ impl Platform for Memory {
                 } else if at.refuses {
                     outcome.failed.push(socket);
                 } else {
-                    at.received.push_back(text.to_owned());
                     at.unread += text.len();
                     outcome.sent += 1;
-                    if let Some(client) = at.client.take() {
-                        client.wake();
+                    match at.v1 {
+                        true if hold => at.held.push(text.to_owned()),
+                        true => at.arrive(packed(&[text.to_owned()])),
+                        false => at.arrive(text.to_owned()),
                     }
                 }
             });
@@ -278,8 +309,17 @@ impl Platform for Memory {
         outcome
     }
 
+    fn is_holding(&self) -> bool {
+        self.sockets.borrow().values().any(|socket| !socket.held.is_empty())
+    }
+
+    fn release(&self) {
+        self.sockets.borrow_mut().values_mut().for_each(MemorySocket::release);
+    }
+
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal> {
         let (ended, answers) = self.with_socket(socket, |at| {
+            at.release();
             let begun_by_client = at.closing;
             (Memory::end(at, code, reason), !at.unresponsive && !begun_by_client)
         });

@@ -319,6 +319,7 @@ impl<R: Room> Object<R> {
     fn abort(&self) -> Vec<Work> {
         let ended = self.world().map_or_else(Vec::new, |world| world.executor.abort(self.memory.owner));
         self.host.take();
+        self.memory.drop_held();
         ended
     }
 
@@ -333,7 +334,7 @@ impl<R: Room> Object<R> {
         let (sender, receiver) = oneshot::channel();
         let host = self.host();
         self.spawn(Work::Call, async move {
-            let _ = sender.send(host.request(request).await);
+            let _ = sender.send(host.clone().request(request).await);
         });
         let answer = receiver.await.map_err(|_| restarted())?;
         answer.map_err(|error| error.into_error().in_room(&self.host().id))
@@ -362,14 +363,17 @@ impl<R: Room> AnyObject for Object<R> {
     fn open(self: Rc<Self>, ticket: String, request: Request<()>) -> oneshot::Receiver<Result<Answer, Error>> {
         let (sender, receiver) = oneshot::channel();
         let (host, memory) = (self.host(), self.memory.clone());
+        let offered = request.headers().get(http::header::SEC_WEBSOCKET_PROTOCOL);
+        let v1 = wire::offers_v1(offered.and_then(|offered| offered.to_str().ok()));
         self.spawn(Work::Call, async move {
             let opening = Opening { sender: Some(sender), accepted: Cell::new(None) };
             let accept = |tags: &[String]| {
                 let socket = memory.accept(tags);
+                memory.with_socket(socket, |socket| socket.v1 = v1);
                 opening.accepted.set(Some(socket));
                 Ok(socket)
             };
-            let upgraded = host.upgrade(&ticket, Rc::new(Sent(request)), accept).await;
+            let upgraded = host.upgrade(&ticket, || Rc::new(Sent(request)), accept).await;
             opening.answer(upgraded);
         });
         receiver
@@ -389,7 +393,7 @@ impl<R: Room> AnyObject for Object<R> {
     fn alarm(self: Rc<Self>) {
         let (host, memory) = (self.host(), self.memory.clone());
         self.spawn(Work::Alarm, async move {
-            if host.alarm().await.is_err() {
+            if host.clone().alarm().await.is_err() {
                 let retry = memory.now_ms() + ALARM_RETRY_MS;
                 memory.alarm.set(Some(memory.alarm.get().map_or(retry, |at| at.min(retry))));
             }
@@ -407,7 +411,7 @@ impl<R: Room> AnyObject for Object<R> {
         for work in &ended {
             if let Work::Frame(socket) = work {
                 let only = crate::platform::Audience::Only(&[*socket]);
-                self.memory.send(crate::platform::Frame::Text(&frame), only, usize::MAX);
+                self.memory.send(crate::platform::Frame::Text(&frame), only, usize::MAX, false);
             }
         }
         for socket in half_open {
@@ -427,7 +431,11 @@ struct Opening {
 impl Opening {
     fn answer(mut self, upgraded: Result<Upgraded, Error>) {
         let answer = match (upgraded, self.accepted.get()) {
-            (Ok(Upgraded::Refused(response)), _) => Ok(Answer::Response(response)),
+            (Ok(Upgraded::Answered(response)), _) => Ok(Answer::Response(response)),
+            (Ok(Upgraded::Refused(status, text)), _) => {
+                let status = http::StatusCode::from_u16(status).unwrap_or_default();
+                Ok(Answer::Response(crate::heads::text(status, text)))
+            }
             (Ok(Upgraded::Accepted), Some(socket)) => Ok(Answer::Socket(socket)),
             (Ok(Upgraded::Accepted), None) => unreachable!("accepted without a socket"),
             (Err(error), _) => Err(error),

@@ -17,6 +17,7 @@ use room_runtime::{Limits, OnInvalid, RateLimit, Room, prelude::*};
     state_version = 4_294_967_295,
     reconnect_grace = "1500ms",
     purge_after = ("3650d"),
+    batch = "20ms",
     crate = "room_runtime",
 )]
 pub mod chat {
@@ -41,6 +42,7 @@ macro_rules! room_with {
             heartbeat($ping, $ping),
             reconnect_grace = $time,
             purge_after = $time,
+            batch = "1s",
         )]
         pub mod $name {
             #[derive(Default)]
@@ -72,6 +74,7 @@ fn main() {
     assert_eq!(chat::Room::STATE_VERSION, u32::MAX);
     assert_eq!(chat::Room::RECONNECT_GRACE_MS, 1_500);
     assert_eq!(chat::Room::PURGE_AFTER_MS, 3_650 * 24 * 60 * 60 * 1_000);
+    assert_eq!(chat::Room::BATCH_MS, 20);
 
     let limits = Limits::DEFAULT.max_peers(50).rate_limit(RateLimit::new(3, 2.0));
     assert_eq!(from_a_macro::Room::LIMITS, limits);
@@ -80,6 +83,7 @@ fn main() {
     assert_eq!(from_a_macro::Room::STATE_VERSION, 0);
     assert_eq!(from_a_macro::Room::RECONNECT_GRACE_MS, 120_000);
     assert_eq!(from_a_macro::Room::PURGE_AFTER_MS, 120_000);
+    assert_eq!(from_a_macro::Room::BATCH_MS, 1_000);
 
     assert_eq!(plain::Room::LIMITS, Limits::DEFAULT);
     assert_eq!(plain::Room::ON_INVALID, OnInvalid::Report);
@@ -87,4 +91,5 @@ fn main() {
     assert_eq!(plain::Room::STATE_VERSION, 0);
     assert_eq!(plain::Room::RECONNECT_GRACE_MS, 0);
     assert_eq!(plain::Room::PURGE_AFTER_MS, 0);
+    assert_eq!(plain::Room::BATCH_MS, 0);
 }

@@ -6,17 +6,31 @@ import * as exports from "../../../../../index.js";
 
 const OPEN = 1;
 
+// What is kept with a socket beside what the room keeps.
+const CLOSING = 1;
+const V1 = 2;
+
 // Where a socket keeps what the room knows of it. It is on the socket object itself, which stays the same one for as long
 // as the room is awake; the owner tells what is of this incarnation from what a predecessor left.
 const SLOT = Symbol("room");
 
 /** The sockets of one object, by index. */
 export class Sockets {
+  // Who they belong to, once a frame or a call has come: the object as the platform calls it, what a method of its class
+  // needs of it, and the wasm instance that both live in.
+  object;
+  self;
+  instance;
+
   #state;
   #table = [];
   #free = [];
+  // Whether the table holds every socket of the object: after a wake only those that something was heard of.
+  #isComplete = false;
   #failed = [];
   #unread = [];
+  // The slots for which frames are kept.
+  #holding = [];
 
   constructor(state, ping, pong) {
     this.#state = state;
@@ -25,26 +39,50 @@ export class Sockets {
 
   // What is known of a socket in this incarnation; its attachment is read when it is first met.
   #slot(socket) {
-    let slot = socket[SLOT];
-    if (slot?.owner === this) return slot;
+    const slot = socket[SLOT];
+    return slot?.owner === this ? slot : this.#meet(socket);
+  }
+
+  #meet(socket) {
     const index = this.#free.pop() ?? this.#table.length;
-    this.#table[index] = socket;
     const kept = socket.deserializeAttachment();
-    const closing = kept?.closing === true;
-    slot = { owner: this, index, closing, attachment: closing ? kept.attachment : kept, unread: 0, answeredAt: 0 };
+    const [flags, attachment] = Array.isArray(kept) ? kept : [0, kept];
+    const slot = {
+      owner: this,
+      index,
+      socket,
+      // A socket that the room closed says that it is open when it comes back from hibernation, if its peer has not
+      // answered by then: so that is kept with it.
+      closing: (flags & CLOSING) !== 0,
+      v1: (flags & V1) !== 0,
+      held: undefined,
+      attachment,
+      unread: 0,
+      answeredAt: 0,
+    };
+    this.#table[index] = slot;
     socket[SLOT] = slot;
     return slot;
   }
 
-  // A socket that the room closed says that it is open when it comes back from hibernation, if its peer has not
-  // answered by then: so that is kept with it.
-  #isOpen(socket) {
-    return socket.readyState === OPEN && !this.#slot(socket).closing;
+  #isOpen({ socket, closing }) {
+    return !closing && socket.readyState === OPEN;
   }
 
-  #keep(socket) {
-    const { closing, attachment } = this.#slot(socket);
-    socket.serializeAttachment(closing ? { closing, attachment } : attachment);
+  #keep({ socket, closing, v1, attachment }) {
+    const flags = (closing ? CLOSING : 0) | (v1 ? V1 : 0);
+    socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
+  }
+
+  // The slots of all sockets, with gaps, or of those that carry the tag. The platform makes a new list of objects each
+  // time it is asked, so it is asked once.
+  #slots(tag) {
+    if (tag !== undefined) return this.#state.getWebSockets(tag).map((socket) => this.#slot(socket));
+    if (!this.#isComplete) {
+      for (const socket of this.#state.getWebSockets()) this.#slot(socket);
+      this.#isComplete = true;
+    }
+    return this.#table;
   }
 
   index(socket) {
@@ -59,16 +97,25 @@ export class Sockets {
   }
 
   // `request` is the upgrade's; see `guard`.
-  accept(request, tags) {
+  accept(request, tags, subprotocol) {
     const { 0: client, 1: server } = new WebSocketPair();
     this.#state.acceptWebSocket(server, tags);
-    accepted.set(request, { client, server });
-    return this.index(server);
+    accepted.set(request, { client, server, subprotocol });
+    const slot = this.#slot(server);
+    slot.v1 = subprotocol !== undefined;
+    return slot.index;
   }
 
   open(tag) {
-    const open = this.#state.getWebSockets(tag).filter((socket) => this.#isOpen(socket));
-    return Uint32Array.from(open, (socket) => this.index(socket));
+    const open = [];
+    for (const slot of this.#slots(tag)) if (slot !== undefined && this.#isOpen(slot)) open.push(slot.index);
+    return Uint32Array.from(open);
+  }
+
+  countOpen() {
+    let open = 0;
+    for (const slot of this.#slots()) if (slot !== undefined && this.#isOpen(slot)) open += 1;
+    return open;
   }
 
   // Also one that is closing.
@@ -77,76 +124,106 @@ export class Sockets {
   }
 
   isOpen(index) {
-    const socket = this.#table[index];
-    return socket !== undefined && this.#isOpen(socket);
+    const slot = this.#table[index];
+    return slot !== undefined && this.#isOpen(slot);
   }
 
   tags(index) {
-    return this.#state.getTags(this.#table[index]);
+    return this.#state.getTags(this.#table[index].socket);
   }
 
   attachment(index) {
-    return this.#slot(this.#table[index]).attachment ?? undefined;
+    return this.#table[index].attachment ?? undefined;
   }
 
   // `bytes` is a view of wasm memory, which serialising would copy whole.
   attach(index, bytes) {
-    const socket = this.#table[index];
-    const slot = this.#slot(socket);
+    const slot = this.#table[index];
     const before = slot.attachment;
     slot.attachment = bytes.slice();
     try {
-      this.#keep(socket);
+      this.#keep(slot);
     } catch (error) {
       slot.attachment = before;
       throw error;
     }
   }
 
-  // Both return how many took the frame, or, when some did not, -1 minus that; `takeFailed` and `takeUnread` have those.
-  // `size` is the frame's, in bytes.
-  sendAll(frame, size, maxUnread, tag, except) {
+  // These return how many took the frame, or, when some did not, -1 minus that; `takeFailed` and `takeUnread` have those.
+  // One that is closing is neither. `size` is the frame's, in bytes. No socket has the index -1.
+  sendAll(frame, size, maxUnread, hold, tag, except) {
     let sent = 0;
-    for (const socket of this.#state.getWebSockets(tag)) {
-      if (!this.#isOpen(socket)) continue;
-      if (except.length > 0 && except.includes(this.index(socket))) continue;
-      sent += this.#send(socket, frame, size, maxUnread);
+    for (const slot of this.#slots(tag)) {
+      if (slot !== undefined && slot.index !== except) sent += this.#send(slot, frame, size, maxUnread, hold);
     }
     return this.#sent(sent);
   }
 
-  sendOnly(frame, size, maxUnread, indices) {
+  sendOnly(frame, size, maxUnread, hold, indices) {
     let sent = 0;
     for (const index of indices) {
-      const socket = this.#table[index];
-      if (socket !== undefined && this.#isOpen(socket)) sent += this.#send(socket, frame, size, maxUnread);
+      const slot = this.#table[index];
+      if (slot !== undefined) sent += this.#send(slot, frame, size, maxUnread, hold);
     }
     return this.#sent(sent);
+  }
+
+  sendOne(frame, size, maxUnread, hold, index) {
+    const slot = this.#table[index];
+    return slot === undefined ? 0 : this.#sent(this.#send(slot, frame, size, maxUnread, hold));
   }
 
   #sent(sent) {
     return this.#failed.length > 0 || this.#unread.length > 0 ? -1 - sent : sent;
   }
 
-  #send(socket, frame, size, maxUnread) {
-    const slot = this.#slot(socket);
-    if (slot.unread > maxUnread && !this.#hasAnswered(socket, slot)) {
+  #send(slot, frame, size, maxUnread, hold) {
+    if (slot.closing) return 0;
+    if (slot.unread > maxUnread && !this.#hasAnswered(slot)) {
       this.#unread.push(slot.index);
       return 0;
     }
+    if (hold && slot.v1) {
+      if (slot.held === undefined) {
+        slot.held = [];
+        this.#holding.push(slot);
+      }
+      slot.held.push(frame);
+      slot.unread += size;
+      return 1;
+    }
     try {
-      socket.send(frame);
+      slot.socket.send(slot.v1 ? `[${frame}]` : frame);
       slot.unread += size;
       return 1;
     } catch {
-      this.#failed.push(slot.index);
+      // Asked only now: it costs as much as half of what a message costs in here.
+      if (slot.socket.readyState === OPEN) this.#failed.push(slot.index);
       return 0;
     }
   }
 
+  isHolding() {
+    return this.#holding.length > 0;
+  }
+
+  release() {
+    for (const slot of this.#holding.splice(0)) this.#release(slot);
+  }
+
+  // One that is closing gets no more, and there is no one to tell.
+  #release(slot) {
+    const { held, socket, closing } = slot;
+    slot.held = undefined;
+    if (held === undefined || closing) return;
+    try {
+      socket.send(`[${held.join()}]`);
+    } catch {}
+  }
+
   // A heartbeat that the platform answered says no more than a frame does, and no less.
-  #hasAnswered(socket, slot) {
-    const at = this.#state.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0;
+  #hasAnswered(slot) {
+    const at = this.#state.getWebSocketAutoResponseTimestamp(slot.socket)?.getTime() ?? 0;
     if (at <= slot.answeredAt) return false;
     slot.answeredAt = at;
     slot.unread = 0;
@@ -162,37 +239,39 @@ export class Sockets {
   }
 
   close(index, code, reason) {
-    const socket = this.#table[index];
-    if (socket === undefined) return;
-    socket.close(code, reason);
-    this.#slot(socket).closing = true;
-    this.#keep(socket);
+    const slot = this.#table[index];
+    if (slot === undefined) return;
+    this.#release(slot);
+    slot.socket.close(code, reason);
+    slot.closing = true;
+    this.#keep(slot);
   }
 
   // The same code back, where it may be sent. 1005 says that there was none; 1006 and 1015 that there is no one to
   // answer, or, should they come in a frame, that the peer breaks the protocol: it gets its answer all the same.
   answerClose(index, code, reason) {
-    const socket = this.#table[index];
+    const slot = this.#table[index];
+    slot.closing = true;
     try {
-      if (code === 1005 || code === 1006 || code === 1015) socket.close();
-      else socket.close(code, reason);
+      if (code === 1005 || code === 1006 || code === 1015) slot.socket.close();
+      else slot.socket.close(code, reason);
     } catch {
       // A code that arrives but may not be sent, or a connection that is gone.
       try {
-        socket.close();
+        slot.socket.close();
       } catch {}
     }
   }
 
   // Without its attachment a socket that the platform mentions once more is not taken for a peer.
   forget(index) {
-    const socket = this.#table[index];
-    if (socket === undefined) return;
+    const slot = this.#table[index];
+    if (slot === undefined) return;
     this.#table[index] = undefined;
     this.#free.push(index);
-    socket[SLOT] = undefined;
+    slot.socket[SLOT] = undefined;
     try {
-      socket.serializeAttachment(null);
+      slot.socket.serializeAttachment(null);
     } catch {}
   }
 }
@@ -205,44 +284,66 @@ export function requestHead(request) {
 
 /** The answer to an upgrade: its half of the socket pair. */
 export function upgraded(request) {
-  return new Response(null, { status: 101, webSocket: accepted.get(request).client });
+  const { client, subprotocol } = accepted.get(request);
+  const headers = subprotocol === undefined ? {} : { "sec-websocket-protocol": subprotocol };
+  return new Response(null, { status: 101, webSocket: client, headers });
 }
 
-export function storageGet(state, key) {
-  return state.storage.kv.get(key);
-}
+/** The storage of one object: all of it synchronous, none of it awaited. */
+export class Storage {
+  #storage;
+  // A property that is made anew each time it is asked for.
+  #kv;
+  #stateKey;
 
-export function storageDelete(state, key) {
-  state.storage.kv.delete(key);
-}
+  // `stateKey` is the one that is written most: its name need not cross over each time.
+  constructor(state, stateKey) {
+    this.#storage = state.storage;
+    this.#kv = state.storage.kv;
+    this.#stateKey = stateKey;
+  }
 
-// Not awaited, like every write. The alarm is not part of it in every compatibility date.
-export function storageDeleteAll(state) {
-  state.storage.deleteAlarm();
-  state.storage.deleteAll();
-}
+  get(key) {
+    return this.#kv.get(key);
+  }
 
-/** A statement with its parameters, as JSON; its columns and rows, as JSON. A blob is an array of numbers. */
-export function sql(state, statement, parameters) {
-  const bound = JSON.parse(parameters).map((value) => (Array.isArray(value) ? Uint8Array.from(value) : value));
-  const cursor = state.storage.sql.exec(statement, ...bound);
-  const plain = (value) => (value instanceof ArrayBuffer ? Array.from(new Uint8Array(value)) : value);
-  const rows = Array.from(cursor.raw(), (row) => row.map(plain));
-  return JSON.stringify({ columns: cursor.columnNames, rows });
-}
+  // `bytes` is a view of wasm memory, which storing would copy whole.
+  put(key, bytes) {
+    this.#kv.put(key, bytes.slice());
+  }
 
-export function storageList(state, prefix) {
-  return Array.from(state.storage.kv.list({ prefix }), ([, bytes]) => bytes);
-}
+  putState(bytes) {
+    this.#kv.put(this.#stateKey, bytes.slice());
+  }
 
-export function storagePut(state, key, bytes) {
-  state.storage.kv.put(key, bytes.slice());
-}
+  delete(key) {
+    this.#kv.delete(key);
+  }
 
-// Not awaited: like every write it is in place before anything that is sent after it leaves the object.
-export function setAlarm(state, at) {
-  if (at === undefined) state.storage.deleteAlarm();
-  else state.storage.setAlarm(at);
+  list(prefix) {
+    return Array.from(this.#kv.list({ prefix }), ([, bytes]) => bytes);
+  }
+
+  // Not awaited, like every write. The alarm is not part of it in every compatibility date.
+  deleteAll() {
+    this.#storage.deleteAlarm();
+    this.#storage.deleteAll();
+  }
+
+  // A statement with its parameters, as JSON; its columns and rows, as JSON. A blob is an array of numbers.
+  sql(statement, parameters) {
+    const bound = JSON.parse(parameters).map((value) => (Array.isArray(value) ? Uint8Array.from(value) : value));
+    const cursor = this.#storage.sql.exec(statement, ...bound);
+    const plain = (value) => (value instanceof ArrayBuffer ? Array.from(new Uint8Array(value)) : value);
+    const rows = Array.from(cursor.raw(), (row) => row.map(plain));
+    return JSON.stringify({ columns: cursor.columnNames, rows });
+  }
+
+  // Not awaited: like every write it is in place before anything that is sent after it leaves the object.
+  setAlarm(at) {
+    if (at === undefined) this.#storage.deleteAlarm();
+    else this.#storage.setAlarm(at);
+  }
 }
 
 export function fillRandom(bytes) {
@@ -255,6 +356,8 @@ export function fillRandom(bytes) {
 // instance dies.
 
 const inflight = new Set();
+// The number of the wasm instance.
+let instance = 0;
 const accepted = new WeakMap();
 const installed = new WeakSet();
 
@@ -281,7 +384,7 @@ addEventListener("error", (event) => {
 // returns is the call's outcome; without that the call fails.
 const mourn = {
   webSocketMessage(socket) {
-    if (socket.readyState === OPEN) socket.send(RESTARTED_FRAME);
+    if (socket.readyState === OPEN) socket.send(socket[SLOT]?.v1 ? `[${RESTARTED_FRAME}]` : RESTARTED_FRAME);
   },
   // A socket whose `on_connect` did not finish ends like one whose `on_connect` failed. Were its other half not handed
   // out, it would stay behind as a ghost and keep the object from hibernating.
@@ -293,25 +396,29 @@ const mourn = {
   },
 };
 
+// The outcome of a call that goes on: what the promise gives, or that the instance ended meanwhile.
+function lasting(promise) {
+  return new Promise((resolve, reject) => {
+    const die = () => reject(new Restarted(RESTARTED));
+    inflight.add(die);
+    promise.then(
+      (value) => {
+        inflight.delete(die);
+        resolve(value);
+      },
+      (error) => {
+        inflight.delete(die);
+        reject(error);
+      },
+    );
+  });
+}
+
 function guard(prototype, name) {
   const run = prototype[name];
   prototype[name] = function (...args) {
     // A synchronous throw stays one: the stock shim has to see it.
-    const answer = run.apply(this, args);
-    const settled = new Promise((resolve, reject) => {
-      const die = () => reject(new Restarted(RESTARTED));
-      inflight.add(die);
-      answer.then(
-        (value) => {
-          inflight.delete(die);
-          resolve(value);
-        },
-        (error) => {
-          inflight.delete(die);
-          reject(error);
-        },
-      );
-    });
+    const settled = lasting(run.apply(this, args));
     const mourning = mourn[name];
     if (mourning === undefined) return settled;
     return settled.catch((error) => {
@@ -327,9 +434,72 @@ function guard(prototype, name) {
   };
 }
 
+// What most frames and calls take: straight into wasm, and no promise where nothing waits.
+function shortcut(prototype) {
+  const { roomSockets, roomText, roomBytes, roomCall } = prototype;
+  for (const name of ["roomSockets", "roomText", "roomBytes"]) delete prototype[name];
+
+  // `object` is the stock shim's proxy, through which each property takes its time; this is what a method uses of it.
+  const enter = (object) => {
+    const self = { __wbg_ptr: object.__wbg_ptr, __wbg_inst: object.__wbg_inst };
+    const sockets = roomSockets.call(self);
+    sockets.object = object;
+    sockets.self = self;
+    sockets.instance = instance;
+    return sockets;
+  };
+  const rooms = new WeakMap();
+  const room = (object) => {
+    let sockets = rooms.get(object);
+    if (sockets?.instance !== instance) {
+      sockets = enter(object);
+      rooms.set(object, sockets);
+    }
+    return sockets;
+  };
+
+  prototype.webSocketMessage = function (socket, data) {
+    let sockets = socket[SLOT]?.owner;
+    if (sockets?.object !== this || sockets.instance !== instance) sockets = room(this);
+    const index = sockets.heard(socket);
+    let rest;
+    try {
+      rest =
+        typeof data === "string"
+          ? roomText.call(sockets.self, index, data)
+          : roomBytes.call(sockets.self, index, new Uint8Array(data));
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) {
+        settle();
+        mourn.webSocketMessage(socket);
+      }
+      throw error;
+    }
+    if (rest === undefined) return undefined;
+    return lasting(rest).catch((error) => {
+      if (error instanceof Restarted) mourn.webSocketMessage(socket);
+      throw error;
+    });
+  };
+
+  prototype.roomCall = function (command) {
+    let answer;
+    try {
+      answer = roomCall.call(room(this).self, command);
+    } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+      settle();
+      // One that the stock shim takes for what it is, and the caller as well.
+      throw new WebAssembly.RuntimeError(RESTARTED);
+    }
+    return typeof answer === "string" ? answer : lasting(answer);
+  };
+}
+
 /** Prepares the class of a room. Runs at every start of the wasm instance; the class is JavaScript's and outlives it. */
 export function install(className) {
   settle();
+  instance += 1;
   const constructor = exports[className];
   if (installed.has(constructor)) return;
   installed.add(constructor);
@@ -339,7 +509,6 @@ export function install(className) {
   Object.setPrototypeOf(constructor, DurableObject);
   // Everything else on the prototype can be called by RPC; these would end the object.
   for (const name of ["free", "__destroy_into_raw", "connect", Symbol.dispose]) delete prototype[name];
-  for (const name of ["fetch", "alarm", "webSocketMessage", "webSocketClose", "webSocketError", "roomCall", "roomRequest"]) {
-    guard(prototype, name);
-  }
+  for (const name of ["fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest"]) guard(prototype, name);
+  shortcut(prototype);
 }

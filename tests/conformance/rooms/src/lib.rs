@@ -68,6 +68,11 @@ scripted_room! {
 }
 
 scripted_room! {
+    /// Several messages in one frame, where a client takes that.
+    batched(batch = "50ms")
+}
+
+scripted_room! {
     /// Closes who does not read, soon.
     narrow(max_unread_bytes = 10_000, heartbeat("anyone?", "here"))
 }
@@ -214,5 +219,12 @@ pub mod equipped {
             return Ok(());
         }
         script::on_event(ctx, event).await
+    }
+
+    pub async fn on_request(
+        ctx: &Ctx,
+        request: room_runtime::http::Request<room_runtime::Bytes>,
+    ) -> Result<room_runtime::http::Response<room_runtime::Bytes>> {
+        script::on_request(ctx, request).await
     }
 }

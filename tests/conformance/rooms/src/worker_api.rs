@@ -17,7 +17,7 @@ use worker::{
 use crate::{
     api::{self, Failed},
     backstage::backstage,
-    equipped, founded,
+    batched, equipped, founded,
     lounge::{hall, inn, lounge, motel, moved},
     narrow, paced, plain,
     planner::planner,
@@ -38,6 +38,7 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
         "small" => serve::<small::Room>(path, req, &env).await,
         "paced" => serve::<paced::Room>(path, req, &env).await,
         "narrow" => serve::<narrow::Room>(path, req, &env).await,
+        "batched" => serve::<batched::Room>(path, req, &env).await,
         "strict" => serve::<strict::Room>(path, req, &env).await,
         "silent" => serve::<silent::Room>(path, req, &env).await,
         "planner" => serve::<planner::Room>(path, req, &env).await,

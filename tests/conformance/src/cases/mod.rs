@@ -4,6 +4,7 @@
 mod check;
 
 mod alarms;
+mod batching;
 mod calls;
 mod closing;
 mod connecting;
@@ -246,6 +247,18 @@ macro_rules! all_cases {
                 an_alarm_that_fails_is_tried_again: rule(10);
                 an_alarm_during_which_the_room_panics_is_tried_again: rule(10).alone(PANICS);
                 an_alarm_outlives_the_process_and_knows_its_room: rule(10).alone(RESTARTS);
+            }
+            batching {
+                messages_of_one_window_leave_in_one_frame_in_order: feature("room.v1");
+                a_plain_client_gets_each_message_in_a_frame_of_its_own: feature("room.v1");
+                a_message_to_some_keeps_its_place_among_those_to_all: feature("room.v1");
+                what_waits_for_a_peer_leaves_before_its_connection_is_closed: feature("room.v1");
+                an_error_frame_is_one_of_the_messages: feature("room.v1");
+                in_a_room_without_batches_each_frame_is_an_array_of_one: feature("room.v1");
+                the_subprotocol_survives_hibernation_and_lets_the_room_sleep: feature("room.v1");
+                the_largest_data_still_fits_beside_the_subprotocol: feature("room.v1");
+                a_client_that_offers_the_subprotocol_is_answered_with_it: feature("room.v1"),
+                    only workerd: "in memory there is no answer to an upgrade";
             }
             outside {
                 a_forwarded_request_without_a_ticket_does_nothing: rule(11),

@@ -68,9 +68,9 @@ impl Victim {
     /// What the Worker's client does before an upgrade. Only who holds the binding can.
     async fn prepare(&self, ticket: &str, id: &str) -> Result<()> {
         let upgrade = serde_json::json!({ "data": { "name": id, "on_connect": [], "on_close": [] }, "id": id });
-        let command = serde_json::json!({ "prepare": { "ticket": ticket, "upgrade": upgrade } });
+        let command = format!("prepare {ticket} {upgrade}");
         let to = [("to", self.room.id())];
-        let answer = self.h.fetch("POST", "/probe/rpc/roomCall", &to, &[], &command.to_string()).await?;
+        let answer = self.h.fetch("POST", "/probe/rpc/roomCall", &to, &[], &command).await?;
         same!(std::str::from_utf8(answer.body())?, r#"{"ok":null}"#);
         Ok(())
     }
@@ -86,16 +86,17 @@ fn refused(response: &Response<Bytes>, what: &str) -> Result<()> {
 fn commands() -> Vec<String> {
     let event = serde_json::json!({ "type": "Do", "steps": [{ "Add": 1_000 }] });
     let data = serde_json::json!({ "name": "eve", "on_connect": [], "on_close": [] });
+    let upgrade = serde_json::json!({ "data": data });
     [
-        serde_json::json!({ "send": event }),
-        serde_json::json!({ "broadcast": { "type": "Pong", "n": 1 } }),
-        serde_json::json!({ "once": { "key": "k", "command": { "send": event } } }),
-        serde_json::json!({ "prepare": { "ticket": "0".repeat(32), "upgrade": { "data": data } } }),
-        serde_json::json!("state"),
-        serde_json::json!({ "peers": {} }),
-        event,
+        format!("send {event}"),
+        r#"broadcast {"type":"Pong","n":1}"#.to_owned(),
+        format!("once 1 k send {event}"),
+        format!("prepare {} {upgrade}", "0".repeat(32)),
+        "state".to_owned(),
+        "peers".to_owned(),
+        "fire_alarm".to_owned(),
+        event.to_string(),
     ]
-    .map(|command| command.to_string())
     .to_vec()
 }
 

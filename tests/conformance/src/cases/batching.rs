@@ -1,0 +1,150 @@
+//! The subprotocol `room.v1`, and the option `batch`: several messages in one frame.
+
+use anyhow::{Context, Result};
+use conformance_rooms::{
+    batched, probe,
+    script::{Broadcast, Scripted, Step},
+};
+use room_runtime::{ErrorKind, SUBPROTOCOL};
+
+use super::steps::{close, send, with_id};
+use crate::{
+    harness::{Arrival, Guest, Harness, Peer, guest, room},
+    workerd::Workerd,
+};
+
+/// A guest whose client speaks it, and another.
+fn modern(id: &str) -> Guest {
+    guest(id).header("sec-websocket-protocol", &format!("chat, {SUBPROTOCOL}"))
+}
+
+fn said(text: &str) -> Broadcast {
+    Broadcast::Said { from: Some("bob".to_owned()), text: text.to_owned() }
+}
+
+fn say<const N: usize>(texts: [&str; N]) -> Vec<Step> {
+    texts.iter().map(|text| Step::Say((*text).to_owned())).collect()
+}
+
+/// The messages of the next frame.
+async fn frame<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<Vec<Broadcast>> {
+    let text = is!(peer.next_of_any_kind().await?, Arrival::Text(text) => text);
+    serde_json::from_str(&text).with_context(|| format!("not an array of messages: {text}"))
+}
+
+pub(super) async fn messages_of_one_window_leave_in_one_frame_in_order<H: Harness>(h: H) -> Result<()> {
+    let room = room::<batched::Room, _>(&h, "r");
+    let alice = room.connect(modern("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    bob.run(say(["one", "two", "three"])).await?;
+    same!(frame(&alice).await?, [said("one"), said("two"), said("three")]);
+    bob.run(say(["four"])).await?;
+    same!(frame(&alice).await?, [said("four")]);
+    Ok(())
+}
+
+pub(super) async fn a_plain_client_gets_each_message_in_a_frame_of_its_own<H: Harness>(h: H) -> Result<()> {
+    let room = room::<batched::Room, _>(&h, "r");
+    let _alice = room.connect(modern("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    bob.run(say(["one", "two"])).await?;
+    bob.expect(said("one")).await?;
+    bob.expect(said("two")).await?;
+    Ok(())
+}
+
+pub(super) async fn a_message_to_some_keeps_its_place_among_those_to_all<H: Harness>(h: H) -> Result<()> {
+    let room = room::<batched::Room, _>(&h, "r");
+    let alice = room.connect(modern("alice")).await?;
+    let carol = room.connect(modern("carol")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    let steps = [say(["one"]), vec![send([with_id("alice")], "two")], say(["three"])].concat();
+    bob.run(steps).await?;
+    same!(frame(&alice).await?, [said("one"), said("two"), said("three")]);
+    same!(frame(&carol).await?, [said("one"), said("three")]);
+    Ok(())
+}
+
+pub(super) async fn what_waits_for_a_peer_leaves_before_its_connection_is_closed<H: Harness>(h: H) -> Result<()> {
+    let room = room::<batched::Room, _>(&h, "r");
+    let alice = room.connect(modern("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    let steps = [say(["one", "two"]), vec![close([with_id("alice")], 4_000, "enough")]].concat();
+    bob.run(steps).await?;
+    same!(frame(&alice).await?, [said("one"), said("two")]);
+    same!(alice.closed().await?, (4_000, "enough".to_owned()));
+    Ok(())
+}
+
+pub(super) async fn an_error_frame_is_one_of_the_messages<H: Harness>(h: H) -> Result<()> {
+    let room = room::<batched::Room, _>(&h, "r");
+    let alice = room.connect(modern("alice")).await?;
+    alice.send_raw("{").await?;
+    let text = is!(alice.next_of_any_kind().await?, Arrival::Text(text) => text);
+    let messages: Vec<serde_json::Value> = serde_json::from_str(&text)?;
+    let codes: Vec<_> = messages.iter().map(|message| message["$room"]["error"]["code"].as_str()).collect();
+    same!(codes, [Some(ErrorKind::Decode.as_str())]);
+    Ok(())
+}
+
+pub(super) async fn in_a_room_without_batches_each_frame_is_an_array_of_one<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(modern("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    bob.run(say(["one", "two"])).await?;
+    same!(frame(&alice).await?, [said("one")]);
+    same!(frame(&alice).await?, [said("two")]);
+    bob.expect(said("one")).await?;
+    Ok(())
+}
+
+pub(super) async fn the_subprotocol_survives_hibernation_and_lets_the_room_sleep<H: Harness>(h: H) -> Result<()> {
+    let room = room::<batched::Room, _>(&h, "r");
+    let alice = room.connect(modern("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    bob.run(say(["before"])).await?;
+    same!(frame(&alice).await?, [said("before")]);
+    room.hibernate().await?;
+    bob.run(say(["one", "two"])).await?;
+    same!(frame(&alice).await?, [said("one"), said("two")]);
+    Ok(())
+}
+
+pub(super) async fn the_largest_data_still_fits_beside_the_subprotocol<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(modern("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    let (mut fits, mut fails) = (1, 16_384);
+    // Where exactly the limit is depends on what else is in the data.
+    while fails - fits > 1 {
+        let length = (fits + fails) / 2;
+        alice.run([Step::Try(Box::new(Step::RenameTo(length)))]).await?;
+        let text = is!(alice.next_of_any_kind().await?, Arrival::Text(text) => text);
+        let outcome: Vec<Broadcast> = serde_json::from_str(&text)?;
+        match is!(&*outcome, [Broadcast::Outcome { kind, .. }] => kind) {
+            None => fits = length,
+            Some(kind) => {
+                same!(*kind, ErrorKind::AttachmentTooLarge);
+                fails = length;
+            }
+        }
+    }
+    holds!(fits > 15_000, "{fits} is not much");
+    bob.fence().await?;
+    room.hibernate().await?;
+    bob.run(say(["one"])).await?;
+    same!(frame(&alice).await?, [said("one")]);
+    Ok(())
+}
+
+pub(super) async fn a_client_that_offers_the_subprotocol_is_answered_with_it(h: Workerd) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let chosen = |peer: &Peer<Workerd, probe::Room>| {
+        let chosen = peer.socket().client().response().headers.get("sec-websocket-protocol");
+        chosen.map(|value| value.to_str().unwrap_or("?").to_owned())
+    };
+    same!(chosen(&room.connect(modern("alice")).await?), Some(SUBPROTOCOL.to_owned()));
+    same!(chosen(&room.connect(guest("bob")).await?), None);
+    same!(chosen(&room.connect(guest("carol").header("sec-websocket-protocol", "chat")).await?), None);
+    Ok(())
+}
