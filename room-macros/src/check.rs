@@ -4,7 +4,10 @@ mod options;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Attribute, Fields, FnArg, Item, ReturnType, Safety, Type, Visibility, ext::IdentExt, spanned::Spanned};
+use syn::{
+    Attribute, Fields, FnArg, Item, ItemEnum, ItemStruct, ReturnType, Safety, Type, Visibility, ext::IdentExt,
+    spanned::Spanned,
+};
 
 use crate::{
     args::Written,
@@ -36,7 +39,8 @@ pub(crate) fn check(
 
     let Functions { handlers, meant, missed } = functions;
     let missed = SCHEMAS.map(|kind| kind.name).into_iter().filter(|name| missed.contains(name)).filter(free).collect();
-    let sketch = Sketch { krate: options.krate.clone(), module, schemas, missed, meant, aliases, marker_taken };
+    let (krate, tag) = (options.krate.clone(), options.tag.clone());
+    let sketch = Sketch { krate, tag, module, schemas, missed, meant, aliases, marker_taken };
     if errors.is_empty() { Ok(Room { sketch, options, handlers }) } else { Err(Box::new((sketch, errors))) }
 }
 
@@ -52,6 +56,7 @@ pub(crate) fn without_body(
     errors.on(tokens, message);
     let sketch = Sketch {
         krate: options.krate,
+        tag: options.tag,
         module,
         schemas: Vec::new(),
         missed: Vec::new(),
@@ -98,16 +103,22 @@ fn check_schemas(
             let cfgs = attrs::cfgs(item_attrs(item));
             // rustc says that the name is taken. Two behind `cfg` may well exclude each other.
             let twice = schemas.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty());
-            if !twice && check_schema(item, kind, ident, options, errors) {
-                schemas.push(Schema { kind, ident: ident.clone(), cfgs });
+            if !twice && let Some(twin) = check_schema(item, kind, ident, options, errors) {
+                schemas.push(Schema { kind, ident: ident.clone(), cfgs, twin });
             }
         }
     }
     schemas
 }
 
-/// Whether the type can be named as that schema.
-fn check_schema(item: &mut Item, kind: SchemaKind, ident: &Ident, options: &Options, errors: &mut Errors) -> bool {
+/// The twin of the type, if it has one; `None` when it cannot be named as that schema.
+fn check_schema(
+    item: &mut Item,
+    kind: SchemaKind,
+    ident: &Ident,
+    options: &Options,
+    errors: &mut Errors,
+) -> Option<Option<ItemEnum>> {
     let name = kind.name;
     let (vis, generics) = match item {
         Item::Struct(item) => (&item.vis, Some(&item.generics)),
@@ -117,13 +128,13 @@ fn check_schema(item: &mut Item, kind: SchemaKind, ident: &Ident, options: &Opti
         Item::Union(item) if !kind.travels => (&item.vis, Some(&item.generics)),
         Item::Union(item) => {
             errors.on(item.union_token, format!("`{name}` must be a `struct` or an `enum`, not a `union`"));
-            return false;
+            return None;
         }
         Item::Trait(item) => {
             errors.on(item.trait_token, format!("`{name}` must be a `struct` or an `enum`, not a `trait`"));
-            return false;
+            return None;
         }
-        _ => return false,
+        _ => return None,
     };
     if matches!(vis, Visibility::Inherited) {
         let speaker = if kind.travels { "the room's client speaks of it" } else { "the room's public type names it" };
@@ -131,20 +142,22 @@ fn check_schema(item: &mut Item, kind: SchemaKind, ident: &Ident, options: &Opti
     }
     if let Some(generics) = generics.filter(|generics| !generics.params.is_empty()) {
         errors.on(generics, format!("`{name}` cannot be generic\na room has exactly one type of each schema"));
-        return false;
+        return None;
     }
     if !kind.travels {
-        return true;
+        return Some(None);
     }
-    // Without the tag serde has nothing to add to our own error.
-    let tag = check_tagging(item, &options.tag, errors).then_some(&*options.tag);
-    match item {
-        Item::Struct(item) => data::schema(&mut item.attrs, &options.krate, None, errors),
-        Item::Enum(item) => data::schema(&mut item.attrs, &options.krate, tag, errors),
+    let fits = check_tagging(item, &options.tag, errors);
+    Some(match item {
+        Item::Enum(item) if fits => data::tagged_schema(item, &options.krate, &options.tag, errors),
+        // Without the tag serde has nothing to add to our own error.
+        Item::Enum(ItemEnum { attrs, .. }) | Item::Struct(ItemStruct { attrs, .. }) => {
+            data::schema(attrs, &options.krate, errors);
+            None
+        }
         // An alias or a re-export is what it is.
-        _ => {}
-    }
-    true
+        _ => None,
+    })
 }
 
 fn item_attrs(item: &Item) -> &[Attribute] {

@@ -3,9 +3,9 @@
 use darling::{FromMeta, ast::NestedMeta, util::PathList};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Attribute, Item, Path, parse_quote};
+use syn::{Attribute, Item, ItemEnum, Path, parse_quote};
 
-use crate::{attrs, diag, diag::Errors, expand};
+use crate::{attrs, diag, diag::Errors, expand, twin};
 
 /// What `#[data]` derives.
 const DERIVES: [&str; 5] = ["Serialize", "Deserialize", "Clone", "Debug", "PartialEq"];
@@ -17,6 +17,9 @@ struct DataArgs {
     skip: PathList,
     #[darling(default, rename = "crate")]
     krate: Option<Path>,
+    /// Whether `Deserialize` comes from somewhere else.
+    #[darling(skip)]
+    skip_deserialize: bool,
 }
 
 /// The `#[data]` attribute on a type of its own.
@@ -40,16 +43,39 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Gives a schema what `#[data]` gives, in place of a `#[data]` attribute of its own.
-pub(crate) fn schema(item_attrs: &mut Vec<Attribute>, krate: &Path, tag: Option<&str>, errors: &mut Errors) {
+pub(crate) fn schema(item_attrs: &mut Vec<Attribute>, krate: &Path, errors: &mut Errors) {
+    let args = own_args(item_attrs, errors);
+    add(item_attrs, &args, krate, None);
+}
+
+/// The same for an enum, which gets the tag as well. Where the engine's way to read such a message does, the enum to read it
+/// by is returned, and the schema does not derive `Deserialize`.
+pub(crate) fn tagged_schema(item: &mut ItemEnum, krate: &Path, tag: &str, errors: &mut Errors) -> Option<ItemEnum> {
+    let mut args = own_args(&mut item.attrs, errors);
+    let is_ours = derives(&item.attrs, &args, "Deserialize") && !has_tagging(&item.attrs);
+    let twin = if is_ours { twin::of(item) } else { None };
+    if twin.is_some() {
+        args.skip_deserialize = true;
+    }
+    add(&mut item.attrs, &args, krate, Some(tag));
+    twin
+}
+
+/// What the item's own `#[data]` says, which goes.
+fn own_args(item_attrs: &mut Vec<Attribute>, errors: &mut Errors) -> DataArgs {
     let own = item_attrs.iter().position(|attr| {
         let path = attr.path();
         path.segments.last().is_some_and(|last| last.ident == "data")
     });
-    let args = match own.map(|index| item_attrs.remove(index).meta) {
+    match own.map(|index| item_attrs.remove(index).meta) {
         Some(syn::Meta::List(list)) => parse_args(list.tokens, errors),
         _ => DataArgs::default(),
-    };
-    add(item_attrs, &args, krate, tag);
+    }
+}
+
+/// Whether the derive is for us to add.
+fn derives(item_attrs: &[Attribute], args: &DataArgs, name: &str) -> bool {
+    !attrs::derives(item_attrs).iter().any(|own| own == name) && !args.skip.iter().any(|path| path.is_ident(name))
 }
 
 /// Whether the type chooses how serde tells its variants apart.
@@ -77,8 +103,7 @@ fn parse_args(tokens: TokenStream, errors: &mut Errors) -> DataArgs {
 }
 
 fn add(item_attrs: &mut Vec<Attribute>, args: &DataArgs, krate: &Path, tag: Option<&str>) {
-    let own = attrs::derives(item_attrs);
-    let wanted = |name: &str| !own.iter().any(|own| own == name) && !args.skip.iter().any(|path| path.is_ident(name));
+    let wanted = |name: &str| derives(item_attrs, args, name) && !(name == "Deserialize" && args.skip_deserialize);
     let private = quote!(#krate::__private);
     let paths: Vec<_> = DERIVES
         .into_iter()

@@ -8,6 +8,7 @@ use crate::{
     attrs,
     diag::Errors,
     model::{HANDLERS, Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
+    twin,
 };
 
 /// The runtime, where nobody says otherwise.
@@ -92,12 +93,17 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
 fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let module = &sketch.module;
     let (attrs, vis, ident, items) = (&module.attrs, &module.vis, &module.ident, &module.items);
+    let twins = sketch
+        .schemas
+        .iter()
+        .filter_map(|schema| Some(twin::expand(schema.twin.as_ref()?, &schema.ident, &sketch.tag, &sketch.krate)));
     let (outer, inner): (Vec<_>, Vec<_>) = attrs.iter().partition(|attr| matches!(attr.style, syn::AttrStyle::Outer));
     quote! {
         #(#outer)*
         #vis mod #ident {
             #(#inner)*
             #(#items)*
+            #(#twins)*
             #generated
         }
     }

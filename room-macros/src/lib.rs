@@ -14,6 +14,7 @@ mod model;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod twin;
 
 use proc_macro::TokenStream;
 

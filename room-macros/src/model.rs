@@ -2,7 +2,7 @@
 //! could be wrong.
 
 use proc_macro2::Span;
-use syn::{Attribute, Ident, Path};
+use syn::{Attribute, Ident, ItemEnum, Path};
 
 use crate::parse::RoomModule;
 
@@ -283,6 +283,8 @@ pub(crate) struct RateLimit {
 #[derive(Debug)]
 pub(crate) struct Sketch {
     pub(crate) krate: Path,
+    /// The key that says the variant.
+    pub(crate) tag: String,
     pub(crate) module: RoomModule,
     /// The schemas that were found, in the order of [`SCHEMAS`]; of one kind several when `cfg` tells them apart.
     pub(crate) schemas: Vec<Schema>,
@@ -303,6 +305,8 @@ pub(crate) struct Schema {
     pub(crate) ident: Ident,
     /// Carried to every generated mention of it.
     pub(crate) cfgs: Vec<Attribute>,
+    /// The enum by which the runtime reads it, unless it has a `Deserialize` of serde's.
+    pub(crate) twin: Option<ItemEnum>,
 }
 
 /// A handler that the room has.

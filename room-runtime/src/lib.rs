@@ -68,6 +68,7 @@ mod schedule;
 mod shell;
 mod socket;
 mod sql;
+mod tagged;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod tickets;
@@ -75,6 +76,9 @@ mod transport;
 mod turn;
 mod upgrade;
 mod wire;
+
+#[cfg(all(feature = "bench", not(target_arch = "wasm32")))]
+mod engine;
 
 pub use room_macros::{data, room};
 
@@ -133,5 +137,9 @@ pub mod __private {
             RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, ValueParameter, VersionParameter,
         },
         platform::cloudflare::{Object, install},
+        tagged::{Tagged, deserialize_tagged},
     };
+
+    #[cfg(all(feature = "bench", not(target_arch = "wasm32")))]
+    pub use crate::engine::Engine;
 }

@@ -55,7 +55,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::value::RawValue;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) use self::world::START_MS;
 use self::world::{Answer, AnyObject, Object, address, close_by_client, ticket};
 pub(crate) use self::world::{ClientSocket, Inner, Link, register};

@@ -23,7 +23,6 @@ pub mod counter {
     pub struct Connection {}
     #[derive(
         ::room_runtime::__private::serde::Serialize,
-        ::room_runtime::__private::serde::Deserialize,
         ::room_runtime::__private::Clone,
         ::room_runtime::__private::Debug,
         ::room_runtime::__private::PartialEq
@@ -35,7 +34,6 @@ pub mod counter {
     }
     #[derive(
         ::room_runtime::__private::serde::Serialize,
-        ::room_runtime::__private::serde::Deserialize,
         ::room_runtime::__private::Clone,
         ::room_runtime::__private::Debug,
         ::room_runtime::__private::PartialEq
@@ -63,6 +61,24 @@ pub mod counter {
         ctx.broadcast(&Broadcast::Count { count })?;
         Ok(())
     }
+    const _: () = {
+        #[derive(::room_runtime::__private::serde::Deserialize)]
+        #[serde(crate = "::room_runtime::__private::serde", remote = "Event")]
+        #[allow(dead_code)]
+        enum __Event {
+            Add { amount: i64 },
+        }
+        ::room_runtime::__tagged!(Event by __Event, "type");
+    };
+    const _: () = {
+        #[derive(::room_runtime::__private::serde::Deserialize)]
+        #[serde(crate = "::room_runtime::__private::serde", remote = "Broadcast")]
+        #[allow(dead_code)]
+        enum __Broadcast {
+            Count { count: i64 },
+        }
+        ::room_runtime::__tagged!(Broadcast by __Broadcast, "type");
+    };
     ///The room `counter`, as a type.
     #[derive(
         ::room_runtime::__private::Clone,

@@ -53,7 +53,7 @@ impl<R: Room> RoomHost<R> {
         self.connect(options, handshake, accept).await
     }
 
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         self: &Rc<Self>,
         options: UpgradeOptions<R::Connection>,
         handshake: impl FnOnce() -> Rc<dyn Handshake>,

@@ -129,7 +129,7 @@ impl Memory {
     }
 
     /// The memory of an object that is alone in the world.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn alone(name: &str) -> Rc<Self> {
         let clock = Clock::starting_at(crate::testing::START_MS);
         Memory::new(name, "0f".repeat(32), (u64::MAX, 0), Rc::default(), clock, Rc::new(RefCell::new(Random::new(0))))

@@ -1,0 +1,432 @@
+//! Enums that say in one of their keys which variant they are, `{"type": "Say", …}`: read in one go.
+//!
+//! serde's own way puts the whole message into a buffer before it knows the variant, and reads it from there: slower, with
+//! more code, and keys that are numbers do not survive it. Here the fields are read as they come. Where the key that says
+//! the variant is not the first, and only there, the message is put in order before.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    de::{
+        DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, IntoDeserializer, MapAccess,
+        VariantAccess, Visitor,
+    },
+    forward_to_deserialize_any,
+};
+use serde_json::value::RawValue;
+
+/// What `#[room]` and `#[data]` make of an enum.
+pub trait Tagged: DeserializeOwned {
+    /// The key that says the variant.
+    const TAG: &'static str;
+
+    /// Reads it as serde does without a tag: the variant from the outside, its fields from the inside.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    fn deserialize_variant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+/// Expands to what reads `$schema` by `$twin`. `#[room]` calls it; it is not meant to be written.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tagged {
+    ($schema:ident by $twin:ident, $tag:literal) => {
+        #[automatically_derived]
+        impl<'de> $crate::__private::serde::Deserialize<'de> for $schema {
+            fn deserialize<D>(deserializer: D) -> $crate::__private::Result<Self, D::Error>
+            where
+                D: $crate::__private::serde::Deserializer<'de>,
+            {
+                $crate::__private::deserialize_tagged(deserializer)
+            }
+        }
+
+        #[automatically_derived]
+        impl $crate::__private::Tagged for $schema {
+            const TAG: &'static str = $tag;
+
+            fn deserialize_variant<'de, D>(deserializer: D) -> $crate::__private::Result<Self, D::Error>
+            where
+                D: $crate::__private::serde::Deserializer<'de>,
+            {
+                $twin::deserialize(deserializer)
+            }
+        }
+    };
+}
+
+/// Reads one.
+///
+/// # Errors
+/// Those of the deserializer.
+pub fn deserialize_tagged<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Tagged,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_map(Message(PhantomData))
+}
+
+struct Message<T>(PhantomData<T>);
+
+impl<'de, T> Visitor<'de> for Message<T>
+where
+    T: Tagged,
+{
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object with the key `{}`", T::TAG)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        match map.next_key_seed(Key(T::TAG))? {
+            Some(Found::Tag) => T::deserialize_variant(Rest { map, tag: T::TAG }),
+            Some(Found::Other(first)) => serde_json::from_str(&in_order(map, T::TAG, first)?).map_err(Error::custom),
+            None => Err(A::Error::missing_field(T::TAG)),
+        }
+    }
+}
+
+/// What a key turned out to be.
+enum Found {
+    Tag,
+    Other(String),
+}
+
+struct Key(&'static str);
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Found;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Found;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Found, E> {
+        Ok(if key == self.0 { Found::Tag } else { Found::Other(key.to_owned()) })
+    }
+}
+
+/// The message with the tag in front. What the fields are is not looked at.
+fn in_order<'de, A: MapAccess<'de>>(mut map: A, name: &'static str, first: String) -> Result<String, A::Error> {
+    let mut tag: Option<Box<RawValue>> = None;
+    let mut fields = String::new();
+    let mut found = Some(Found::Other(first));
+    while let Some(key) = found {
+        let value: Box<RawValue> = map.next_value()?;
+        match key {
+            Found::Tag if tag.is_some() => return Err(A::Error::duplicate_field(name)),
+            Found::Tag => tag = Some(value),
+            Found::Other(key) => {
+                let key = serde_json::to_string(&key).map_err(A::Error::custom)?;
+                fields.extend([",", &key, ":", value.get()]);
+            }
+        }
+        found = map.next_key_seed(Key(name))?;
+    }
+    let tag = tag.ok_or_else(|| A::Error::missing_field(name))?;
+    let name = serde_json::to_string(name).map_err(A::Error::custom)?;
+    Ok(format!("{{{name}:{tag}{fields}}}"))
+}
+
+/// What comes behind the key that says the variant.
+struct Rest<A> {
+    map: A,
+    tag: &'static str,
+}
+
+impl<'de, A: MapAccess<'de>> Deserializer<'de> for Rest<A> {
+    type Error = A::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_map(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        visitor.visit_enum(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl<'de, A: MapAccess<'de>> EnumAccess<'de> for Rest<A> {
+    type Error = A::Error;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<(S::Value, Self), A::Error> {
+        let variant = self.map.next_value_seed(seed)?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Rest<A> {
+    type Error = A::Error;
+
+    fn unit_variant(mut self) -> Result<(), A::Error> {
+        while let Some(found) = self.map.next_key_seed(Key(self.tag))? {
+            if matches!(found, Found::Tag) {
+                return Err(A::Error::duplicate_field(self.tag));
+            }
+            self.map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, _visitor: V) -> Result<V::Value, A::Error> {
+        Err(A::Error::custom("a variant without field names has no place for the key that says the variant"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        visitor.visit_map(self)
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.map.next_key_seed(Watched { seed, tag: self.tag })
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+/// A key of the variant's own, which is not the one that says the variant.
+struct Watched<S> {
+    seed: S,
+    tag: &'static str,
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Watched<S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Watched<S> {
+    type Value = S::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<S::Value, E> {
+        if key == self.tag {
+            return Err(E::duplicate_field(self.tag));
+        }
+        self.seed.deserialize(key.into_deserializer())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    /// serde's own way, to compare with.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type")]
+    enum Known {
+        Unit,
+        Empty {},
+        Say {
+            text: String,
+            #[serde(default)]
+            loud: bool,
+        },
+        #[serde(rename = "n\"")]
+        Renamed {
+            #[serde(alias = "b")]
+            a: Option<u64>,
+        },
+        Nested {
+            inner: Box<Known>,
+            list: Vec<(i64, f64)>,
+        },
+        Rest {
+            first: u8,
+            #[serde(flatten)]
+            rest: BTreeMap<String, String>,
+        },
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Ours(Known);
+
+    #[derive(Deserialize)]
+    #[serde(remote = "Known")]
+    enum Twin {
+        Unit,
+        Empty {},
+        Say {
+            text: String,
+            #[serde(default)]
+            loud: bool,
+        },
+        #[serde(rename = "n\"")]
+        Renamed {
+            #[serde(alias = "b")]
+            a: Option<u64>,
+        },
+        Nested {
+            inner: Box<Known>,
+            list: Vec<(i64, f64)>,
+        },
+        Rest {
+            first: u8,
+            #[serde(flatten)]
+            rest: BTreeMap<String, String>,
+        },
+    }
+
+    impl<'de> Deserialize<'de> for Ours {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserialize_tagged(deserializer)
+        }
+    }
+
+    impl Tagged for Ours {
+        const TAG: &'static str = "type";
+
+        fn deserialize_variant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Twin::deserialize(deserializer).map(Ours)
+        }
+    }
+
+    #[test]
+    fn what_serde_reads_is_read_alike_and_what_it_refuses_is_refused() {
+        let texts = [
+            r#"{"type":"Unit"}"#,
+            r#"{"type":"Unit","more":[1,{"type":2}]}"#,
+            r#"{"more":{"type":"Say"},"type":"Unit"}"#,
+            r#"{"type":"Empty"}"#,
+            r#"{"type":"Say","text":"a\"\ud83d\ude00"}"#,
+            r#"{"loud":true,"type":"Say","text":"x","what":null}"#,
+            r#"{"text":"x","loud":true,"\u0074ype":"Say"}"#,
+            r#"{ "a" : 18446744073709551615 , "type" : "n\"" }"#,
+            r#"{"type":"n\"","b":null}"#,
+            r#"{"type":"n\""}"#,
+            r#"{"list":[[-1,1e300],[2,0.1]],"inner":{"text":"y","type":"Say"},"type":"Nested"}"#,
+            r#"{"type":"Rest","a":"b","first":7,"c":"d"}"#,
+            r#"{"c":"d","first":7,"type":"Rest"}"#,
+            "{}",
+            "null",
+            "[]",
+            r#""Unit""#,
+            r#"{"type":"Nope"}"#,
+            r#"{"type":null}"#,
+            r#"{"type":0}"#,
+            r#"{"type":["Unit"]}"#,
+            r#"{"Say":{"text":"x"}}"#,
+            r#"{"text":"x"}"#,
+            r#"{"type":"Say"}"#,
+            r#"{"type":"Say","text":1}"#,
+            r#"{"type":"Say","text":"x","text":"y"}"#,
+            r#"{"text":"x","type":"Say","text":"y"}"#,
+            r#"{"type":"Unit","type":"Unit"}"#,
+            r#"{"type":"Say","text":"x","type":"Say"}"#,
+            r#"{"text":"x","type":"Say","type":"Say"}"#,
+            r#"{"a":-1,"type":"n\""}"#,
+            r#"{"type":"Unit"} x"#,
+            r#"{"type":"Unit""#,
+            r#"{"a":1,"type":"Unit""#,
+        ];
+        for text in texts {
+            let (known, ours) = (serde_json::from_str::<Known>(text), serde_json::from_str::<Ours>(text));
+            match (known, ours) {
+                (Ok(known), Ok(Ours(ours))) => assert_eq!(known, ours, "{text}"),
+                (Err(_), Err(_)) => {}
+                (known, ours) => panic!("{text}: serde says {known:?}, we say {ours:?}"),
+            }
+            let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else { continue };
+            let both = (serde_json::from_value::<Known>(value.clone()), serde_json::from_value::<Ours>(value));
+            match both {
+                (Ok(known), Ok(Ours(ours))) => assert_eq!(known, ours, "{text}"),
+                (Err(_), Err(_)) => {}
+                (known, ours) => panic!("{text} as a value: serde says {known:?}, we say {ours:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong() {
+        for (text, what) in [
+            ("7", "invalid type: integer `7`, expected an object with the key `type`"),
+            ("{}", "missing field `type`"),
+            (r#"{"text":"x"}"#, "missing field `type`"),
+            (r#"{"type":"Nope"}"#, "unknown variant `Nope`, expected one of `Unit`, `Empty`, `Say`"),
+            (r#"{"type":"Say"}"#, "missing field `text`"),
+            (r#"{"loud":true,"type":"Say"}"#, "missing field `text`"),
+            (r#"{"type":"Unit","type":"Unit"}"#, "duplicate field `type`"),
+        ] {
+            let error = serde_json::from_str::<Ours>(text).expect_err(text).to_string();
+            assert!(error.starts_with(what), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_numbers_survive() {
+        #[derive(Deserialize)]
+        #[serde(remote = "Scores")]
+        enum Twin {
+            Set { points: BTreeMap<u32, i64> },
+        }
+
+        #[derive(Debug, PartialEq)]
+        enum Scores {
+            Set { points: BTreeMap<u32, i64> },
+        }
+
+        impl<'de> Deserialize<'de> for Scores {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_tagged(deserializer)
+            }
+        }
+
+        impl Tagged for Scores {
+            const TAG: &'static str = "type";
+
+            fn deserialize_variant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Twin::deserialize(deserializer)
+            }
+        }
+
+        let points = Scores::Set { points: BTreeMap::from([(7, -1)]) };
+        for text in [r#"{"type":"Set","points":{"7":-1}}"#, r#"{"points":{"7":-1},"type":"Set"}"#] {
+            assert_eq!(serde_json::from_str::<Scores>(text).expect("it decodes"), points);
+        }
+    }
+}
