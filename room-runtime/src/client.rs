@@ -55,7 +55,7 @@ impl<R: Room> RoomClient<R> {
     /// The room with that id. It need not exist: a room comes into being when it is first used.
     pub fn room(&self, id: impl Into<RoomId>) -> RoomHandle<R> {
         let address = Address { id: id.into(), jurisdiction: self.jurisdiction, location_hint: None };
-        RoomHandle { transport: self.transport.clone(), address, room: PhantomData }
+        RoomHandle { transport: self.transport.for_room(), address, room: PhantomData }
     }
 }
 

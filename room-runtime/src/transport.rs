@@ -24,6 +24,15 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// The same for another room.
+    pub(crate) fn for_room(&self) -> Self {
+        match self {
+            Transport::Cloudflare(namespace) => Transport::Cloudflare(namespace.for_room()),
+            #[cfg(not(target_arch = "wasm32"))]
+            Transport::Memory(link) => Transport::Memory(link.clone()),
+        }
+    }
+
     /// One command, and the room's answer.
     pub(crate) fn call(&self, to: &Address, command: &str) -> Sending<String> {
         match self {

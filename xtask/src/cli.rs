@@ -15,9 +15,11 @@ Usage: cargo xtask <COMMAND>
            --example NAME   which one (default: chat)
            --port PORT      where to listen on 127.0.0.1 (default: 8787)
   test   run every test and end with a summary; goes on after a failing step
-           --only STEP      just this step, repeatable: tools, native, outside, wasm, conformance, e2e
-                            (e2e tests what the last build left, so usually: --only wasm --only e2e)
-  build  build the workers: every example, and the rooms of the end-to-end tests
+           --only STEP      just this step, repeatable: tools, native, outside, wasm, conformance, e2e, bench
+                            (those after wasm take what the last build left, so usually: --only wasm --only e2e)
+  bench  measure what a message costs, beside the same room written by hand (docs/benchmarks.md)
+           --help           its own options: what is measured, how often, where the results go
+  build  build the workers: every example, and the rooms of the tests and of the benchmark
            --example NAME   just this example
   tools  install what the other commands need and what is missing; they do so themselves
 
@@ -31,6 +33,7 @@ pub(crate) enum Command {
     Build { example: Option<String> },
     Dev { example: String, port: u16 },
     Test { only: Vec<Step> },
+    Bench { arguments: Vec<OsString> },
 }
 
 /// What was typed cannot be run as it is; `Display` says what to type.
@@ -62,6 +65,8 @@ fn parse_args(mut args: Parser) -> Result<Command, lexopt::Error> {
         "build" => Command::Build { example: None },
         "dev" => Command::Dev { example: "chat".into(), port: 8787 },
         "test" => Command::Test { only: Vec::new() },
+        // What they mean is for the benchmark to say.
+        "bench" => return Ok(Command::Bench { arguments: args.raw_args()?.collect() }),
         other => return Err(format!("unknown command `{other}`").into()),
     };
     while let Some(arg) = args.next()? {
@@ -111,6 +116,8 @@ mod tests {
         assert_eq!(parsed("test --only wasm --only e2e"), Ok(steps));
         assert_eq!(parsed("build"), Ok(Command::Build { example: None }));
         assert_eq!(parsed("tools"), Ok(Command::Tools));
+        let arguments = ["--only", "echo", "--help"].map(OsString::from).to_vec();
+        assert_eq!(parsed("bench --only echo --help"), Ok(Command::Bench { arguments }));
     }
 
     #[test]
@@ -121,7 +128,7 @@ mod tests {
             ("dev --prot 80", "'--prot'"),
             ("dev --port 0", "from 1 to 65535"),
             ("dev --port", "'--port'"),
-            ("test --only unit", "tools, native, outside, wasm, conformance, e2e"),
+            ("test --only unit", "tools, native, outside, wasm, conformance, e2e, bench"),
             ("tools now", "\"now\""),
         ] {
             let message = parsed(line).expect_err(line);

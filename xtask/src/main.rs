@@ -1,5 +1,6 @@
 //! `cargo xtask`: one command for everything a developer of this repository does. See [`cli::USAGE`].
 
+mod bench;
 mod build;
 mod cli;
 mod dev;
@@ -36,6 +37,7 @@ fn run() -> Result<ExitCode> {
         Command::Build { example } => build::run(&repo, example.as_deref())?,
         Command::Dev { example, port } => dev::run(&repo, &example, port)?,
         Command::Test { only } => return test::run(&repo, &only),
+        Command::Bench { arguments } => bench::run(&repo, &arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,9 @@ use crate::cli::UsageError;
 /// The workers that only tests use.
 const TEST_ROOMS: [&str; 2] = ["tests/e2e/rooms", "tests/conformance/rooms"];
 
+/// The workers that are only measured. They have no wrangler.toml: the benchmark configures workerd itself.
+const BENCH_WORKERS: [&str; 2] = ["tests/bench/variants/plain", "tests/bench/variants/ours"];
+
 #[derive(Debug)]
 pub(crate) struct Repo {
     root: PathBuf,
@@ -57,7 +60,12 @@ impl Repo {
     pub(crate) fn workers(&self) -> Result<Vec<PathBuf>> {
         let mut workers = self.examples()?;
         workers.extend(TEST_ROOMS.map(|folder| self.path(folder)).into_iter().filter(|folder| is_worker(folder)));
+        workers.extend(self.bench_workers());
         Ok(workers)
+    }
+
+    pub(crate) fn bench_workers(&self) -> Vec<PathBuf> {
+        BENCH_WORKERS.map(|folder| self.path(folder)).to_vec()
     }
 
     fn examples(&self) -> Result<Vec<PathBuf>> {

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Interrupted};
 use crate::repo::Repo;
-use crate::{build, tools};
+use crate::{bench, build, tools};
 
 /// One file of end-to-end tests, milliseconds. A hanging one must not hold up the rest for ever.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
@@ -28,10 +28,13 @@ pub(crate) enum Step {
     Conformance,
     /// The workers on a real workerd, and the page in a real browser.
     E2e,
+    /// Whether the benchmark works, with a little of everything.
+    Bench,
 }
 
 impl Step {
-    const ALL: [Self; 6] = [Self::Tools, Self::Native, Self::Outside, Self::Wasm, Self::Conformance, Self::E2e];
+    const ALL: [Self; 7] =
+        [Self::Tools, Self::Native, Self::Outside, Self::Wasm, Self::Conformance, Self::E2e, Self::Bench];
 
     const fn name(self) -> &'static str {
         match self {
@@ -41,6 +44,7 @@ impl Step {
             Self::Wasm => "wasm",
             Self::Conformance => "conformance",
             Self::E2e => "e2e",
+            Self::Bench => "bench",
         }
     }
 
@@ -52,6 +56,7 @@ impl Step {
             Self::Wasm => build::run(repo, None),
             Self::Conformance => conformance(repo),
             Self::E2e => e2e(repo),
+            Self::Bench => bench::quick(repo),
         }
     }
 }

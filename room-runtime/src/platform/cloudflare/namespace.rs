@@ -1,6 +1,10 @@
 //! The Worker's side of Cloudflare: the only file, with its sibling, that touches a JavaScript value.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_channel::mpsc;
 use futures_util::{StreamExt, future::join};
@@ -14,7 +18,7 @@ use worker::{
 
 use super::message_of;
 use crate::{
-    Close, CloseCode, Error, ErrorKind,
+    Close, CloseCode, Error, ErrorKind, Jurisdiction, RoomId,
     client::decode,
     heads::ResponseHead,
     socket::{AnySocket, Arrival},
@@ -30,12 +34,11 @@ mod js {
     #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen, module = "/src/platform/cloudflare/worker.js")]
     extern "C" {
         #[wasm_bindgen(catch)]
-        pub(super) fn stub(
-            namespace: &JsValue,
-            name: &str,
-            jurisdiction: Option<&str>,
-            hint: Option<&str>,
-        ) -> Result<JsValue, JsValue>;
+        pub(super) fn within(namespace: &JsValue, jurisdiction: Option<&str>) -> Result<JsValue, JsValue>;
+        #[wasm_bindgen(catch, js_name = idOf)]
+        pub(super) fn id_of(namespace: &JsValue, name: &str) -> Result<JsValue, JsValue>;
+        #[wasm_bindgen(catch)]
+        pub(super) fn stub(namespace: &JsValue, id: &JsValue, hint: Option<&str>) -> Result<JsValue, JsValue>;
         #[wasm_bindgen(catch)]
         pub(super) fn call(stub: &JsValue, command: &str) -> Result<js_sys::Promise, JsValue>;
         #[wasm_bindgen(catch, js_name = fetchWithTicket)]
@@ -72,7 +75,19 @@ mod js {
 
 /// A Durable Object namespace.
 #[derive(Clone)]
-pub(crate) struct Namespace(SendWrapper<JsValue>);
+pub(crate) struct Namespace {
+    raw: SendWrapper<JsValue>,
+    /// Where the last room that was called is: for a handle that is the only one.
+    last: Arc<Mutex<Option<Located>>>,
+}
+
+/// Where a room is.
+struct Located {
+    room: RoomId,
+    jurisdiction: Option<Jurisdiction>,
+    namespace: SendWrapper<JsValue>,
+    id: SendWrapper<JsValue>,
+}
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,15 +101,36 @@ impl Namespace {
         // It says whether the binding is what it has to be.
         env.durable_object(binding).map_err(|error| error.to_string())?;
         let raw = js_sys::Reflect::get(env, &JsValue::from_str(binding)).map_err(|error| message_of(&error))?;
-        Ok(Namespace(SendWrapper::new(raw)))
+        Ok(Namespace { raw: SendWrapper::new(raw), last: Arc::default() })
     }
 
-    /// A new one for each attempt: after an error a stub is of no use.
+    /// The same namespace for another room.
+    pub(crate) fn for_room(&self) -> Self {
+        Namespace { raw: self.raw.clone(), last: Arc::default() }
+    }
+
+    /// A new one for each attempt: after an error a stub is of no use, and it belongs to the request that made it.
     fn stub(&self, to: &Address) -> Result<JsValue, Error> {
         to.id.check()?;
-        let jurisdiction = to.jurisdiction.map(|jurisdiction| jurisdiction.as_str());
         let hint = to.location_hint.map(|hint| hint.as_str());
-        js::stub(&self.0, to.id.as_str(), jurisdiction, hint).map_err(|error| call_error(&error))
+        // What panicked elsewhere has left nothing in between.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let located = match last.take() {
+            Some(known) if (&known.room, known.jurisdiction) == (&to.id, to.jurisdiction) => Ok(known),
+            _ => self.locate(to),
+        };
+        let stub = located.and_then(|located| {
+            let located = last.insert(located);
+            js::stub(&located.namespace, &located.id, hint)
+        });
+        stub.map_err(|error| call_error(&error))
+    }
+
+    fn locate(&self, to: &Address) -> Result<Located, JsValue> {
+        let jurisdiction = to.jurisdiction.map(|jurisdiction| jurisdiction.as_str());
+        let namespace = SendWrapper::new(js::within(&self.raw, jurisdiction)?);
+        let id = SendWrapper::new(js::id_of(&namespace, to.id.as_str())?);
+        Ok(Located { room: to.id.clone(), jurisdiction: to.jurisdiction, namespace, id })
     }
 
     pub(crate) fn sleep(ms: u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -1,9 +1,18 @@
 // The JavaScript half of the Worker's side: how it reaches a room.
 
-/** A stub of the object with that name. */
-export function stub(namespace, name, jurisdiction, locationHint) {
-  if (jurisdiction !== undefined) namespace = namespace.jurisdiction(jurisdiction);
-  return locationHint === undefined ? namespace.getByName(name) : namespace.getByName(name, { locationHint });
+/** The namespace, or the part of it within a jurisdiction. */
+export function within(namespace, jurisdiction) {
+  return jurisdiction === undefined ? namespace : namespace.jurisdiction(jurisdiction);
+}
+
+/** The id of the object with that name: a hash, which takes longer than a stub. It may be kept for ever. */
+export function idOf(namespace, name) {
+  return namespace.idFromName(name);
+}
+
+/** A stub of the object, for the request that is being handled. */
+export function stub(namespace, id, locationHint) {
+  return locationHint === undefined ? namespace.get(id) : namespace.get(id, { locationHint });
 }
 
 /** One command of the client to a room. */

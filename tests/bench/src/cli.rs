@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use anyhow::{Result, bail};
+use lexopt::{Arg, Parser, ValueExt};
+
+use crate::{
+    variants::{Variant, Worker},
+    workloads::Workload,
+};
+
+pub(crate) const USAGE: &str = "\
+Usage: cargo run --release -p bench -- [OPTIONS]
+
+Measures what a message costs in the same room, written four ways. `cargo xtask bench` builds
+the rooms and then runs this.
+
+  --rounds N        how often everything is measured (default: 9)
+  --quick           almost nothing of everything: whether it works, not what it costs
+  --only WORKLOAD   just the workloads whose name begins so, repeatable
+  --variants LIST   just these, separated by commas: bare, partyserver, plain, ours
+  --out FOLDER      write results.json, benchmarks.md and benchmarks.svg there";
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    Run(Options),
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) rounds: usize,
+    pub(crate) quick: bool,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) out: Option<PathBuf>,
+}
+
+impl Options {
+    /// Those of `variants` whose worker is measured.
+    pub(crate) fn variants(&self, variants: &[Variant]) -> Vec<Variant> {
+        variants.iter().copied().filter(|variant| self.workers.contains(&variant.worker())).collect()
+    }
+}
+
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
+    let mut args = Parser::from_args(args);
+    let (mut rounds, mut quick, mut only, mut out) = (None, false, Vec::new(), None);
+    let mut workers = Worker::ALL.to_vec();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Long("rounds") => rounds = Some(args.value()?.parse()?),
+            Arg::Long("quick") => quick = true,
+            Arg::Long("only") => only.push(args.value()?.string()?),
+            Arg::Long("variants") => {
+                let list = args.value()?.string()?;
+                let chosen = list.split(',').map(Worker::parse).collect::<Result<Vec<_>>>()?;
+                workers.retain(|worker| chosen.contains(worker));
+            }
+            Arg::Long("out") => out = Some(args.value()?.into()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let rounds = rounds.unwrap_or(if quick { 1 } else { 9 });
+    if rounds == 0 {
+        bail!("`--rounds` takes a number from 1 on");
+    }
+    Ok(Command::Run(Options { rounds, quick, workloads: chosen(&only)?, workers, out }))
+}
+
+/// The workloads with one of these beginnings; all when there is none.
+fn chosen(only: &[String]) -> Result<Vec<Workload>> {
+    if let Some(unknown) = only.iter().find(|start| !Workload::ALL.iter().any(|it| it.name().starts_with(&***start))) {
+        let names = Workload::ALL.map(Workload::name).join(", ");
+        bail!("unknown workload `{unknown}`; there are {names}");
+    }
+    let is_chosen = |it: &Workload| only.is_empty() || only.iter().any(|start| it.name().starts_with(&**start));
+    Ok(Workload::ALL.into_iter().filter(is_chosen).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Result<Options, String> {
+        match parse(line.split_whitespace().map(OsString::from)) {
+            Ok(Command::Run(options)) => Ok(options),
+            Ok(Command::Help) => Err("help".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn everything_by_default() {
+        let options = options("").expect("no options");
+        assert_eq!((options.rounds, options.quick, options.out), (9, false, None));
+        assert_eq!(options.workloads, Workload::ALL);
+        assert_eq!(options.workers, Worker::ALL);
+    }
+
+    #[test]
+    fn a_choice() {
+        let options = options("--rounds 3 --only broadcast-100- --only send --variants ours,bare --out docs");
+        let options = options.expect("a choice");
+        let names: Vec<_> = options.workloads.iter().map(|it| it.name()).collect();
+        assert_eq!(names, ["broadcast-100-64", "broadcast-100-8k", "send"]);
+        assert_eq!(options.workers, [Worker::Bare, Worker::Ours]);
+        assert_eq!(
+            options.variants(&Variant::ALL),
+            [Variant::Bare, Variant::BareAgain, Variant::Ours, Variant::Batched]
+        );
+        assert_eq!(options.out, Some("docs".into()));
+    }
+
+    #[test]
+    fn a_mistake_says_what_there_is() {
+        for (line, mistake) in [
+            ("--only ehco", "unknown workload `ehco`; there are echo, "),
+            ("--variants bare,theirs", "unknown variant `theirs`; there are bare, partyserver, plain, ours"),
+            ("--rounds 0", "from 1 on"),
+            ("--fast", "'--fast'"),
+        ] {
+            let message = options(line).expect_err(line);
+            assert!(message.contains(mistake), "{line}: {message}");
+        }
+        assert_eq!(options("--help"), Err("help".into()));
+    }
+}

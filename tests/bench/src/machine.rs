@@ -1,0 +1,69 @@
+//! What it was measured on.
+
+use std::{fmt, fs, process::Command, thread};
+
+use anyhow::{Context, Result};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+use serde::Serialize;
+
+use crate::files;
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
+    pub(crate) workerd: String,
+    /// How many processes wanted a core in the minute before.
+    pub(crate) load_average: Option<f64>,
+}
+
+impl Machine {
+    pub(crate) fn look() -> Result<Machine> {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let cpu = read("/proc/cpuinfo");
+        let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let version = Command::new(files::workerd()?).arg("--version").output().context("cannot run workerd")?;
+        Ok(Machine {
+            cpu: cpu.map_or("an unknown CPU", |(_, name)| name.trim()).to_owned(),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            workerd: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
+            load_average: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()),
+        })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { cpu, cores, kernel, workerd, load_average } = self;
+        write!(f, "Measured on {cpu}, {cores} cores, Linux {kernel}, {workerd}")?;
+        match load_average {
+            Some(load) => write!(f, "; {load:.2} processes wanted a core when it began."),
+            None => write!(f, "."),
+        }
+    }
+}
+
+/// Keeps us, and what we start, to one core. Otherwise the other falls asleep between two messages, and workerd is charged
+/// for waking it: about twice what the message costs, the same in every variant.
+pub(crate) fn keep_to_one_core() {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    if let Some(last) = (0..CpuSet::MAX_CPU).rev().find(|core| allowed.is_set(*core)) {
+        let mut one = CpuSet::new();
+        one.set(last);
+        // Where it is refused, `bare-again` shows what that does to the figures.
+        let _ = sched_setaffinity(None, &one);
+    }
+}
+
+/// Raises the limit of open files as far as it may be, for us and what we start, and returns it.
+pub(crate) fn raise_open_files() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // Where it is refused, the old limit stays, and is what counts.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    getrlimit(Resource::Nofile).current.or(current).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,108 @@
+//! The variants: the same room, written four ways.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+/// What is measured. Two variants may run on the same worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Variant {
+    /// A bare JavaScript Durable Object.
+    Bare,
+    /// The same once more: how far two figures of the same thing are apart.
+    BareAgain,
+    /// JavaScript with partyserver.
+    Partyserver,
+    /// Rust with the `worker` crate alone.
+    Plain,
+    /// Rust with `#[room]`.
+    Ours,
+    /// The same, with peers that take several messages in one frame.
+    Batched,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Variant; 6] =
+        [Variant::Bare, Variant::BareAgain, Variant::Partyserver, Variant::Plain, Variant::Ours, Variant::Batched];
+
+    pub(crate) fn worker(self) -> Worker {
+        match self {
+            Variant::Bare | Variant::BareAgain => Worker::Bare,
+            Variant::Partyserver => Worker::Partyserver,
+            Variant::Plain => Worker::Plain,
+            Variant::Ours | Variant::Batched => Worker::Ours,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Variant::Bare => "bare",
+            Variant::BareAgain => "bare-again",
+            Variant::Partyserver => "partyserver",
+            Variant::Plain => "plain",
+            Variant::Ours => "ours",
+            Variant::Batched => "batched",
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One of the workers in `tests/bench/variants`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Worker {
+    Bare,
+    Partyserver,
+    Plain,
+    Ours,
+}
+
+impl Worker {
+    pub(crate) const ALL: [Worker; 4] = [Worker::Bare, Worker::Partyserver, Worker::Plain, Worker::Ours];
+
+    /// The folder's name, and the name of the worker's service and socket.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Worker::Bare => "bare",
+            Worker::Partyserver => "partyserver",
+            Worker::Plain => "plain",
+            Worker::Ours => "ours",
+        }
+    }
+
+    /// The Durable Object's class.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Worker::Bare => "BareRoom",
+            Worker::Partyserver => "PartyRoom",
+            Worker::Plain => "PlainRoom",
+            Worker::Ours => "OurRoom",
+        }
+    }
+
+    pub(crate) fn has_wasm(self) -> bool {
+        matches!(self, Worker::Plain | Worker::Ours)
+    }
+
+    pub(crate) fn parse(name: &str) -> Result<Worker> {
+        match Worker::ALL.into_iter().find(|worker| worker.name() == name) {
+            Some(worker) => Ok(worker),
+            None => {
+                let names = Worker::ALL.map(Worker::name).join(", ");
+                bail!("unknown variant `{name}`; there are {names}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

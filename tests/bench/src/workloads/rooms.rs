@@ -1,0 +1,31 @@
+//! Many small rooms, all busy at once.
+
+use anyhow::Result;
+use futures_util::future::try_join_all;
+
+use crate::{peer::Place, session::Load, workloads::broadcast::Broadcast};
+
+const TEXT: usize = 64;
+
+/// Rooms in each of which one message at a time is under way.
+#[derive(Debug)]
+pub(crate) struct Rooms(Vec<Broadcast>);
+
+impl Rooms {
+    pub(crate) async fn open(place: Place, name: &str, rooms: usize, peers: usize) -> Result<Rooms> {
+        let mut opened = Vec::new();
+        for number in 0..rooms {
+            opened.push(Broadcast::open(place, &format!("{name}-{number}"), peers, TEXT).await?);
+        }
+        Ok(Rooms(opened))
+    }
+}
+
+impl Load for Rooms {
+    /// `messages` are those of all rooms together, a multiple of their number.
+    async fn run(&mut self, messages: u64) -> Result<()> {
+        let each = messages / self.0.len() as u64;
+        try_join_all(self.0.iter_mut().map(|room| room.run(each))).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The first message after a room was left alone: workerd removes the object from memory and keeps the sockets, and the
+//! object has to come back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::time;
+
+use crate::{
+    findings::Memory,
+    meter::{Cost, settle},
+    peer::{Peer, Place},
+    protocol::{Answer, Event, check, text},
+    session::Session,
+    stats::order,
+    usage::{self, Cpu},
+    variants::Variant,
+    workerd::Workerd,
+};
+
+const TEXT: usize = 64;
+
+/// How long it may take until all objects are removed: workerd does it after 10 s without anything to do.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long workerd is watched doing nothing, to know what that costs.
+const WATCHED: Duration = Duration::from_millis(300);
+
+/// Rooms that fall asleep and are woken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sleepers {
+    pub(crate) workload: &'static str,
+    pub(crate) peers: usize,
+    /// One message is little to measure; where peers are few, there can be several rooms.
+    pub(crate) rooms: usize,
+}
+
+/// Measures one variant after the other, each on a workerd of its own: the sockets of all would be more than a process
+/// may have, and the memory is then that variant's. A quick run has few sockets and no time, and all sleep together.
+pub(crate) async fn run(session: &mut Session, variants: &[Variant], sleepers: &[Sleepers]) -> Result<()> {
+    let variants = session.options.variants(variants);
+    for together in variants.chunks(if session.options.quick { variants.len() } else { 1 }) {
+        let names: Vec<_> = together.iter().map(|variant| variant.name()).collect();
+        let names = names.join(", ");
+        session.progress(&format!("wake: {names}"));
+        let workerd = session.workerd().await?;
+        let rounds = rounds(session, together);
+        let measured = wake(session, &workerd, together, sleepers, rounds).await;
+        if let Err(error) = workerd.explain(measured) {
+            session.failed(&error.context(format!("wake of {names} failed")));
+        }
+        workerd.stop().await?;
+    }
+    Ok(())
+}
+
+/// Each round is mostly waiting, so there are fewer of what only stands beside.
+fn rounds(session: &Session, variants: &[Variant]) -> usize {
+    let most = session.options.rounds;
+    match variants {
+        [Variant::Ours] => most + 2,
+        [Variant::Bare] => most.min(7),
+        _ => most.min(5),
+    }
+}
+
+async fn wake(
+    session: &mut Session,
+    workerd: &Workerd,
+    variants: &[Variant],
+    sleepers: &[Sleepers],
+    rounds: usize,
+) -> Result<()> {
+    let pid = workerd.pid();
+    let mut places = Vec::new();
+    for &variant in variants {
+        let place = Place { variant, address: workerd.address(variant.worker())? };
+        // The worker is loaded; what is there from now on is the peers'.
+        echo(&mut place.room("first").peer("first").await?, 0).await?;
+        places.push(place);
+    }
+    settle(pid).await?;
+    let empty_kib = usage::rss(pid)?;
+
+    let mut beds = Vec::new();
+    for place in places {
+        for sleepers in sleepers {
+            for number in 0..sleepers.rooms {
+                let room = place.room(&format!("{}-{number}", sleepers.workload));
+                let opening = room.peers(sleepers.peers).await;
+                let mut peers = opening.with_context(|| format!("opening {}", sleepers.workload))?;
+                for number in 0..3 {
+                    echo(peers.first_mut().context("a room without peers")?, number).await?;
+                }
+                beds.push((place.variant, sleepers.workload, peers));
+            }
+        }
+    }
+    settle(pid).await?;
+    let awake_kib = usage::rss(pid)?;
+    let mut asleep_kib = Vec::new();
+
+    for round in 0..rounds {
+        fall_asleep(pid).await?;
+        asleep_kib.push(usage::rss(pid)?);
+        let idle = idle_rate(pid).await?;
+        let mut costs: BTreeMap<_, Vec<Cost>> = BTreeMap::new();
+        for index in order(round, beds.len()) {
+            let (variant, workload, peers) = &mut beds[index];
+            let waker = round % peers.len();
+            let cost = woken(pid, &mut peers[waker], round as u64, idle).await;
+            let cost = cost.with_context(|| format!("waking {workload} of {variant}"))?;
+            costs.entry((*variant, *workload)).or_default().push(cost);
+        }
+        for ((variant, workload), costs) in costs {
+            let messages = costs.len() as u64;
+            let cost = costs.into_iter().reduce(Cost::and);
+            session.findings.samples.extend(cost.map(|cost| cost.sample(workload, variant, round, messages)));
+        }
+    }
+    if let [variant] = *variants {
+        let peers = sleepers.iter().map(|it| it.peers * it.rooms).sum();
+        asleep_kib.sort_unstable();
+        let asleep_kib = asleep_kib.get(rounds / 2).copied().unwrap_or(awake_kib);
+        session.findings.memory.push(Memory { variant, peers, empty_kib, awake_kib, asleep_kib });
+    }
+    Ok(())
+}
+
+async fn echo(peer: &mut Peer, number: u64) -> Result<()> {
+    let text = text(TEXT, number);
+    peer.send(Event::Echo { text: &text }.encode()?).await?;
+    check(&peer.receive().await?, &Answer::Echo { user_id: peer.user().to_owned(), text })
+}
+
+/// What one message to a sleeping room costs, less what workerd would have used anyway.
+async fn woken(pid: u32, peer: &mut Peer, number: u64, idle: f64) -> Result<Cost> {
+    let cpu = settle(pid).await?;
+    let (load, begun) = (usage::own_cpu(), Instant::now());
+    echo(peer, number).await?;
+    let wall = begun.elapsed();
+    let load = usage::own_cpu().saturating_sub(load);
+    let used = settle(pid).await?.since(cpu);
+    let cpu = used.saturating_sub(begun.elapsed().mul_f64(idle));
+    Ok(Cost { cpu, wall, load, rss_kib: usage::rss(pid)? })
+}
+
+/// The share of a core that is used while nothing happens.
+async fn idle_rate(pid: u32) -> Result<f64> {
+    let (cpu, begun) = (Cpu::of(pid)?, Instant::now());
+    time::sleep(WATCHED).await;
+    Ok(Cpu::of(pid)?.since(cpu).as_secs_f64() / begun.elapsed().as_secs_f64())
+}
+
+/// Waits until no object is in memory.
+async fn fall_asleep(pid: u32) -> Result<()> {
+    let begun = Instant::now();
+    while !asleep(pid)? {
+        if begun.elapsed() > PATIENCE {
+            bail!("waited {PATIENCE:?} for workerd to remove the objects that do nothing");
+        }
+        time::sleep(LOOK).await;
+    }
+    // What follows a removal is over soon after.
+    time::sleep(LOOK).await;
+    settle(pid).await?;
+    Ok(())
+}
+
+/// Whether no object is in memory: each that is holds its database open.
+fn asleep(pid: u32) -> Result<bool> {
+    let folder = format!("/proc/{pid}/fd");
+    for file in fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))? {
+        // A file that is closed meanwhile is not open.
+        let Ok(target) = fs::read_link(file?.path()) else { continue };
+        if target.extension().is_some_and(|it| it == "sqlite") && !target.ends_with("metadata.sqlite") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

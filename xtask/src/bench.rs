@@ -1,0 +1,56 @@
+//! `cargo xtask bench`: builds the rooms of the benchmark and measures them; see docs/benchmarks.md.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::repo::Repo;
+use crate::{build, process, tools};
+
+/// Measures. The arguments are the benchmark's own.
+pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
+    tools::install(repo)?;
+    for worker in repo.bench_workers().into_iter().chain([repo.example("counter")?]) {
+        build::build(repo, &worker)?;
+    }
+    engine(repo, arguments)?;
+    measure(repo, arguments)
+}
+
+/// A little of everything: whether it works, not what it costs. It takes what is built.
+pub(crate) fn quick(repo: &Repo) -> Result<()> {
+    tools::install_node(repo)?;
+    let quick = [OsString::from("--quick")];
+    engine(repo, &quick)?;
+    measure(repo, &quick)
+}
+
+fn measure(repo: &Repo, arguments: &[OsString]) -> Result<()> {
+    // It starts a workerd: an interrupted run is not to leave one behind.
+    let mut bench = cargo(repo);
+    bench.args(["run", "--release", "--package", "bench", "--"]).args(arguments);
+    let status = process::run_service(&mut bench, |_| {})?;
+    if !status.success() {
+        bail!("the benchmark failed ({status})");
+    }
+    Ok(())
+}
+
+/// The engine alone: only when everything is measured, or tried.
+fn engine(repo: &Repo, arguments: &[OsString]) -> Result<()> {
+    let is = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    if is("--only") || is("--help") || is("-h") {
+        return Ok(());
+    }
+    let mut criterion = cargo(repo);
+    criterion.args(["bench", "--package", "bench-engine", "--bench", "engine", "--"]);
+    criterion.args(is("--quick").then_some("--test"));
+    process::run(&mut criterion)
+}
+
+fn cargo(repo: &Repo) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(repo.root());
+    cargo
+}
