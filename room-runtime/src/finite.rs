@@ -251,6 +251,9 @@ mod tests {
     fn everything_else_is_written_as_it_was() {
         let plain = serde_json::to_string(&all()).expect("encodes");
         assert_eq!(serde_json::to_string(&Finite(&all())).expect("encodes"), plain);
+        // For people to read, as serde_json says of itself.
+        let address = std::net::Ipv4Addr::LOCALHOST;
+        assert_eq!(serde_json::to_string(&Finite(&address)).expect("encodes"), "\"127.0.0.1\"");
     }
 
     #[test]

@@ -222,6 +222,7 @@ impl Room for Probe {
                 gate("alarm").await;
                 Ok(())
             }
+            "purges" => ctx.purge(),
             _ => Ok(()),
         }
     }
@@ -449,6 +450,22 @@ fn on_close_runs_once_even_if_the_platform_says_it_twice() {
     world.hibernate();
     world.close(a, 1006);
     assert_eq!(take_notes(), ["close a 1000 \"bye\", 0 left"]);
+}
+
+#[test]
+fn what_the_platform_says_of_a_lost_connection_is_no_reason_of_its_peer() {
+    for (code, was_clean, reason) in
+        [(1006, false, ""), (1006, true, "gone"), (1001, false, "gone"), (1000, true, "gone")]
+    {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        take_notes();
+        world.memory.with_socket(a, |socket| socket.closing = true);
+        let (host, close) = (world.host.clone(), Close::new(code, "gone", was_clean));
+        world.spawn(async move { host.closed(a, close).await });
+        world.settle();
+        assert_eq!(take_notes(), [format!("close a {code} {reason:?}, 0 left")]);
+    }
 }
 
 #[test]
@@ -792,6 +809,21 @@ mod alarms {
             self.advance(end - self.memory.now_ms());
             self.settle();
         }
+    }
+
+    #[test]
+    fn an_alarm_may_purge_the_room() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        world.frame(a, &schedule("purges", 1_000));
+        world.frame(a, &schedule("never", 2_000));
+        take_notes();
+        world.pass(5_000);
+        assert_eq!(take_notes(), ["alarm purges at 1000"]);
+        assert!(world.memory.errors.take().is_empty());
+        assert_eq!(world.memory.alarm.get(), None);
+        assert!(world.memory.list("").expect("readable").is_empty());
+        assert_eq!(world.socket(a).closed.expect("closed").0, 1000);
     }
 
     #[test]
