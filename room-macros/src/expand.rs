@@ -1,5 +1,7 @@
 //! [`Room`] → tokens. Infallible, and without behaviour: every generated body is one call into the runtime.
 
+use std::iter;
+
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Ident, Path, ext::IdentExt, parse_quote};
@@ -282,8 +284,10 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     let private = quote!(#krate::__private);
     // Not at the mixed site: an error about an argument would then be on `#[room]`, not on the user's type.
     let binder = |parameter: &Parameter, span: Span| format_ident!("__{}", parameter.name(), span = span);
-    let parameters = kind.parameters.iter().map(|parameter| {
-        let binder = binder(parameter, Span::call_site());
+    // The same span where it is declared: the user's type may come through a macro, whose names are not ours.
+    let spans = parameter_spans.iter().copied().chain(iter::repeat(Span::call_site()));
+    let parameters = kind.parameters.iter().zip(spans).map(|(parameter, span)| {
+        let binder = binder(parameter, span);
         let ty = match parameter {
             Parameter::Ctx => quote!(&#krate::RoomContext<Self>),
             Parameter::Version => quote!(u32),

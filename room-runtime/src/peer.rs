@@ -472,7 +472,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new<R: Room>(host: &Rc<RoomHost<R>>, Sent { sent, failed, unread }: Sent) -> Self {
+    pub(crate) fn new<R: Room>(host: &Rc<RoomHost<R>>, Sent { sent, failed, unread, .. }: Sent) -> Self {
         let ids = |sockets: Vec<Socket>| {
             sockets.into_iter().filter_map(|socket| Some(host.peer(socket)?.id().clone())).collect()
         };

@@ -78,6 +78,8 @@ pub(crate) struct Sent {
     pub(crate) failed: Vec<Socket>,
     /// Those that were passed over because they do not read.
     pub(crate) unread: Vec<Socket>,
+    /// Whether anything is kept, of this frame or of one before.
+    pub(crate) held: bool,
 }
 
 /// The sizes past which the platform refuses, in bytes.
@@ -131,8 +133,6 @@ pub(crate) trait Platform: fmt::Debug {
     /// A socket that has more than `max_unread` bytes before it since it last showed that it reads is passed over. With
     /// `hold`, what goes to sockets that take several messages in one frame is kept, and counts as sent.
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
-    /// Whether anything is kept.
-    fn is_holding(&self) -> bool;
     /// What is kept leaves, in one frame for each socket. What is kept for one socket also leaves before it is closed.
     fn release(&self);
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal>;

@@ -59,7 +59,7 @@ impl<R: Room> RoomHost<R> {
     pub(super) fn transmit(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
         let batches = R::BATCH_MS > 0;
         let sent = self.platform.send(frame, to, R::LIMITS.max_unread_bytes, batches);
-        if batches && !self.releasing.get() && self.platform.is_holding() {
+        if batches && sent.held && !self.releasing.get() {
             self.releasing.set(true);
             let host = self.clone();
             self.platform.spawn(Box::pin(async move {

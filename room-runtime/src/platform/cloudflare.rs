@@ -125,8 +125,6 @@ pub(crate) mod js {
             hold: bool,
             index: u32,
         ) -> f64;
-        #[wasm_bindgen(method, js_name = isHolding)]
-        pub(crate) fn is_holding(this: &Sockets) -> bool;
         #[wasm_bindgen(method)]
         pub(crate) fn release(this: &Sockets);
         #[wasm_bindgen(method, js_name = takeFailed)]
@@ -204,11 +202,13 @@ pub(crate) struct Cloudflare {
 
 impl Cloudflare {
     fn sent(&self, outcome: f64) -> Sent {
+        // See `#sent` in room.js.
+        let held = outcome.fract() != 0.0;
         if outcome >= 0.0 {
-            return Sent { sent: outcome as usize, ..Sent::default() };
+            return Sent { sent: outcome as usize, held, ..Sent::default() };
         }
         let (failed, unread) = (self.sockets.take_failed(), self.sockets.take_unread());
-        Sent { sent: (-1.0 - outcome) as usize, failed, unread }
+        Sent { sent: (-1.0 - outcome) as usize, failed, unread, held }
     }
 }
 
@@ -305,10 +305,6 @@ impl Platform for Cloudflare {
                 }
             }
         })
-    }
-
-    fn is_holding(&self) -> bool {
-        self.sockets.is_holding()
     }
 
     fn release(&self) {

@@ -306,11 +306,8 @@ impl Platform for Memory {
                 }
             });
         }
+        outcome.held = self.sockets.borrow().values().any(|socket| !socket.held.is_empty());
         outcome
-    }
-
-    fn is_holding(&self) -> bool {
-        self.sockets.borrow().values().any(|socket| !socket.held.is_empty())
     }
 
     fn release(&self) {

@@ -149,8 +149,9 @@ export class Sockets {
     }
   }
 
-  // These return how many took the frame, or, when some did not, -1 minus that; `takeFailed` and `takeUnread` have those.
-  // One that is closing is neither. `size` is the frame's, in bytes. No socket has the index -1.
+  // These return how many took the frame, and a half more when something is kept; or, when some did not take it, -1 minus
+  // that: `takeFailed` and `takeUnread` have those. One that is closing is neither. `size` is the frame's, in bytes. No
+  // socket has the index -1.
   sendAll(frame, size, maxUnread, hold, tag, except) {
     let sent = 0;
     for (const slot of this.#slots(tag)) {
@@ -174,7 +175,8 @@ export class Sockets {
   }
 
   #sent(sent) {
-    return this.#failed.length > 0 || this.#unread.length > 0 ? -1 - sent : sent;
+    const outcome = this.#holding.length > 0 ? sent + 0.5 : sent;
+    return this.#failed.length > 0 || this.#unread.length > 0 ? -1 - outcome : outcome;
   }
 
   #send(slot, frame, size, maxUnread, hold) {
@@ -201,10 +203,6 @@ export class Sockets {
       if (slot.socket.readyState === OPEN) this.#failed.push(slot.index);
       return 0;
     }
-  }
-
-  isHolding() {
-    return this.#holding.length > 0;
   }
 
   release() {
