@@ -1144,3 +1144,85 @@ mod limits {
         assert_eq!(Limits::default(), Limits::DEFAULT);
     }
 }
+
+/// A room without the handlers that it says it does not have.
+mod without_handlers {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    enum Quiet {}
+
+    impl Room for Quiet {
+        const NAME: &'static str = "quiet";
+        const BINDING: &'static str = "QUIET";
+        const CLASS: &'static str = "QuietRoom";
+        const HAS_ON_UPGRADE: bool = false;
+        const HAS_ON_CLOSE: bool = false;
+        const HAS_ON_ALARM: bool = false;
+        const HAS_ON_REQUEST: bool = false;
+        type State = ();
+        type Connection = ();
+        type Event = ();
+        type Broadcast = ();
+        type Alarm = ();
+        type Services = ();
+
+        fn init(_ctx: &RoomContext<Self>) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn services(_env: &worker::Env) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    fn now<T>(work: impl Future<Output = T>) -> T {
+        work.now_or_never().expect("nothing waits")
+    }
+
+    fn quiet(memory: &Rc<Memory>) -> Rc<RoomHost<Quiet>> {
+        RoomHost::new(memory.clone(), Box::new(|| Ok(())))
+    }
+
+    #[test]
+    fn there_is_no_roster() {
+        let memory = Memory::alone("r1");
+        let host = quiet(&memory);
+        let options = UpgradeOptions {
+            data: (),
+            id: None,
+            tags: Vec::new(),
+            meta: None,
+            on_duplicate: OnDuplicate::Allow,
+            resume: None,
+        };
+        let asked = || -> Rc<dyn Handshake> { panic!("nobody asks about the request") };
+        let upgraded = now(host.connect(options, asked, |tags| Ok(memory.accept(tags))));
+        assert!(matches!(upgraded, Ok(Upgraded::Accepted)), "{upgraded:?}");
+        assert!(memory.list("").expect("readable").is_empty(), "nothing of the peer is stored");
+        memory.with_socket(0, |socket| socket.closing = true);
+        now(host.closed(0, Close::new(1000, "", true)));
+        assert_eq!(memory.with_socket(0, |socket| socket.closed.clone()), Some((1000, String::new())));
+        assert!(memory.trace.take().iter().all(|what| !what.starts_with("put") && !what.starts_with("delete")));
+    }
+
+    #[test]
+    fn a_schedule_of_code_that_had_the_handler_stays() {
+        let memory = Memory::alone("r1");
+        let host = quiet(&memory);
+        now(host.start(false)).expect("it starts");
+        let ctx = host.context(None);
+        ctx.schedule(()).after(Duration::ZERO).expect("scheduled");
+        let stored = memory.list("room:schedule:").expect("readable");
+        assert_eq!(now(host.call("fire_alarm")), r#"{"ok":false}"#);
+        assert_eq!((stored.len(), memory.list("room:schedule:").expect("readable")), (1, stored));
+    }
+
+    #[test]
+    fn a_request_is_answered_with_404() {
+        let host = quiet(&Memory::alone("r1"));
+        let response = now(host.request(http::Request::default()));
+        assert_eq!(response.map(|response| response.status().as_u16()).ok(), Some(404));
+    }
+}
