@@ -453,6 +453,15 @@ fn on_close_runs_once_even_if_the_platform_says_it_twice() {
 }
 
 #[test]
+fn a_peer_is_itself_and_not_another_of_its_id() {
+    let mut world = World::new();
+    let (a, b) = (world.connect("a", &[]), world.connect("a", &[]));
+    let peer = |socket| world.host.peer(socket).expect("it is here");
+    assert_eq!(peer(a), peer(a).clone());
+    assert_ne!(peer(a), peer(b));
+}
+
+#[test]
 fn what_the_platform_says_of_a_lost_connection_is_no_reason_of_its_peer() {
     for (code, was_clean, reason) in
         [(1006, false, ""), (1006, true, "gone"), (1001, false, "gone"), (1000, true, "gone")]
@@ -1151,12 +1160,14 @@ mod without_handlers {
 
     use super::*;
 
-    enum Quiet {}
+    /// With this `PURGE_AFTER_MS`.
+    enum Quiet<const PURGE_AFTER_MS: u64> {}
 
-    impl Room for Quiet {
+    impl<const PURGE_AFTER_MS: u64> Room for Quiet<PURGE_AFTER_MS> {
         const NAME: &'static str = "quiet";
         const BINDING: &'static str = "QUIET";
         const CLASS: &'static str = "QuietRoom";
+        const PURGE_AFTER_MS: u64 = PURGE_AFTER_MS;
         const HAS_ON_UPGRADE: bool = false;
         const HAS_ON_CLOSE: bool = false;
         const HAS_ON_ALARM: bool = false;
@@ -1181,14 +1192,12 @@ mod without_handlers {
         work.now_or_never().expect("nothing waits")
     }
 
-    fn quiet(memory: &Rc<Memory>) -> Rc<RoomHost<Quiet>> {
+    fn quiet(memory: &Rc<Memory>) -> Rc<RoomHost<Quiet<0>>> {
         RoomHost::new(memory.clone(), Box::new(|| Ok(())))
     }
 
-    #[test]
-    fn there_is_no_roster() {
-        let memory = Memory::alone("r1");
-        let host = quiet(&memory);
+    /// A peer comes and goes.
+    fn visit<R: Room<Connection = ()>>(host: &Rc<RoomHost<R>>, memory: &Memory) {
         let options = UpgradeOptions {
             data: (),
             id: None,
@@ -1198,12 +1207,18 @@ mod without_handlers {
             resume: None,
         };
         let asked = || -> Rc<dyn Handshake> { panic!("nobody asks about the request") };
+        now(host.start(false)).expect("it starts");
         let upgraded = now(host.connect(options, asked, |tags| Ok(memory.accept(tags))));
         assert!(matches!(upgraded, Ok(Upgraded::Accepted)), "{upgraded:?}");
-        assert!(memory.list("").expect("readable").is_empty(), "nothing of the peer is stored");
         memory.with_socket(0, |socket| socket.closing = true);
         now(host.closed(0, Close::new(1000, "", true)));
         assert_eq!(memory.with_socket(0, |socket| socket.closed.clone()), Some((1000, String::new())));
+    }
+
+    #[test]
+    fn there_is_no_roster() {
+        let memory = Memory::alone("r1");
+        visit(&quiet(&memory), &memory);
         assert!(memory.trace.take().iter().all(|what| !what.starts_with("put") && !what.starts_with("delete")));
     }
 
@@ -1217,6 +1232,19 @@ mod without_handlers {
         let stored = memory.list("room:schedule:").expect("readable");
         assert_eq!(now(host.call("fire_alarm")), r#"{"ok":false}"#);
         assert_eq!((stored.len(), memory.list("room:schedule:").expect("readable")), (1, stored));
+    }
+
+    #[test]
+    fn what_the_room_has_scheduled_for_itself_needs_no_handler() {
+        let (executor, clock) = (Rc::new(Executor::default()), Clock::starting_at(START_MS));
+        let random = Rc::new(RefCell::new(Random::new(0)));
+        let memory = Memory::new("r1", "0f".repeat(32), (u64::MAX, 0), executor, clock.clone(), random);
+        let host: Rc<RoomHost<Quiet<1_000>>> = RoomHost::new(memory.clone(), Box::new(|| Ok(())));
+        visit(&host, &memory);
+        assert_eq!(memory.alarm.get(), Some(START_MS + 1_000));
+        clock.set(START_MS + 1_000);
+        now(host.alarm()).expect("it fires");
+        assert!(memory.list("").expect("readable").is_empty(), "the room is purged");
     }
 
     #[test]
