@@ -139,7 +139,7 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then it stays.
     pub fn cancel(&self, schedule: ScheduleId) -> Result<bool, Error> {
         self.alive()?;
-        self.located(self.host.schedules.cancel(&*self.host.platform, schedule))
+        self.located(self.host.schedules.cancel(self.host.platform.as_ref(), schedule))
     }
 
     /// Takes the schedule away that has this [key](Schedule::key); false when there is none.
@@ -148,7 +148,7 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then it stays.
     pub fn cancel_keyed(&self, key: &str) -> Result<bool, Error> {
         self.alive()?;
-        self.located(self.host.schedules.cancel_keyed(&*self.host.platform, key))
+        self.located(self.host.schedules.cancel_keyed(self.host.platform.as_ref(), key))
     }
 
     /// When the next alarm is due, in milliseconds since the Unix epoch; `None` when none is set. An alarm that is being
@@ -158,7 +158,7 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
     /// schedules cannot be read.
     pub fn next_alarm(&self) -> Result<Option<u64>, Error> {
-        self.located(self.host.schedules.next(&*self.host.platform))
+        self.located(self.host.schedules.next(self.host.platform.as_ref()))
     }
 
     /// In `on_alarm`, when the object went down during the last try of this alarm; `None` otherwise.

@@ -208,10 +208,10 @@ impl<R: Room> RoomHost<R> {
     fn mind_emptiness(&self) {
         if R::PURGE_AFTER_MS > 0 && self.started.get() && self.is_deserted() {
             let due_ms = self.platform.now_ms().saturating_add(R::PURGE_AFTER_MS);
-            let planned = self.schedules.cancel_own(&*self.platform, |what| matches!(what, What::Purge));
+            let planned = self.schedules.cancel_own(self.platform.as_ref(), |what| matches!(what, What::Purge));
             let planned = planned
                 .and_then(|()| self.store_id())
-                .and_then(|()| self.schedules.add(&*self.platform, What::Purge, None, due_ms, None).map(drop));
+                .and_then(|()| self.schedules.add(self.platform.as_ref(), What::Purge, None, due_ms, None).map(drop));
             if let Err(error) = planned {
                 self.platform.log_error(&error.in_room(&self.id).to_string());
             }
@@ -239,7 +239,7 @@ impl<R: Room> RoomHost<R> {
     pub(crate) async fn alarm(self: Rc<Self>) -> Result<(), Error> {
         self.start(false).await?;
         let _turn = self.firing.take().await;
-        while let Some(due) = self.schedules.begin(&*self.platform).map_err(|error| error.in_room(&self.id))? {
+        while let Some(due) = self.schedules.begin(self.platform.as_ref()).map_err(|error| error.in_room(&self.id))? {
             // A handler's failure has been reported, and is tried again.
             let _ = self.fire(due).await.map_err(|error| error.in_room(&self.id))?;
         }
@@ -249,7 +249,7 @@ impl<R: Room> RoomHost<R> {
     /// The Worker's `fire_alarm`: whether there was one.
     async fn fire_alarm(self: Rc<Self>) -> Result<bool, WireError> {
         let _turn = self.firing.take().await;
-        match self.schedules.begin_next(&*self.platform).map_err(|error| WireError::from(&error))? {
+        match self.schedules.begin_next(self.platform.as_ref()).map_err(|error| WireError::from(&error))? {
             None => Ok(false),
             Some(due) => self.fire(due).await.map_err(|error| WireError::from(&error))?.map(|()| true),
         }
@@ -265,7 +265,7 @@ impl<R: Room> RoomHost<R> {
                 match outcome {
                     Err(failure) if !is_own_purge(&failure) => {
                         let error = calls::handler_error("on_alarm", &failure);
-                        let stays = self.schedules.fail(&*self.platform, (id, number));
+                        let stays = self.schedules.fail(self.platform.as_ref(), (id, number));
                         self.report(Err(failure), "on_alarm", None, &ctx).await;
                         return stays.map(|()| Err(error));
                     }
@@ -282,7 +282,7 @@ impl<R: Room> RoomHost<R> {
                 }
             }
         }
-        self.schedules.finish(&*self.platform, (id, number)).map(Ok)
+        self.schedules.finish(self.platform.as_ref(), (id, number)).map(Ok)
     }
 
     /// Work that a handler left behind.

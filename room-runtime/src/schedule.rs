@@ -91,7 +91,7 @@ impl<'a, R: Room> Schedule<'a, R> {
         host.flush()?;
         host.store_id()?;
         let what = What::Alarm(self.alarm);
-        let added = host.schedules.add(&*host.platform, what, self.key, due_ms, every_ms);
+        let added = host.schedules.add(host.platform.as_ref(), what, self.key, due_ms, every_ms);
         added.map_err(|error| error.in_room(&host.id))
     }
 }

@@ -22,7 +22,7 @@ impl<R: Room> RoomHost<R> {
             (Err(error), _) => Err(error),
             (Ok(()), Some(Command::Once { key, command })) => match Command::parse(command) {
                 Some(Command::Once { .. }) | None => Err(not_understood("a call with an idempotency key")),
-                Some(command) => self.answers.once(&*self.platform, key, text, self.carry_out(command)).await,
+                Some(command) => self.answers.once(self.platform.as_ref(), key, text, self.carry_out(command)).await,
             },
             (Ok(()), Some(command)) => Ok(self.carry_out(command).await),
             (Ok(()), None) => Err(not_understood(text)),

@@ -128,7 +128,7 @@ impl<R: Room> RoomHost<R> {
         self.keep(&slot);
         let peer = Peer { host: self.clone(), slot };
         if R::PURGE_AFTER_MS > 0 {
-            self.schedules.cancel_own(&*self.platform, |what| matches!(what, What::Purge))?;
+            self.schedules.cancel_own(self.platform.as_ref(), |what| matches!(what, What::Purge))?;
         }
         if R::RECONNECT_GRACE_MS > 0 && returns {
             // In a box, and with it nothing of it in the wasm of a room in which nobody returns.

@@ -205,7 +205,7 @@ impl<R: Room> RoomHost<R> {
         self.store_id()?;
         self.put_entry(&entry)?;
         let due_ms = now_ms.saturating_add(R::RECONNECT_GRACE_MS);
-        self.schedules.add(&*self.platform, What::Grace(slot.entry.clone()), None, due_ms, None).map(drop)
+        self.schedules.add(self.platform.as_ref(), What::Grace(slot.entry.clone()), None, due_ms, None).map(drop)
     }
 
     /// The time of a peer that is away is over.
@@ -243,7 +243,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     pub(super) fn take_place(&self, name: &str) -> Result<(), Error> {
-        self.schedules.cancel_own(&*self.platform, |what| matches!(what, What::Grace(other) if other == name))
+        self.schedules.cancel_own(self.platform.as_ref(), |what| matches!(what, What::Grace(other) if other == name))
     }
 
     /// Who is gone without having been seen off. `has_sockets` is true when it is known that the room has some: a restart,
