@@ -382,7 +382,10 @@ addEventListener("error", (event) => {
 // returns is the call's outcome; without that the call fails.
 const mourn = {
   webSocketMessage(socket) {
-    if (socket.readyState === OPEN) socket.send(socket[SLOT]?.v1 ? `[${RESTARTED_FRAME}]` : RESTARTED_FRAME);
+    // Whoever mourns throws what it mourns: a socket that refuses this must not take its place.
+    try {
+      if (socket.readyState === OPEN) socket.send(socket[SLOT]?.v1 ? `[${RESTARTED_FRAME}]` : RESTARTED_FRAME);
+    } catch {}
   },
   // A socket whose `on_connect` did not finish ends like one whose `on_connect` failed. Were its other half not handed
   // out, it would stay behind as a ghost and keep the object from hibernating.
