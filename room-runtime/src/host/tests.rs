@@ -66,6 +66,10 @@ enum Event {
         name: String,
         after_ms: u64,
     },
+    Repeat {
+        name: String,
+        every_ms: u64,
+    },
 }
 
 thread_local! {
@@ -200,6 +204,9 @@ impl Room for Probe {
             Event::Schedule { name, after_ms } => {
                 ctx.schedule(name).after(Duration::from_millis(after_ms))?;
             }
+            Event::Repeat { name, every_ms } => {
+                ctx.schedule(name).every(Duration::from_millis(every_ms))?;
+            }
             Event::Snapshot => {
                 let before = ctx.state()?;
                 ctx.update(|state| state.count += 1)?;
@@ -214,6 +221,13 @@ impl Room for Probe {
         assert_eq!(*ctx.id(), "r1");
         match &*alarm {
             "fails" => Err(Failure::msg("not yet")),
+            "fails first" => match ctx.update(|state| {
+                state.count += 1;
+                state.count
+            })? {
+                count if count % 2 == 1 => Err(Failure::msg("not yet")),
+                _ => Ok(()),
+            },
             "again" => {
                 ctx.schedule("again".to_owned()).after(Duration::from_secs(10))?;
                 Ok(())
@@ -877,6 +891,17 @@ mod alarms {
             world.pass(3_600_000);
         }
         assert!(take_notes().len() > 40, "at least once an hour, for ever");
+    }
+
+    #[test]
+    fn each_time_of_a_period_has_its_own_tries() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        take_notes();
+        world.frame(a, &Event::Repeat { name: "fails first".to_owned(), every_ms: 100_000 });
+        world.pass(310_000);
+        let at = [100_000, 102_000, 200_000, 202_000, 300_000, 302_000];
+        assert_eq!(take_notes(), at.map(|ms| format!("alarm fails first at {ms}")));
     }
 
     #[test]
