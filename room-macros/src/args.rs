@@ -117,7 +117,7 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
                 continue;
             }
         };
-        let name = key.to_token_stream().to_string();
+        let name = key.to_token_stream().to_string().replace("r#", "");
         let option = known.iter().copied().find(|option| *option == name);
         let similar = diag::similar(&name, known.iter().copied());
         meant.extend(option.or(similar));

@@ -1,9 +1,9 @@
 //! `#[data]`: the derives of a type that travels or is stored.
 
 use darling::{FromMeta, ast::NestedMeta, util::PathList};
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Attribute, Item, ItemEnum, Path, parse_quote};
+use syn::{Attribute, Ident, Item, ItemEnum, Path, parse_quote};
 
 use crate::{attrs, diag, diag::Errors, expand, twin};
 
@@ -35,17 +35,17 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     };
     let krate = args.krate.clone().unwrap_or_else(expand::default_crate);
     match &mut item {
-        Item::Struct(item) => add(&mut item.attrs, &args, &krate, None),
-        Item::Enum(item) => add(&mut item.attrs, &args, &krate, None),
+        Item::Struct(item) => add(&mut item.attrs, item.ident.span(), &args, &krate, None),
+        Item::Enum(item) => add(&mut item.attrs, item.ident.span(), &args, &krate, None),
         other => errors.on(keyword(other), "`#[data]` goes on a `struct` or an `enum`"),
     }
     quote!(#item #errors)
 }
 
 /// Gives a schema what `#[data]` gives, in place of a `#[data]` attribute of its own.
-pub(crate) fn schema(item_attrs: &mut Vec<Attribute>, krate: &Path, errors: &mut Errors) {
+pub(crate) fn schema(item_attrs: &mut Vec<Attribute>, ident: &Ident, krate: &Path, errors: &mut Errors) {
     let args = own_args(item_attrs, errors);
-    add(item_attrs, &args, krate, None);
+    add(item_attrs, ident.span(), &args, krate, None);
 }
 
 /// The same for an enum, which gets the tag as well. Where the engine's way to read such a message does, the enum to read it
@@ -57,20 +57,34 @@ pub(crate) fn tagged_schema(item: &mut ItemEnum, krate: &Path, tag: &str, errors
     if twin.is_some() {
         args.skip_deserialize = true;
     }
-    add(&mut item.attrs, &args, krate, Some(tag));
+    add(&mut item.attrs, item.ident.span(), &args, krate, Some(tag));
     twin
 }
 
 /// What the item's own `#[data]` says, which goes.
 fn own_args(item_attrs: &mut Vec<Attribute>, errors: &mut Errors) -> DataArgs {
-    let own = item_attrs.iter().position(|attr| {
-        let path = attr.path();
-        path.segments.last().is_some_and(|last| last.ident == "data")
-    });
+    let own = item_attrs.iter().position(is_ours);
     match own.map(|index| item_attrs.remove(index).meta) {
         Some(syn::Meta::List(list)) => parse_args(list.tokens, errors),
         _ => DataArgs::default(),
     }
+}
+
+fn is_ours(attr: &Attribute) -> bool {
+    attr.path().segments.last().is_some_and(|last| last.ident == "data")
+}
+
+/// Whether a type has `#[data]`.
+pub(crate) fn is_data(item_attrs: &[Attribute]) -> bool {
+    item_attrs.iter().any(is_ours)
+}
+
+/// Whether the enum is given the tag: serde derives something for it, and it chooses no tagging of its own.
+pub(crate) fn is_tagged_by_us(item: &ItemEnum) -> bool {
+    let args = own_args(&mut item.attrs.clone(), &mut Errors::default());
+    let derived =
+        |name: &str| derives(&item.attrs, &args, name) || attrs::derives(&item.attrs).iter().any(|own| own == name);
+    (derived("Serialize") || derived("Deserialize")) && !has_tagging(&item.attrs)
 }
 
 /// Whether the derive is for us to add.
@@ -102,7 +116,8 @@ fn parse_args(tokens: TokenStream, errors: &mut Errors) -> DataArgs {
     args
 }
 
-fn add(item_attrs: &mut Vec<Attribute>, args: &DataArgs, krate: &Path, tag: Option<&str>) {
+/// `at` is the type's name: what a derive has to say of the type as a whole is said there.
+fn add(item_attrs: &mut Vec<Attribute>, at: Span, args: &DataArgs, krate: &Path, tag: Option<&str>) {
     let wanted = |name: &str| derives(item_attrs, args, name) && !(name == "Deserialize" && args.skip_deserialize);
     let private = quote!(#krate::__private);
     let paths: Vec<_> = DERIVES
@@ -115,24 +130,27 @@ fn add(item_attrs: &mut Vec<Attribute>, args: &DataArgs, krate: &Path, tag: Opti
                 _ => quote!(#private::#ident),
             }
         })
+        .map(|path| expand::respanned(path, Span::call_site().located_at(at)))
         .collect();
-    let derives_serde = wanted("Serialize") || wanted("Deserialize");
+    let added = wanted("Serialize") || wanted("Deserialize");
+    let own = attrs::derives(item_attrs);
+    let derives_serde = added || own.iter().any(|own| own == "Serialize" || own == "Deserialize");
     let keys = attrs::serde_keys(item_attrs);
-    // In front of the user's own: a helper attribute must not come before its derive.
-    let mut added: Vec<Attribute> = Vec::new();
+    let tagged = has_tagging(item_attrs);
     if !paths.is_empty() {
-        added.push(parse_quote!(#[derive(#(#paths),*)]));
+        item_attrs.insert(0, parse_quote!(#[derive(#(#paths),*)]));
     }
-    if derives_serde && !keys.iter().any(|key| key == "crate") {
+    // Behind the user's own: a helper attribute must not come before its derive.
+    if added && !keys.iter().any(|key| key == "crate") {
         let path = quote!(#private::serde).to_string().replace(' ', "");
-        added.push(parse_quote!(#[serde(crate = #path)]));
+        item_attrs.push(parse_quote!(#[serde(crate = #path)]));
     }
     if let Some(tag) = tag
-        && !has_tagging(item_attrs)
+        && derives_serde
+        && !tagged
     {
-        added.push(parse_quote!(#[serde(tag = #tag)]));
+        item_attrs.push(parse_quote!(#[serde(tag = #tag)]));
     }
-    item_attrs.splice(0..0, added);
 }
 
 fn keyword(item: &Item) -> TokenStream {

@@ -38,7 +38,7 @@ impl ToTokens for Errors {
 
 /// The known name that `name` was probably meant to be.
 pub(crate) fn similar<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), candidate);
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.into_iter().map(|candidate| (distance(candidate), candidate)).min()?;
     // A quarter of the letters may be wrong: enough for a slip, too little for another word.
     (nearest.0 <= (nearest.1.len() / 4).max(1)).then_some(nearest.1)

@@ -3,13 +3,14 @@
 use std::iter;
 
 use proc_macro2::{Literal, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, Path, ext::IdentExt, parse_quote};
 
 use crate::{
     attrs,
     diag::Errors,
     model::{HANDLERS, Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
+    parse::{self, Function, ModuleItem, is},
     twin,
 };
 
@@ -28,7 +29,8 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let Room { sketch, options, handlers } = room;
     let Options { krate, binding, class, .. } = options;
     let name = sketch.module.ident.unraw().to_string();
-    let marker = marker(sketch);
+    let (marker, unique) = (marker(sketch), unique(options));
+    let binding = &binding.name;
     let class_name = class.to_string();
     let start = format_ident!("__room_start_{}", class_name.to_lowercase());
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
@@ -39,6 +41,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
         #marker
 
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #krate::Room for Room {
             const NAME: &'static str = #name;
             const BINDING: &'static str = #binding;
@@ -58,16 +61,40 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             }
         }
         pub use __room::#class;
+        #unique
     };
     module(sketch, generated)
+}
+
+/// What two rooms of a crate cannot both have, as a macro: these alone share one namespace wherever they are written, and
+/// rustc says so at the second one's option, or module.
+fn unique(options: &Options) -> TokenStream {
+    let Options { binding, class, .. } = options;
+    let names = [("class", class.to_string(), class.span()), ("binding", binding.name.clone(), binding.span)];
+    let macros = names.into_iter().map(|(what, name, span)| {
+        let span = Span::call_site().located_at(span);
+        let name = format_ident!("two_rooms_have_the_{what}_{name}", span = span);
+        quote_spanned! {span=>
+            #[doc(hidden)]
+            #[allow(non_local_definitions)]
+            #[macro_export]
+            macro_rules! #name {
+                () => {};
+            }
+        }
+    });
+    macros.collect()
 }
 
 /// The module of a room with errors: as it was written, with the names that the rest of the crate uses.
 pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
     let krate = &sketch.krate;
-    let missed = sketch.missed.iter().map(|name| {
+    let missing = sketch.missing.iter().map(|name| {
         let ident = Ident::new(name, Span::call_site());
-        quote!(pub type #ident = #krate::__private::Missing;)
+        quote! {
+            #[allow(missing_docs)]
+            pub type #ident = #krate::__private::Missing;
+        }
     });
     let rest = (!sketch.marker_taken).then(|| {
         let (marker, types) = (marker(sketch), types(sketch));
@@ -78,6 +105,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
             #marker
 
             #[automatically_derived]
+            #[allow(deprecated)]
             impl #krate::Room for Room {
                 const NAME: &'static str = "";
                 const BINDING: &'static str = "";
@@ -88,13 +116,18 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
             }
         }
     });
-    let module = module(sketch, quote!(#(#missed)* #rest));
+    let module = module(sketch, quote!(#(#missing)* #rest));
     quote!(#module #errors)
 }
 
 fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let module = &sketch.module;
-    let (attrs, vis, ident, items) = (&module.attrs, &module.vis, &module.ident, &module.items);
+    let (attrs, vis, ident) = (&module.attrs, &module.vis, &module.ident);
+    let items = module.items.iter().map(|item| match item {
+        ModuleItem::Fn(function) if !sketch.judged => for_editors(function),
+        item => item.to_token_stream(),
+    });
+    let quiet = (!sketch.judged).then(|| quote!(#[allow(unused, unexpected_cfgs)]));
     let twins = sketch
         .schemas
         .iter()
@@ -102,6 +135,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let (outer, inner): (Vec<_>, Vec<_>) = attrs.iter().partition(|attr| matches!(attr.style, syn::AttrStyle::Outer));
     quote! {
         #(#outer)*
+        #quiet
         #vis mod #ident {
             #(#inner)*
             #(#items)*
@@ -109,6 +143,23 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
             #generated
         }
     }
+}
+
+/// A function of a room that lacks a schema: an editor sees it as it is; to rustc it would be one more error wherever it
+/// speaks of what is not there.
+fn for_editors(function: &Function) -> TokenStream {
+    let Function { attrs, vis, sig, body } = function;
+    let whole = quote!(#[cfg(rust_analyzer)] #function);
+    let is_handler = HANDLERS.into_iter().any(|kind| is(&sig.ident, kind.name));
+    let hides = matches!(&sig.output, syn::ReturnType::Type(_, ty) if parse::impl_trait(ty).is_some());
+    let rest = match (is_handler, hides) {
+        // Nobody else calls it.
+        (true, _) => TokenStream::new(),
+        (false, true) => quote!(#(#attrs)* #vis #sig #body),
+        (false, false) => quote!(#(#attrs)* #vis #sig { ::core::unreachable!() }),
+    };
+    let rest = (!rest.is_empty()).then(|| quote!(#[cfg(not(rust_analyzer))] #rest));
+    quote!(#whole #rest)
 }
 
 /// The marker type and the aliases.
@@ -253,7 +304,7 @@ fn call_at(span: Span, function: TokenStream, arguments: TokenStream) -> TokenSt
     quote_spanned!(span=> #function(#arguments))
 }
 
-fn respanned(tokens: TokenStream, span: Span) -> TokenStream {
+pub(crate) fn respanned(tokens: TokenStream, span: Span) -> TokenStream {
     let each = tokens.into_iter().map(|mut token| {
         token.set_span(span);
         token

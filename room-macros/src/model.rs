@@ -193,6 +193,12 @@ impl Parameter {
         }
     }
 
+    /// The name of its type, without the path and what it is generic over.
+    pub(crate) fn ty_name(self) -> Option<String> {
+        let ty = self.ty().split('<').next()?.rsplit([':', ' ', '&']).next()?;
+        Some(ty.to_owned())
+    }
+
     pub(crate) fn by(self) -> By {
         match self.ty() {
             ty if ty.starts_with("&mut ") => By::MutableReference,
@@ -257,7 +263,8 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) krate: Path,
-    pub(crate) binding: String,
+    pub(crate) binding: Binding,
+    /// Its place is the option's, or the module's.
     pub(crate) class: Ident,
     pub(crate) tag: String,
     /// Which of `Limits`' numbers, and what they are.
@@ -270,6 +277,13 @@ pub(crate) struct Options {
     pub(crate) reconnect_grace_ms: Option<u64>,
     pub(crate) purge_after_ms: Option<u64>,
     pub(crate) batch_ms: Option<u64>,
+}
+
+/// The name of the binding, and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) name: String,
+    pub(crate) span: Span,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -288,14 +302,16 @@ pub(crate) struct Sketch {
     pub(crate) module: RoomModule,
     /// The schemas that were found, in the order of [`SCHEMAS`]; of one kind several when `cfg` tells them apart.
     pub(crate) schemas: Vec<Schema>,
-    /// The optional schemas that a handler needs and the module does not have.
-    pub(crate) missed: Vec<&'static str>,
+    /// The schemas that are needed and that the module has nothing for.
+    pub(crate) missing: Vec<&'static str>,
     /// The handlers that were found or meant, right or wrong.
     pub(crate) meant: Vec<&'static str>,
     /// Those of [`ALIASES`] that the module does not define itself.
     pub(crate) aliases: Vec<&'static str>,
     /// Whether the module has a name of its own for the marker type.
     pub(crate) marker_taken: bool,
+    /// Whether there is a type for each schema: without, whatever rustc says of the functions is wrong.
+    pub(crate) judged: bool,
 }
 
 /// A schema of the room.

@@ -2,13 +2,21 @@
 //!
 //! The bodies of functions stay tokens: one that is being typed right now keeps the rest alive in an editor.
 
-use proc_macro2::{Group, TokenStream};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Ident, Item, Signature, Token, Visibility,
+    Attribute, Ident, Item, Signature, Token, Type, Visibility,
+    ext::IdentExt,
     parse::{ParseStream, Parser, discouraged::Speculative},
     token,
 };
+
+use crate::attrs;
+
+/// Whether the identifier is this name, raw or not.
+pub(crate) fn is(ident: &Ident, name: &str) -> bool {
+    ident.unraw() == name
+}
 
 /// The annotated module, as written.
 #[derive(Debug)]
@@ -67,12 +75,11 @@ fn parse_module(input: ParseStream<'_>) -> syn::Result<Annotated> {
     let mut attrs = input.call(Attribute::parse_outer)?;
     let vis: Visibility = input.parse()?;
     if !input.peek(Token![mod]) {
-        let keyword: TokenStream = input.parse()?;
-        let keyword = keyword.into_iter().next();
-        return Err(syn::Error::new_spanned(
-            keyword,
-            "`#[room]` goes on a module\nwrap this in `pub mod chat { … }` with the room's schemas and handlers",
-        ));
+        let item: TokenStream = input.parse()?;
+        let keyword = item.into_iter().next();
+        let found = keyword.as_ref().map_or_else(String::new, |keyword| format!(", not on a `{keyword}`"));
+        let advice = "wrap this in `pub mod chat { … }` with the room's schemas and handlers";
+        return Err(syn::Error::new_spanned(keyword, format!("`#[room]` goes on a module{found}\n{advice}")));
     }
     let keyword: Token![mod] = input.parse()?;
     let ident: Ident = input.parse()?;
@@ -126,6 +133,12 @@ impl RoomModule {
         }
     }
 
+    /// Takes these items away.
+    pub(crate) fn remove(&mut self, indices: &[usize]) {
+        let mut index = 0..;
+        self.items.retain(|_| index.next().is_some_and(|index| !indices.contains(&index)));
+    }
+
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Function> {
         self.items.iter().filter_map(|item| match item {
             ModuleItem::Fn(function) => Some(function),
@@ -165,7 +178,7 @@ fn imported(tree: &syn::UseTree, names: &mut Vec<Ident>) {
 }
 
 /// An item that binds a name that was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Declared {
     pub(crate) name: &'static str,
     /// Where it is written.
@@ -176,28 +189,143 @@ pub(crate) struct Declared {
 
 /// The items that bind one of these names, if they are of the kinds that can be a schema.
 pub(crate) fn declared<const N: usize>(module: &RoomModule, names: [&'static str; N]) -> Vec<Declared> {
-    let mut declared = Vec::new();
+    let declared = types(module).into_iter().filter_map(|(ident, index)| {
+        let name = names.into_iter().find(|name| is(&ident, name))?;
+        Some(Declared { name, ident, index })
+    });
+    declared.collect()
+}
+
+/// The names of the module's types, or what may be types, and which of its items each is.
+pub(crate) fn types(module: &RoomModule) -> Vec<(Ident, usize)> {
+    let mut types = Vec::new();
     for (index, item) in module.items.iter().enumerate() {
         let ModuleItem::Other(item) = item else { continue };
         let mut bound = Vec::new();
         match item {
-            Item::Struct(item) => bound.push(item.ident.clone()),
-            Item::Enum(item) => bound.push(item.ident.clone()),
-            Item::Union(item) => bound.push(item.ident.clone()),
-            Item::Type(item) => bound.push(item.ident.clone()),
-            Item::Trait(item) => bound.push(item.ident.clone()),
             Item::Use(item) => imported(&item.tree, &mut bound),
-            _ => {}
+            item => bound.extend(type_name(item).cloned()),
         }
-        for ident in bound {
-            let name = names.into_iter().find(|name| ident == name);
-            declared.extend(name.map(|name| Declared { name, ident, index }));
+        types.extend(bound.into_iter().map(|ident| (ident, index)));
+    }
+    types
+}
+
+pub(crate) fn type_name(item: &Item) -> Option<&Ident> {
+    match item {
+        Item::Struct(item) => Some(&item.ident),
+        Item::Enum(item) => Some(&item.ident),
+        Item::Union(item) => Some(&item.ident),
+        Item::Type(item) => Some(&item.ident),
+        Item::Trait(item) => Some(&item.ident),
+        _ => None,
+    }
+}
+
+/// The single names in the types of an item's fields, of those that serde is not told to pass over.
+pub(crate) fn mentioned(item: &Item) -> Vec<Ident> {
+    let mut names = Vec::new();
+    let fields: Vec<_> = match item {
+        Item::Struct(item) => item.fields.iter().collect(),
+        Item::Enum(item) => item.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        _ => Vec::new(),
+    };
+    for field in fields {
+        let keys = attrs::serde_keys(&field.attrs);
+        if !keys.iter().any(|key| key.contains("skip") || key.contains("with")) {
+            names.extend(single_names(field.ty.to_token_stream()));
         }
     }
-    declared
+    names
+}
+
+/// The names among these tokens that are not behind a `::`.
+pub(crate) fn single_names(tokens: TokenStream) -> Vec<Ident> {
+    let mut names = Vec::new();
+    let mut behind_colon = false;
+    for token in tokens {
+        match &token {
+            TokenTree::Ident(ident) if !behind_colon => names.push(ident.clone()),
+            TokenTree::Group(group) => names.extend(single_names(group.stream())),
+            _ => {}
+        }
+        behind_colon = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ':');
+    }
+    names
+}
+
+/// Whether the module has an `impl` of a trait of this name for the type.
+pub(crate) fn implements(module: &RoomModule, ty: &Ident, name: &str) -> bool {
+    module.items.iter().any(|item| match item {
+        ModuleItem::Other(Item::Impl(item)) => {
+            let of = item.trait_.as_ref().and_then(|(path, _)| path.segments.last());
+            let names = single_names(item.self_ty.to_token_stream());
+            of.is_some_and(|last| last.ident == name) && names.first() == Some(ty)
+        }
+        _ => false,
+    })
+}
+
+/// Where the module re-exports all that another one has.
+pub(crate) fn public_glob(module: &RoomModule) -> Option<Span> {
+    fn has_glob(tree: &syn::UseTree) -> bool {
+        match tree {
+            syn::UseTree::Glob(_) => true,
+            syn::UseTree::Path(path) => has_glob(&path.tree),
+            syn::UseTree::Group(group) => group.items.iter().any(has_glob),
+            _ => false,
+        }
+    }
+    module.items.iter().find_map(|item| match item {
+        ModuleItem::Other(Item::Use(item)) if matches!(item.vis, Visibility::Public(_)) && has_glob(&item.tree) => {
+            Some(module.ident.span())
+        }
+        _ => None,
+    })
+}
+
+/// The module within the module that has a type of this name.
+pub(crate) fn inner_type<'m>(module: &'m RoomModule, name: &str) -> Option<&'m Ident> {
+    module.items.iter().find_map(|item| match item {
+        ModuleItem::Other(Item::Mod(inner)) => {
+            let (_, items) = inner.content.as_ref()?;
+            items.iter().filter_map(type_name).any(|ident| is(ident, name)).then_some(&inner.ident)
+        }
+        _ => None,
+    })
+}
+
+/// An item of this name that is no type and no function with a body, and what it is.
+pub(crate) fn other_item<'m>(module: &'m RoomModule, name: &str) -> Option<(Ident, &'static str)> {
+    module.items.iter().find_map(|item| {
+        let (ident, what) = match item {
+            ModuleItem::Fn(function) => (function.sig.ident.clone(), "fn"),
+            ModuleItem::Other(Item::Const(item)) => (item.ident.clone(), "const"),
+            ModuleItem::Other(Item::Static(item)) => (item.ident.clone(), "static"),
+            ModuleItem::Other(Item::Mod(item)) => (item.ident.clone(), "mod"),
+            ModuleItem::Other(Item::Use(item)) => {
+                let mut names = Vec::new();
+                imported(&item.tree, &mut names);
+                (names.into_iter().find(|ident| is(ident, name))?, "use")
+            }
+            _ => return None,
+        };
+        is(&ident, name).then_some((ident, what))
+    })
+}
+
+/// The first `impl Trait` in a type.
+pub(crate) fn impl_trait(ty: &Type) -> Option<TokenStream> {
+    match ty {
+        Type::ImplTrait(generic) => Some(generic.to_token_stream()),
+        Type::Reference(reference) => impl_trait(&reference.elem),
+        Type::Paren(paren) => impl_trait(&paren.elem),
+        Type::Group(group) => impl_trait(&group.elem),
+        _ => None,
+    }
 }
 
 /// Where a function's parameter list is, with its parentheses.
-pub(crate) fn parentheses(sig: &Signature) -> proc_macro2::Span {
+pub(crate) fn parentheses(sig: &Signature) -> Span {
     sig.paren_token.span.join()
 }

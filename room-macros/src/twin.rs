@@ -51,6 +51,7 @@ pub(crate) fn expand(twin: &ItemEnum, schema: &syn::Ident, tag: &str, krate: &Pa
     });
     quote! {
         #(#cfgs)*
+        #[allow(deprecated)]
         const _: () = {
             #[derive(#serde::Deserialize)]
             #[serde(#path remote = #remote)]

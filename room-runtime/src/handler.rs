@@ -10,7 +10,8 @@ use crate::{Failure, Reject};
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "expected `()` or `Result<(), E>` where `E` is an error",
-    note = "with `Result` as `#[room]` defines it, write `-> Result` and end with `Ok(())`"
+    note = "with `Result` as `#[room]` defines it, write `-> Result` and end with `Ok(())`",
+    note = "`Failure::msg(\"…\")` makes an error of a text"
 )]
 pub trait Outcome {
     /// As the engine takes it.
@@ -23,6 +24,7 @@ impl Outcome for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Into<Failure>> Outcome for Result<(), E> {
     fn into_outcome(self) -> Result<(), Failure> {
         self.map_err(Into::into)
@@ -63,12 +65,14 @@ pub trait RequestOutcome {
     fn into_request_outcome(self) -> Result<Response<Bytes>, Failure>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<B: Into<Bytes>> RequestOutcome for Response<B> {
     fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
         Ok(self.map(Into::into))
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<B: Into<Bytes>, E: Into<Failure>> RequestOutcome for Result<Response<B>, E> {
     fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
         self.map(|response| response.map(Into::into)).map_err(Into::into)

@@ -1,9 +1,105 @@
 //! Compile-pass and compile-fail cases. After a change of a message, look at it, then
 //! `TRYBUILD=overwrite cargo test -p ui-tests`.
 
+use std::{collections::BTreeMap, fs, path::Path};
+
 #[test]
 fn ui() {
     let cases = trybuild::TestCases::new();
     cases.pass("pass/*.rs");
     cases.compile_fail("fail/*.rs");
+}
+
+/// A case about several mistakes begins with `// 3 errors: why`.
+#[test]
+fn one_mistake_is_one_error() {
+    let wrong: Vec<_> = cases()
+        .into_iter()
+        .filter(|case| case.errors.len() != case.expected())
+        .map(|case| format!("{}: {} errors, not {}", case.name, case.errors.len(), case.expected()))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Otherwise it would be one case twice.
+#[test]
+fn no_two_cases_have_the_same_message_on_the_same_kind_of_token() {
+    let mut seen: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for case in cases().into_iter().filter(|case| case.expected() == 1) {
+        for error in &case.errors {
+            seen.entry((error.message.clone(), error.token)).or_default().push(case.name.clone());
+        }
+    }
+    let twice: Vec<_> = seen.into_iter().filter(|(_, names)| names.len() > 1).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+}
+
+struct Case {
+    name: String,
+    source: String,
+    errors: Vec<Error>,
+}
+
+struct Error {
+    message: String,
+    token: Token,
+}
+
+/// What an error points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Token {
+    Word,
+    Text,
+    Number,
+    Attribute,
+    Punctuation,
+}
+
+impl Case {
+    fn expected(&self) -> usize {
+        let stated = self.source.strip_prefix("// ").and_then(|rest| rest.split_once(" errors"));
+        stated.map_or(1, |(number, _)| number.parse().expect("the number of errors"))
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fail");
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let entries = fs::read_dir(folder).expect("the cases");
+    let mut cases: Vec<_> = entries
+        .map(|entry| entry.expect("a case").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| Case {
+            name: path.file_stem().expect("a name").to_string_lossy().into_owned(),
+            source: read(&path),
+            errors: errors(&read(&path.with_extension("stderr"))),
+        })
+        .collect();
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(cases.len() > 70, "{} cases", cases.len());
+    cases
+}
+
+fn errors(stderr: &str) -> Vec<Error> {
+    let starts: Vec<_> = stderr.match_indices("error").map(|(at, _)| at).collect();
+    let starts: Vec<_> =
+        starts.into_iter().filter(|at| *at == 0 || stderr[..*at].ends_with('\n')).chain([stderr.len()]).collect();
+    starts.windows(2).map(|bounds| error(&stderr[bounds[0]..bounds[1]])).collect()
+}
+
+fn error(block: &str) -> Error {
+    let message = block.lines().take_while(|line| !line.trim_start().starts_with("-->")).collect::<Vec<_>>().join("\n");
+    // The line above the first carets is the source.
+    let lines: Vec<_> = block.lines().collect();
+    let under = lines.iter().position(|line| line.trim_start().starts_with('|') && line.contains('^'));
+    let under = under.unwrap_or_else(|| panic!("no source line in {block}"));
+    let column = lines[under].chars().take_while(|c| *c != '^').count();
+    let token = match lines[under - 1].chars().nth(column) {
+        Some('"') => Token::Text,
+        Some('0'..='9' | '-') => Token::Number,
+        Some('#') => Token::Attribute,
+        Some(c) if c.is_alphanumeric() || c == '_' => Token::Word,
+        _ => Token::Punctuation,
+    };
+    Error { message, token }
 }

@@ -3,26 +3,30 @@
 use std::{fmt::Display, ops::RangeInclusive};
 
 use heck::{ToShoutySnakeCase, ToUpperCamelCase};
-use proc_macro2::Ident;
-use quote::{ToTokens, format_ident};
-use syn::{Expr, Lit, LitStr, Path, Token, parse::Parser, punctuated::Punctuated};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::ToTokens;
+use syn::{Expr, Lit, LitStr, Path, Token, ext::IdentExt, parse::Parser, punctuated::Punctuated};
 
+use super::{
+    javascript::{self, Taken},
+    written,
+};
 use crate::{
     args::{self, Given, Value},
     diag::{self, Errors},
     expand,
-    model::{Options, RateLimit},
+    model::{ALIASES, Binding, MARKER, Options, RateLimit, SCHEMAS},
 };
 
 /// The longest frame that the platform answers by itself. Cloudflare's limit, which workerd counts in bytes.
 const MAX_HEARTBEAT_BYTES: usize = 2_048;
 
-/// Validates the options of the room `name`. One with a mistake counts as not given.
-pub(super) fn check(given: &[Given], name: &str, errors: &mut Errors) -> Options {
+/// Validates the options of the room in `module`. One with a mistake counts as not given.
+pub(super) fn check(given: &[Given], module: &Ident, errors: &mut Errors) -> Options {
     let mut options = Options {
         krate: expand::default_crate(),
-        binding: default_binding(name),
-        class: default_class(name),
+        binding: binding(given, module, errors),
+        class: class(given, module, errors),
         tag: "type".to_owned(),
         limits: Vec::new(),
         rate_limit: None,
@@ -36,9 +40,7 @@ pub(super) fn check(given: &[Given], name: &str, errors: &mut Errors) -> Options
     let limits = &mut options.limits;
     for option in given {
         match &*option.name {
-            "binding" => set(&mut options.binding, binding(option, name, errors)),
-            "class" => set(&mut options.class, class(option, name, errors)),
-            "tag" => set(&mut options.tag, text(option, errors).map(LitStr::value)),
+            "tag" => set(&mut options.tag, tag(option, errors)),
             "crate" => set(&mut options.krate, krate(option, errors)),
             "max_peers" => limits.extend(limit("max_peers", option, 32_768, 1_000, errors)),
             "max_message_bytes" => limits.extend(limit("max_message_bytes", option, 33_554_432, 65_536, errors)),
@@ -64,53 +66,135 @@ fn set<T>(option: &mut T, value: Option<T>) {
     }
 }
 
+/// ", not `…`", when there is a value.
+fn not_that(option: &Given) -> String {
+    const LONGEST: usize = 60;
+
+    let value = match &option.value {
+        Value::Is(value) => written(value),
+        Value::Unreadable(tokens) => written(tokens),
+        Value::List(list) => format!("{}({})", option.name, written(list)),
+        Value::Nothing => String::new(),
+    };
+    let readable = (1..=LONGEST).contains(&value.len());
+    if readable { format!(", not `{value}`") } else { String::new() }
+}
+
 fn refuse<T>(tokens: impl ToTokens, message: impl Display, errors: &mut Errors) -> Option<T> {
     errors.on(tokens, message);
     None
+}
+
+fn text<'g>(option: &'g Given, errors: &mut Errors) -> Option<&'g LitStr> {
+    match option.literal() {
+        Some(Lit::Str(text)) if text.suffix().is_empty() => Some(text),
+        _ => {
+            let name = &option.name;
+            let message = format!("option `{name}` takes a text{}\nwrite `{name} = \"…\"`", not_that(option));
+            refuse(option.fault(), message, errors)
+        }
+    }
+}
+
+/// A name that is an option's, or made of the module's: as it is, and where the fault is if it cannot be.
+struct Name {
+    name: String,
+    at: TokenStream,
+    span: Span,
+    /// What to do about a name that cannot be.
+    advice: String,
+}
+
+/// The name that the option `key` gives, or else the room's own, made by `default`. `None` when the option is no text.
+fn name(
+    key: &str,
+    given: &[Given],
+    module: &Ident,
+    default: impl Fn(&str) -> String,
+    errors: &mut Errors,
+) -> Option<Name> {
+    let own = default(&module.unraw().to_string());
+    let example = if is_plain(&own) { own.clone() } else { default("chat") };
+    match given.iter().find(|option| option.name == key) {
+        Some(option) => {
+            let text = text(option, errors)?;
+            let advice = format!("write for example `{key} = \"{example}\"`");
+            Some(Name { name: text.value(), at: text.to_token_stream(), span: text.span(), advice })
+        }
+        None => {
+            let advice = format!("add for example `{key} = \"{example}\"` to `#[room]`");
+            Some(Name { name: own, at: module.to_token_stream(), span: module.span(), advice })
+        }
+    }
+}
+
+/// Whether JavaScript, a configuration and Rust all take it.
+fn is_plain(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn binding(given: &[Given], module: &Ident, errors: &mut Errors) -> Binding {
+    let Some(Name { name, at, span, advice }) = name("binding", given, module, default_binding, errors) else {
+        return Binding { name: String::new(), span: module.span() };
+    };
+    // With neither option, what is said of the class is said of both.
+    let with_class = has_neither(given) && !is_plain(&default_class(&module.unraw().to_string()));
+    if !is_plain(&name) && !with_class {
+        let message = "cannot be the name of a binding, which has letters from a to z, digits and `_`";
+        errors.on(at, format!("`{name}` {message}\n{advice}"));
+    }
+    Binding { name, span }
+}
+
+/// Whether both names come from the module's.
+fn has_neither(given: &[Given]) -> bool {
+    given.iter().all(|option| option.name != "binding" && option.name != "class")
 }
 
 fn default_binding(name: &str) -> String {
     name.to_shouty_snake_case()
 }
 
-fn default_class(name: &str) -> Ident {
-    format_ident!("{}Room", name.to_upper_camel_case())
+fn default_class(name: &str) -> String {
+    format!("{}Room", name.to_upper_camel_case())
 }
 
-fn text<'g>(option: &'g Given, errors: &mut Errors) -> Option<&'g LitStr> {
-    match option.literal() {
-        Some(Lit::Str(text)) => Some(text),
-        _ => {
-            let name = &option.name;
-            refuse(option.fault(), format!("option `{name}` takes a text\nwrite `{name} = \"…\"`"), errors)
+fn class(given: &[Given], module: &Ident, errors: &mut Errors) -> Ident {
+    let placeholder = || Ident::new("__Class", Span::call_site());
+    let Some(Name { name, at, span, advice }) = name("class", given, module, default_class, errors) else {
+        return placeholder();
+    };
+    let advice = match is_plain(&default_binding(&module.unraw().to_string())) {
+        false if has_neither(given) => {
+            "add for example `binding = \"CHAT\", class = \"ChatRoom\"` to `#[room]`".to_owned()
         }
-    }
+        _ => advice,
+    };
+    let generated = || name == MARKER || ALIASES.contains(&&*name) || SCHEMAS.iter().any(|kind| kind.name == name);
+    let why = match (is_plain(&name), javascript::taken(&name)) {
+        (false, _) => "it has letters from a to z, digits and `_`",
+        (true, Some(Taken::Reserved)) => "it is a reserved word of JavaScript",
+        (true, Some(Taken::Global)) => "it would hide JavaScript's own item of that name from the Worker",
+        (true, Some(Taken::Worker)) => "the Worker's JavaScript module has an item of that name",
+        (true, None) if syn::parse_str::<Ident>(&name).is_err() => "it is a reserved word of Rust",
+        (true, None) if generated() => "the room's module has a type of that name",
+        (true, None) => return Ident::new(&name, Span::call_site().located_at(span)),
+    };
+    errors.on(at, format!("`{name}` cannot be the name of a Durable Object class\n{why}; {advice}"));
+    placeholder()
 }
 
-fn binding(option: &Given, name: &str, errors: &mut Errors) -> Option<String> {
+fn tag(option: &Given, errors: &mut Errors) -> Option<String> {
     let text = text(option, errors)?;
-    let binding = text.value();
-    let mut chars = binding.chars();
-    let valid = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if valid {
-        return Some(binding);
-    }
-    let example = default_binding(name);
-    let message = "cannot be the name of a binding\nwrite letters, digits and `_`, for example";
-    refuse(text, format!("`{binding}` {message} `{example}`"), errors)
-}
-
-fn class(option: &Given, name: &str, errors: &mut Errors) -> Option<Ident> {
-    let text = text(option, errors)?;
-    match syn::parse_str::<Ident>(&text.value()) {
-        Ok(class) => Some(Ident::new(&class.to_string(), text.span())),
-        Err(_) => {
-            let (class, example) = (text.value(), default_class(name));
-            let message = "cannot be the name of a Durable Object class\nwrite an identifier, for example";
-            refuse(text, format!("`{class}` {message} `{example}`"), errors)
-        }
-    }
+    let tag = text.value();
+    let why = match &*tag {
+        "" => "takes the name of a key",
+        "$room" => "cannot be `$room`, the key of what the room itself says",
+        _ => return Some(tag),
+    };
+    refuse(text, format!("option `tag` {why}\nwrite for example `tag = \"type\"`"), errors)
 }
 
 fn krate(option: &Given, errors: &mut Errors) -> Option<Path> {
@@ -146,7 +230,8 @@ fn whole_number(
     number.or_else(|| {
         let (least, most) = (grouped(accepted.start()), grouped(accepted.end()));
         let example = format!("write for example `{} = {example}`", option.name);
-        refuse(option.fault(), format!("{what} takes a whole number from {least} to {most}\n{example}"), errors)
+        let found = not_that(option);
+        refuse(option.fault(), format!("{what} takes a whole number from {least} to {most}{found}\n{example}"), errors)
     })
 }
 
@@ -181,7 +266,8 @@ fn fraction(given: &Given, errors: &mut Errors) -> Option<f64> {
     number.or_else(|| {
         let name = &given.name;
         let message = format!(
-            "`{name}` of `rate_limit` takes a number above 0\nwrite for example `{name} = 2` or `{name} = 0.5`"
+            "`{name}` of `rate_limit` takes a number above 0{}\nwrite for example `{name} = 2` or `{name} = 0.5`",
+            not_that(given)
         );
         refuse(given.fault(), message, errors)
     })
@@ -198,26 +284,30 @@ fn on_invalid(option: &Given, errors: &mut Errors) -> Option<&'static str> {
         "close" => Some("Close"),
         _ => {
             let accepted = r#""report"`, `"ignore"` or `"close"#;
-            refuse(option.fault(), format!("option `on_invalid` takes `{accepted}\"`"), errors)
+            let message = format!("option `on_invalid` takes `{accepted}\"`{}", not_that(option));
+            refuse(option.fault(), message, errors)
         }
     }
 }
 
 fn heartbeat(option: &Given, errors: &mut Errors) -> Option<[String; 2]> {
-    const TAKES: &str = "option `heartbeat` takes two texts: a frame, and the answer to it\n\
-                         write for example `heartbeat(\"ping\", \"pong\")`";
-    let Value::List(list) = &option.value else { return refuse(option.fault(), TAKES, errors) };
+    let takes = format!(
+        "option `heartbeat` takes two texts, a frame and the answer to it{}\n\
+         write for example `heartbeat(\"ping\", \"pong\")`",
+        not_that(option),
+    );
+    let Value::List(list) = &option.value else { return refuse(option.fault(), takes, errors) };
     let Ok(values) = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(list.clone()) else {
-        return refuse(list, TAKES, errors);
+        return refuse(list, takes, errors);
     };
     let mut texts = Vec::new();
     for value in &values {
         match args::literal(value) {
             Some(Lit::Str(text)) if texts.len() < 2 => texts.push(text),
-            _ => return refuse(value, TAKES, errors),
+            _ => return refuse(value, takes, errors),
         }
     }
-    let [ping, pong] = *texts else { return refuse(&option.key, TAKES, errors) };
+    let [ping, pong] = *texts else { return refuse(&option.key, takes, errors) };
     let (ping, pong) = (heartbeat_frame(ping, errors), heartbeat_frame(pong, errors));
     Some([ping?, pong?])
 }
@@ -245,7 +335,7 @@ fn time(option: &Given, accepted: RangeInclusive<u64>, example: &str, errors: &m
     let example = format!("write for example `{name} = \"{example}\"`");
     let units = format!("the units are {}", diag::list(UNITS.map(|(unit, _)| unit)));
     let Some(Lit::Str(text)) = option.literal() else {
-        let message = format!("option `{name}` takes a text: a whole number and a unit");
+        let message = format!("option `{name}` takes a text: a whole number and a unit{}", not_that(option));
         return refuse(option.fault(), format!("{message}\n{units}\n{example}"), errors);
     };
     let value = text.value();

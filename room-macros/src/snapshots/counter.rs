@@ -7,8 +7,8 @@ pub mod counter {
         ::room_runtime::__private::Debug,
         ::room_runtime::__private::PartialEq
     )]
-    #[serde(crate = "::room_runtime::__private::serde")]
     #[derive(Default)]
+    #[serde(crate = "::room_runtime::__private::serde")]
     pub struct State {
         pub count: i64,
     }
@@ -61,6 +61,7 @@ pub mod counter {
         ctx.broadcast(&Broadcast::Count { count })?;
         Ok(())
     }
+    #[allow(deprecated)]
     const _: () = {
         #[derive(::room_runtime::__private::serde::Deserialize)]
         #[serde(crate = "::room_runtime::__private::serde", remote = "Event")]
@@ -70,6 +71,7 @@ pub mod counter {
         }
         ::room_runtime::__tagged!(Event by __Event, "type");
     };
+    #[allow(deprecated)]
     const _: () = {
         #[derive(::room_runtime::__private::serde::Deserialize)]
         #[serde(crate = "::room_runtime::__private::serde", remote = "Broadcast")]
@@ -102,6 +104,7 @@ pub mod counter {
     #[allow(dead_code)]
     pub type Result<T = (), E = ::room_runtime::Failure> = ::core::result::Result<T, E>;
     #[automatically_derived]
+    #[allow(deprecated)]
     impl ::room_runtime::Room for Room {
         const NAME: &'static str = "counter";
         const BINDING: &'static str = "COUNTER";
@@ -160,4 +163,16 @@ pub mod counter {
         }
     }
     pub use __room::CounterRoom;
+    #[doc(hidden)]
+    #[allow(non_local_definitions)]
+    #[macro_export]
+    macro_rules! two_rooms_have_the_class_CounterRoom {
+        () => {};
+    }
+    #[doc(hidden)]
+    #[allow(non_local_definitions)]
+    #[macro_export]
+    macro_rules! two_rooms_have_the_binding_COUNTER {
+        () => {};
+    }
 }

@@ -1,3 +1,5 @@
+// 2 errors: the first is rustc's own, and does not say what to write
+
 use room_runtime::prelude::*;
 
 #[room]

@@ -1,3 +1,5 @@
+// 4 errors: each schema is one
+
 use room_runtime::prelude::*;
 
 #[room]

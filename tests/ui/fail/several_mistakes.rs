@@ -1,3 +1,5 @@
+// 4 errors: of different kinds, in one run
+
 use room_runtime::prelude::*;
 
 #[room(tagg = "kind")]

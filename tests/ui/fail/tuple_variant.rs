@@ -1,3 +1,5 @@
+// 2 errors: one for each variant
+
 use room_runtime::prelude::*;
 
 #[room]

@@ -1,14 +1,12 @@
 use room_runtime::prelude::*;
 
-#[room(state_version = 2)]
-pub mod chat {
+#[room]
+pub mod café {
     #[derive(Default)]
     pub struct State {}
     pub struct Connection {}
     pub struct Event {}
     pub struct Broadcast {}
-
-    pub fn migrate(_version: u32, _state: room_runtime::serde_json::Value) {}
 }
 
 fn main() {}

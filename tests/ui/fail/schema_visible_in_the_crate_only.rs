@@ -5,12 +5,8 @@ pub mod chat {
     #[derive(Default)]
     pub struct State {}
     pub struct Connection {}
-    pub struct Event {}
+    pub(crate) struct Event {}
     pub struct Broadcast {}
-
-    pub fn migrate() -> u32 {
-        3
-    }
 }
 
 fn main() {}

@@ -5,12 +5,8 @@ pub mod chat {
     #[derive(Default)]
     pub struct State {}
     pub struct Connection {}
-    pub struct Event {}
+    pub const Event: u8 = 1;
     pub struct Broadcast {}
-
-    pub fn services() -> u32 {
-        3
-    }
 }
 
 fn main() {}

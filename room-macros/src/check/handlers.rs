@@ -1,0 +1,300 @@
+//! The functions of a room.
+
+use proc_macro2::Span;
+use quote::{ToTokens, quote};
+use syn::{Attribute, FnArg, ReturnType, Safety, Type, ext::IdentExt, spanned::Spanned};
+
+use super::written;
+use crate::{
+    args::Written,
+    attrs,
+    diag::{self, Errors},
+    model::{By, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
+    parse::{self, Declared, Function, RoomModule, is},
+};
+
+/// What the module's functions are.
+#[derive(Default)]
+pub(super) struct Functions {
+    pub(super) handlers: Vec<Handler>,
+    /// The handlers that are meant, also by a function that is wrong.
+    pub(super) meant: Vec<&'static str>,
+    /// The optional schemas that a handler needs and the module does not have.
+    pub(super) missed: Vec<&'static str>,
+}
+
+pub(super) fn check(
+    module: &RoomModule,
+    declared: &[Declared],
+    options: &Written,
+    checked: &Options,
+    errors: &mut Errors,
+) -> Functions {
+    let mut functions = Functions::default();
+    for function in module.functions() {
+        let ident = &function.sig.ident;
+        let Some(kind) = HANDLERS.into_iter().find(|kind| is(ident, kind.name)) else {
+            functions.meant.extend(check_near_miss(function, errors));
+            continue;
+        };
+        functions.meant.push(kind.name);
+        // Whether it is meant as a handler at all is the first question.
+        if kind.makes.is_some_and(|schema| !declared.iter().any(|item| item.name == schema))
+            || kind.needs.is_some_and(|needed| !options.meant.contains(&needed.option))
+        {
+            continue;
+        }
+        let cfgs = attrs::cfgs(&function.attrs);
+        // rustc says that the name is taken. Two behind `cfg` may well exclude each other.
+        if functions.handlers.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty()) {
+            continue;
+        }
+        check_handler(function, kind, cfgs, declared, &mut functions, errors);
+    }
+    check_elsewhere(module, errors);
+    check_made(module, declared, &mut functions, errors);
+    check_needed(module, options, checked, &functions, errors);
+    functions
+}
+
+/// What has a handler's name and is no function of the module would silently never run.
+fn check_elsewhere(module: &RoomModule, errors: &mut Errors) {
+    for kind in HANDLERS {
+        // The others are names for many things.
+        if !kind.name.starts_with("on_") || module.functions().any(|function| is(&function.sig.ident, kind.name)) {
+            continue;
+        }
+        if let Some((token, what)) = parse::other_item(module, kind.name) {
+            let message = format!("handler `{}` must be a function in the room's module, not a `{what}`", kind.name);
+            let signature = kind.signature(kind.parameters);
+            errors.on(token, format!("{message}\nwrite `{signature} {{ … }}`, which may call what is elsewhere"));
+        }
+    }
+}
+
+/// A function that was probably meant to be a handler would silently never run: which one, if so.
+fn check_near_miss(function: &Function, errors: &mut Errors) -> Option<&'static str> {
+    let ident = &function.sig.ident;
+    let name = ident.unraw().to_string();
+    if function.attrs.iter().any(|attr| attr.path().is_ident("test")) {
+        return None;
+    }
+    let types: Vec<_> = function.sig.inputs.iter().filter_map(last_name).collect();
+    let takes = |names: &[&str]| types.iter().any(|ty| names.contains(&&**ty));
+    let takes_ctx = takes(&["Ctx", "RoomContext"]);
+    let is_named_so =
+        name.starts_with("on_") || name.strip_prefix("on").is_some_and(|rest| rest.starts_with(char::is_uppercase));
+    // `to_event` and `unit` are names for many things besides `on_event` and `init`.
+    let plausible = |kind: &HandlerKind| match kind.name.starts_with("on_") {
+        true => is_named_so || takes_ctx,
+        false => gives(function, kind.outcome),
+    };
+    let similar = diag::similar(&name, HANDLERS.iter().filter(|kind| plausible(kind)).map(|kind| kind.name));
+    if let Some(similar) = similar {
+        errors.on(ident, format!("unknown handler `{name}`\na similar handler exists: `{similar}`"));
+    } else if name.starts_with("on_")
+        && (takes_ctx || takes(&["Peer", "UpgradeRequest", "DecodeError", "HandlerError"]))
+    {
+        let known = diag::list(HANDLERS.iter().map(|kind| kind.name));
+        let helper = "a helper function is better not called `on_…`";
+        errors.on(ident, format!("unknown handler `{name}`\nthe handlers are {known}\n{helper}"));
+    }
+    similar
+}
+
+/// Whether the function's return type speaks of what a handler with this outcome makes.
+fn gives(function: &Function, outcome: Outcome) -> bool {
+    let made = match outcome {
+        Outcome::State | Outcome::Migrated => "State",
+        Outcome::Services => "Services",
+        _ => return false,
+    };
+    match &function.sig.output {
+        ReturnType::Default => false,
+        ReturnType::Type(_, ty) => parse::single_names(ty.to_token_stream()).iter().any(|name| name == made),
+    }
+}
+
+/// A handler that makes a schema and the schema that it makes: neither goes without the other.
+fn check_made(module: &RoomModule, declared: &[Declared], functions: &mut Functions, errors: &mut Errors) {
+    for kind in HANDLERS {
+        let Some(made) = SCHEMAS.into_iter().find(|schema| kind.makes == Some(schema.name)) else { continue };
+        let schema = declared.iter().find(|item| item.name == made.name);
+        match (schema, functions.meant.contains(&kind.name)) {
+            (Some(schema), false) => {
+                let (made, signature) = (made.name, kind.signature(kind.parameters));
+                let message = format!("room `{}` has a type `{made}`, but no handler that makes it", module.ident);
+                errors.on(&schema.ident, format!("{message}\nadd `{signature} {{ … }}`"));
+            }
+            (None, true) => {
+                functions.missed.push(made.name);
+                let function = module.functions().find(|function| is(&function.sig.ident, kind.name));
+                if let Some(function) = function {
+                    let message = format!("handler `{}` makes `{}`, a type that room", kind.name, made.name);
+                    let message = format!("{message} `{}` does not have\nadd `{}`", module.ident, made.example);
+                    let hint = "or give this function another name if it is none of the room's handlers";
+                    errors.on(&function.sig.ident, format!("{message}, {hint}"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A handler that never runs without an option, and the option that is of no use without a handler.
+fn check_needed(module: &RoomModule, written: &Written, options: &Options, functions: &Functions, errors: &mut Errors) {
+    for kind in HANDLERS {
+        let Some(Needed { option, example }) = kind.needs else { continue };
+        let function = module.functions().find(|function| is(&function.sig.ident, kind.name));
+        if let Some(function) = function.filter(|_| !written.meant.contains(&option)) {
+            let message = format!("handler `{}` never runs without the option `{option}`", kind.name);
+            let hint = "or give this function another name if it is none of the room's handlers";
+            errors.on(&function.sig.ident, format!("{message}\nadd `{example}` to `#[room]`, {hint}"));
+        }
+        // A version with a mistake counts as not given.
+        let lacking = kind.outcome == Outcome::Migrated
+            && options.state_version.is_some()
+            && !functions.meant.contains(&kind.name);
+        if let Some(given) = written.given.iter().find(|given| lacking && given.name == option) {
+            let (room, name, signature) = (&module.ident, kind.name, kind.signature(kind.parameters));
+            let message = format!("room `{room}` has the option `{option}`, but no handler `{name}`");
+            errors.on(given.fault(), format!("{message}\nadd `{signature} {{ … }}`"));
+        }
+    }
+}
+
+fn check_handler(
+    function: &Function,
+    kind: HandlerKind,
+    cfgs: Vec<Attribute>,
+    declared: &[Declared],
+    functions: &mut Functions,
+    errors: &mut Errors,
+) {
+    let sig = &function.sig;
+    let taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
+    let signature = kind.signature(&taken);
+    let before = errors.len();
+    let plain = "handlers are plain functions; the engine calls them with the room's types";
+    if let Some(keyword) = &sig.constness {
+        errors.on(keyword, format!("handler `{}` cannot be `const`\n{plain}", kind.name));
+    }
+    if let (Some(keyword), Some(why)) = (&sig.asyncness, kind.sync) {
+        errors.on(keyword, format!("handler `{}` cannot be `async`\n{why}", kind.name));
+    }
+    if let Safety::Unsafe(keyword) = &sig.safety {
+        errors.on(keyword, format!("handler `{}` cannot be `unsafe`\n{plain}", kind.name));
+    }
+    if let Some(abi) = &sig.abi {
+        errors.on(abi, format!("handler `{}` cannot be `extern`\n{plain}", kind.name));
+    }
+    if sig.generics.params.iter().any(|p| !matches!(p, syn::GenericParam::Lifetime(_))) {
+        errors.on(&sig.generics, format!("handler `{}` cannot be generic\n{plain}", kind.name));
+    }
+    for argument in &sig.inputs {
+        if let FnArg::Typed(argument) = argument
+            && let Some(generic) = parse::impl_trait(&argument.ty)
+        {
+            errors.on(generic, format!("handler `{}` cannot be generic\n{plain}", kind.name));
+        }
+    }
+    if let Some(FnArg::Receiver(receiver)) = sig.inputs.first() {
+        errors.on(receiver, format!("handler `{}` cannot take `self`\n{plain}\nwrite `{signature}`", kind.name));
+    } else if sig.inputs.len() != taken.len() {
+        let (expected, found) = (taken.len(), sig.inputs.len());
+        let plural = if expected == 1 { "" } else { "s" };
+        let depends = depends(kind, &taken, found, functions);
+        let message = format!("handler `{}` takes {expected} parameter{plural}, not {found}", kind.name);
+        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}"));
+    }
+    if errors.len() > before {
+        return;
+    }
+
+    let types: Vec<_> = sig.inputs.iter().filter_map(last_name).collect();
+    let expected: Vec<_> = taken.iter().filter_map(|parameter| parameter.ty_name()).collect();
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    };
+    if types != expected && sorted(&types) == sorted(&expected) {
+        let message = format!("the parameters of handler `{}` are in another order", kind.name);
+        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`"));
+        return;
+    }
+
+    let mut parameter_spans = Vec::new();
+    for (argument, parameter) in sig.inputs.iter().zip(&taken) {
+        let FnArg::Typed(argument) = argument else { continue };
+        let ty = ungrouped(&argument.ty);
+        let (by, bare) = match ty {
+            Type::Reference(reference) if reference.mutability.is_some() => (By::MutableReference, &*reference.elem),
+            Type::Reference(reference) => (By::Reference, &*reference.elem),
+            ty => (By::Value, ty),
+        };
+        if by != parameter.by() {
+            let (name, expected, found) = (parameter.name(), parameter.ty(), written(ty));
+            let message = format!("parameter `{name}` of `{}` must be `{expected}`, not `{found}`", kind.name);
+            errors.on(&argument.ty, format!("{message}\nwrite `{signature}`"));
+        }
+        parameter_spans.push(span_of(bare));
+    }
+    if errors.len() > before {
+        return;
+    }
+    functions.handlers.push(Handler {
+        kind,
+        ident: sig.ident.clone(),
+        cfgs,
+        is_async: sig.asyncness.is_some(),
+        parameter_spans,
+        return_span: match &sig.output {
+            ReturnType::Default => sig.ident.span(),
+            ReturnType::Type(_, ty) => span_of(ty),
+        },
+    });
+}
+
+/// The last name in a parameter's type: `Peer` of `&super::chat::Peer`.
+fn last_name(argument: &FnArg) -> Option<String> {
+    let FnArg::Typed(argument) = argument else { return None };
+    match ungrouped(&argument.ty) {
+        Type::Reference(reference) => last_segment(&reference.elem),
+        ty => last_segment(ty),
+    }
+}
+
+fn last_segment(ty: &Type) -> Option<String> {
+    match ungrouped(ty) {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        _ => None,
+    }
+}
+
+/// What the number of a handler's parameters has to do with the room's optional schemas.
+fn depends(kind: HandlerKind, taken: &[Parameter], found: usize, functions: &mut Functions) -> String {
+    let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
+    let Some(schema) = SCHEMAS.into_iter().find(|other| Some(other.name) == schema) else { return String::new() };
+    if taken.len() == kind.parameters.len() {
+        return format!(", as the room has a type `{}`", schema.name);
+    }
+    if found == kind.parameters.len() {
+        functions.missed.push(schema.name);
+        return format!(", or add `{}` to the room", schema.example);
+    }
+    String::new()
+}
+
+/// A type without its parentheses, and without the invisible group of a `macro_rules!` fragment.
+fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
+        ty => ty,
+    }
+}
+
+fn span_of(tokens: &impl ToTokens) -> Span {
+    quote!(#tokens).span()
+}

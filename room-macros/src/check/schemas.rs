@@ -1,0 +1,245 @@
+//! The types of a room.
+
+use proc_macro2::{Ident, Span};
+use syn::{Attribute, Fields, Item, ItemEnum, ItemStruct, Variant, Visibility, ext::IdentExt, parse_quote};
+
+use super::written;
+use crate::{
+    attrs, data,
+    diag::{self, Errors},
+    model::{Options, SCHEMAS, Schema, SchemaKind},
+    parse::{self, Declared, ModuleItem, RoomModule},
+};
+
+/// What was found of the schemas.
+pub(super) struct Schemas {
+    pub(super) schemas: Vec<Schema>,
+    /// Those that a room has to have, and for which there is nothing.
+    pub(super) lacking: Vec<&'static str>,
+}
+
+pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Options, errors: &mut Errors) -> Schemas {
+    let mut schemas: Vec<Schema> = Vec::new();
+    let mut doubles = Vec::new();
+    for kind in SCHEMAS {
+        let mut items: Vec<_> = declared.iter().filter(|item| item.name == kind.name).cloned().collect();
+        if items.is_empty() && !kind.optional {
+            if let Some(glob) = parse::public_glob(module) {
+                // It may be among what that brings; if not, rustc says so at the name of the module.
+                let ident = Ident::new(kind.name, Span::call_site().located_at(glob));
+                schemas.push(Schema { kind, ident, cfgs: Vec::new(), twin: None });
+                continue;
+            }
+            items.extend(check_missing(module, kind, errors));
+        }
+        for Declared { ident, index, .. } in items {
+            let ModuleItem::Other(item) = &mut module.items[index] else { continue };
+            let cfgs = attrs::cfgs(item_attrs(item));
+            // Two behind `cfg` may well exclude each other.
+            if schemas.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty()) {
+                let (room, name) = (&module.ident, kind.name);
+                let message = format!("room `{room}` has two types `{name}`");
+                errors.on(&ident, format!("{message}\nremove one of them, or tell them apart with `#[cfg(…)]`"));
+                doubles.push(index);
+            } else if let Some(twin) = check_schema(item, kind, &ident, options, errors) {
+                schemas.push(Schema { kind, ident, cfgs, twin });
+            }
+        }
+    }
+    check_parts(module, declared, options, errors);
+    // rustc would say it once more, and of each derive.
+    module.remove(&doubles);
+    let lacking =
+        SCHEMAS.into_iter().filter(|kind| !kind.optional || declared.iter().any(|item| item.name == kind.name));
+    let lacking = lacking.filter(|kind| schemas.iter().all(|schema| schema.kind != *kind));
+    let lacking = lacking.map(|kind| kind.name).collect();
+    Schemas { schemas, lacking }
+}
+
+/// A type of the module that is part of a schema, without `#[data]`, would be one error for each derive and each field.
+fn check_parts(module: &mut RoomModule, declared: &[Declared], options: &Options, errors: &mut Errors) {
+    let travels = |name: &str| SCHEMAS.iter().any(|kind| kind.travels && kind.name == name);
+    let mut waiting: Vec<_> = declared.iter().filter(|item| travels(item.name)).map(|item| item.index).collect();
+    let mut seen = waiting.clone();
+    while let Some(whole) = waiting.pop() {
+        let ModuleItem::Other(item) = &module.items[whole] else { continue };
+        let (parts, owner) = (parse::mentioned(item), parse::type_name(item).map(ToString::to_string));
+        let (Some(owner), parts) = (owner, parse::types(module).into_iter().filter(|(name, _)| parts.contains(name)))
+        else {
+            continue;
+        };
+        let parts: Vec<_> = parts.filter(|(_, index)| !seen.contains(index)).collect();
+        for (name, index) in parts {
+            seen.push(index);
+            waiting.push(index);
+            let has_impl =
+                parse::implements(module, &name, "Serialize") || parse::implements(module, &name, "Deserialize");
+            let ModuleItem::Other(Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. })) =
+                &mut module.items[index]
+            else {
+                continue;
+            };
+            let derives = attrs::derives(attrs);
+            let derives = derives.iter().any(|derive| derive == "Serialize" || derive == "Deserialize");
+            if !derives && !has_impl && !data::is_data(attrs) {
+                errors.on(&name, format!("`{name}` is part of `{owner}`, but cannot travel\nput `#[data]` on it"));
+                data::schema(attrs, &name, &options.krate, errors);
+            }
+        }
+    }
+}
+
+/// What is said of a schema that the module does not have. A type that was probably meant to be it takes its place: what
+/// else the crate says of it is then right.
+fn check_missing(module: &RoomModule, kind: SchemaKind, errors: &mut Errors) -> Option<Declared> {
+    let (room, name, example) = (&module.ident, kind.name, kind.example);
+    if let Some((token, what)) = parse::other_item(module, name) {
+        errors.on(token, format!("`{name}` must be a `struct` or an `enum`, not a `{what}`\nadd `{example}`"));
+        return None;
+    }
+    let message = format!("room `{room}` has no `{name}` type");
+    let others = parse::types(module);
+    let names: Vec<_> = others.iter().map(|(ident, _)| ident.to_string()).collect();
+    let candidates = names.iter().map(String::as_str).filter(|other| SCHEMAS.iter().all(|kind| kind.name != *other));
+    let similar = diag::similar(name, candidates).and_then(|similar| names.iter().position(|name| name == similar));
+    if let Some((ident, index)) = similar.map(|similar| others[similar].clone()) {
+        errors.on(&ident, format!("{message}, but it has `{ident}`\nwrite `{name}`, or add `{example}`"));
+        return Some(Declared { name, ident, index });
+    }
+    let advice = match parse::inner_type(module, name) {
+        Some(inner) => format!("add `pub use {inner}::{name};`"),
+        None => format!("add `{example}`"),
+    };
+    errors.on(room, format!("{message}\n{advice}"));
+    None
+}
+
+/// The twin of the type, if it has one; `None` when it cannot be named as that schema.
+fn check_schema(
+    item: &mut Item,
+    kind: SchemaKind,
+    ident: &Ident,
+    options: &Options,
+    errors: &mut Errors,
+) -> Option<Option<ItemEnum>> {
+    let name = kind.name;
+    let is_import = matches!(item, Item::Use(_));
+    let (vis, generics) = match item {
+        Item::Struct(item) => (&mut item.vis, Some(&item.generics)),
+        Item::Enum(item) => (&mut item.vis, Some(&item.generics)),
+        Item::Type(item) => (&mut item.vis, Some(&item.generics)),
+        Item::Use(item) => (&mut item.vis, None),
+        Item::Union(item) if !kind.travels => (&mut item.vis, Some(&item.generics)),
+        Item::Union(item) => {
+            errors.on(item.union_token, format!("`{name}` must be a `struct` or an `enum`, not a `union`"));
+            return None;
+        }
+        Item::Trait(item) => {
+            errors.on(item.trait_token, format!("`{name}` must be a `struct` or an `enum`, not a `trait`"));
+            return None;
+        }
+        _ => return None,
+    };
+    let speaker = if kind.travels { "the room's client speaks of it" } else { "the room's public type names it" };
+    match &*vis {
+        Visibility::Public(_) => {}
+        Visibility::Restricted(_) => {
+            let found = written(vis);
+            errors.on(&*vis, format!("`{name}` is not visible everywhere, but {speaker}\nwrite `pub`, not `{found}`"));
+        }
+        Visibility::Inherited => {
+            let advice = if is_import { "write `pub use`" } else { "write `pub` in front of it" };
+            errors.on(ident, format!("`{name}` is private, but {speaker}\n{advice}"));
+        }
+    }
+    // It has been said; whoever uses it is not to blame.
+    if !matches!(vis, Visibility::Public(_)) {
+        *vis = parse_quote!(pub);
+    }
+    if let Some(generics) = generics.filter(|generics| !generics.params.is_empty()) {
+        let over = written(&generics.params);
+        let message = format!("`{name}` cannot be generic over `{over}`");
+        errors.on(generics, format!("{message}\na room has exactly one type of each schema"));
+        return None;
+    }
+    if !kind.travels {
+        return Some(None);
+    }
+    let fits = check_tagging(item, &options.tag, errors);
+    Some(match item {
+        Item::Enum(item) if fits => data::tagged_schema(item, &options.krate, &options.tag, errors),
+        // Without the tag serde has nothing to add to our own error.
+        Item::Enum(ItemEnum { attrs, ident, .. }) | Item::Struct(ItemStruct { attrs, ident, .. }) => {
+            data::schema(attrs, ident, &options.krate, errors);
+            None
+        }
+        // An alias or a re-export is what it is.
+        _ => None,
+    })
+}
+
+fn item_attrs(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Struct(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Union(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+/// A tuple variant has no place for the tag: serde finds that out when the message is sent.
+fn check_tagging(item: &Item, tag: &str, errors: &mut Errors) -> bool {
+    let Item::Enum(item) = item else { return true };
+    if !data::is_tagged_by_us(item) {
+        return true;
+    }
+    let mut fits = true;
+    let renames = attrs::serde_keys(&item.attrs).iter().any(|key| key == "rename_all_fields");
+    for variant in &item.variants {
+        let renames = renames || attrs::serde_keys(&variant.attrs).iter().any(|key| key == "rename_all");
+        for field in variant.fields.iter().filter(|_| !renames) {
+            let Some(ident) = &field.ident else { continue };
+            // What serde is told of a field, it judges.
+            if ident.unraw() == tag && attrs::serde_keys(&field.attrs).is_empty() {
+                let message = format!("field `{tag}` has the name of the key that says the variant");
+                let advice = "rename the field, or choose another key with `#[room(tag = \"…\")]`";
+                errors.on(ident, format!("{message}\n{advice}"));
+                fits = false;
+            }
+        }
+        if let Fields::Unnamed(fields) = &variant.fields
+            && !stays_at_home(variant)
+        {
+            let named: Vec<_> = fields.unnamed.iter().enumerate().map(named_field).collect();
+            errors.on(
+                variant,
+                format!(
+                    "variant `{name}` has no field names, but it travels as `{{\"{tag}\": \"{name}\", …}}`\n\
+                     write `{name} {{ {} }}`, or choose a tagging with `#[serde(…)]`",
+                    named.join(", "),
+                    name = variant.ident,
+                ),
+            );
+            fits = false;
+        }
+    }
+    fits
+}
+
+/// Whether serde is told that the variant never has the tag.
+fn stays_at_home(variant: &Variant) -> bool {
+    let keys = attrs::serde_keys(&variant.attrs);
+    let has = |key: &str| keys.iter().any(|other| other == key);
+    has("skip") || has("untagged") || (has("skip_serializing") && has("skip_deserializing"))
+}
+
+fn named_field((index, field): (usize, &syn::Field)) -> String {
+    let ty = written(&field.ty);
+    match (index, &*ty) {
+        (0, "String" | "&str") => format!("text: {ty}"),
+        (0, _) => format!("value: {ty}"),
+        (n, _) => format!("value{}: {ty}", n + 1),
+    }
+}

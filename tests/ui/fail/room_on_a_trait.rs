@@ -1,0 +1,6 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub trait Chat {}
+
+fn main() {}

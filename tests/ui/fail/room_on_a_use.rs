@@ -1,0 +1,6 @@
+use room_runtime::prelude::*;
+
+#[room]
+use std::fmt;
+
+fn main() {}
