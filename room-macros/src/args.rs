@@ -82,6 +82,20 @@ pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
     }
 }
 
+/// The path that `crate = "…"` gives, at the place of the text.
+pub(crate) fn krate(option: &Given, errors: &mut Errors) -> Option<Path> {
+    let example = "write a path, for example `crate = \"room_runtime\"`";
+    let Some(Lit::Str(text)) = option.literal() else {
+        errors.on(option.fault(), format!("option `crate` takes a text\n{example}"));
+        return None;
+    };
+    let path = text.parse_with(Path::parse_mod_style).ok();
+    if path.is_none() {
+        errors.on(text, format!("`{}` cannot be the name of a crate\n{example}", text.value()));
+    }
+    path
+}
+
 /// Reads the options of `#[room]`.
 pub(crate) fn parse(tokens: TokenStream) -> (Written, Errors) {
     let mut errors = Errors::default();

@@ -1,12 +1,34 @@
 //! Reading a user's attributes without changing them.
 
 use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{Attribute, Meta, Token, punctuated::Punctuated};
+use quote::{ToTokens, quote};
+use syn::{Attribute, Lit, LitStr, Meta, Token, parse_quote, punctuated::Punctuated};
 
-/// The `cfg` attributes among them.
+/// The `cfg` attributes among them, those that `cfg_attr` may add as well.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<Attribute> {
-    attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect()
+    let mut cfgs = Vec::new();
+    for attr in attrs {
+        collect_cfgs(&attr.meta, &mut Vec::new(), &mut cfgs);
+    }
+    cfgs
+}
+
+fn collect_cfgs(meta: &Meta, unless: &mut Vec<TokenStream>, found: &mut Vec<Attribute>) {
+    let Meta::List(list) = meta else { return };
+    if list.path.is_ident("cfg") {
+        let condition = &list.tokens;
+        found.push(match unless.is_empty() {
+            true => parse_quote!(#[cfg(#condition)]),
+            false => parse_quote!(#[cfg(any(#(not(#unless),)* #condition))]),
+        });
+    } else if list.path.is_ident("cfg_attr")
+        && let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+    {
+        let mut parts = parts.iter();
+        unless.extend(parts.next().map(ToTokens::to_token_stream));
+        parts.for_each(|part| collect_cfgs(part, unless, found));
+        unless.pop();
+    }
 }
 
 /// The `cfg` under which none of several things is there, each of which is behind the `cfg`s given: none at all when there
@@ -61,6 +83,27 @@ pub(crate) fn derives(attrs: &[Attribute]) -> Vec<String> {
     names
 }
 
+/// The text of `#[serde(key = "…")]`, if there is one.
+pub(crate) fn serde_text(attrs: &[Attribute], key: &str) -> Option<LitStr> {
+    let mut found = None;
+    for meta in metas(attrs) {
+        if let Meta::List(list) = &meta
+            && list.path.is_ident("serde")
+            && let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+        {
+            for part in parts {
+                if let Meta::NameValue(part) = part
+                    && part.path.is_ident(key)
+                    && let syn::Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. }) = part.value
+                {
+                    found = Some(text);
+                }
+            }
+        }
+    }
+    found
+}
+
 /// The names set by its `#[serde(…)]` attributes, for example `tag` and `rename_all`.
 pub(crate) fn serde_keys(attrs: &[Attribute]) -> Vec<String> {
     let mut keys = Vec::new();
@@ -100,6 +143,18 @@ mod tests {
         };
         assert_eq!(derives(&item.attrs), ["Default", "Clone", "PartialEq", "Eq"]);
         assert_eq!(serde_keys(&item.attrs), ["rename_all", "bound", "deny_unknown_fields", "crate"]);
+    }
+
+    #[test]
+    fn a_cfg_that_another_attribute_may_add_is_one() {
+        let item: syn::ItemStruct = parse_quote! {
+            #[cfg(a)]
+            #[cfg_attr(b, cfg(c), cfg_attr(d, cfg(e)), inline)]
+            struct S;
+        };
+        let cfgs = cfgs(&item.attrs).into_iter().map(|cfg| cfg.to_token_stream().to_string().replace(' ', ""));
+        let expected = ["#[cfg(a)]", "#[cfg(any(not(b),c))]", "#[cfg(any(not(b),not(d),e))]"];
+        assert_eq!(cfgs.collect::<Vec<_>>(), expected);
     }
 
     #[test]

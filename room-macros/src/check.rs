@@ -7,12 +7,13 @@ mod schemas;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
+use syn::Attribute;
 
 use self::{handlers::Functions, schemas::Schemas};
 use crate::{
     args::Written,
     diag::Errors,
-    model::{ALIASES, MARKER, Room, SCHEMAS, Sketch},
+    model::{ALIASES, HANDLERS, MARKER, Room, SCHEMAS, Sketch},
     parse::{self, RoomModule, is},
 };
 
@@ -23,6 +24,8 @@ pub(crate) fn check(
     mut errors: Errors,
 ) -> Result<Room, Box<(Sketch, Errors)>> {
     let options = options::check(&written.given, &module.ident, &mut errors);
+    check_attributes(&mut module, &mut errors);
+    check_unread(&module, &mut errors);
     let names = module.names();
     let marker_taken = check_generated_names(&names, &options.class, &mut errors);
     let declared = parse::declared(&module, SCHEMAS.map(|kind| kind.name));
@@ -33,10 +36,11 @@ pub(crate) fn check(
     let aliases = ALIASES.into_iter().filter(free).collect();
     let missing = [missed, lacking].concat();
     let judged = missing.is_empty();
-    let names = SCHEMAS.into_iter().map(|kind| kind.name);
-    let missing = names.filter(|name| missing.contains(name)).filter(free).collect();
+    let kinds = SCHEMAS.into_iter().map(|kind| kind.name);
+    let missing = kinds.filter(|name| missing.contains(name)).filter(free).collect();
     let (krate, tag) = (options.krate.clone(), options.tag.clone());
-    let sketch = Sketch { krate, tag, module, schemas, missing, meant, aliases, marker_taken, judged };
+    let class = Some(options.class.clone()).filter(|class| !names.contains(class));
+    let sketch = Sketch { krate, tag, class, module, schemas, missing, meant, aliases, marker_taken, judged };
     if errors.is_empty() { Ok(Room { sketch, options, handlers }) } else { Err(Box::new((sketch, errors))) }
 }
 
@@ -53,6 +57,7 @@ pub(crate) fn without_body(
     let sketch = Sketch {
         krate: options.krate,
         tag: options.tag,
+        class: Some(options.class),
         module,
         schemas: Vec::new(),
         missing: SCHEMAS.into_iter().filter(|kind| !kind.optional).map(|kind| kind.name).collect(),
@@ -62,6 +67,27 @@ pub(crate) fn without_body(
         judged: false,
     };
     (sketch, errors)
+}
+
+/// A second `#[room]` would expand what the first one expands to.
+fn check_attributes(module: &mut RoomModule, errors: &mut Errors) {
+    let is_room = |attr: &Attribute| attr.path().segments.last().is_some_and(|last| last.ident == "room");
+    for second in module.attrs.iter().filter(|attr| is_room(attr)) {
+        errors.on(second, "`#[room]` is given twice\nremove one of them");
+    }
+    module.attrs.retain(|attr| !is_room(attr));
+}
+
+/// What could not be read and may be a schema or a handler. Anything else is for rustc.
+fn check_unread(module: &RoomModule, errors: &mut Errors) {
+    for unread in module.unread() {
+        let ours = |name: &Ident| {
+            SCHEMAS.iter().any(|kind| is(name, kind.name)) || HANDLERS.iter().any(|kind| is(name, kind.name))
+        };
+        if unread.name.as_ref().is_none_or(ours) {
+            errors.push(unread.error.clone());
+        }
+    }
 }
 
 /// Whether the marker's name is taken.

@@ -1,24 +1,25 @@
 //! `#[data]`: the derives of a type that travels or is stored.
 
-use darling::{FromMeta, ast::NestedMeta, util::PathList};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Attribute, Ident, Item, ItemEnum, Path, parse_quote};
+use syn::{Attribute, Ident, Item, ItemEnum, Path, Token, parse::Parser, parse_quote, punctuated::Punctuated};
 
-use crate::{attrs, diag, diag::Errors, expand, twin};
+use crate::{
+    args::{self, Given, Value},
+    attrs,
+    diag::{self, Errors},
+    expand, twin,
+};
 
 /// What `#[data]` derives.
 const DERIVES: [&str; 5] = ["Serialize", "Deserialize", "Clone", "Debug", "PartialEq"];
 
 /// The options in `#[data(…)]`.
-#[derive(Debug, Default, FromMeta)]
+#[derive(Debug, Default)]
 struct DataArgs {
-    #[darling(default)]
-    skip: PathList,
-    #[darling(default, rename = "crate")]
+    skip: Vec<Path>,
     krate: Option<Path>,
     /// Whether `Deserialize` comes from somewhere else.
-    #[darling(skip)]
     skip_deserialize: bool,
 }
 
@@ -28,8 +29,9 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     let args = parse_args(args, &mut errors);
     let mut item: Item = match syn::parse2(item.clone()) {
         Ok(item) => item,
-        Err(_) => {
-            errors.on(&item, "`#[data]` goes on a `struct` or an `enum`");
+        // rustc cannot read it either, or knows more than this.
+        Err(error) => {
+            errors.push(error);
             return expand::rejected(&item, &errors);
         }
     };
@@ -37,7 +39,10 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     match &mut item {
         Item::Struct(item) => add(&mut item.attrs, item.ident.span(), &args, &krate, None),
         Item::Enum(item) => add(&mut item.attrs, item.ident.span(), &args, &krate, None),
-        other => errors.on(keyword(other), "`#[data]` goes on a `struct` or an `enum`"),
+        other => {
+            let keyword = keyword(other);
+            errors.on(&keyword, format!("`#[data]` goes on a `struct` or an `enum`, not on a `{keyword}`"));
+        }
     }
     quote!(#item #errors)
 }
@@ -99,21 +104,33 @@ pub(crate) fn has_tagging(item_attrs: &[Attribute]) -> bool {
 }
 
 fn parse_args(tokens: TokenStream, errors: &mut Errors) -> DataArgs {
-    let parsed = NestedMeta::parse_meta_list(tokens).map_err(darling::Error::from);
-    let args = match parsed.and_then(|metas| DataArgs::from_list(&metas)) {
-        Ok(args) => args,
-        Err(error) => {
-            error.flatten().into_iter().for_each(|error| errors.at(error.span(), error));
-            return DataArgs::default();
+    let mut args = DataArgs::default();
+    for option in args::list("#[data]", &["skip", "crate"], tokens, errors).given {
+        match &*option.name {
+            "skip" => args.skip = skipped(&option, errors),
+            _ => args.krate = args::krate(&option, errors),
         }
+    }
+    args
+}
+
+fn skipped(option: &Given, errors: &mut Errors) -> Vec<Path> {
+    let paths = match &option.value {
+        Value::List(list) => Punctuated::<Path, Token![,]>::parse_terminated.parse2(list.clone()).ok(),
+        _ => None,
     };
-    for path in args.skip.iter() {
+    let Some(paths) = paths.filter(|paths| !paths.is_empty()) else {
+        let message = format!("option `skip` takes some of {}", diag::list(DERIVES));
+        errors.on(option.fault(), format!("{message}\nwrite for example `skip(PartialEq)`"));
+        return Vec::new();
+    };
+    for path in &paths {
         let name = path.to_token_stream().to_string();
         if !DERIVES.contains(&&*name) {
             errors.on(path, format!("`#[data]` derives {}, not `{name}`", diag::list(DERIVES)));
         }
     }
-    args
+    paths.into_iter().collect()
 }
 
 /// `at` is the type's name: what a derive has to say of the type as a whole is said there.
@@ -153,13 +170,18 @@ fn add(item_attrs: &mut Vec<Attribute>, at: Span, args: &DataArgs, krate: &Path,
     }
 }
 
+/// The word that says what kind of item it is.
 fn keyword(item: &Item) -> TokenStream {
-    // Attributes and visibility come before it; the first identifier that is neither is good enough for a label.
     match item {
+        Item::Const(item) => item.const_token.to_token_stream(),
         Item::Fn(item) => item.sig.fn_token.to_token_stream(),
+        Item::Impl(item) => item.impl_token.to_token_stream(),
         Item::Mod(item) => item.mod_token.to_token_stream(),
+        Item::Static(item) => item.static_token.to_token_stream(),
+        Item::Trait(item) => item.trait_token.to_token_stream(),
         Item::Type(item) => item.type_token.to_token_stream(),
         Item::Union(item) => item.union_token.to_token_stream(),
-        other => other.to_token_stream(),
+        Item::Use(item) => item.use_token.to_token_stream(),
+        other => other.to_token_stream().into_iter().take(1).collect(),
     }
 }

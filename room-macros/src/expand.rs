@@ -2,6 +2,7 @@
 
 use std::iter;
 
+use proc_macro_crate::FoundCrate;
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, Path, ext::IdentExt, parse_quote};
@@ -14,9 +15,13 @@ use crate::{
     twin,
 };
 
-/// The runtime, where nobody says otherwise.
+/// The runtime, by the name that it has in the user's `Cargo.toml`. Where that cannot be read there is the option `crate`.
 pub(crate) fn default_crate() -> Path {
-    parse_quote!(::room_runtime)
+    let name = match proc_macro_crate::crate_name("room-runtime") {
+        Ok(FoundCrate::Name(name)) => Ident::new(&name, Span::call_site()),
+        Ok(FoundCrate::Itself) | Err(_) => Ident::new("room_runtime", Span::call_site()),
+    };
+    parse_quote!(::#name)
 }
 
 /// An item that could not be read at all: it stays as it is, beside the errors.
@@ -32,10 +37,10 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let (marker, unique) = (marker(sketch), unique(options));
     let binding = &binding.name;
     let class_name = class.to_string();
-    let start = format_ident!("__room_start_{}", class_name.to_lowercase());
+    let start = format_ident!("__room_start_{class_name}");
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
-    let absent = absent(handlers);
+    let (absent, cfgd_out) = (absent(handlers), cfgd_out(sketch));
     let handlers = handlers.iter().map(|each| handler(each, krate));
     let generated = quote! {
         #marker
@@ -53,7 +58,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             #(#handlers)*
         }
 
-        #[allow(missing_docs)]
+        #[allow(missing_docs, tail_expr_drop_order)]
         mod __room {
             #krate::__room_shell! {
                 #[doc = #class_doc]
@@ -62,6 +67,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
         }
         pub use __room::#class;
         #unique
+        #cfgd_out
     };
     module(sketch, generated)
 }
@@ -96,8 +102,16 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
             pub type #ident = #krate::__private::Missing;
         }
     });
-    let rest = (!sketch.marker_taken).then(|| {
+    let rest = {
         let (marker, types) = (marker(sketch), types(sketch));
+        let class = sketch.class.as_ref().map(|class| {
+            quote! {
+                #[allow(missing_docs, dead_code)]
+                #[derive(#krate::__private::Debug)]
+                pub struct #class {}
+            }
+        });
+        let name = room_name(sketch);
         let never = quote!(::core::unreachable!());
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
@@ -106,7 +120,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
 
             #[automatically_derived]
             #[allow(deprecated)]
-            impl #krate::Room for Room {
+            impl #krate::Room for #name {
                 const NAME: &'static str = "";
                 const BINDING: &'static str = "";
                 const CLASS: &'static str = "";
@@ -114,8 +128,10 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
                 #init
                 #services
             }
+
+            #class
         }
-    });
+    };
     let module = module(sketch, quote!(#(#missing)* #rest));
     quote!(#module #errors)
 }
@@ -123,7 +139,8 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
 fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let module = &sketch.module;
     let (attrs, vis, ident) = (&module.attrs, &module.vis, &module.ident);
-    let items = module.items.iter().map(|item| match item {
+    let (unread, items): (Vec<_>, Vec<_>) = module.items.iter().partition(|item| matches!(item, ModuleItem::Unread(_)));
+    let items = items.into_iter().map(|item| match item {
         ModuleItem::Fn(function) if !sketch.judged => for_editors(function),
         item => item.to_token_stream(),
     });
@@ -141,6 +158,8 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
             #(#items)*
             #(#twins)*
             #generated
+            // Behind all the rest, which it may break.
+            #(#unread)*
         }
     }
 }
@@ -162,9 +181,15 @@ fn for_editors(function: &Function) -> TokenStream {
     quote!(#whole #rest)
 }
 
+/// The marker's name: another one where the module has an item of that name, which has been reported.
+fn room_name(sketch: &Sketch) -> Ident {
+    Ident::new(if sketch.marker_taken { "__Room" } else { "Room" }, Span::call_site())
+}
+
 /// The marker type and the aliases.
 fn marker(sketch: &Sketch) -> TokenStream {
     let krate = &sketch.krate;
+    let marker = room_name(sketch);
     let name = sketch.module.ident.unraw().to_string();
     let doc = format!("The room `{name}`, as a type.");
     let aliases = sketch.aliases.iter().map(|alias| {
@@ -178,29 +203,29 @@ fn marker(sketch: &Sketch) -> TokenStream {
             "Ctx" => quote! {
                 /// The room, as its handlers see it.
                 #[allow(dead_code)]
-                pub type #ident = #krate::RoomContext<Room>;
+                pub type #ident = #krate::RoomContext<#marker>;
             },
             "Peer" => quote! {
                 /// A connected peer.
                 #[allow(dead_code)]
-                pub type #ident = #krate::Peer<Room>;
+                pub type #ident = #krate::Peer<#marker>;
             },
             "UpgradeRequest" => quote! {
                 /// A socket that asks to be let in.
                 #[allow(dead_code)]
-                pub type #ident = #krate::UpgradeRequest<Room>;
+                pub type #ident = #krate::UpgradeRequest<#marker>;
             },
             _ => quote! {
                 /// The rooms of this type, as the Worker sees them.
                 #[allow(dead_code)]
-                pub type #ident = #krate::RoomClient<Room>;
+                pub type #ident = #krate::RoomClient<#marker>;
             },
         }
     });
     quote! {
         #[doc = #doc]
         #[derive(#krate::__private::Clone, #krate::__private::Copy, #krate::__private::Debug)]
-        pub enum Room {}
+        pub enum #marker {}
         #(#aliases)*
     }
 }
@@ -258,12 +283,26 @@ fn types(sketch: &Sketch) -> TokenStream {
         let given = schemas().map(|Schema { ident, cfgs, .. }| quote!(#(#cfgs)* type #name = #ident;));
         let otherwise = match attrs::otherwise(schemas().map(|schema| &*schema.cfgs)) {
             Some(cfg) if kind.optional => quote!(#cfg type #name = ();),
-            Some(cfg) if cfg.is_empty() => quote!(type #name = #krate::__private::Missing;),
-            _ => TokenStream::new(),
+            Some(cfg) => quote!(#cfg type #name = #krate::__private::Missing;),
+            None => TokenStream::new(),
         };
         quote!(#(#given)* #otherwise)
     });
     types.collect()
+}
+
+/// The error where `cfg` leaves no type for a schema.
+fn cfgd_out(sketch: &Sketch) -> TokenStream {
+    let room = &sketch.module.ident;
+    let errors = SCHEMAS.into_iter().filter(|kind| !kind.optional).filter_map(|kind| {
+        let schemas = || sketch.schemas.iter().filter(|schema| schema.kind == kind);
+        let cfg = attrs::otherwise(schemas().map(|schema| &*schema.cfgs)).filter(|cfg| !cfg.is_empty())?;
+        let message =
+            format!("room `{room}` has no `{}` type here\nadd one without a `cfg`, or for this one", kind.name);
+        let error = syn::Error::new(schemas().next()?.ident.span(), message).to_compile_error();
+        Some(quote!(#cfg #error))
+    });
+    errors.collect()
 }
 
 /// What the handlers that every room has do in a room without them.

@@ -299,6 +299,8 @@ pub(crate) struct Sketch {
     pub(crate) krate: Path,
     /// The key that says the variant.
     pub(crate) tag: String,
+    /// The class, unless the module has an item of that name.
+    pub(crate) class: Option<Ident>,
     pub(crate) module: RoomModule,
     /// The schemas that were found, in the order of [`SCHEMAS`]; of one kind several when `cfg` tells them apart.
     pub(crate) schemas: Vec<Schema>,

@@ -2,13 +2,13 @@
 //!
 //! The bodies of functions stay tokens: one that is being typed right now keeps the rest alive in an editor.
 
-use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
     Attribute, Ident, Item, Signature, Token, Type, Visibility,
     ext::IdentExt,
     parse::{ParseStream, Parser, discouraged::Speculative},
-    token,
+    parse_quote, token,
 };
 
 use crate::attrs;
@@ -31,6 +31,16 @@ pub(crate) struct RoomModule {
 pub(crate) enum ModuleItem {
     Fn(Function),
     Other(Item),
+    Unread(Unread),
+}
+
+/// An item that could not be read: one that is being typed, or in a syntax that is newer than this.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    tokens: TokenStream,
+    /// What it defines, if that can be told.
+    pub(crate) name: Option<Ident>,
+    pub(crate) error: syn::Error,
 }
 
 /// A function with its body unread.
@@ -54,6 +64,7 @@ impl ToTokens for ModuleItem {
         match self {
             ModuleItem::Fn(function) => function.to_tokens(tokens),
             ModuleItem::Other(item) => item.to_tokens(tokens),
+            ModuleItem::Unread(item) => item.tokens.to_tokens(tokens),
         }
     }
 }
@@ -93,7 +104,14 @@ fn parse_module(input: ParseStream<'_>) -> syn::Result<Annotated> {
     attrs.extend(content.call(Attribute::parse_inner)?);
     let mut items = Vec::new();
     while !content.is_empty() {
-        items.push(parse_item(&content)?);
+        let ahead = content.fork();
+        items.push(match parse_item(&ahead) {
+            Ok(item) => {
+                content.advance_to(&ahead);
+                item
+            }
+            Err(error) => ModuleItem::Unread(pass_over(&content, error)?),
+        });
     }
     Ok(Annotated::Module(RoomModule { attrs, vis, ident, items }))
 }
@@ -105,6 +123,33 @@ fn parse_item(input: ParseStream<'_>) -> syn::Result<ModuleItem> {
         return Ok(ModuleItem::Fn(function));
     }
     input.parse().map(ModuleItem::Other)
+}
+
+/// Takes an item as tokens, up to its end.
+fn pass_over(input: ParseStream<'_>, error: syn::Error) -> syn::Result<Unread> {
+    const KEYWORDS: [&str; 9] = ["struct", "enum", "union", "type", "trait", "fn", "mod", "const", "static"];
+
+    let (mut tokens, mut name, mut follows, mut begun) = (TokenStream::new(), None, false, false);
+    while !input.is_empty() {
+        let token: TokenTree = input.parse()?;
+        let is_end = match &token {
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Ident(ident) if follows => {
+                name = name.or_else(|| Some(ident.clone()));
+                false
+            }
+            _ => false,
+        };
+        follows = matches!(&token, TokenTree::Ident(ident) if KEYWORDS.contains(&&*ident.to_string()));
+        begun |= follows;
+        tokens.extend([token]);
+        // The next item begins where one that is half written does not end.
+        if is_end || (begun && (input.peek(Token![pub]) || input.peek(Token![#]))) {
+            break;
+        }
+    }
+    Ok(Unread { tokens, name, error })
 }
 
 fn parse_function(input: ParseStream<'_>) -> syn::Result<Function> {
@@ -122,13 +167,16 @@ fn parse_function(input: ParseStream<'_>) -> syn::Result<Function> {
 }
 
 impl RoomModule {
-    /// Takes `self` parameters away from functions, which have been reported: rustc would do so once more.
+    /// Takes `self` parameters away from functions, which have been reported: rustc would do so once more, also of each
+    /// `self` in their bodies.
     pub(crate) fn drop_receivers(&mut self) {
         for item in &mut self.items {
-            if let ModuleItem::Fn(Function { sig, .. }) = item
+            if let ModuleItem::Fn(Function { sig, body, attrs, .. }) = item
                 && sig.receiver().is_some()
             {
                 sig.inputs = std::mem::take(&mut sig.inputs).into_iter().skip(1).collect();
+                attrs.push(parse_quote!(#[allow(unused)]));
+                *body = Group::new(Delimiter::Brace, quote!(::core::unreachable!()));
             }
         }
     }
@@ -139,10 +187,24 @@ impl RoomModule {
         self.items.retain(|_| index.next().is_some_and(|index| !indices.contains(&index)));
     }
 
+    pub(crate) fn is_behind_cfg(&self, index: usize) -> bool {
+        match &self.items[index] {
+            ModuleItem::Other(item) => !attrs::cfgs(item_attrs(item)).is_empty(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn unread(&self) -> impl Iterator<Item = &Unread> {
+        self.items.iter().filter_map(|item| match item {
+            ModuleItem::Unread(unread) => Some(unread),
+            _ => None,
+        })
+    }
+
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Function> {
         self.items.iter().filter_map(|item| match item {
             ModuleItem::Fn(function) => Some(function),
-            ModuleItem::Other(_) => None,
+            _ => None,
         })
     }
 
@@ -152,6 +214,7 @@ impl RoomModule {
         for item in &self.items {
             match item {
                 ModuleItem::Fn(_) => {}
+                ModuleItem::Unread(unread) => names.extend(unread.name.clone()),
                 ModuleItem::Other(Item::Struct(item)) => names.push(item.ident.clone()),
                 ModuleItem::Other(Item::Enum(item)) => names.push(item.ident.clone()),
                 ModuleItem::Other(Item::Union(item)) => names.push(item.ident.clone()),
@@ -222,15 +285,29 @@ pub(crate) fn type_name(item: &Item) -> Option<&Ident> {
     }
 }
 
-/// The single names in the types of an item's fields, of those that serde is not told to pass over.
-pub(crate) fn mentioned(item: &Item) -> Vec<Ident> {
-    let mut names = Vec::new();
-    let fields: Vec<_> = match item {
+pub(crate) fn item_attrs(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Struct(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Union(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+pub(crate) fn fields(item: &Item) -> Vec<&syn::Field> {
+    match item {
         Item::Struct(item) => item.fields.iter().collect(),
         Item::Enum(item) => item.variants.iter().flat_map(|variant| &variant.fields).collect(),
         _ => Vec::new(),
-    };
-    for field in fields {
+    }
+}
+
+/// The single names in the types of an item's fields, of those that serde is not told to pass over.
+pub(crate) fn mentioned(item: &Item) -> Vec<Ident> {
+    let mut names = Vec::new();
+    for field in fields(item) {
         let keys = attrs::serde_keys(&field.attrs);
         if !keys.iter().any(|key| key.contains("skip") || key.contains("with")) {
             names.extend(single_names(field.ty.to_token_stream()));
@@ -296,7 +373,7 @@ pub(crate) fn inner_type<'m>(module: &'m RoomModule, name: &str) -> Option<&'m I
 }
 
 /// An item of this name that is no type and no function with a body, and what it is.
-pub(crate) fn other_item<'m>(module: &'m RoomModule, name: &str) -> Option<(Ident, &'static str)> {
+pub(crate) fn other_item(module: &RoomModule, name: &str) -> Option<(Ident, &'static str)> {
     module.items.iter().find_map(|item| {
         let (ident, what) = match item {
             ModuleItem::Fn(function) => (function.sig.ident.clone(), "fn"),
@@ -312,6 +389,19 @@ pub(crate) fn other_item<'m>(module: &'m RoomModule, name: &str) -> Option<(Iden
         };
         is(&ident, name).then_some((ident, what))
     })
+}
+
+/// The `'static` of a reference.
+pub(crate) fn static_lifetime(ty: &Type) -> Option<TokenStream> {
+    match ty {
+        Type::Reference(reference) => {
+            let lifetime = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident == "static");
+            lifetime.map(ToTokens::to_token_stream)
+        }
+        Type::Paren(paren) => static_lifetime(&paren.elem),
+        Type::Group(group) => static_lifetime(&group.elem),
+        _ => None,
+    }
 }
 
 /// The first `impl Trait` in a type.

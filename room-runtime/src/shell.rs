@@ -109,6 +109,7 @@ macro_rules! __room_shell {
             }
 
             #[wasm_bindgen(start, private, wasm_bindgen = $crate::__private::worker::wasm_bindgen)]
+            #[allow(non_snake_case)]
             fn $start() {
                 $crate::__private::install($name);
             }

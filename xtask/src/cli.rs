@@ -15,7 +15,8 @@ Usage: cargo xtask <COMMAND>
            --example NAME   which one (default: chat)
            --port PORT      where to listen on 127.0.0.1 (default: 8787)
   test   run every test and end with a summary; goes on after a failing step
-           --only STEP      just this step, repeatable: tools, native, outside, wasm, conformance, e2e, bench
+           --only STEP      just this step, repeatable: tools, native, outside, editor, wasm, conformance,
+                            e2e, bench
                             (those after wasm take what the last build left, so usually: --only wasm --only e2e)
   bench  measure what a message costs, beside the same room written by hand (docs/benchmarks.md)
            --help           its own options: what is measured, how often, where the results go
@@ -23,8 +24,8 @@ Usage: cargo xtask <COMMAND>
            --example NAME   just this example
   tools  install what the other commands need and what is missing; they do so themselves
 
-Tools are kept in target/tools and node_modules; nothing is installed elsewhere but the
-WebAssembly target of the pinned Rust toolchain.";
+Tools are kept in target/tools and node_modules; nothing is installed elsewhere but parts of the
+pinned Rust toolchain: its WebAssembly target and, for the tests, rust-analyzer and rust-src.";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
@@ -128,7 +129,7 @@ mod tests {
             ("dev --prot 80", "'--prot'"),
             ("dev --port 0", "from 1 to 65535"),
             ("dev --port", "'--port'"),
-            ("test --only unit", "tools, native, outside, wasm, conformance, e2e, bench"),
+            ("test --only unit", "tools, native, outside, editor, wasm, conformance, e2e, bench"),
             ("tools now", "\"now\""),
         ] {
             let message = parsed(line).expect_err(line);

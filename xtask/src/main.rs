@@ -33,7 +33,7 @@ fn run() -> Result<ExitCode> {
     process::handle_interrupts()?;
     match command {
         Command::Help => println!("{}", cli::USAGE),
-        Command::Tools => tools::install(&repo)?,
+        Command::Tools => tools::install_all(&repo)?,
         Command::Build { example } => build::run(&repo, example.as_deref())?,
         Command::Dev { example, port } => dev::run(&repo, &example, port)?,
         Command::Test { only } => return test::run(&repo, &only),

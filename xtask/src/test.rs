@@ -14,14 +14,19 @@ use crate::{bench, build, tools};
 /// One file of end-to-end tests, milliseconds. A hanging one must not hold up the rest for ever.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
 
+/// The package that tests what an editor completes.
+const EDITOR: &str = "editor-tests";
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
     /// Set up the tools.
     Tools,
     /// Unit, integration and documentation tests on this machine.
     Native,
-    /// A crate outside the workspace, built the way a user's is.
+    /// Crates outside the workspace, built the way a user's are.
     Outside,
+    /// What an editor completes in that crate, also while it has a mistake.
+    Editor,
     /// Every worker, built for WebAssembly.
     Wasm,
     /// The rooms' rules, each held in memory and on a real workerd.
@@ -33,14 +38,15 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 7] =
-        [Self::Tools, Self::Native, Self::Outside, Self::Wasm, Self::Conformance, Self::E2e, Self::Bench];
+    const ALL: [Self; 8] =
+        [Self::Tools, Self::Native, Self::Outside, Self::Editor, Self::Wasm, Self::Conformance, Self::E2e, Self::Bench];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Tools => "tools",
             Self::Native => "native",
             Self::Outside => "outside",
+            Self::Editor => "editor",
             Self::Wasm => "wasm",
             Self::Conformance => "conformance",
             Self::E2e => "e2e",
@@ -50,9 +56,11 @@ impl Step {
 
     fn run(self, repo: &Repo) -> Result<()> {
         match self {
-            Self::Tools => tools::install(repo),
-            Self::Native => process::run(cargo(repo).args(["test", "--workspace"])),
+            Self::Tools => tools::install_all(repo),
+            // What is excluded is a step of its own.
+            Self::Native => process::run(cargo(repo).args(["test", "--workspace", "--exclude", EDITOR])),
             Self::Outside => outside(repo),
+            Self::Editor => editor(repo),
             Self::Wasm => build::run(repo, None),
             Self::Conformance => conformance(repo),
             Self::E2e => e2e(repo),
@@ -111,11 +119,23 @@ fn summary(outcomes: &[(Step, bool, Duration)]) -> String {
 fn outside(repo: &Repo) -> Result<()> {
     let check = |target: &[&str]| {
         let mut cargo = cargo(repo);
-        cargo.args(["check", "--manifest-path", "tests/outside/Cargo.toml", "--target-dir"]);
+        cargo.args(["check", "--workspace", "--manifest-path", "tests/outside/Cargo.toml", "--target-dir"]);
         process::run(cargo.arg(repo.target()).args(target))
     };
     check(&[])?;
     check(&["--target", "wasm32-unknown-unknown"])
+}
+
+fn editor(repo: &Repo) -> Result<()> {
+    tools::install_editor(repo)?;
+    // It starts a rust-analyzer: an interrupted run is not to leave one behind.
+    let mut test = cargo(repo);
+    test.args(["test", "--package", EDITOR]);
+    let status = process::run_service(&mut test, |_| {})?;
+    if !status.success() {
+        bail!("the test of the editor failed ({status})");
+    }
+    Ok(())
 }
 
 fn conformance(repo: &Repo) -> Result<()> {

@@ -16,6 +16,12 @@ const WASM: &str = "wasm32-unknown-unknown";
 const NODE: (u32, u32) = (20, 11);
 
 /// Everything that any command needs.
+pub(crate) fn install_all(repo: &Repo) -> Result<()> {
+    install(repo)?;
+    install_editor(repo)
+}
+
+/// What it takes to build a worker and to serve it.
 pub(crate) fn install(repo: &Repo) -> Result<()> {
     install_rust(repo)?;
     install_node(repo)
@@ -38,16 +44,38 @@ pub(crate) fn environment(repo: &Repo, command: &mut Command) -> Result<()> {
 }
 
 fn install_rust(repo: &Repo) -> Result<()> {
-    let root = repo.path("target/tools");
-    fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
-    let lock = File::create(root.join(".lock")).context("cannot create target/tools/.lock")?;
-    lock.lock().context("cannot wait for another `cargo xtask` that installs tools")?;
-
+    let _lock = lock(repo)?;
     install_target(repo)?;
     cargo_install(repo, "worker-build", "worker-build", WORKER_BUILD, &["--locked"])?;
     // Not `--locked`: it only has to speak the same format as the library, whatever else it is built from.
     let bindgen = locked_version(&repo.path("Cargo.lock"), "wasm-bindgen")?;
     cargo_install(repo, "wasm-bindgen-cli", "wasm-bindgen", &bindgen, &[])
+}
+
+/// What the tests of the editor talk to. Without the sources of the standard library it knows no `Result`.
+pub(crate) fn install_editor(repo: &Repo) -> Result<()> {
+    let _lock = lock(repo)?;
+    let mut analyzer = Command::new("rust-analyzer");
+    analyzer.arg("--version").current_dir(repo.root());
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "sysroot"]).current_dir(repo.root());
+    let has_sources = |root: String| Path::new(&root).join("lib/rustlib/src/rust/library").is_dir();
+    if process::output(&mut analyzer)?.is_some() && process::output(&mut rustc)?.is_some_and(has_sources) {
+        return Ok(());
+    }
+    need_rustup("rust-analyzer or the source of the standard library", "both")?;
+    say("adding rust-analyzer and the source of the standard library to the Rust toolchain");
+    let mut rustup = Command::new("rustup");
+    process::run(rustup.args(["component", "add", "rust-analyzer", "rust-src"]).current_dir(repo.root()))
+}
+
+/// Held while it is open.
+fn lock(repo: &Repo) -> Result<File> {
+    let root = repo.path("target/tools");
+    fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
+    let lock = File::create(root.join(".lock")).context("cannot create target/tools/.lock")?;
+    lock.lock().context("cannot wait for another `cargo xtask` that installs tools")?;
+    Ok(lock)
 }
 
 fn install_target(repo: &Repo) -> Result<()> {
@@ -57,14 +85,20 @@ fn install_target(repo: &Repo) -> Result<()> {
     if installed {
         return Ok(());
     }
-    if process::output(Command::new("rustup").arg("--version"))?.is_none() {
-        bail!(
-            "the Rust target {WASM} is missing and so is rustup, which adds it: \
-             install rustup from https://rustup.rs, or the target with your system's packages"
-        );
-    }
+    need_rustup(&format!("the Rust target {WASM}"), "the target")?;
     say(&format!("adding the Rust target {WASM}"));
     process::run(Command::new("rustup").args(["target", "add", WASM]).current_dir(repo.root()))
+}
+
+/// What to do without rustup about something that it adds.
+fn need_rustup(missing: &str, it: &str) -> Result<()> {
+    if process::output(Command::new("rustup").arg("--version"))?.is_none() {
+        bail!(
+            "{missing} is missing and so is rustup, which adds it: \
+             install rustup from https://rustup.rs, or {it} with your system's packages"
+        );
+    }
+    Ok(())
 }
 
 /// Installs `package`, which brings `program`, unless just this version is there.

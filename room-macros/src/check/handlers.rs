@@ -31,6 +31,9 @@ pub(super) fn check(
     errors: &mut Errors,
 ) -> Functions {
     let mut functions = Functions::default();
+    let unread = module.unread().filter_map(|unread| unread.name.as_ref());
+    let unread = unread.filter_map(|name| HANDLERS.into_iter().find(|kind| is(name, kind.name)));
+    functions.meant.extend(unread.map(|kind| kind.name));
     for function in module.functions() {
         let ident = &function.sig.ident;
         let Some(kind) = HANDLERS.into_iter().find(|kind| is(ident, kind.name)) else {
@@ -49,7 +52,9 @@ pub(super) fn check(
         if functions.handlers.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty()) {
             continue;
         }
-        check_handler(function, kind, cfgs, declared, &mut functions, errors);
+        let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
+        let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));
+        check_handler(function, kind, cfgs, is_cfgd, declared, &mut functions, errors);
     }
     check_elsewhere(module, errors);
     check_made(module, declared, &mut functions, errors);
@@ -167,12 +172,18 @@ fn check_handler(
     function: &Function,
     kind: HandlerKind,
     cfgs: Vec<Attribute>,
+    is_cfgd: bool,
     declared: &[Declared],
     functions: &mut Functions,
     errors: &mut Errors,
 ) {
     let sig = &function.sig;
-    let taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
+    let mut taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
+    // With a schema behind `cfg` there may be one handler for each case.
+    let without = kind.taken(|_| false);
+    if !cfgs.is_empty() && is_cfgd && sig.inputs.len() == without.len() {
+        taken = without;
+    }
     let signature = kind.signature(&taken);
     let before = errors.len();
     let plain = "handlers are plain functions; the engine calls them with the room's types";
@@ -196,6 +207,12 @@ fn check_handler(
             && let Some(generic) = parse::impl_trait(&argument.ty)
         {
             errors.on(generic, format!("handler `{}` cannot be generic\n{plain}", kind.name));
+        }
+        if let FnArg::Typed(argument) = argument
+            && let Some(lifetime) = parse::static_lifetime(&argument.ty)
+        {
+            let message = format!("what handler `{}` is given lives as long as the call", kind.name);
+            errors.on(lifetime, format!("{message}\nwrite `{signature}`"));
         }
     }
     if let Some(FnArg::Receiver(receiver)) = sig.inputs.first() {

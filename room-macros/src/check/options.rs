@@ -5,7 +5,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 use heck::{ToShoutySnakeCase, ToUpperCamelCase};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::ToTokens;
-use syn::{Expr, Lit, LitStr, Path, Token, ext::IdentExt, parse::Parser, punctuated::Punctuated};
+use syn::{Expr, Lit, LitStr, Token, ext::IdentExt, parse::Parser, punctuated::Punctuated};
 
 use super::{
     javascript::{self, Taken},
@@ -41,7 +41,7 @@ pub(super) fn check(given: &[Given], module: &Ident, errors: &mut Errors) -> Opt
     for option in given {
         match &*option.name {
             "tag" => set(&mut options.tag, tag(option, errors)),
-            "crate" => set(&mut options.krate, krate(option, errors)),
+            "crate" => set(&mut options.krate, args::krate(option, errors)),
             "max_peers" => limits.extend(limit("max_peers", option, 32_768, 1_000, errors)),
             "max_message_bytes" => limits.extend(limit("max_message_bytes", option, 33_554_432, 65_536, errors)),
             "max_unread_bytes" => limits.extend(limit("max_unread_bytes", option, 134_217_728, 1_048_576, errors)),
@@ -195,17 +195,6 @@ fn tag(option: &Given, errors: &mut Errors) -> Option<String> {
         _ => return Some(tag),
     };
     refuse(text, format!("option `tag` {why}\nwrite for example `tag = \"type\"`"), errors)
-}
-
-fn krate(option: &Given, errors: &mut Errors) -> Option<Path> {
-    let text = text(option, errors)?;
-    match syn::parse_str(&text.value()) {
-        Ok(path) => Some(path),
-        Err(_) => {
-            let message = "cannot be the name of a crate\nwrite a path, for example `room_runtime`";
-            refuse(text, format!("`{}` {message}", text.value()), errors)
-        }
-    }
 }
 
 fn limit(

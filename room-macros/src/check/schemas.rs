@@ -1,7 +1,7 @@
 //! The types of a room.
 
 use proc_macro2::{Ident, Span};
-use syn::{Attribute, Fields, Item, ItemEnum, ItemStruct, Variant, Visibility, ext::IdentExt, parse_quote};
+use syn::{Fields, Item, ItemEnum, ItemStruct, Type, Variant, Visibility, ext::IdentExt, parse_quote};
 
 use super::written;
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
         }
         for Declared { ident, index, .. } in items {
             let ModuleItem::Other(item) = &mut module.items[index] else { continue };
-            let cfgs = attrs::cfgs(item_attrs(item));
+            let cfgs = attrs::cfgs(parse::item_attrs(item));
             // Two behind `cfg` may well exclude each other.
             if schemas.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty()) {
                 let (room, name) = (&module.ident, kind.name);
@@ -93,6 +93,10 @@ fn check_parts(module: &mut RoomModule, declared: &[Declared], options: &Options
 /// else the crate says of it is then right.
 fn check_missing(module: &RoomModule, kind: SchemaKind, errors: &mut Errors) -> Option<Declared> {
     let (room, name, example) = (&module.ident, kind.name, kind.example);
+    // It is there, and what is wrong with it has been said.
+    if module.unread().any(|unread| unread.name.as_ref().is_some_and(|own| parse::is(own, name))) {
+        return None;
+    }
     if let Some((token, what)) = parse::other_item(module, name) {
         errors.on(token, format!("`{name}` must be a `struct` or an `enum`, not a `{what}`\nadd `{example}`"));
         return None;
@@ -165,6 +169,11 @@ fn check_schema(
     if !kind.travels {
         return Some(None);
     }
+    let before = errors.len();
+    check_references(item, errors);
+    if errors.len() > before {
+        return None;
+    }
     let fits = check_tagging(item, &options.tag, errors);
     Some(match item {
         Item::Enum(item) if fits => data::tagged_schema(item, &options.krate, &options.tag, errors),
@@ -178,46 +187,55 @@ fn check_schema(
     })
 }
 
-fn item_attrs(item: &Item) -> &[Attribute] {
-    match item {
-        Item::Struct(item) => &item.attrs,
-        Item::Enum(item) => &item.attrs,
-        Item::Union(item) => &item.attrs,
-        Item::Type(item) => &item.attrs,
-        Item::Use(item) => &item.attrs,
-        _ => &[],
-    }
-}
-
 /// A tuple variant has no place for the tag: serde finds that out when the message is sent.
 fn check_tagging(item: &Item, tag: &str, errors: &mut Errors) -> bool {
     let Item::Enum(item) = item else { return true };
-    if !data::is_tagged_by_us(item) {
-        return true;
-    }
+    let own = attrs::serde_text(&item.attrs, "tag").map(|tag| tag.value());
+    let (tag, own) = match own {
+        Some(own) if !attrs::serde_keys(&item.attrs).iter().any(|key| key == "content") => (own, true),
+        None if data::is_tagged_by_us(item) => (tag.to_owned(), false),
+        _ => return true,
+    };
     let mut fits = true;
     let renames = attrs::serde_keys(&item.attrs).iter().any(|key| key == "rename_all_fields");
     for variant in &item.variants {
         let renames = renames || attrs::serde_keys(&variant.attrs).iter().any(|key| key == "rename_all");
-        for field in variant.fields.iter().filter(|_| !renames) {
+        for field in &variant.fields {
             let Some(ident) = &field.ident else { continue };
-            // What serde is told of a field, it judges.
-            if ident.unraw() == tag && attrs::serde_keys(&field.attrs).is_empty() {
+            let renamed = attrs::serde_text(&field.attrs, "rename");
+            let clashes = match &renamed {
+                Some(renamed) => renamed.value() == tag,
+                // What else serde is told of a field, it judges.
+                None => !renames && ident.unraw() == tag && attrs::serde_keys(&field.attrs).is_empty(),
+            };
+            if clashes {
                 let message = format!("field `{tag}` has the name of the key that says the variant");
-                let advice = "rename the field, or choose another key with `#[room(tag = \"…\")]`";
-                errors.on(ident, format!("{message}\n{advice}"));
+                let advice = match own {
+                    true => "rename the field, or choose another key",
+                    false => "rename the field, or choose another key with `#[room(tag = \"…\")]`",
+                };
+                match &renamed {
+                    Some(renamed) => errors.on(renamed, format!("{message}\n{advice}")),
+                    None => errors.on(ident, format!("{message}\n{advice}")),
+                }
                 fits = false;
             }
         }
         if let Fields::Unnamed(fields) = &variant.fields
             && !stays_at_home(variant)
+            // Whoever chooses the tagging may know that the only field's type is one of named fields.
+            && (!own || fields.unnamed.len() > 1 || fields.unnamed.iter().any(|field| is_scalar(&field.ty)))
         {
             let named: Vec<_> = fields.unnamed.iter().enumerate().map(named_field).collect();
+            let advice = match own {
+                true => "add `content = \"…\"` to it",
+                false => "choose a tagging with `#[serde(…)]`",
+            };
             errors.on(
                 variant,
                 format!(
                     "variant `{name}` has no field names, but it travels as `{{\"{tag}\": \"{name}\", …}}`\n\
-                     write `{name} {{ {} }}`, or choose a tagging with `#[serde(…)]`",
+                     write `{name} {{ {} }}`, or {advice}",
                     named.join(", "),
                     name = variant.ident,
                 ),
@@ -226,6 +244,37 @@ fn check_tagging(item: &Item, tag: &str, errors: &mut Errors) -> bool {
         }
     }
     fits
+}
+
+/// Whether a type is written as one value, which has no place for a key.
+fn is_scalar(ty: &Type) -> bool {
+    const SCALARS: [&str; 19] = [
+        "String", "str", "char", "bool", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
+        "isize", "f32", "f64", "Vec",
+    ];
+    match ty {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| SCALARS.iter().any(|name| last.ident == name)),
+        Type::Reference(reference) => is_scalar(&reference.elem),
+        Type::Tuple(_) | Type::Array(_) | Type::Slice(_) => true,
+        _ => false,
+    }
+}
+
+/// A reference cannot be read: there is nothing that it could point into.
+fn check_references(item: &Item, errors: &mut Errors) {
+    for field in parse::fields(item) {
+        let keys = attrs::serde_keys(&field.attrs);
+        if let Type::Reference(reference) = &field.ty
+            && !keys.iter().any(|key| key.contains("skip") || key.contains("with"))
+        {
+            let owned = match written(&reference.elem).as_str() {
+                "str" => "String".to_owned(),
+                other => other.to_owned(),
+            };
+            let message = "a schema owns what it is read into, and cannot have a reference";
+            errors.on(&field.ty, format!("{message}\nwrite `{owned}`"));
+        }
+    }
 }
 
 /// Whether serde is told that the variant never has the tag.

@@ -154,12 +154,12 @@ pub mod counter {
             )
         }
     }
-    #[allow(missing_docs)]
+    #[allow(missing_docs, tail_expr_drop_order)]
     mod __room {
         ::room_runtime::__room_shell! {
             #[doc =
             "The Durable Object class of the room `counter`, bound as `COUNTER`."]
-            CounterRoom = "CounterRoom", super::Room, start = __room_start_counterroom
+            CounterRoom = "CounterRoom", super::Room, start = __room_start_CounterRoom
         }
     }
     pub use __room::CounterRoom;

@@ -1,0 +1,6 @@
+use room_runtime::prelude::*;
+
+#[data(skip)]
+pub struct Note {}
+
+fn main() {}

@@ -1,0 +1,13 @@
+use room_runtime::prelude::*;
+
+#[room]
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+}
+
+fn main() {}

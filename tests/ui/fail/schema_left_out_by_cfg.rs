@@ -1,0 +1,13 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    #[cfg(any())]
+    pub struct Event {}
+    pub struct Broadcast {}
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub enum Event {
+        Pick {
+            #[serde(rename = "type")]
+            kind: String,
+        },
+    }
+    pub struct Broadcast {}
+}
+
+fn main() {}

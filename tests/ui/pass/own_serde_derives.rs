@@ -1,0 +1,27 @@
+//! What a type derives itself is left to it.
+
+#![deny(warnings)]
+
+use room_runtime::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[room]
+pub mod chat {
+    use super::*;
+
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct State {}
+    #[derive(Serialize)]
+    pub struct Connection {}
+    #[derive(Serialize, Deserialize)]
+    pub enum Event {
+        Say { text: String },
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    pub enum Broadcast {
+        SaidIt { text: String },
+    }
+}
+
+fn main() {}

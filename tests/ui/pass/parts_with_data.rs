@@ -1,0 +1,66 @@
+//! Types that are part of schemas, in all the ways in which they may be.
+
+#![deny(warnings)]
+
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    use super::*;
+
+    #[derive(Default)]
+    pub struct State {
+        pub notes: Vec<Note>,
+        pub tree: Option<Box<Tree>>,
+        #[serde(skip)]
+        pub cache: Cache,
+        #[serde(with = "as_text")]
+        pub point: Point,
+    }
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    #[data]
+    pub struct Note {
+        pub author: Author,
+    }
+
+    #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    pub struct Author {
+        pub name: String,
+    }
+
+    #[data]
+    pub struct Tree {
+        pub children: Vec<Tree>,
+        pub owner: std::collections::HashMap<String, Author>,
+    }
+
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Cache {
+        pub hits: u64,
+    }
+
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Point {
+        pub x: i32,
+    }
+
+    mod as_text {
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        use super::Point;
+
+        pub fn serialize<S: Serializer>(point: &Point, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_str(&point.x)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Point, D::Error> {
+            let x = String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)?;
+            Ok(Point { x })
+        }
+    }
+}
+
+fn main() {}

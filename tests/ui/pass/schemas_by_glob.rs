@@ -1,0 +1,34 @@
+//! What a public glob brings counts.
+
+#![deny(warnings)]
+
+use room_runtime::prelude::*;
+
+pub mod types {
+    use room_runtime::data;
+
+    #[data]
+    #[derive(Default)]
+    pub struct State {
+        pub count: u64,
+    }
+    #[data]
+    pub struct Connection {}
+    #[data]
+    pub struct Event {}
+    #[data]
+    pub struct Broadcast {}
+}
+
+#[room]
+pub mod chat {
+    pub use super::types::*;
+
+    pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
+        ctx.update(|state| state.count += 1)?;
+        ctx.broadcast(&Broadcast {})?;
+        Ok(())
+    }
+}
+
+fn main() {}

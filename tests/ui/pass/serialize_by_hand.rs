@@ -1,0 +1,26 @@
+//! One half of serde by hand.
+
+#![deny(warnings)]
+
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    #[data(skip(Serialize))]
+    pub enum Broadcast {
+        Word { word: String },
+    }
+
+    impl serde::Serialize for Broadcast {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+            let Broadcast::Word { word } = self;
+            serializer.collect_map([("type", "Word"), ("word", word)])
+        }
+    }
+}
+
+fn main() {}

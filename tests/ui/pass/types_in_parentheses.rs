@@ -1,0 +1,19 @@
+//! A type is the same in parentheses.
+
+#![deny(warnings)]
+#![allow(unused_parens)]
+
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub fn on_connect(_ctx: (&Ctx), _peer: &(Peer)) {}
+}
+
+fn main() {}
