@@ -5,7 +5,10 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Expr, Lit, Meta, Path};
 
-use crate::diag::{self, Errors};
+use crate::{
+    diag::{self, Errors},
+    expand,
+};
 
 /// What `#[room]` takes.
 const OPTIONS: [&str; 14] = [
@@ -89,11 +92,20 @@ pub(crate) fn krate(option: &Given, errors: &mut Errors) -> Option<Path> {
         errors.on(option.fault(), format!("option `crate` takes a text\n{example}"));
         return None;
     };
-    let path = text.parse_with(Path::parse_mod_style).ok();
-    if path.is_none() {
+    let Ok(path) = text.parse_with(Path::parse_mod_style) else {
         errors.on(text, format!("`{}` cannot be the name of a crate\n{example}", text.value()));
+        return None;
+    };
+    // rustc would say it of every path in the expansion.
+    if let Some(name) = path.get_ident().map(ToString::to_string)
+        && let Some(own) = expand::runtime_name()
+        && name != own
+        && diag::similar(&name, [&*own]).is_some()
+    {
+        errors.on(text, format!("unknown crate `{name}`\na similar dependency exists: `{own}`"));
+        return None;
     }
-    path
+    Some(path)
 }
 
 /// Reads the options of `#[room]`.

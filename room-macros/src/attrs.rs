@@ -39,13 +39,29 @@ pub(crate) fn otherwise<'a>(things: impl IntoIterator<Item = &'a [Attribute]>) -
         if cfgs.is_empty() {
             return None;
         }
-        let conditions = cfgs.iter().filter_map(|attr| match &attr.meta {
-            Meta::List(list) => Some(&list.tokens),
-            _ => None,
-        });
-        alternatives.push(quote!(all(#(all(#conditions)),*)));
+        alternatives.push(all(cfgs));
     }
     Some(if alternatives.is_empty() { TokenStream::new() } else { quote!(#[cfg(not(any(#(#alternatives),*)))]) })
+}
+
+/// The `cfg` that keeps a thing away wherever one of several others is.
+pub(crate) fn unless<'a>(others: impl IntoIterator<Item = &'a [Attribute]>) -> Attribute {
+    let others = others.into_iter().map(all);
+    parse_quote!(#[cfg(not(any(#(#others),*)))])
+}
+
+/// The `cfg` under which this thing is there, and one of several others as well.
+pub(crate) fn both<'a>(this: &[Attribute], others: impl IntoIterator<Item = &'a [Attribute]>) -> TokenStream {
+    let (this, others) = (all(this), others.into_iter().map(all));
+    quote!(#[cfg(all(#this, any(#(#others),*)))])
+}
+
+fn all(cfgs: &[Attribute]) -> TokenStream {
+    let conditions = cfgs.iter().filter_map(|attr| match &attr.meta {
+        Meta::List(list) => Some(&list.tokens),
+        _ => None,
+    });
+    quote!(all(#(all(#conditions)),*))
 }
 
 /// Every attribute's content, with what `cfg_attr` may add as if it were there.

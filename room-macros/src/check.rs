@@ -29,8 +29,14 @@ pub(crate) fn check(
     let names = module.names();
     let marker_taken = check_generated_names(&names, &options.class, &mut errors);
     let declared = parse::declared(&module, SCHEMAS.map(|kind| kind.name));
-    let Schemas { schemas, lacking } = schemas::check(&mut module, &declared, &options, &mut errors);
-    let Functions { handlers, meant, missed } = handlers::check(&module, &declared, written, &options, &mut errors);
+    let Schemas { schemas, lacking, conditional, doubles } =
+        schemas::check(&mut module, &declared, &options, &mut errors);
+    let functions = handlers::check(&module, &declared, written, &options, &mut errors);
+    let Functions { handlers, meant, missed, conditional: twice, unless } = functions;
+    let conditional = conditional.into_iter().chain(twice).collect();
+    module.mark(unless);
+    // rustc would say it once more, and of each derive.
+    module.remove(&doubles);
     module.drop_receivers();
     let free = |name: &&str| !names.iter().any(|own| is(own, name));
     let aliases = ALIASES.into_iter().filter(free).collect();
@@ -40,7 +46,8 @@ pub(crate) fn check(
     let missing = kinds.filter(|name| missing.contains(name)).filter(free).collect();
     let (krate, tag) = (options.krate.clone(), options.tag.clone());
     let class = Some(options.class.clone()).filter(|class| !names.contains(class));
-    let sketch = Sketch { krate, tag, class, module, schemas, missing, meant, aliases, marker_taken, judged };
+    let sketch =
+        Sketch { krate, tag, class, module, schemas, missing, meant, aliases, marker_taken, conditional, judged };
     if errors.is_empty() { Ok(Room { sketch, options, handlers }) } else { Err(Box::new((sketch, errors))) }
 }
 
@@ -64,6 +71,7 @@ pub(crate) fn without_body(
         meant: Vec::new(),
         aliases: ALIASES.to_vec(),
         marker_taken: false,
+        conditional: Vec::new(),
         judged: false,
     };
     (sketch, errors)

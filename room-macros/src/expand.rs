@@ -10,17 +10,22 @@ use syn::{Ident, Path, ext::IdentExt, parse_quote};
 use crate::{
     attrs,
     diag::Errors,
-    model::{HANDLERS, Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
+    model::{Conditional, HANDLERS, Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
     parse::{self, Function, ModuleItem, is},
     twin,
 };
 
-/// The runtime, by the name that it has in the user's `Cargo.toml`. Where that cannot be read there is the option `crate`.
+/// The name that the runtime has in the user's `Cargo.toml`, if that can be read and tells.
+pub(crate) fn runtime_name() -> Option<String> {
+    match proc_macro_crate::crate_name("room-runtime") {
+        Ok(FoundCrate::Name(name)) => Some(name),
+        Ok(FoundCrate::Itself) | Err(_) => None,
+    }
+}
+
+/// The runtime, where the option `crate` does not say otherwise.
 pub(crate) fn default_crate() -> Path {
-    let name = match proc_macro_crate::crate_name("room-runtime") {
-        Ok(FoundCrate::Name(name)) => Ident::new(&name, Span::call_site()),
-        Ok(FoundCrate::Itself) | Err(_) => Ident::new("room_runtime", Span::call_site()),
-    };
+    let name = Ident::new(runtime_name().as_deref().unwrap_or("room_runtime"), Span::call_site());
     parse_quote!(::#name)
 }
 
@@ -40,7 +45,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let start = format_ident!("__room_start_{class_name}");
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
-    let (absent, cfgd_out) = (absent(handlers), cfgd_out(sketch));
+    let absent = absent(handlers);
     let handlers = handlers.iter().map(|each| handler(each, krate));
     let generated = quote! {
         #marker
@@ -67,7 +72,6 @@ pub(crate) fn room(room: &Room) -> TokenStream {
         }
         pub use __room::#class;
         #unique
-        #cfgd_out
     };
     module(sketch, generated)
 }
@@ -150,6 +154,10 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
         .iter()
         .filter_map(|schema| Some(twin::expand(schema.twin.as_ref()?, &schema.ident, &sketch.tag, &sketch.krate)));
     let (outer, inner): (Vec<_>, Vec<_>) = attrs.iter().partition(|attr| matches!(attr.style, syn::AttrStyle::Outer));
+    let conditional = sketch.conditional.iter().map(|Conditional { cfg, error }| {
+        let error = error.to_compile_error();
+        quote!(#cfg #error)
+    });
     quote! {
         #(#outer)*
         #quiet
@@ -158,6 +166,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
             #(#items)*
             #(#twins)*
             #generated
+            #(#conditional)*
             // Behind all the rest, which it may break.
             #(#unread)*
         }
@@ -289,20 +298,6 @@ fn types(sketch: &Sketch) -> TokenStream {
         quote!(#(#given)* #otherwise)
     });
     types.collect()
-}
-
-/// The error where `cfg` leaves no type for a schema.
-fn cfgd_out(sketch: &Sketch) -> TokenStream {
-    let room = &sketch.module.ident;
-    let errors = SCHEMAS.into_iter().filter(|kind| !kind.optional).filter_map(|kind| {
-        let schemas = || sketch.schemas.iter().filter(|schema| schema.kind == kind);
-        let cfg = attrs::otherwise(schemas().map(|schema| &*schema.cfgs)).filter(|cfg| !cfg.is_empty())?;
-        let message =
-            format!("room `{room}` has no `{}` type here\nadd one without a `cfg`, or for this one", kind.name);
-        let error = syn::Error::new(schemas().next()?.ident.span(), message).to_compile_error();
-        Some(quote!(#cfg #error))
-    });
-    errors.collect()
 }
 
 /// What the handlers that every room has do in a room without them.

@@ -22,7 +22,7 @@ use crate::parse::Annotated;
 
 /// Makes a module a room.
 ///
-/// The module holds four schemas, each a `pub` `struct`, `enum`, type alias or re-export:
+/// The module holds four schemas, each a `pub` `struct`, `enum`, type alias or re-export, by `pub use types::*` as well:
 ///
 /// - `State`: what the room remembers. It starts as `State::default()`, unless there is a handler `init`.
 /// - `Connection`: what the room remembers about one peer.
@@ -65,12 +65,15 @@ use crate::parse::Annotated;
 /// types for this room, each of which gives way to an item or import of that name; and the Durable Object class.
 /// Everything else in the module stays as it is.
 ///
+/// A handler is a `fn` that is written in the module: what a macro call there expands to cannot be seen. While something is
+/// wrong, all that is wrong is reported in one run, and the rest of the crate is compiled as if it were right.
+///
 /// # Options
 ///
 /// | option | default | meaning |
 /// |---|---|---|
-/// | `binding = "CHAT"` | the module's name in capitals | the Durable Object binding in the Worker's configuration |
-/// | `class = "ChatRoom"` | the module's name in PascalCase, with `Room` | the Durable Object class |
+/// | `binding = "CHAT"` | the module's name in capitals | the Durable Object binding in the Worker's configuration, which no other room of the crate has |
+/// | `class = "ChatRoom"` | the module's name in PascalCase, with `Room` | the Durable Object class: a name that JavaScript can export, and no other room of the crate has |
 /// | `tag = "type"` | `"type"` | the key that says which variant of an `enum` schema a message is |
 /// | `max_peers = 50` | 1,000 | the most peers at once, up to 32,768: Cloudflare's limit |
 /// | `max_message_bytes = 65536` | 1 MiB | the largest frame of a peer, up to 32 MiB: Cloudflare's limit |
@@ -82,7 +85,7 @@ use crate::parse::Annotated;
 /// | `reconnect_grace = "10s"` | none | how long a peer that lost its connection keeps its place before `on_close`, from 1 s to 1 h |
 /// | `purge_after = "30d"` | never | how long a room that everyone has left is kept before it is purged, from 1 s to 3,650 d |
 /// | `batch = "20ms"` | each at once | how long a message may wait for others to leave in one frame, to peers that speak the subprotocol `room.v1`, from 1 ms to 1 s |
-/// | `crate = "room_runtime"` | `room_runtime` | the runtime's name in `Cargo.toml` |
+/// | `crate = "room_runtime"` | as in `Cargo.toml` | the path of the runtime, where it is reached through another crate |
 ///
 /// A time is a whole number and one unit: `ms`, `s`, `m`, `h` or `d`.
 #[proc_macro_attribute]

@@ -1,7 +1,7 @@
 //! What a room can have, as data; and the validated room: everything [`expand`](crate::expand) needs, and nothing that
 //! could be wrong.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 use syn::{Attribute, Ident, ItemEnum, Path};
 
 use crate::parse::RoomModule;
@@ -312,8 +312,16 @@ pub(crate) struct Sketch {
     pub(crate) aliases: Vec<&'static str>,
     /// Whether the module has a name of its own for the marker type.
     pub(crate) marker_taken: bool,
+    pub(crate) conditional: Vec<Conditional>,
     /// Whether there is a type for each schema: without, whatever rustc says of the functions is wrong.
     pub(crate) judged: bool,
+}
+
+/// An error that only `cfg` can tell of.
+#[derive(Debug)]
+pub(crate) struct Conditional {
+    pub(crate) cfg: TokenStream,
+    pub(crate) error: syn::Error,
 }
 
 /// A schema of the room.

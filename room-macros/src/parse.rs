@@ -187,10 +187,23 @@ impl RoomModule {
         self.items.retain(|_| index.next().is_some_and(|index| !indices.contains(&index)));
     }
 
+    fn is_import(&self, index: usize) -> bool {
+        matches!(&self.items[index], ModuleItem::Other(Item::Use(_)))
+    }
+
     pub(crate) fn is_behind_cfg(&self, index: usize) -> bool {
         match &self.items[index] {
             ModuleItem::Other(item) => !attrs::cfgs(item_attrs(item)).is_empty(),
             _ => false,
+        }
+    }
+
+    /// Gives attributes to functions, each by which item it is.
+    pub(crate) fn mark(&mut self, attributes: Vec<(usize, Attribute)>) {
+        for (index, attr) in attributes {
+            if let ModuleItem::Fn(function) = &mut self.items[index] {
+                function.attrs.push(attr);
+            }
         }
     }
 
@@ -202,8 +215,13 @@ impl RoomModule {
     }
 
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Function> {
-        self.items.iter().filter_map(|item| match item {
-            ModuleItem::Fn(function) => Some(function),
+        self.indexed_functions().map(|(_, function)| function)
+    }
+
+    /// The functions, and which of the items each is.
+    pub(crate) fn indexed_functions(&self) -> impl Iterator<Item = (usize, &Function)> {
+        self.items.iter().enumerate().filter_map(|(index, item)| match item {
+            ModuleItem::Fn(function) => Some((index, function)),
             _ => None,
         })
     }
@@ -256,7 +274,11 @@ pub(crate) fn declared<const N: usize>(module: &RoomModule, names: [&'static str
         let name = names.into_iter().find(|name| is(&ident, name))?;
         Some(Declared { name, ident, index })
     });
-    declared.collect()
+    let declared: Vec<_> = declared.collect();
+    // Beside a type of that name, an import is rustc's to refuse.
+    let is_own = |item: &Declared| !module.is_import(item.index) && !module.is_behind_cfg(item.index);
+    let clashes = |item: &Declared| declared.iter().any(|other| other.name == item.name && is_own(other));
+    declared.iter().filter(|item| !module.is_import(item.index) || !clashes(item)).cloned().collect()
 }
 
 /// The names of the module's types, or what may be types, and which of its items each is.
@@ -293,6 +315,17 @@ pub(crate) fn item_attrs(item: &Item) -> &[Attribute] {
         Item::Type(item) => &item.attrs,
         Item::Use(item) => &item.attrs,
         _ => &[],
+    }
+}
+
+pub(crate) fn add_attribute(item: &mut Item, attr: Attribute) {
+    match item {
+        Item::Struct(item) => item.attrs.push(attr),
+        Item::Enum(item) => item.attrs.push(attr),
+        Item::Union(item) => item.attrs.push(attr),
+        Item::Type(item) => item.attrs.push(attr),
+        Item::Use(item) => item.attrs.push(attr),
+        _ => {}
     }
 }
 

@@ -4,8 +4,10 @@
 
 use std::{env, fs, path::Path};
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use syn::{Item, parse_quote};
+
+use crate::model::HANDLERS;
 
 #[test]
 fn the_counters_expansion_is_the_one_in_the_snapshot() {
@@ -22,6 +24,42 @@ fn the_counters_expansion_is_the_one_in_the_snapshot() {
     let expanded = crate::room_impl(TokenStream::new(), parse_quote!(#module));
     let file = syn::parse2(expanded).expect("the expansion is Rust");
     check("src/snapshots/counter.rs", &prettyplease::unparse(&file));
+}
+
+#[test]
+fn each_handler_adds_few_tokens() {
+    let schemas = "pub struct State; pub struct Connection; pub struct Event; pub struct Broadcast;
+        pub struct Alarm; pub struct Services; fn services(env: &worker::Env) -> Result<Services> {}";
+    let options = "state_version = 1, reconnect_grace = \"10s\"";
+    let expand = |handler: &str| {
+        // The option wants it.
+        let migrate = "fn migrate(version: u32, state: serde_json::Value) -> Result<State> {}";
+        let migrate = if handler.contains("fn migrate(") { "" } else { migrate };
+        let module = format!("pub mod chat {{ {schemas} {migrate} {handler} }}");
+        let expanded = crate::room_impl(stream(options), stream(&module));
+        assert!(!expanded.to_string().contains("compile_error"), "{expanded}");
+        tokens(expanded)
+    };
+    let without = expand("");
+    let mut table = format!("a room with services and migrate: {without}\n");
+    for kind in HANDLERS.into_iter().filter(|kind| kind.makes.is_none() && kind.name != "migrate") {
+        let source = format!("{} {{}}", kind.signature(kind.parameters));
+        let added = expand(&source) - without - tokens(stream(&source));
+        table += &format!("{}: {added}\n", kind.name);
+    }
+    check("src/snapshots/tokens.txt", &table);
+}
+
+fn stream(source: &str) -> TokenStream {
+    source.parse().expect("these are tokens")
+}
+
+fn tokens(stream: TokenStream) -> usize {
+    let count = |token| match token {
+        TokenTree::Group(group) => 2 + tokens(group.stream()),
+        _ => 1,
+    };
+    stream.into_iter().map(count).sum()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     args::Written,
     attrs,
     diag::{self, Errors},
-    model::{By, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
+    model::{By, Conditional, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
     parse::{self, Declared, Function, RoomModule, is},
 };
 
@@ -21,6 +21,9 @@ pub(super) struct Functions {
     pub(super) meant: Vec<&'static str>,
     /// The optional schemas that a handler needs and the module does not have.
     pub(super) missed: Vec<&'static str>,
+    pub(super) conditional: Vec<Conditional>,
+    /// What keeps a function away where another one of its name is, by which of the module's items it is.
+    pub(super) unless: Vec<(usize, Attribute)>,
 }
 
 pub(super) fn check(
@@ -34,7 +37,7 @@ pub(super) fn check(
     let unread = module.unread().filter_map(|unread| unread.name.as_ref());
     let unread = unread.filter_map(|name| HANDLERS.into_iter().find(|kind| is(name, kind.name)));
     functions.meant.extend(unread.map(|kind| kind.name));
-    for function in module.functions() {
+    for (index, function) in module.indexed_functions() {
         let ident = &function.sig.ident;
         let Some(kind) = HANDLERS.into_iter().find(|kind| is(ident, kind.name)) else {
             functions.meant.extend(check_near_miss(function, errors));
@@ -47,10 +50,20 @@ pub(super) fn check(
         {
             continue;
         }
-        let cfgs = attrs::cfgs(&function.attrs);
-        // rustc says that the name is taken. Two behind `cfg` may well exclude each other.
-        if functions.handlers.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty()) {
+        let mut cfgs = attrs::cfgs(&function.attrs);
+        let earlier = || functions.handlers.iter().filter(|other| other.kind == kind).map(|other| &*other.cfgs);
+        // rustc says that the name is taken.
+        if cfgs.is_empty() && earlier().any(<[_]>::is_empty) {
             continue;
+        }
+        // Two behind `cfg` may well exclude each other.
+        if earlier().next().is_some() {
+            let message = format!("room `{}` has two handlers `{}` here", module.ident, kind.name);
+            let error = syn::Error::new(ident.span(), format!("{message}\nonly one of their `cfg`s may be on"));
+            let (cfg, unless) = (attrs::both(&cfgs, earlier()), attrs::unless(earlier()));
+            functions.conditional.push(Conditional { cfg, error });
+            functions.unless.push((index, unless.clone()));
+            cfgs.push(unless);
         }
         let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
         let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));

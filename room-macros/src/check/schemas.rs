@@ -7,7 +7,7 @@ use super::written;
 use crate::{
     attrs, data,
     diag::{self, Errors},
-    model::{Options, SCHEMAS, Schema, SchemaKind},
+    model::{Conditional, Options, SCHEMAS, Schema, SchemaKind},
     parse::{self, Declared, ModuleItem, RoomModule},
 };
 
@@ -16,11 +16,14 @@ pub(super) struct Schemas {
     pub(super) schemas: Vec<Schema>,
     /// Those that a room has to have, and for which there is nothing.
     pub(super) lacking: Vec<&'static str>,
+    pub(super) conditional: Vec<Conditional>,
+    /// Items that are there once too often, and have been reported.
+    pub(super) doubles: Vec<usize>,
 }
 
 pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Options, errors: &mut Errors) -> Schemas {
     let mut schemas: Vec<Schema> = Vec::new();
-    let mut doubles = Vec::new();
+    let (mut doubles, mut conditional) = (Vec::new(), Vec::new());
     for kind in SCHEMAS {
         let mut items: Vec<_> = declared.iter().filter(|item| item.name == kind.name).cloned().collect();
         if items.is_empty() && !kind.optional {
@@ -34,26 +37,50 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
         }
         for Declared { ident, index, .. } in items {
             let ModuleItem::Other(item) = &mut module.items[index] else { continue };
-            let cfgs = attrs::cfgs(parse::item_attrs(item));
-            // Two behind `cfg` may well exclude each other.
-            if schemas.iter().any(|other| other.kind == kind && other.cfgs.is_empty() && cfgs.is_empty()) {
-                let (room, name) = (&module.ident, kind.name);
-                let message = format!("room `{room}` has two types `{name}`");
+            let mut cfgs = attrs::cfgs(parse::item_attrs(item));
+            let earlier = || schemas.iter().filter(|other| other.kind == kind).map(|other| &*other.cfgs);
+            let (room, name) = (&module.ident, kind.name);
+            let message = format!("room `{room}` has two types `{name}`");
+            if cfgs.is_empty() && earlier().any(<[_]>::is_empty) {
                 errors.on(&ident, format!("{message}\nremove one of them, or tell them apart with `#[cfg(…)]`"));
                 doubles.push(index);
-            } else if let Some(twin) = check_schema(item, kind, &ident, options, errors) {
+                continue;
+            }
+            // Two behind `cfg` may well exclude each other.
+            if earlier().next().is_some() {
+                let message = format!("{message} here\nonly one of their `cfg`s may be on");
+                let (cfg, error) = (attrs::both(&cfgs, earlier()), syn::Error::new(ident.span(), message));
+                conditional.push(Conditional { cfg, error });
+                let unless = attrs::unless(earlier());
+                parse::add_attribute(item, unless.clone());
+                cfgs.push(unless);
+            }
+            if let Some(twin) = check_schema(item, kind, &ident, options, errors) {
                 schemas.push(Schema { kind, ident, cfgs, twin });
             }
         }
     }
     check_parts(module, declared, options, errors);
-    // rustc would say it once more, and of each derive.
-    module.remove(&doubles);
     let lacking =
         SCHEMAS.into_iter().filter(|kind| !kind.optional || declared.iter().any(|item| item.name == kind.name));
     let lacking = lacking.filter(|kind| schemas.iter().all(|schema| schema.kind != *kind));
     let lacking = lacking.map(|kind| kind.name).collect();
-    Schemas { schemas, lacking }
+    conditional.extend(check_cfgs(&module.ident, &schemas));
+    Schemas { schemas, lacking, conditional, doubles }
+}
+
+/// Where `cfg` leaves no type for a schema.
+fn check_cfgs(room: &Ident, schemas: &[Schema]) -> Vec<Conditional> {
+    let of_kind = |kind: SchemaKind| schemas.iter().filter(move |schema| schema.kind == kind);
+    let required = SCHEMAS.into_iter().filter(|kind| !kind.optional);
+    let conditional = required.filter_map(|kind| {
+        let first = of_kind(kind).next()?;
+        let cfg = attrs::otherwise(of_kind(kind).map(|schema| &*schema.cfgs)).filter(|cfg| !cfg.is_empty())?;
+        let message =
+            format!("room `{room}` has no `{}` type here\nadd one without a `cfg`, or for this one", kind.name);
+        Some(Conditional { cfg, error: syn::Error::new(first.ident.span(), message) })
+    });
+    conditional.collect()
 }
 
 /// A type of the module that is part of a schema, without `#[data]`, would be one error for each derive and each field.

@@ -37,4 +37,11 @@ pub fn name() -> &'static str {
     <chat::Room as room_runtime::Room>::NAME
 }
 
+pub fn in_a_test() {
+    let room = room_runtime::testing::TestRoom::<chat::Room>::new("lobby");
+    let peer = room.connect(Upgrade::new(chat::Connection {}));
+    peer.send(&chat::Event::Say { text: "hello".to_owned() });
+    assert_eq!(peer.received(), [chat::Broadcast::Said { text: "hello".to_owned() }]);
+}
+
 fn main() {}

@@ -1,0 +1,18 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    #[cfg(all())]
+    pub fn on_start(_ctx: &Ctx) {}
+
+    #[cfg(not(any()))]
+    pub fn on_start(_ctx: &Ctx) {}
+}
+
+fn main() {}
