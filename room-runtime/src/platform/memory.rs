@@ -185,7 +185,7 @@ impl Memory {
         socket.closed.is_none() && !socket.closing
     }
 
-    /// What is kept goes with the memory of the room that kept it.
+    /// What is kept goes with the process.
     pub(crate) fn drop_held(&self) {
         self.sockets.borrow_mut().values_mut().for_each(|socket| socket.held.clear());
     }

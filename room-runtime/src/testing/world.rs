@@ -402,6 +402,8 @@ impl<R: Room> AnyObject for Object<R> {
 
     fn crash(&self) {
         let half_open = self.memory.half_open();
+        // It waits outside of what a panic ends.
+        self.memory.release();
         let ended = self.abort();
         let frame = wire::error_frame(
             ErrorKind::Restarted,

@@ -10,6 +10,9 @@ const OPEN = 1;
 const CLOSING = 1;
 const V1 = 2;
 
+// Longer than frames are kept in any room.
+const LATEST_MS = 1_100;
+
 // Where a socket keeps what the room knows of it. It is on the socket object itself, which stays the same one for as long
 // as the room is awake; the owner tells what is of this incarnation from what a predecessor left.
 const SLOT = Symbol("room");
@@ -29,8 +32,9 @@ export class Sockets {
   #isComplete = false;
   #failed = [];
   #unread = [];
-  // The slots for which frames are kept.
+  // The slots for which frames are kept, and what sends them should the room, which does so in time, be gone by then.
   #holding = [];
+  #late;
 
   constructor(state, ping, pong) {
     this.#state = state;
@@ -188,7 +192,7 @@ export class Sockets {
     if (hold && slot.v1) {
       if (slot.held === undefined) {
         slot.held = [];
-        this.#holding.push(slot);
+        if (this.#holding.push(slot) === 1) this.#late = setTimeout(() => this.release(), LATEST_MS);
       }
       slot.held.push(frame);
       slot.unread += size;
@@ -206,6 +210,7 @@ export class Sockets {
   }
 
   release() {
+    clearTimeout(this.#late);
     for (const slot of this.#holding.splice(0)) this.#release(slot);
   }
 
@@ -384,6 +389,7 @@ const mourn = {
   webSocketMessage(socket) {
     // Whoever mourns throws what it mourns: a socket that refuses this must not take its place.
     try {
+      socket[SLOT]?.owner.release();
       if (socket.readyState === OPEN) socket.send(socket[SLOT]?.v1 ? `[${RESTARTED_FRAME}]` : RESTARTED_FRAME);
     } catch {}
   },
@@ -490,6 +496,7 @@ function shortcut(prototype) {
     } catch (error) {
       if (!(error instanceof WebAssembly.RuntimeError)) throw error;
       settle();
+      rooms.get(this)?.release();
       // One that the stock shim takes for what it is, and the caller as well.
       throw new WebAssembly.RuntimeError(RESTARTED);
     }

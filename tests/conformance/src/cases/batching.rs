@@ -76,6 +76,23 @@ pub(super) async fn what_waits_for_a_peer_leaves_before_its_connection_is_closed
     Ok(())
 }
 
+pub(super) async fn what_waits_survives_a_panic_in_this_room_and_in_another<H: Harness>(h: H) -> Result<()> {
+    let room = room::<batched::Room, _>(&h, "r");
+    let alice = room.connect(modern("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    let other = crate::harness::room::<batched::Room, _>(&h, "other");
+    let carol = other.connect(modern("carol")).await?;
+    let dave = other.connect(guest("bob")).await?;
+    dave.run(say(["elsewhere"])).await?;
+    bob.run([say(["one", "two"]), vec![Step::Panic]].concat()).await?;
+    same!(frame(&alice).await?, [said("one"), said("two")]);
+    bob.expect(said("one")).await?;
+    bob.expect(said("two")).await?;
+    same!(bob.next_error().await?.code, ErrorKind::Restarted);
+    same!(frame(&carol).await?, [said("elsewhere")]);
+    Ok(())
+}
+
 pub(super) async fn an_error_frame_is_one_of_the_messages<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
     let alice = room.connect(modern("alice")).await?;

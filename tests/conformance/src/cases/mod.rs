@@ -252,6 +252,7 @@ macro_rules! all_cases {
                 messages_of_one_window_leave_in_one_frame_in_order: feature("room.v1");
                 a_plain_client_gets_each_message_in_a_frame_of_its_own: feature("room.v1");
                 a_message_to_some_keeps_its_place_among_those_to_all: feature("room.v1");
+                what_waits_survives_a_panic_in_this_room_and_in_another: feature("room.v1").alone(PANICS);
                 what_waits_for_a_peer_leaves_before_its_connection_is_closed: feature("room.v1");
                 an_error_frame_is_one_of_the_messages: feature("room.v1");
                 in_a_room_without_batches_each_frame_is_an_array_of_one: feature("room.v1");
