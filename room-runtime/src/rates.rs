@@ -63,6 +63,19 @@ mod tests {
     }
 
     #[test]
+    fn those_who_have_none_are_remembered_until_all_are_cleared() {
+        let (rates, limit) = (Rates::default(), RateLimit::new(1, 0.5));
+        for n in 0..SWEEP_AT as u64 {
+            assert_eq!(rates.take(&PeerId::from(n.to_string()), limit, 1_000), Ok(()));
+        }
+        assert_eq!(rates.take(&PeerId::from("last"), limit, 1_000), Ok(()));
+        assert_eq!(rates.take(&PeerId::from("7"), limit, 2_000), Err(1_000));
+        rates.clear();
+        assert_eq!(rates.take(&PeerId::from("7"), limit, 2_000), Ok(()));
+        assert_eq!(rates.0.borrow().len(), 1);
+    }
+
+    #[test]
     fn full_buckets_are_not_kept_for_ever() {
         let (rates, limit) = (Rates::default(), RateLimit::new(2, 1.0));
         for n in 0..SWEEP_AT as u64 {

@@ -127,3 +127,32 @@ impl fmt::Display for DecodeError {
 }
 
 impl std::error::Error for DecodeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_is_no_event_says_why_and_what_it_was() {
+        let error = DecodeError::malformed("expected value", "{nope".to_owned());
+        assert_eq!((error.reason(), error.bytes(), error.text()), (DecodeReason::Malformed, 5, Some("{nope")));
+        assert_eq!((error.kind(), error.close_code()), (ErrorKind::Decode, CloseCode::INVALID));
+        assert_eq!(error.to_string(), "this is not an event of this room: expected value");
+        assert_eq!(error.to_string(), error.message());
+
+        let error = DecodeError::binary(3);
+        assert_eq!((error.reason(), error.bytes(), error.text()), (DecodeReason::Binary, 3, None));
+        assert_eq!((error.kind(), error.close_code()), (ErrorKind::Decode, CloseCode::INVALID));
+
+        let error = DecodeError::too_large(10, 8);
+        assert_eq!((error.reason(), error.bytes(), error.text()), (DecodeReason::TooLarge, 10, None));
+        assert_eq!((error.kind(), error.close_code()), (ErrorKind::TooLarge, CloseCode::TOO_BIG));
+        assert_eq!(error.to_string(), "this frame has 10 bytes, the limit of this room is 8");
+    }
+
+    #[test]
+    fn a_failed_handler_is_named_with_its_peer() {
+        let error = HandlerError::new("on_event", Some(PeerId::from("a")), Failure::msg("no"));
+        assert_eq!((error.handler(), error.peer().map(PeerId::as_str)), ("on_event", Some("a")));
+    }
+}

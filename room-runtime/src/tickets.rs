@@ -145,4 +145,37 @@ mod tests {
             assert!(!is_ticket(no), "{no}");
         }
     }
+
+    fn options() -> UpgradeOptions<()> {
+        crate::Upgrade::new(()).into_options().expect("valid")
+    }
+
+    #[test]
+    fn a_half_waits_for_as_long_as_it_says() {
+        let tickets = Tickets::default();
+        let prepare =
+            |ticket: &str, now_ms| tickets.prepare(ticket.to_owned(), options(), now_ms).map_err(|error| error.kind());
+        assert_eq!(prepare("a", 1_000), Ok(()));
+        assert_eq!(prepare("a", 1_000 + WAIT_MS - 1), Err(ErrorKind::Ticket));
+        // By now it stopped waiting, so it is not there any more.
+        assert_eq!(prepare("a", 1_000 + WAIT_MS), Ok(()));
+        for n in 1..MAX_WAITING {
+            assert_eq!(prepare(&n.to_string(), 1_000 + WAIT_MS), Ok(()));
+        }
+        assert_eq!(prepare("one too many", 1_000 + WAIT_MS), Err(ErrorKind::Overloaded));
+        assert_eq!(prepare("one too many", 1_000 + 2 * WAIT_MS), Ok(()));
+    }
+
+    #[test]
+    fn a_request_that_is_served_leaves_the_others_in_order() {
+        let tickets = Tickets::<()>::default();
+        let mut requests = tickets.requests.borrow_mut();
+        let waiting: Vec<_> = ["a", "b", "c"].map(|ticket| requests.insert(ticket).expect("new")).into();
+        assert!(requests.remove("b").is_some());
+        assert!(requests.remove("b").is_none());
+        let left: Vec<_> = requests.order.iter().map(|(_, ticket)| &**ticket).collect();
+        assert_eq!(left, ["a", "c"]);
+        assert_eq!(requests.insert("c").map(drop).map_err(|error| error.kind()), Err(ErrorKind::Ticket));
+        drop(waiting);
+    }
 }

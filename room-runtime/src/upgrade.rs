@@ -296,3 +296,44 @@ pub(crate) fn id_tag(id: &str) -> String {
 pub(crate) fn user_tag(tag: &str) -> String {
     format!("{TAG_MARK}{tag}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_given_twice_is_one() {
+        let upgrade = Upgrade::new(()).tag("a").tags(["b", "a", "b"]);
+        assert_eq!(upgrade.into_options().expect("valid").tags, ["a", "b"]);
+    }
+
+    #[test]
+    fn ids_and_tags_may_be_as_long_as_the_limit_says_and_no_longer() {
+        let (most, longest) = (Upgrade::<()>::MAX_TAGS, Upgrade::<()>::MAX_TAG_BYTES);
+        let tags = |count: usize, bytes: usize| {
+            let tags: Vec<_> = (0..count).map(|n| format!("{n:0bytes$}")).collect();
+            check(None, &tags).map_err(|error| error.to_string())
+        };
+        assert_eq!(tags(most, longest), Ok(()));
+        let error = tags(most + 1, 1).expect_err("one too many");
+        assert!(error.contains(&format!("the peer has {} tags, the limit is {most}", most + 1)), "{error}");
+        let error = tags(1, longest + 1).expect_err("too long");
+        assert!(error.contains(&format!("a tag has {} bytes, the limit is {longest}", longest + 1)), "{error}");
+        assert!(check(Some(&PeerId::from("")), &[]).is_err());
+    }
+
+    #[test]
+    fn an_upgrade_is_refused_with_a_status_that_refuses() {
+        let status = |status: u16| {
+            let response = Reject::new(status, "no").into_response();
+            response.map(|response| response.status().as_u16()).map_err(|failure| failure.to_string())
+        };
+        assert_eq!([status(300), status(401), status(599)], [Ok(300), Ok(401), Ok(599)]);
+        for wrong in [200, 299, 600] {
+            let error = status(wrong).expect_err("not a refusal");
+            assert!(error.contains(&format!("cannot be refused with {wrong}, only with 300 to 599")), "{error}");
+        }
+        let body = Reject::new(403, "not you").into_response().expect("a refusal").into_body();
+        assert_eq!(body, "not you");
+    }
+}

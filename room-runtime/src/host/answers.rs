@@ -201,6 +201,12 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_is_fnv_1a() {
+        let known = [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)];
+        assert_eq!(known.map(|(call, _)| digest(call)), known.map(|(_, expected)| expected));
+    }
+
+    #[test]
     fn the_same_call_again_gets_the_same_answer_and_another_is_a_conflict() {
         let calls = Calls::new();
         assert_eq!(calls.call("k", "add"), Ok("add 1".to_owned()));

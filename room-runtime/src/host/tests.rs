@@ -660,6 +660,29 @@ fn a_state_that_cannot_be_stored_is_given_up_and_reported() {
 }
 
 #[test]
+fn a_state_and_data_may_be_as_large_as_the_limit_says() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.frame(a, &Event::Grow { bytes: 0 });
+    let without = world.stored("room:state").expect("stored").len();
+    world.frame(a, &Event::Grow { bytes: SIZES.value - without });
+    assert!(world.memory.errors.borrow().is_empty());
+    assert_eq!(world.stored("room:state").expect("stored").len(), SIZES.value);
+    world.frame(a, &Event::Grow { bytes: SIZES.value - without + 1 });
+    let error = world.memory.errors.take().remove(0);
+    assert!(error.ends_with(&format!("{} bytes as JSON, the limit is {}", SIZES.value + 1, SIZES.value)), "{error}");
+
+    world.frame(a, &Event::Rename { name: "x".repeat(SIZES.attachment) });
+    let error = world.memory.errors.take().remove(0);
+    let too_many: usize = error.split(' ').filter_map(|word| word.parse().ok()).next().expect("how many");
+    let most = SIZES.attachment - (too_many - SIZES.attachment);
+    world.frame(a, &Event::Rename { name: "x".repeat(most) });
+    assert!(world.memory.errors.borrow().is_empty());
+    world.frame(a, &Event::Rename { name: "x".repeat(most + 1) });
+    assert_eq!(world.memory.errors.take().len(), 1);
+}
+
+#[test]
 fn a_state_that_cannot_be_read_or_decoded_is_an_error_and_stays() {
     let mut world = World::new();
     let a = world.connect("a", &[]);
@@ -891,6 +914,22 @@ mod alarms {
             world.pass(3_600_000);
         }
         assert!(take_notes().len() > 40, "at least once an hour, for ever");
+    }
+
+    #[test]
+    fn alarms_of_one_time_keep_their_order_across_hibernation() {
+        let mut world = World::new();
+        let a = world.connect("a", &[]);
+        let names: Vec<_> = (0..12).map(|n| format!("n{n}")).collect();
+        for name in &names {
+            world.frame(a, &schedule(name, 5_000));
+            world.hibernate();
+        }
+        take_notes();
+        world.pass(5_000);
+        let fired: Vec<_> = names.iter().map(|name| format!("alarm {name} at 5000")).collect();
+        let notes = take_notes();
+        assert_eq!(notes[notes.len() - fired.len()..], fired);
     }
 
     #[test]
