@@ -13,7 +13,7 @@ use self::{handlers::Functions, schemas::Schemas};
 use crate::{
     args::Written,
     diag::Errors,
-    model::{ALIASES, HANDLERS, MARKER, Room, SCHEMAS, Sketch},
+    model::{ALIASES, HANDLERS, MARKER, Room, SCHEMAS, SHELL, Sketch},
     parse::{self, RoomModule, is},
 };
 
@@ -102,7 +102,7 @@ fn check_unread(module: &RoomModule, errors: &mut Errors) {
 fn check_generated_names(names: &[Ident], class: &Ident, errors: &mut Errors) -> bool {
     let mut marker_taken = false;
     for name in names {
-        if is(name, MARKER) || name == class {
+        if is(name, MARKER) || is(name, SHELL) || name == class {
             marker_taken |= is(name, MARKER);
             errors.on(
                 name,

@@ -34,6 +34,9 @@ pub(crate) const ALIASES: [&str; 5] = ["Ctx", "Peer", "UpgradeRequest", "RoomCli
 /// The marker type.
 pub(crate) const MARKER: &str = "Room";
 
+/// The module that the class is in.
+pub(crate) const SHELL: &str = "__room";
+
 /// A handler that a room may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandlerKind {

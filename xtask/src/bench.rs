@@ -10,6 +10,11 @@ use crate::{build, process, tools};
 
 /// Measures. The arguments are the benchmark's own.
 pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
+    // What compiling costs is measured with crates of its own.
+    if has(arguments, "--compile") {
+        tools::install_target(repo)?;
+        return measure(repo, arguments);
+    }
     tools::install(repo)?;
     for worker in repo.bench_workers().into_iter().chain([repo.example("counter")?]) {
         build::build(repo, &worker)?;
@@ -39,14 +44,17 @@ fn measure(repo: &Repo, arguments: &[OsString]) -> Result<()> {
 
 /// The engine alone: only when everything is measured, or tried.
 fn engine(repo: &Repo, arguments: &[OsString]) -> Result<()> {
-    let is = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-    if is("--only") || is("--help") || is("-h") {
+    if ["--only", "--help", "-h"].iter().any(|wanted| has(arguments, wanted)) {
         return Ok(());
     }
     let mut criterion = cargo(repo);
     criterion.args(["bench", "--package", "bench-engine", "--bench", "engine", "--"]);
-    criterion.args(is("--quick").then_some("--test"));
+    criterion.args(has(arguments, "--quick").then_some("--test"));
     process::run(&mut criterion)
+}
+
+fn has(arguments: &[OsString], wanted: &str) -> bool {
+    arguments.iter().any(|argument| argument == wanted)
 }
 
 fn cargo(repo: &Repo) -> Command {

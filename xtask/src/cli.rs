@@ -19,6 +19,7 @@ Usage: cargo xtask <COMMAND>
                             e2e, bench
                             (those after wasm take what the last build left, so usually: --only wasm --only e2e)
   bench  measure what a message costs, beside the same room written by hand (docs/benchmarks.md)
+           --compile        in place of that, what compiling rooms costs
            --help           its own options: what is measured, how often, where the results go
   build  build the workers: every example, and the rooms of the tests and of the benchmark
            --example NAME   just this example

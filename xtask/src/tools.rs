@@ -78,7 +78,7 @@ fn lock(repo: &Repo) -> Result<File> {
     Ok(lock)
 }
 
-fn install_target(repo: &Repo) -> Result<()> {
+pub(crate) fn install_target(repo: &Repo) -> Result<()> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", WASM]).current_dir(repo.root());
     let installed = process::output(&mut rustc)?.is_some_and(|libs| Path::new(&libs).is_dir());

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::{
+    compile,
     variants::{Variant, Worker},
     workloads::Workload,
 };
@@ -20,12 +21,16 @@ the rooms and then runs this.
   --quick           almost nothing of everything: whether it works, not what it costs
   --only WORKLOAD   just the workloads whose name begins so, repeatable
   --variants LIST   just these, separated by commas: bare, partyserver, plain, ours
-  --out FOLDER      write results.json, benchmarks.md and benchmarks.svg there";
+  --out FOLDER      write results.json, benchmarks.md and benchmarks.svg there
+
+  --compile         in place of all that, what compiling rooms costs (default: 5 rounds); with `--out`
+                    it writes compile.json and its part of benchmarks.md";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
     Help,
     Run(Options),
+    Compile(compile::Options),
 }
 
 #[derive(Debug, PartialEq)]
@@ -47,6 +52,7 @@ impl Options {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
     let mut args = Parser::from_args(args);
     let (mut rounds, mut quick, mut only, mut out) = (None, false, Vec::new(), None);
+    let mut compile = false;
     let mut workers = Worker::ALL.to_vec();
     while let Some(arg) = args.next()? {
         match arg {
@@ -59,13 +65,24 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
                 let chosen = list.split(',').map(Worker::parse).collect::<Result<Vec<_>>>()?;
                 workers.retain(|worker| chosen.contains(worker));
             }
+            Arg::Long("compile") => compile = true,
             Arg::Long("out") => out = Some(args.value()?.into()),
             other => return Err(other.unexpected().into()),
         }
     }
-    let rounds = rounds.unwrap_or(if quick { 1 } else { 9 });
+    let rounds = rounds.unwrap_or(match (quick, compile) {
+        (true, _) => 1,
+        (_, true) => 5,
+        _ => 9,
+    });
     if rounds == 0 {
         bail!("`--rounds` takes a number from 1 on");
+    }
+    if compile {
+        if !only.is_empty() || workers != Worker::ALL {
+            bail!("`--compile` has no workloads and takes neither `--only` nor `--variants`");
+        }
+        return Ok(Command::Compile(compile::Options { rounds, quick, out }));
     }
     Ok(Command::Run(Options { rounds, quick, workloads: chosen(&only)?, workers, out }))
 }
@@ -88,6 +105,7 @@ mod tests {
         match parse(line.split_whitespace().map(OsString::from)) {
             Ok(Command::Run(options)) => Ok(options),
             Ok(Command::Help) => Err("help".into()),
+            Ok(Command::Compile(_)) => Err("compile".into()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -115,12 +133,23 @@ mod tests {
     }
 
     #[test]
+    fn what_compiling_costs_is_a_run_of_its_own() {
+        let parsed = |line: &str| parse(line.split_whitespace().map(OsString::from)).expect("options");
+        let compile = |rounds, quick, out| Command::Compile(compile::Options { rounds, quick, out });
+        assert_eq!(parsed("--compile"), compile(5, false, None));
+        assert_eq!(parsed("--quick --compile"), compile(1, true, None));
+        assert_eq!(parsed("--compile --rounds 3 --out docs"), compile(3, false, Some("docs".into())));
+    }
+
+    #[test]
     fn a_mistake_says_what_there_is() {
         for (line, mistake) in [
             ("--only ehco", "unknown workload `ehco`; there are echo, "),
             ("--variants bare,theirs", "unknown variant `theirs`; there are bare, partyserver, plain, ours"),
             ("--rounds 0", "from 1 on"),
             ("--fast", "'--fast'"),
+            ("--compile --only echo", "neither `--only` nor `--variants`"),
+            ("--compile --variants ours", "neither `--only` nor `--variants`"),
         ] {
             let message = options(line).expect_err(line);
             assert!(message.contains(mistake), "{line}: {message}");

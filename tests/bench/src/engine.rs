@@ -1,6 +1,6 @@
 //! What criterion found of the engine alone (`cargo bench --package bench-engine`), if it was run.
 
-use std::{env, fs, path::PathBuf};
+use std::fs;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ struct Estimate {
 
 /// The benchmarks of the group, in the order of their names.
 pub(crate) fn read() -> Result<Vec<Event>> {
-    let Ok(folders) = fs::read_dir(target().join("criterion/engine")) else { return Ok(Vec::new()) };
+    let Ok(folders) = fs::read_dir(files::target().join("criterion/engine")) else { return Ok(Vec::new()) };
     let mut events = Vec::new();
     for folder in folders {
         let folder = folder?;
@@ -38,8 +38,4 @@ pub(crate) fn read() -> Result<Vec<Event>> {
     }
     events.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(events)
-}
-
-fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| files::repository().join("target"), PathBuf::from)
 }

@@ -21,6 +21,11 @@ pub(crate) fn repository() -> PathBuf {
     crate_folder.ancestors().nth(2).unwrap_or(&crate_folder).to_owned()
 }
 
+/// Cargo's target directory.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), |dir| repository().join(dir))
+}
+
 /// The WebAssembly of a variant written in Rust.
 pub(crate) fn wasm(worker: Worker) -> PathBuf {
     variant(worker).join("build/index_bg.wasm")
@@ -31,7 +36,8 @@ pub(crate) fn source(worker: Worker) -> PathBuf {
     variant(worker).join("src/lib.rs")
 }
 
-fn variant(worker: Worker) -> PathBuf {
+/// The folder of a variant.
+pub(crate) fn variant(worker: Worker) -> PathBuf {
     repository().join("tests/bench/variants").join(worker.name())
 }
 

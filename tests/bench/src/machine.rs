@@ -9,29 +9,30 @@ use rustix::{
 };
 use serde::Serialize;
 
-use crate::files;
-
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) kernel: String,
-    pub(crate) workerd: String,
+    /// What is measured, and its version: workerd, or rustc.
+    pub(crate) tool: String,
     /// How many processes wanted a core in the minute before.
     pub(crate) load_average: Option<f64>,
 }
 
 impl Machine {
-    pub(crate) fn look() -> Result<Machine> {
+    /// `tool` is the program that is measured.
+    pub(crate) fn look(tool: &mut Command) -> Result<Machine> {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let cpu = read("/proc/cpuinfo");
         let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let version = Command::new(files::workerd()?).arg("--version").output().context("cannot run workerd")?;
+        let name = tool.get_program().to_string_lossy().into_owned();
+        let version = tool.arg("--version").output().with_context(|| format!("cannot run {name}"))?;
         Ok(Machine {
             cpu: cpu.map_or("an unknown CPU", |(_, name)| name.trim()).to_owned(),
             cores: thread::available_parallelism().map_or(1, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            workerd: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
+            tool: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
             load_average: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()),
         })
     }
@@ -39,8 +40,8 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cpu, cores, kernel, workerd, load_average } = self;
-        write!(f, "Measured on {cpu}, {cores} cores, Linux {kernel}, {workerd}")?;
+        let Machine { cpu, cores, kernel, tool, load_average } = self;
+        write!(f, "Measured on {cpu}, {cores} cores, Linux {kernel}, {tool}")?;
         match load_average {
             Some(load) => write!(f, "; {load:.2} processes wanted a core when it began."),
             None => write!(f, "."),

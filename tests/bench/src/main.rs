@@ -1,6 +1,7 @@
 //! What a message costs: the same room written four ways, on one workerd. See [`cli::USAGE`] and `docs/benchmarks.md`.
 
 mod cli;
+mod compile;
 mod config;
 mod engine;
 mod files;
@@ -53,6 +54,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     match cli::parse(std::env::args_os().skip(1))? {
         Command::Help => println!("{}", cli::USAGE),
+        Command::Compile(options) => compile::run(options)?,
         // What is not finished is dropped, and workerd with it.
         Command::Run(options) => select! {
             outcome = measure(options) => outcome?,
@@ -74,7 +76,7 @@ async fn interrupted() -> Result<()> {
 }
 
 async fn measure(options: Options) -> Result<()> {
-    let machine = Machine::look()?;
+    let machine = Machine::look(&mut std::process::Command::new(files::workerd()?))?;
     machine::keep_to_one_core();
     let mut session = Session::new(options)?;
     workloads::run(&mut session).await?;

@@ -7,8 +7,13 @@ use serde::Serialize;
 
 use crate::{findings::Findings, machine::Machine, plot::plot};
 
-const BEGIN: &str = "<!-- results -->";
-const END: &str = "<!-- /results -->";
+/// What a run replaces of the document: between a beginning and an end.
+pub(crate) type Part = (&'static str, &'static str);
+
+/// What a message costs.
+const RESULTS: Part = ("<!-- results -->", "<!-- /results -->");
+/// What compiling costs.
+pub(crate) const COMPILE: Part = ("<!-- compile -->", "<!-- /compile -->");
 
 /// What the document says besides the results, when there is none yet.
 const INTRODUCTION: &str = include_str!("introduction.md");
@@ -24,22 +29,31 @@ struct Results<'a> {
 
 /// Writes what was found, the document around `report`, and the picture.
 pub(crate) fn write(folder: &Path, findings: &Findings, machine: &Machine, report: &str, run: Run) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let results = Results { machine, rounds: run.rounds, quick: run.quick, findings };
-    save(&folder.join("results.json"), &(serde_json::to_string_pretty(&results)? + "\n"))?;
+    save_results(folder, "results.json", &results)?;
+    fill_document(folder, RESULTS, report)?;
+    if let Some(svg) = plot(findings) {
+        save(&folder.join("benchmarks.svg"), &svg)?;
+    }
+    Ok(())
+}
 
+/// Writes what was found in every round.
+pub(crate) fn save_results(folder: &Path, name: &str, results: &impl Serialize) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    save(&folder.join(name), &(serde_json::to_string_pretty(results)? + "\n"))
+}
+
+/// Writes the document with `report` as one part of it.
+pub(crate) fn fill_document(folder: &Path, part: Part, report: &str) -> Result<()> {
     let path = folder.join("benchmarks.md");
     let document = match fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => INTRODUCTION.to_owned(),
         document => document.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    let filled = fill(&document, report);
-    save(&path, &filled.with_context(|| format!("{} has no `{BEGIN}` before a `{END}`", path.display()))?)?;
-
-    if let Some(svg) = plot(findings) {
-        save(&folder.join("benchmarks.svg"), &svg)?;
-    }
-    Ok(())
+    let (begin, end) = part;
+    let filled = fill(&document, part, report);
+    save(&path, &filled.with_context(|| format!("{} has no `{begin}` before a `{end}`", path.display()))?)
 }
 
 /// How it was measured.
@@ -53,11 +67,11 @@ fn save(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The document with `report` between the marks.
-fn fill(document: &str, report: &str) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", report.trim_end()))
+/// The document with `report` between the marks of a part.
+fn fill(document: &str, (begin, end): Part, report: &str) -> Option<String> {
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n\n{}\n\n{end}{after}", report.trim_end()))
 }
 
 #[cfg(test)]
@@ -66,16 +80,19 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_marks_is_replaced() {
-        let document = format!("Before.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n");
-        let filled = fill(&document, "new\n").expect("marks");
-        assert_eq!(filled, format!("Before.\n\n{BEGIN}\n\nnew\n\n{END}\n\nAfter.\n"));
-        assert_eq!(fill(&filled, "new\n").expect("marks"), filled);
-        assert_eq!(fill("no marks", "new"), None);
-        assert_eq!(fill(&format!("{END}{BEGIN}"), "new"), None);
+        let (begin, end) = RESULTS;
+        let document = format!("Before.\n\n{begin}\nold\n{end}\n\nAfter.\n");
+        let filled = fill(&document, RESULTS, "new\n").expect("marks");
+        assert_eq!(filled, format!("Before.\n\n{begin}\n\nnew\n\n{end}\n\nAfter.\n"));
+        assert_eq!(fill(&filled, RESULTS, "new\n").expect("marks"), filled);
+        assert_eq!(fill(&filled, COMPILE, "new"), None);
+        assert_eq!(fill("no marks", RESULTS, "new"), None);
+        assert_eq!(fill(&format!("{end}{begin}"), RESULTS, "new"), None);
     }
 
     #[test]
     fn the_introduction_has_a_place_for_the_results() {
-        assert!(fill(INTRODUCTION, "").is_some());
+        assert!(fill(INTRODUCTION, RESULTS, "").is_some());
+        assert!(fill(INTRODUCTION, COMPILE, "").is_some());
     }
 }

@@ -153,9 +153,9 @@ fn engine(findings: &Findings) -> Table {
     table
 }
 
-const NOTHING: &str = "–";
+pub(crate) const NOTHING: &str = "–";
 
-fn times(Spread { median, low, high, count }: Spread) -> String {
+pub(crate) fn times(Spread { median, low, high, count }: Spread) -> String {
     match count {
         1 => format!("{median:.2}"),
         _ => format!("{median:.2} ({low:.2}–{high:.2})"),
@@ -163,7 +163,7 @@ fn times(Spread { median, low, high, count }: Spread) -> String {
 }
 
 /// Three digits that count.
-fn digits(figure: f64) -> String {
+pub(crate) fn digits(figure: f64) -> String {
     match figure {
         ..10.0 => format!("{figure:.2}"),
         ..100.0 => format!("{figure:.1}"),
@@ -191,7 +191,7 @@ mod tests {
             cpu: "A CPU".into(),
             cores: 2,
             kernel: "6.1".into(),
-            workerd: "workerd 1".into(),
+            tool: "workerd 1".into(),
             load_average: Some(1.5),
         };
         let expected = "\
