@@ -385,6 +385,19 @@ pub(super) async fn a_room_that_somebody_joined_again_is_not_purged<H: Harness>(
     is_purged(&room).await
 }
 
+pub(super) async fn each_visit_starts_the_time_until_the_purge_anew<H: Harness>(h: H) -> Result<()> {
+    let room = room::<motel::Room, _>(&h, "r");
+    room.connect(guest("alice")).await?.close().await?;
+    closes(&room, 1).await?;
+    h.clone().pass(Duration::from_secs(3)).await;
+    room.connect(guest("bob")).await?.close().await?;
+    closes(&room, 2).await?;
+    // By now it would be over, had nobody come.
+    h.clone().pass(Duration::from_secs(2)).await;
+    same!(room.log().await?.len(), 4);
+    is_purged(&room).await
+}
+
 pub(super) async fn a_room_with_somebody_in_it_sleeps_and_is_not_purged<H: Harness>(h: H) -> Result<()> {
     let room = room::<motel::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
