@@ -1224,14 +1224,15 @@ mod without_handlers {
 
     use super::*;
 
-    /// With this `PURGE_AFTER_MS`.
-    enum Quiet<const PURGE_AFTER_MS: u64> {}
+    /// With this `PURGE_AFTER_MS`, and this `RECONNECT_GRACE_MS`.
+    enum Quiet<const PURGE_AFTER_MS: u64, const GRACE_MS: u64 = 0> {}
 
-    impl<const PURGE_AFTER_MS: u64> Room for Quiet<PURGE_AFTER_MS> {
+    impl<const PURGE_AFTER_MS: u64, const GRACE_MS: u64> Room for Quiet<PURGE_AFTER_MS, GRACE_MS> {
         const NAME: &'static str = "quiet";
         const BINDING: &'static str = "QUIET";
         const CLASS: &'static str = "QuietRoom";
         const PURGE_AFTER_MS: u64 = PURGE_AFTER_MS;
+        const RECONNECT_GRACE_MS: u64 = GRACE_MS;
         const HAS_ON_UPGRADE: bool = false;
         const HAS_ON_CLOSE: bool = false;
         const HAS_ON_ALARM: bool = false;
@@ -1250,6 +1251,14 @@ mod without_handlers {
         fn services(_env: &worker::Env) -> Result<(), Failure> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_a_room_needs_an_alarm_for() {
+        assert!(!RoomHost::<Quiet<0>>::HAS_ALARMS);
+        assert!(RoomHost::<Quiet<1>>::HAS_ALARMS, "its purge");
+        assert!(RoomHost::<Quiet<0, 1>>::HAS_ALARMS, "the end of a peer's grace");
+        assert!(RoomHost::<Probe>::HAS_ALARMS, "its handler");
     }
 
     fn now<T>(work: impl Future<Output = T>) -> T {
