@@ -183,7 +183,9 @@ impl Room for Probe {
                 let names = |peers: Peers<'_, Self>| {
                     let mut names: Vec<_> = peers.iter().map(|peer| peer.id().to_string()).collect();
                     names.sort();
-                    assert_eq!(names.len(), peers.len());
+                    assert_eq!((names.len(), names.is_empty()), (peers.len(), peers.is_empty()));
+                    assert_eq!(names.len(), (&peers).into_iter().count());
+                    assert_eq!(names.len(), peers.into_iter().count());
                     names.join("")
                 };
                 let sender = ctx.sender().expect("a peer sent it");
@@ -1255,10 +1257,13 @@ mod without_handlers {
 
     #[test]
     fn what_a_room_needs_an_alarm_for() {
-        assert!(!RoomHost::<Quiet<0>>::HAS_ALARMS);
-        assert!(RoomHost::<Quiet<1>>::HAS_ALARMS, "its purge");
-        assert!(RoomHost::<Quiet<0, 1>>::HAS_ALARMS, "the end of a peer's grace");
-        assert!(RoomHost::<Probe>::HAS_ALARMS, "its handler");
+        let [nothing, purge, grace, handler] = [
+            RoomHost::<Quiet<0>>::HAS_ALARMS,
+            RoomHost::<Quiet<1>>::HAS_ALARMS,
+            RoomHost::<Quiet<0, 1>>::HAS_ALARMS,
+            RoomHost::<Probe>::HAS_ALARMS,
+        ];
+        assert_eq!((nothing, purge, grace, handler), (false, true, true, true));
     }
 
     fn now<T>(work: impl Future<Output = T>) -> T {
