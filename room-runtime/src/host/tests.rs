@@ -1332,3 +1332,61 @@ mod without_handlers {
         assert_eq!(response.map(|response| response.status().as_u16()).ok(), Some(404));
     }
 }
+
+/// A state that other code has stored.
+mod versions {
+    use super::*;
+
+    /// Of version 2, with a state that says which it was made from.
+    enum Versioned {}
+
+    impl Room for Versioned {
+        const NAME: &'static str = "versioned";
+        const BINDING: &'static str = "VERSIONED";
+        const CLASS: &'static str = "VersionedRoom";
+        const STATE_VERSION: u32 = 2;
+        type State = String;
+        type Connection = ();
+        type Event = ();
+        type Broadcast = ();
+        type Alarm = ();
+        type Services = ();
+
+        fn init(_ctx: &RoomContext<Self>) -> Result<String, Failure> {
+            Ok("new".to_owned())
+        }
+
+        fn migrate(version: u32, state: serde_json::Value) -> Result<String, Failure> {
+            Ok(format!("{version}: {state}"))
+        }
+
+        fn services(_env: &worker::Env) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// The state as it is read, and the version that is stored when it has been.
+    fn read(version: Option<&str>) -> (Result<String, String>, Option<String>) {
+        let memory = Memory::alone("r1");
+        memory.put("room:state", br#""old""#).expect("room");
+        if let Some(version) = version {
+            memory.put("room:state_version", version.as_bytes()).expect("room");
+        }
+        let host: Rc<RoomHost<Versioned>> = RoomHost::new(memory.clone(), Box::new(|| Ok(())));
+        let state = host.state().map(|state| (*state).clone()).map_err(|error| error.to_string());
+        host.flush().expect("room");
+        let stored = memory.get("room:state_version").expect("readable");
+        (state, stored.map(|bytes| String::from_utf8(bytes).expect("text")))
+    }
+
+    #[test]
+    fn an_older_one_is_migrated_and_a_newer_one_refused() {
+        let two = Some("2".to_owned());
+        assert_eq!(read(None), (Ok("0: \"old\"".to_owned()), two.clone()));
+        assert_eq!(read(Some("1")), (Ok("1: \"old\"".to_owned()), two.clone()));
+        assert_eq!(read(Some("2")), (Ok("old".to_owned()), two));
+        let (state, stored) = read(Some("3"));
+        let error = "room `r1`: the room's state was stored as version 3, this code knows it up to 2";
+        assert_eq!((state, stored.as_deref()), (Err(error.to_owned()), Some("3")));
+    }
+}
