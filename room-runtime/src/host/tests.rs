@@ -818,6 +818,18 @@ fn the_workers_send_says_how_the_handler_failed() {
 }
 
 #[test]
+fn a_purged_room_knows_no_call_that_was_made_before() {
+    let mut world = World::new();
+    let once = format!("once 1 k send {}", serde_json::to_string(&add(1)).expect("JSON"));
+    assert_eq!(world.call(&once), world.call(&once));
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#), "once");
+    world.host.purge().expect("room");
+    assert_eq!(world.state(), None);
+    world.call(&once);
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#), "and once more");
+}
+
+#[test]
 fn a_kicked_peer_is_gone_at_once_and_its_on_close_follows() {
     let mut world = World::new();
     let (a, b) = (world.connect("a", &[]), world.connect("b", &[]));

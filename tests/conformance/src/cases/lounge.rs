@@ -430,6 +430,18 @@ pub(super) async fn a_room_to_which_somebody_may_return_is_not_purged<H: Harness
     is_purged(&room).await
 }
 
+pub(super) async fn who_is_awaited_is_seen_off_whoever_comes_meanwhile<H: Harness>(h: H) -> Result<()> {
+    let room = room::<inn::Room, _>(&h, "r");
+    let (alice, _) = enter(&room, guest("alice")).await?;
+    let (bob, _) = enter(&room, guest("bob")).await?;
+    lose(&room, &alice, "alice").await?;
+    bob.close().await?;
+    // Whoever comes into an empty room keeps it from being purged, and nothing else.
+    let (carol, _) = enter(&room, guest("carol")).await?;
+    same!(closes(&room, 2).await?.len(), 2);
+    carol.fence().await
+}
+
 // What older code has stored
 
 pub(super) async fn a_state_of_this_version_is_not_migrated<H: Harness>(h: H) -> Result<()> {

@@ -385,6 +385,7 @@ macro_rules! all_cases {
                 a_failing_on_resume_is_reported_and_changes_nothing: feature("PS: reconnect grace");
                 a_room_that_keeps_no_places_tells_no_token: feature("PS: reconnect grace");
                 a_room_that_everyone_has_left_is_purged: feature("DE: purge");
+                who_is_awaited_is_seen_off_whoever_comes_meanwhile: feature("DE: purge");
                 each_visit_starts_the_time_until_the_purge_anew: feature("DE: purge"), only memory: "on a busy machine the real time would run out";
                 a_room_that_somebody_joined_again_is_not_purged: feature("DE: purge");
                 a_room_with_somebody_in_it_sleeps_and_is_not_purged: feature("DE: purge");
