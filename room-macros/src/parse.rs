@@ -233,15 +233,10 @@ impl RoomModule {
             match item {
                 ModuleItem::Fn(_) => {}
                 ModuleItem::Unread(unread) => names.extend(unread.name.clone()),
-                ModuleItem::Other(Item::Struct(item)) => names.push(item.ident.clone()),
-                ModuleItem::Other(Item::Enum(item)) => names.push(item.ident.clone()),
-                ModuleItem::Other(Item::Union(item)) => names.push(item.ident.clone()),
-                ModuleItem::Other(Item::Type(item)) => names.push(item.ident.clone()),
-                ModuleItem::Other(Item::Trait(item)) => names.push(item.ident.clone()),
                 ModuleItem::Other(Item::TraitAlias(item)) => names.push(item.ident.clone()),
                 ModuleItem::Other(Item::Mod(item)) => names.push(item.ident.clone()),
                 ModuleItem::Other(Item::Use(item)) => imported(&item.tree, &mut names),
-                ModuleItem::Other(_) => {}
+                ModuleItem::Other(item) => names.extend(type_name(item).cloned()),
             }
         }
         names
@@ -376,8 +371,8 @@ pub(crate) fn implements(module: &RoomModule, ty: &Ident, name: &str) -> bool {
     })
 }
 
-/// Where the module re-exports all that another one has.
-pub(crate) fn public_glob(module: &RoomModule) -> Option<Span> {
+/// Whether the module re-exports all that another one has.
+pub(crate) fn has_public_glob(module: &RoomModule) -> bool {
     fn has_glob(tree: &syn::UseTree) -> bool {
         match tree {
             syn::UseTree::Glob(_) => true,
@@ -386,11 +381,9 @@ pub(crate) fn public_glob(module: &RoomModule) -> Option<Span> {
             _ => false,
         }
     }
-    module.items.iter().find_map(|item| match item {
-        ModuleItem::Other(Item::Use(item)) if matches!(item.vis, Visibility::Public(_)) && has_glob(&item.tree) => {
-            Some(module.ident.span())
-        }
-        _ => None,
+    module.items.iter().any(|item| match item {
+        ModuleItem::Other(Item::Use(item)) => matches!(item.vis, Visibility::Public(_)) && has_glob(&item.tree),
+        _ => false,
     })
 }
 

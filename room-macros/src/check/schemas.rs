@@ -27,9 +27,9 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
     for kind in SCHEMAS {
         let mut items: Vec<_> = declared.iter().filter(|item| item.name == kind.name).cloned().collect();
         if items.is_empty() && !kind.optional {
-            if let Some(glob) = parse::public_glob(module) {
+            if parse::has_public_glob(module) {
                 // It may be among what that brings; if not, rustc says so at the name of the module.
-                let ident = Ident::new(kind.name, Span::call_site().located_at(glob));
+                let ident = Ident::new(kind.name, Span::call_site().located_at(module.ident.span()));
                 schemas.push(Schema { kind, ident, cfgs: Vec::new(), twin: None });
                 continue;
             }
