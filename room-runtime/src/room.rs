@@ -39,6 +39,13 @@ pub trait Room: Sized + 'static {
     /// How long a room that everyone has left is kept before it is purged; 0 is for ever.
     const PURGE_AFTER_MS: u64 = 0;
 
+    /// How late the loss of a peer may be noticed after the object's process ended (a restart, a deploy, an eviction with its
+    /// sockets) when nothing else brings the room into memory. Cloudflare tells nobody of such a loss, so an alarm stands
+    /// while there are peers whose end matters: in a room with `on_close`, a
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS) or a [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed
+    /// as one request and one written row.
+    const WATCHDOG_MS: u64 = 300_000;
+
     /// How long a message to a peer that speaks [`room.v1`](crate::SUBPROTOCOL) may wait for others, to leave with them in
     /// one frame; 0 is not at all. It never waits behind a close, and a peer that does not speak it gets each at once.
     const BATCH_MS: u64 = 0;
@@ -49,6 +56,8 @@ pub trait Room: Sized + 'static {
     /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE). A room without it keeps no roster in storage, unless it has a
     /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
     const HAS_ON_CLOSE: bool = true;
+    /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    const HAS_ON_AWAY: bool = true;
     /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE). What was scheduled before by code that had it stays until it is there
     /// again.
     const HAS_ON_ALARM: bool = true;
@@ -124,6 +133,15 @@ pub trait Room: Sized + 'static {
     /// A frame that decoded, or the Worker's `send`; then [`RoomContext::sender`] is `None`.
     fn on_event(ctx: &RoomContext<Self>, event: Self::Event) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, event);
+        ready(Ok(()))
+    }
+
+    /// A peer has lost its connection, or left with 1001, and keeps its place for
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS): the moment to tell the others that it is reconnecting. It is no
+    /// longer among [`RoomContext::peers`], and comes after its last frame. [`on_resume`](Room::on_resume) follows if it
+    /// returns, [`on_close`](Room::on_close) if it does not.
+    fn on_away(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, peer);
         ready(Ok(()))
     }
 
