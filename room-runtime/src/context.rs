@@ -109,7 +109,7 @@ impl<R: Room> RoomContext<R> {
     /// # }
     /// ```
     pub fn spawn(&self, work: impl AsyncFnOnce(RoomContext<R>) -> Result<(), Failure> + 'static) {
-        self.host.spawn(work);
+        self.host.spawn(self.life, work);
     }
 
     /// Waits, for at least that long. While a handler waits the room does not sleep, and is billed for; for more than some
@@ -197,10 +197,12 @@ impl<R: Room> RoomContext<R> {
     /// 1000, without `on_close`, and ends every handler that runs. What comes next finds a new room.
     ///
     /// It always fails, with [`ErrorKind::Purged`](crate::ErrorKind::Purged), for the handler to end with:
-    /// `return ctx.purge();`. That is no error for whoever called the handler.
+    /// `return ctx.purge();`. That is no error for whoever called the handler: a purge in `on_request` is answered with 204, one
+    /// in `on_upgrade` with 410.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then nothing is changed.
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage), and [`ErrorKind::NestedUpdate`](crate::ErrorKind::NestedUpdate)
+    /// inside the closure of an `update`; then nothing is changed.
     pub fn purge<T, E: From<Error>>(&self) -> Result<T, E> {
         self.alive()?;
         self.host.purge()?;
@@ -227,6 +229,16 @@ fn purged(message: &str) -> Error {
     Error::new(ErrorKind::Purged, message)
 }
 
+/// The handler's own purge, once more.
+pub(crate) fn own_purge() -> Error {
+    purged(OWN_PURGE)
+}
+
+/// For what arrives at a room that purges itself as it starts.
+pub(crate) fn purged_at_start() -> Error {
+    purged("the room purged itself as it started")
+}
+
 /// What a handler ends with when the room was purged meanwhile.
 pub(crate) fn interrupted() -> Error {
     purged(OTHER_PURGE)
@@ -234,9 +246,11 @@ pub(crate) fn interrupted() -> Error {
 
 /// Whether a handler failed only because it purged the room.
 pub(crate) fn is_own_purge(failure: &Failure) -> bool {
-    failure
-        .downcast_ref::<Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::Purged && error.message() == OWN_PURGE)
+    failure.downcast_ref::<Error>().is_some_and(is_own_purge_error)
+}
+
+pub(crate) fn is_own_purge_error(error: &Error) -> bool {
+    error.kind() == ErrorKind::Purged && error.message() == OWN_PURGE
 }
 
 impl<R: Room> Clone for RoomContext<R> {

@@ -59,7 +59,8 @@ error_kinds! {
         Encode = "encode",
         /// Bytes that are not what they should be: an unknown variant, a missing field, no JSON at all.
         Decode = "decode",
-        /// `state` or `update` was called inside the closure of an `update`.
+        /// The room was used inside the closure of an `update`, the state inside `init`, or a peer's data inside the closure of
+        /// an `update_data`.
         NestedUpdate = "nested_update",
         /// Storage refused a read or a write.
         Storage = "storage",
@@ -74,6 +75,10 @@ error_kinds! {
         Handler = "handler",
         /// The room's `services` failed, so that it can handle nothing.
         Services = "services",
+        /// The room's `on_start` failed, so that it handles nothing until that succeeds: each event tries it again.
+        NotStarted = "not_started",
+        /// A handler took longer than it may.
+        Timeout = "timeout",
         /// An idempotency key that is empty or longer than 256 bytes.
         InvalidIdempotencyKey = "invalid_idempotency_key",
         /// The room knows the idempotency key from another call.

@@ -21,9 +21,11 @@ use std::{
     task::{Poll, Waker},
 };
 
+use futures_channel::oneshot;
+
 use crate::{
     Close, DecodeError, Error, ErrorKind, Failure, HandlerError, OnInvalid, Peer, Room, RoomContext, RoomId,
-    context::{interrupted, is_own_purge},
+    context::{interrupted, is_own_purge, purged_at_start},
     peer::{Slot, Status},
     platform::*,
     rates::Rates,
@@ -35,7 +37,7 @@ use crate::{
 
 pub(crate) use self::connect::Upgraded;
 pub(crate) use self::state::STATE_KEY;
-use self::{answers::Answers, roster::Leaving, state::Cached};
+use self::{answers::Answers, state::Cached};
 
 /// The storage key of the room's id: for the ways into memory that do not tell it.
 const ID_KEY: &str = "room:id";
@@ -44,6 +46,12 @@ const ID_KEY: &str = "room:id";
 /// so, frame by frame.
 const MAX_QUEUED_FRAMES: usize = 1_024;
 const MAX_QUEUED_BYTES: usize = 4 * 1_048_576;
+
+/// After how long an alarm tries again to start a room that could not.
+const RESTART_MS: u64 = 10_000;
+
+/// How long the handler of an alarm may take: as long as the platform lets one take.
+pub(crate) const ALARM_LIMIT_MS: u64 = 15 * 60_000;
 
 pub(crate) struct RoomHost<R: Room> {
     pub(crate) platform: Rc<AnyPlatform>,
@@ -56,9 +64,7 @@ pub(crate) struct RoomHost<R: Room> {
     /// How many of the slots are taken.
     met: Cell<usize>,
     rates: Rates,
-    pub(crate) schedules: Schedules<R::Alarm>,
-    /// Held while alarms run.
-    firing: Turn,
+    pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets<R::Connection>,
     answers: Answers,
     started: Cell<bool>,
@@ -67,8 +73,10 @@ pub(crate) struct RoomHost<R: Room> {
     /// The handlers that wait, to be woken when the room is purged under them.
     waiting: RefCell<HashMap<u64, Waker>>,
     handlers: Cell<u64>,
-    /// `None` until it was of interest.
-    leaving: RefCell<Option<Leaving>>,
+    /// Peers whose connection has ended, by the names of their entries, until that has been handled.
+    departing: RefCell<HashMap<String, Rc<Slot<R>>>>,
+    /// Whether anybody ever joined; `None` until it was of interest.
+    joined: Cell<Option<bool>>,
     /// Held while `on_start` runs; what arrives meanwhile waits for it in order.
     starting: Turn,
     /// Whether what is kept for a frame of several messages is about to leave.
@@ -96,15 +104,15 @@ impl<R: Room> RoomHost<R> {
             slots: RefCell::default(),
             met: Cell::new(0),
             rates: Rates::default(),
-            schedules: Schedules::default(),
-            firing: Turn::default(),
+            schedules: Schedules::new(R::HAS_ON_ALARM),
             tickets: Tickets::default(),
             answers: Answers::default(),
             started: Cell::new(false),
             life: Cell::new(0),
             waiting: RefCell::default(),
             handlers: Cell::new(0),
-            leaving: RefCell::default(),
+            departing: RefCell::default(),
+            joined: Cell::new(None),
             starting: Turn::default(),
             releasing: Cell::new(false),
         })
@@ -114,10 +122,6 @@ impl<R: Room> RoomHost<R> {
 
     /// One frame of one peer.
     pub(crate) async fn message(self: &Rc<Self>, socket: Socket, frame: OwnedFrame) {
-        if let Err(error) = self.start(true).await {
-            self.tell(socket, error.kind(), error.message(), None);
-            return;
-        }
         let Some(peer) = self.peer(socket) else { return };
         let bytes = frame.len();
         let slot = &peer.slot;
@@ -126,7 +130,7 @@ impl<R: Room> RoomHost<R> {
         {
             let message =
                 format!("this peer sends more than {} frames a second, this one was dropped", limit.per_second);
-            self.tell(socket, ErrorKind::RateLimited, &message, Some(wait_ms));
+            self.send_error_frame(slot, ErrorKind::RateLimited, &message, Some(wait_ms));
             return;
         }
         // Before it is decoded, and before it waits for its turn: what is too large takes no memory.
@@ -139,13 +143,18 @@ impl<R: Room> RoomHost<R> {
                 "{} frames of this peer are waiting, which is all that a room keeps; this one was dropped",
                 slot.turn.queued()
             );
-            self.tell(socket, ErrorKind::Overloaded, &message, None);
+            self.send_error_frame(slot, ErrorKind::Overloaded, &message, None);
             return;
         }
         slot.queued_bytes.set(queued);
         let _turn = slot.turn.take().await;
         slot.queued_bytes.set(slot.queued_bytes.get() - weight);
-        if slot.status.get() != Status::Connected {
+        // Also while the room starts the queue is what waits, and has a bound.
+        if let Err(error) = self.start(true).await {
+            self.send_error_frame(slot, error.kind(), error.message(), None);
+            return;
+        }
+        if slot.status.get() != Status::Connected || slot.is_closing.get() {
             return;
         }
         let ctx = self.context(Some(&peer));
@@ -156,12 +165,12 @@ impl<R: Room> RoomHost<R> {
             }
             Err(error) => {
                 match R::ON_INVALID {
-                    OnInvalid::Report => self.tell(socket, error.kind(), error.message(), None),
+                    OnInvalid::Report => self.send_error_frame(slot, error.kind(), error.message(), None),
                     OnInvalid::Ignore => {}
                     OnInvalid::Close => {
                         let reason = shortened(error.message());
                         // Refused when it is closing already, which is as good.
-                        let _ = self.platform.close(socket, error.close_code().get(), reason);
+                        let _ = self.close_peer(&peer, error.close_code(), reason);
                     }
                 }
                 let outcome = self.run(R::on_decode_error(&ctx, &error)).await;
@@ -180,75 +189,114 @@ impl<R: Room> RoomHost<R> {
         let peer = self.peer(socket);
         // First and without a wait: whatever the handlers do, the handshake completes.
         self.platform.answer_close(socket, close.code, &close.reason);
+        // The room may have closed it itself, and handled that, before it slept.
+        let peer = peer.filter(|peer| peer.slot.status.get() != Status::Gone && self.holds_place(&peer.slot));
         if let Some(peer) = peer {
-            if !self.has_started() || peer.slot.turn.is_taken() {
-                self.note_leaving(&peer, &close);
-            }
+            let generation = peer.slot.generation.get();
+            self.begin_departure(&peer, &close);
             match self.start(true).await {
-                Ok(()) => self.part(&peer, close).await,
-                // It stays in the roster, and is found when the room can handle something again.
-                Err(error) => self.platform.log_error(&format!("{} {error}: on_close waits", R::NAME)),
+                Ok(()) => self.depart(&peer, close, generation).await,
+                // It is noted, and handled when the room has started.
+                Err(error) => {
+                    self.departing.borrow_mut().remove(&peer.slot.entry);
+                    self.platform.log_error(&format!("{} {error}: on_close waits", R::NAME));
+                }
             }
         }
         self.forget(socket);
-        self.mind_emptiness();
+        self.schedule_purge_if_empty();
     }
 
-    /// A peer goes: `on_close`, once, behind its last frame.
-    async fn part(self: &Rc<Self>, peer: &Peer<R>, close: Close) {
-        let _turn = peer.slot.turn.take().await;
-        if peer.slot.status.replace(Status::Gone) == Status::Connected && self.begin_departure(peer, &close) {
-            let ctx = self.context(None);
-            let outcome = self.run(R::on_close(&ctx, peer, close)).await;
-            self.report(outcome, "on_close", Some(peer), &ctx).await;
-        }
-    }
+    // Alarms.
 
-    /// A room that everyone has left may be kept for a while only.
-    fn mind_emptiness(&self) {
-        if R::PURGE_AFTER_MS > 0 && self.started.get() && self.is_deserted() {
-            let due_ms = self.platform.now_ms().saturating_add(R::PURGE_AFTER_MS);
-            let planned = self.schedules.cancel_own(self.platform.as_ref(), |what| matches!(what, What::Purge));
-            let planned = planned
-                .and_then(|()| self.store_id())
-                .and_then(|()| self.schedules.add(self.platform.as_ref(), What::Purge, None, due_ms, None).map(drop));
-            if let Err(error) = planned {
-                self.platform.log_error(&error.in_room(&self.id).to_string());
-            }
-        }
-    }
-
-    /// Closes a connection whose peer may never answer: what follows does not wait for it.
-    pub(crate) fn retire(self: &Rc<Self>, peer: &Peer<R>, code: crate::CloseCode, reason: &'static str) {
-        peer.slot.is_final.set(true);
-        // One that is closing already changes nothing here.
-        let _ = self.platform.close(peer.slot.socket, code.get(), reason);
-        let close = Close::new(code.get(), reason, true);
-        if peer.slot.turn.is_taken() {
-            self.note_leaving(peer, &close);
-        }
-        let (host, peer) = (self.clone(), peer.clone());
-        self.platform.spawn(Box::pin(async move { host.part(&peer, close).await }));
-    }
+    /// Whether anything is ever scheduled.
+    pub(crate) const HAS_SCHEDULES: bool = R::HAS_ON_ALARM || R::RECONNECT_GRACE_MS > 0 || R::PURGE_AFTER_MS > 0;
 
     /// Whether anything can come of an alarm.
-    pub(crate) const HAS_ALARMS: bool = R::HAS_ON_ALARM || R::RECONNECT_GRACE_MS > 0 || R::PURGE_AFTER_MS > 0;
+    pub(crate) const HAS_ALARMS: bool = Self::HAS_SCHEDULES || Self::HAS_WATCHDOG;
 
-    /// The object's alarm: runs what is due, in order of time. An error is one of storage; what a handler fails with is
-    /// reported, and its alarm stays for another try.
-    pub(crate) async fn alarm(self: Rc<Self>) -> Result<(), Error> {
-        self.start(false).await?;
-        let _turn = self.firing.take().await;
-        while let Some(due) = self.schedules.begin(self.platform.as_ref()).map_err(|error| error.in_room(&self.id))? {
-            // A handler's failure has been reported, and is tried again.
-            let _ = self.fire(due).await.map_err(|error| error.in_room(&self.id))?;
+    /// The object's alarm: lets everything that is due begin, in order of time, each in a task of its own, so that one that is
+    /// slow holds up no other. It never fails: the platform gives up an alarm that does, and then nothing would set another.
+    pub(crate) async fn alarm(self: Rc<Self>) {
+        // The alarm is used up. Should the object go down from here on, or not be able to start, there is another.
+        let now_ms = self.platform.now_ms();
+        self.platform.set_alarm(Some(now_ms.saturating_add(RESTART_MS)));
+        if let Err(error) = self.start(false).await {
+            self.platform.log_error(&format!("{} {error}: its alarms wait", R::NAME));
+            return;
+        }
+        if self.schedules.watchdog().is_none_or(|at_ms| at_ms <= now_ms) {
+            self.schedules.set_watchdog(None);
+            if Self::HAS_WATCHDOG && self.platform.has_sockets() {
+                self.schedules.set_watchdog(Some(now_ms.saturating_add(R::WATCHDOG_MS)));
+            }
+        }
+        if Self::HAS_SCHEDULES {
+            // In a box, and with it nothing of it in the wasm of a room without schedules.
+            let firing: LocalFuture<Result<(), Error>> = Box::pin(self.clone().fire_due());
+            if let Err(error) = firing.await {
+                self.platform.log_error(&error.in_room(&self.id).to_string());
+                return;
+            }
+        }
+        self.arm();
+    }
+
+    async fn fire_due(self: Rc<Self>) -> Result<(), Error> {
+        let platform = self.platform.as_ref();
+        // One that a handler sets for now is not part of this: the others come first.
+        let before = self.schedules.next_number(platform)?;
+        while let Some(due) = self.schedules.begin(platform, before)? {
+            // The next one begins when this has come as far as it comes without a wait: in order, though side by side.
+            let (polled, is_polled) = oneshot::channel();
+            let host = self.clone();
+            self.platform.spawn(Box::pin(async move {
+                let mut firing = pin!(host.fire(due));
+                let mut polled = Some(polled);
+                let outcome = poll_fn(|cx| {
+                    let poll = firing.as_mut().poll(cx);
+                    if let Some(polled) = polled.take() {
+                        // Nobody waits where the object has been purged.
+                        let _ = polled.send(());
+                    }
+                    poll
+                })
+                .await;
+                if let Err(error) = outcome {
+                    host.platform.log_error(&error.in_room(&host.id).to_string());
+                }
+            }));
+            let _ = is_polled.await;
         }
         Ok(())
     }
 
+    /// Sets the platform's alarm to the earliest time at which something is to happen.
+    fn arm(&self) {
+        if Self::HAS_SCHEDULES {
+            if let Err(error) = self.schedules.arm(self.platform.as_ref()) {
+                // The one that stands is as good.
+                self.platform.log_error(&error.in_room(&self.id).to_string());
+            }
+        } else {
+            self.platform.set_alarm(self.schedules.watchdog());
+        }
+    }
+
+    /// While there are peers whose end matters an alarm stands: nothing else would bring the room into memory after a restart.
+    pub(crate) fn start_watchdog(&self) {
+        if !Self::HAS_WATCHDOG || self.schedules.watchdog().is_some() {
+            return;
+        }
+        if let Err(error) = self.store_id() {
+            self.platform.log_error(&error.to_string());
+        }
+        self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(R::WATCHDOG_MS)));
+        self.arm();
+    }
+
     /// The Worker's `fire_alarm`: whether there was one.
     async fn fire_alarm(self: Rc<Self>) -> Result<bool, WireError> {
-        let _turn = self.firing.take().await;
         match self.schedules.begin_next(self.platform.as_ref()).map_err(|error| WireError::from(&error))? {
             None => Ok(false),
             Some(due) => self.fire(due).await.map_err(|error| WireError::from(&error))?.map(|()| true),
@@ -256,17 +304,27 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Runs one schedule: an error is one of storage, what a handler fails with is inside.
-    async fn fire(self: &Rc<Self>, due: Due<R::Alarm>) -> Result<Result<(), WireError>, Error> {
-        let Due { id, number, what, failure } = due;
+    async fn fire(self: &Rc<Self>, due: Due) -> Result<Result<(), WireError>, Error> {
+        let Due { id, number, what, attempt, failure } = due;
+        let platform = self.platform.as_ref();
         match what {
             What::Alarm(alarm) => {
                 let ctx = RoomContext { failure, ..self.context(None) };
-                let outcome = self.run(R::on_alarm(&ctx, alarm)).await;
+                let decoded = wire::decode_value::<R::Alarm>(alarm.get().as_bytes(), "a stored alarm");
+                let is_known = decoded.is_ok();
+                let outcome = match decoded {
+                    Ok(alarm) => self.limited(self.run(R::on_alarm(&ctx, alarm))).await,
+                    Err(error) => Err(error.in_room(&self.id).into()),
+                };
+                self.schedules.ended((id, number));
                 match outcome {
                     Err(failure) if !is_own_purge(&failure) => {
                         let error = calls::handler_error("on_alarm", &failure);
-                        let stays = self.schedules.fail(self.platform.as_ref(), (id, number));
-                        self.report(Err(failure), "on_alarm", None, &ctx).await;
+                        let stays = self.schedules.fail(platform, (id, number));
+                        // One that does not decode stays for code that knows it, and is reported once.
+                        if is_known || attempt == 1 {
+                            self.report(Err(failure), "on_alarm", None, &ctx).await;
+                        }
                         return stays.map(|()| Err(error));
                     }
                     _ => {}
@@ -274,24 +332,43 @@ impl<R: Room> RoomHost<R> {
             }
             What::Grace(name) => {
                 self.end_grace(&name).await;
-                self.mind_emptiness();
+                self.schedules.ended((id, number));
+                self.schedule_purge_if_empty();
             }
             What::Purge => {
-                if self.is_deserted() {
+                self.schedules.ended((id, number));
+                if self.is_deserted()? {
                     return self.purge().map(Ok);
                 }
             }
         }
-        self.schedules.finish(self.platform.as_ref(), (id, number)).map(Ok)
+        self.schedules.finish(platform, (id, number)).map(Ok)
     }
 
-    /// Work that a handler left behind.
-    pub(crate) fn spawn<F>(self: &Rc<Self>, work: F)
+    /// Ends a handler that takes longer than any should.
+    async fn limited(&self, handler: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        let mut handler = pin!(handler);
+        let mut limit: Option<LocalFuture> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = handler.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            // Made when there is something to wait for: most handlers do not.
+            let limit = limit.get_or_insert_with(|| Platform::timer(self.platform.clone(), ALARM_LIMIT_MS));
+            limit.as_mut().poll(cx).map(|()| {
+                let message = format!("on_alarm did not end within {} minutes", ALARM_LIMIT_MS / 60_000);
+                Err(Error::new(ErrorKind::Timeout, message).in_room(&self.id).into())
+            })
+        })
+        .await
+    }
+
+    /// Work that a handler left behind, in the life of the room in which that runs: a purge ends it, also before it begins.
+    pub(crate) fn spawn<F>(self: &Rc<Self>, life: u64, work: F)
     where
         F: AsyncFnOnce(RoomContext<R>) -> Result<(), Failure> + 'static,
     {
-        // Of the life in which it is spawned: a purge that comes before it runs ends it.
-        let (host, ctx) = (self.clone(), self.context(None));
+        let (host, ctx) = (self.clone(), RoomContext { life, ..self.context(None) });
         self.platform.spawn(Box::pin(async move {
             if ctx.alive().is_err() {
                 return;
@@ -301,8 +378,8 @@ impl<R: Room> RoomHost<R> {
         }));
     }
 
-    /// Before anything else that is handled: the room's services, then `on_start`, then those who vanished while the room
-    /// was not there. An error is that of the services, and the next event tries again.
+    /// Before anything else that is handled: the room's services, then `on_start`, then the peers that vanished while the room
+    /// was not there. After an error nothing is handled: the next event tries again.
     ///
     /// `by_socket` says that one of the room's own sockets is what brings it into memory.
     pub(crate) async fn start(self: &Rc<Self>, by_socket: bool) -> Result<(), Error> {
@@ -310,33 +387,70 @@ impl<R: Room> RoomHost<R> {
             return Ok(());
         }
         let _turn = self.starting.take().await;
-        if !self.started.get() {
-            self.prepare_services()?;
-            let ctx = self.context(None);
-            let outcome = self.run(R::on_start(&ctx)).await;
-            self.started.set(true);
-            self.report(outcome, "on_start", None, &ctx).await;
-            self.see_off_the_lost(by_socket).await;
+        // The `on_close` of a lost peer may purge the room; then it starts anew.
+        for _ in 0..2 {
+            if self.started.get() {
+                return Ok(());
+            }
+            if let Err(error) = self.try_start(by_socket).await {
+                if Self::HAS_ALARMS {
+                    // Also if nobody comes.
+                    self.platform.set_alarm(Some(self.platform.now_ms().saturating_add(RESTART_MS)));
+                }
+                return Err(error);
+            }
         }
-        Ok(())
+        if self.started.get() { Ok(()) } else { Err(purged_at_start().in_room(&self.id)) }
     }
 
-    /// Who came while the room started goes first, also when that has just ended.
+    /// Whoever came while the room started goes first, also when that has just ended.
     fn has_started(&self) -> bool {
         self.started.get() && !self.starting.is_taken()
     }
 
-    async fn see_off_the_lost(self: &Rc<Self>, by_socket: bool) {
-        match self.find_lost(by_socket) {
-            Ok(lost) if lost.is_empty() => {}
-            Ok(lost) => {
-                for (peer, close) in lost {
-                    self.part(&peer, close).await;
-                }
-                self.mind_emptiness();
+    async fn try_start(self: &Rc<Self>, by_socket: bool) -> Result<(), Error> {
+        self.check_storage()?;
+        self.prepare_services()?;
+        let lost = self.find_lost(by_socket)?;
+        let (life, ctx) = (self.life.get(), self.context(None));
+        if let Err(failure) = self.run(R::on_start(&ctx)).await {
+            if is_own_purge(&failure) {
+                return Err(purged_at_start().in_room(&self.id));
             }
-            Err(error) => self.platform.log_error(&error.in_room(&self.id).to_string()),
+            self.report(Err(failure), "on_start", None, &ctx).await;
+            // What it says is for the log: a peer is not to know.
+            let message = "the room could not start: its on_start failed, see its log";
+            return Err(Error::new(ErrorKind::NotStarted, message).in_room(&self.id));
         }
+        if self.life.get() != life {
+            return Ok(());
+        }
+        self.started.set(true);
+        if Self::HAS_WATCHDOG && self.schedules.watchdog().is_none() && (by_socket || self.platform.has_sockets()) {
+            // The platform's alarm stands since they came; this is for when it is set for something else.
+            self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(R::WATCHDOG_MS)));
+        }
+        self.close_lost(lost).await;
+        if self.life.get() != life {
+            return Ok(());
+        }
+        if R::PURGE_AFTER_MS > 0 && !by_socket && !self.platform.has_sockets() {
+            self.schedule_purge_if_empty();
+        }
+        if Self::HAS_SCHEDULES && self.schedules.is_due(self.platform.as_ref()).unwrap_or(true) {
+            // Its alarm may have been lost.
+            self.arm();
+        }
+        Ok(())
+    }
+
+    /// Everything a room promises needs the synchronous storage, which the platform has for SQLite classes only.
+    fn check_storage(&self) -> Result<(), Error> {
+        let stored = self.platform.get(ID_KEY);
+        stored.map(drop).map_err(|refusal| {
+            let message = format!("the room's storage cannot be used: {refusal}");
+            Error::new(ErrorKind::Storage, message).in_room(&self.id)
+        })
     }
 
     fn prepare_services(&self) -> Result<(), Error> {
@@ -390,14 +504,15 @@ impl<R: Room> RoomHost<R> {
                 waits = true;
                 self.waiting.borrow_mut().insert(number, cx.waker().clone());
             }
-            // A handler's own failure says more than the write that came after it, which is logged.
             match (self.flush(), poll) {
                 (Ok(()), poll) => poll,
-                (Err(error), Poll::Ready(Ok(_))) => Poll::Ready(Err(error.into())),
-                (Err(error), poll) => {
+                // A handler's own failure says more than the write that came after it, which is logged.
+                (Err(error), Poll::Ready(Err(failure))) => {
                     self.platform.log_error(&error.to_string());
-                    poll
+                    Poll::Ready(Err(failure))
                 }
+                // Also where it waits: what it would do next builds on a change that is not there.
+                (Err(error), _) => Poll::Ready(Err(error.into())),
             }
         })
         .await;
@@ -426,7 +541,9 @@ impl<R: Room> RoomHost<R> {
 
     async fn report_error(&self, error: &HandlerError, ctx: &RoomContext<R>) {
         self.log(error);
-        if let Err(failure) = self.run(R::on_error(ctx, error)).await {
+        if let Err(failure) = self.run(R::on_error(ctx, error)).await
+            && !is_own_purge(&failure)
+        {
             self.log(&HandlerError::new("on_error", error.peer().cloned(), failure));
         }
     }
@@ -439,11 +556,10 @@ impl<R: Room> RoomHost<R> {
         });
     }
 
-    /// Sends one peer an error frame.
-    fn tell(self: &Rc<Self>, socket: Socket, code: ErrorKind, message: &str, retry_after_ms: Option<u64>) {
+    fn send_error_frame(self: &Rc<Self>, to: &Slot<R>, code: ErrorKind, message: &str, retry_after_ms: Option<u64>) {
         let frame = wire::error_frame(code, message, retry_after_ms);
-        // One that cannot be told is closing, or does not read: there is no one to tell.
-        self.transmit(Frame::Text(&frame), Audience::Only(&[socket]));
+        // One that cannot be sent to is closing, or does not read: there is no one to tell.
+        self.transmit(Frame::Text(&frame), Audience::Only(&[to.socket.get()]));
     }
 
     /// Sees to it that the room knows its id when an alarm is what brings it into memory.
@@ -468,7 +584,10 @@ impl<R: Room> RoomHost<R> {
         self.release_state();
         self.slots.take();
         self.met.set(0);
-        self.rates.clear();
+        // A bucket that is not full is kept: a peer must not empty it by coming back.
+        if let Some(limit) = R::LIMITS.rate_limit {
+            self.rates.sweep(limit, self.platform.now_ms());
+        }
         self.schedules.clear();
         self.answers.clear();
     }

@@ -18,21 +18,26 @@ use crate::{
     wire,
 };
 
-/// Where a socket is in its life.
+/// Where a peer is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
     /// Accepted; `on_connect` has not finished.
     Connecting,
     Connected,
+    /// Its connection is gone, its place is kept, and it may come back.
+    Away,
     /// Its `on_close` has begun, or it was never let in.
     Gone,
 }
 
-/// What the engine keeps of a socket while the object is in memory.
+/// What the engine keeps of a peer while the object is in memory.
 pub(crate) struct Slot<R: Room> {
-    pub(crate) socket: Socket,
     pub(crate) id: PeerId,
     pub(crate) connected_at: u64,
+    /// The socket it has now: another one each time it comes back.
+    pub(crate) socket: Cell<Socket>,
+    /// How often it has come back.
+    pub(crate) generation: Cell<u32>,
     pub(crate) status: Cell<Status>,
     pub(crate) data: RefCell<Rc<R::Connection>>,
     pub(crate) tags: OnceCell<Vec<String>>,
@@ -42,8 +47,18 @@ pub(crate) struct Slot<R: Room> {
     pub(crate) queued_bytes: Cell<usize>,
     /// The name of its entry in the roster.
     pub(crate) entry: String,
-    /// Whether its end is one: the room closed it, or its time to come back is over.
+    /// Whether the entry is known to be this slot's.
+    pub(crate) is_enrolled: Cell<bool>,
+    /// How its connection has ended.
+    pub(crate) ended: RefCell<Option<Close>>,
+    /// Whether that is noted in storage.
+    pub(crate) is_noted: Cell<bool>,
+    /// Whether the room has closed the connection: what still comes of it is not handled.
+    pub(crate) is_closing: Cell<bool>,
+    /// Whether it cannot come back: the room closed it, or its time is over.
     pub(crate) is_final: Cell<bool>,
+    /// Whether the closure of an `update_data` runs.
+    is_changing: Cell<bool>,
     /// Held by the handler of this peer that runs now.
     pub(crate) turn: Turn,
 }
@@ -56,20 +71,32 @@ impl<R: Room> Slot<R> {
         data: R::Connection,
         status: Status,
         entry: String,
+        generation: u32,
     ) -> Self {
         Slot {
-            socket,
             id,
             connected_at,
+            socket: Cell::new(socket),
+            generation: Cell::new(generation),
             status: Cell::new(status),
             data: RefCell::new(Rc::new(data)),
             tags: OnceCell::new(),
             meta: RefCell::new(None),
             queued_bytes: Cell::new(0),
             entry,
+            is_enrolled: Cell::new(false),
+            ended: RefCell::new(None),
+            is_noted: Cell::new(false),
+            is_closing: Cell::new(false),
             is_final: Cell::new(false),
+            is_changing: Cell::new(false),
             turn: Turn::default(),
         }
+    }
+
+    /// Whether it has a connection, as far as the room knows: the index of one that is gone may belong to another socket.
+    fn has_socket(&self) -> bool {
+        matches!(self.status.get(), Status::Connecting | Status::Connected) && self.socket.get() != NO_SOCKET
     }
 }
 
@@ -83,9 +110,9 @@ pub struct Peer<R: Room> {
 }
 
 impl<R: Room> Peer<R> {
-    /// The largest data of a peer, in bytes of JSON, with its id and the time it connected. Cloudflare keeps at most
-    /// 16,384 serialised bytes with a hibernating socket.
-    pub const MAX_DATA_BYTES: usize = SIZES.attachment;
+    /// The largest data of a peer, in bytes of JSON: 14,336 (14 KiB). Cloudflare keeps at most 16,384 serialized bytes with a
+    /// hibernating socket; the rest is for the peer's id, which may take up to 1.5 KB as JSON, and the runtime's own.
+    pub const MAX_DATA_BYTES: usize = 14_336;
 
     /// The peer's id: what the Worker chose at the upgrade.
     pub fn id(&self) -> &PeerId {
@@ -94,7 +121,7 @@ impl<R: Room> Peer<R> {
 
     /// The tags the Worker gave it at the upgrade.
     pub fn tags(&self) -> &[String] {
-        self.slot.tags.get_or_init(|| self.host.tags_of(self.slot.socket))
+        self.slot.tags.get_or_init(|| self.host.tags_of(self.slot.socket.get()))
     }
 
     /// When it connected, in milliseconds since the Unix epoch.
@@ -128,28 +155,37 @@ impl<R: Room> Peer<R> {
     /// Changes its data in place.
     ///
     /// # Errors
-    /// Those of [`Peer::set_data`]; then nothing is changed.
+    /// Those of [`Peer::set_data`], and [`ErrorKind::NestedUpdate`] inside the closure of another `update_data` of this peer;
+    /// then nothing is changed.
     pub fn update_data<T>(&self, change: impl FnOnce(&mut R::Connection) -> T) -> Result<T, Error> {
+        self.not_changing()?;
         let mut data = R::Connection::clone(&self.slot.data.borrow());
+        self.slot.is_changing.set(true);
         let value = change(&mut data);
+        self.slot.is_changing.set(false);
         self.replace_data(Rc::new(data))?;
         Ok(value)
     }
 
+    fn not_changing(&self) -> Result<(), Error> {
+        if self.slot.is_changing.get() {
+            let message = "the peer's data was changed inside the closure of an `update_data`".to_owned();
+            return Err(self.error(ErrorKind::NestedUpdate, message));
+        }
+        Ok(())
+    }
+
     fn replace_data(&self, data: Rc<R::Connection>) -> Result<(), Error> {
-        let Slot { socket, status, .. } = &*self.slot;
-        let bytes = self.host.encode_attachment(&self.slot, &data)?;
-        match status.get() {
-            Status::Gone => return Err(self.gone()),
+        self.not_changing()?;
+        let slot = &*self.slot;
+        let encoded = self.host.encode_data(&slot.id, &data)?;
+        match slot.status.get() {
+            Status::Gone | Status::Away => return Err(self.gone()),
             // Written once, when `on_connect` has succeeded.
             Status::Connecting => {}
-            Status::Connected => {
-                self.host.enroll(&self.slot, &data).map_err(|error| self.locate(error))?;
-                let attached = self.host.platform.attach(*socket, &bytes);
-                attached.map_err(|refusal| self.error(ErrorKind::AttachmentTooLarge, refusal.0))?;
-            }
+            Status::Connected => self.host.store_data(slot, &encoded)?,
         }
-        self.slot.data.replace(data);
+        slot.data.replace(data);
         Ok(())
     }
 
@@ -160,13 +196,12 @@ impl<R: Room> Peer<R> {
     /// [`ErrorKind::Unread`] when the peer does not read, [`ErrorKind::Encode`] when the message cannot be JSON, and
     /// those of writing changed state, which comes first.
     pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
-        // The index of one that is gone may belong to another socket by now.
-        if self.slot.status.get() == Status::Gone {
+        if !self.slot.has_socket() {
             return Err(self.gone());
         }
         self.host.flush()?;
         let text = wire::encode_frame(message).map_err(|error| self.locate(error))?;
-        let sent = self.host.send(Frame::Text(&text), Audience::Only(&[self.slot.socket]));
+        let sent = self.host.send(Frame::Text(&text), Audience::Only(&[self.slot.socket.get()]));
         match (&*sent.failed, &*sent.unread) {
             ([], []) if sent.sent == 0 => Err(self.gone()),
             ([], []) => Ok(()),
@@ -178,19 +213,20 @@ impl<R: Room> Peer<R> {
         }
     }
 
-    /// Closes its connection. It leaves [`RoomContext::peers`] at once; `on_close` follows when the close is complete.
-    /// Closing a connection that is closing already changes nothing.
+    /// Closes its connection for good: it leaves [`RoomContext::peers`] at once, frames of it that have not been handled are
+    /// dropped, and it cannot resume. `on_close` follows when the client has answered, or when the room next comes into memory,
+    /// whichever is first. Closing a connection that is closing already changes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidClose`] when the reason is too long, [`ErrorKind::PeerGone`] after its `on_close`.
+    /// [`ErrorKind::InvalidClose`] when the reason is too long, [`ErrorKind::PeerGone`] after its `on_close`, and those of
+    /// writing changed state, which comes first.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         check_reason(reason)?;
-        if self.slot.status.get() == Status::Gone {
+        if !self.slot.has_socket() {
             return Err(self.gone());
         }
         self.host.flush()?;
-        self.slot.is_final.set(true);
-        let closed = self.host.platform.close(self.slot.socket, code.get(), reason);
+        let closed = self.host.close_peer(self, code, reason);
         closed.map_err(|refusal| self.error(ErrorKind::InvalidClose, refusal.0))
     }
 
@@ -369,13 +405,8 @@ impl<'a, R: Room> Peers<'a, R> {
         let host = self.host();
         host.flush()?;
         let sockets = self.sockets();
-        let closed = sockets.into_iter().filter(|socket| {
-            if let Some(peer) = host.peer(*socket) {
-                peer.slot.is_final.set(true);
-            }
-            host.platform.close(*socket, code.get(), reason).is_ok()
-        });
-        Ok(closed.count())
+        let peers = sockets.into_iter().filter_map(|socket| host.peer(socket));
+        Ok(peers.filter(|peer| host.close_peer(peer, code, reason).is_ok()).count())
     }
 
     fn host(&self) -> &Rc<RoomHost<R>> {
@@ -394,17 +425,16 @@ impl<'a, R: Room> Peers<'a, R> {
     }
 
     fn excepted(&self) -> Vec<Socket> {
-        // The index of one that is gone may belong to another socket by now.
-        let here = self.except.iter().filter(|slot| slot.status.get() != Status::Gone);
-        here.map(|slot| slot.socket).collect()
+        let here = self.except.iter().filter(|slot| slot.has_socket());
+        here.map(|slot| slot.socket.get()).collect()
     }
 
     fn sockets(&self) -> Vec<Socket> {
         let platform = &self.host().platform;
         let mut sockets = match &self.only {
             Some(slots) => {
-                let here = slots.iter().filter(|slot| slot.status.get() != Status::Gone);
-                let mut sockets: Vec<_> = here.map(|slot| slot.socket).filter(|s| platform.is_open(*s)).collect();
+                let here = slots.iter().filter(|slot| slot.has_socket()).map(|slot| slot.socket.get());
+                let mut sockets: Vec<_> = here.filter(|socket| platform.is_open(*socket)).collect();
                 // Each once, however often it was given. An index is one of a dense table.
                 let mut seen = vec![false; sockets.iter().max().map_or(0, |most| *most as usize + 1)];
                 sockets.retain(|socket| !mem::replace(&mut seen[*socket as usize], true));

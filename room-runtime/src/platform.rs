@@ -138,7 +138,10 @@ pub(crate) trait Platform: fmt::Debug {
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal>;
     /// Completes a close handshake that the other side began. Whatever arrived is a valid argument.
     fn answer_close(&self, socket: Socket, code: u16, reason: &str);
-    /// The socket is gone and nothing will speak of it again.
+    /// Takes away what is kept with a socket that the room has closed: should the platform mention it again, also after a
+    /// sleep, it is no peer's and is not open.
+    fn detach(&self, socket: Socket);
+    /// The socket is gone, and its index may be used again.
     fn forget(&self, socket: Socket);
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal>;

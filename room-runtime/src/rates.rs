@@ -20,10 +20,10 @@ const SWEEP_AT: usize = 1_024;
 impl Rates {
     /// Takes a token of this peer's; when there is none, in how many milliseconds there will be.
     pub(crate) fn take(&self, id: &PeerId, limit: RateLimit, now_ms: u64) -> Result<(), u64> {
-        let mut buckets = self.0.borrow_mut();
-        if buckets.len() >= SWEEP_AT {
-            buckets.retain(|_, bucket| bucket.filled(limit, now_ms) < f64::from(limit.burst));
+        if self.0.borrow().len() >= SWEEP_AT {
+            self.sweep(limit, now_ms);
         }
+        let mut buckets = self.0.borrow_mut();
         let full = Bucket { tokens: f64::from(limit.burst), at_ms: now_ms };
         let bucket = buckets.entry(id.clone()).or_insert(full);
         *bucket = Bucket { tokens: bucket.filled(limit, now_ms), at_ms: now_ms };
@@ -33,6 +33,15 @@ impl Rates {
         }
         // A cast of a float saturates: with no refill at all the wait is as long as a number can say.
         Err(((1.0 - bucket.tokens) / limit.per_second * 1_000.0).ceil() as u64)
+    }
+
+    /// Drops the full ones.
+    pub(crate) fn sweep(&self, limit: RateLimit, now_ms: u64) {
+        let mut buckets = self.0.borrow_mut();
+        buckets.retain(|_, bucket| bucket.filled(limit, now_ms) < f64::from(limit.burst));
+        if buckets.is_empty() {
+            *buckets = HashMap::new();
+        }
     }
 
     pub(crate) fn clear(&self) {

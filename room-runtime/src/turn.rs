@@ -14,11 +14,29 @@ pub(crate) struct Turn {
     waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
 }
 
+/// A place in the queue for a [`Turn`], to be awaited with [`Turn::come`].
+#[derive(Debug)]
+pub(crate) struct Place(Option<oneshot::Receiver<()>>);
+
 impl Turn {
     pub(crate) async fn take(&self) -> Taken<'_> {
-        if self.taken.replace(true) {
+        let place = self.queue();
+        self.come(place).await
+    }
+
+    /// Queues at once, for work that is polled later. The place has to be awaited: one that is dropped when its turn has
+    /// come leaves the lock taken.
+    pub(crate) fn queue(&self) -> Place {
+        Place(self.taken.replace(true).then(|| {
             let (sender, receiver) = oneshot::channel();
             self.waiting.borrow_mut().push_back(sender);
+            receiver
+        }))
+    }
+
+    /// Waits until the turn of that place has come.
+    pub(crate) async fn come(&self, place: Place) -> Taken<'_> {
+        if let Some(receiver) = place.0 {
             // The sender is only ever dropped with the `Turn`, which this future borrows.
             let handed_over = receiver.await;
             debug_assert!(handed_over.is_ok());

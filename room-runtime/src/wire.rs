@@ -72,6 +72,11 @@ pub(crate) fn encode_value<T: Serialize + ?Sized>(value: &T, what: &str) -> Resu
     serde_json::to_vec(&Finite(value)).map_err(|error| encode_error(what, &error))
 }
 
+/// A part of a stored value, encoded by itself.
+pub(crate) fn encode_raw<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<Box<RawValue>, Error> {
+    serde_json::value::to_raw_value(&Finite(value)).map_err(|error| encode_error(what, &error))
+}
+
 pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Error> {
     // As text, like the frames: serde_json is another one for bytes, and a room would contain both.
     let text = str::from_utf8(bytes).map_err(|error| {
@@ -85,10 +90,10 @@ fn encode_error(what: &str, error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::Encode, format!("{what} cannot be written as JSON: {error}"))
 }
 
-/// What is kept with a socket: the peer's id, when it connected, its data, the name of its entry in the roster. A tuple,
-/// because every byte counts against the platform's cap.
+/// What is kept with a socket: the peer's id, when it connected, its data, the name of its entry in the roster, and how often
+/// it had come back when it got this socket. A tuple, because every byte counts against the platform's cap.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Attachment<I, C, E>(pub(crate) I, pub(crate) u64, pub(crate) C, pub(crate) E);
+pub(crate) struct Attachment<I, C, E>(pub(crate) I, pub(crate) u64, pub(crate) C, pub(crate) E, pub(crate) u32);
 
 /// What the Worker's client asks of a room, as one text over RPC: a word, a space and what it takes. What is not asked for
 /// is not decoded, and the code for it is small: every room has it.
@@ -266,10 +271,10 @@ mod tests {
     #[test]
     fn an_attachment_reads_back() {
         let id = PeerId::from("al\"ice");
-        let bytes = encode_value(&Attachment(&id, 7, "data", "x"), "it").expect("encodes");
-        assert_eq!(bytes, br#"["al\"ice",7,"data","x"]"#);
+        let bytes = encode_value(&Attachment(&id, 7, "data", "x", 2), "it").expect("encodes");
+        assert_eq!(bytes, br#"["al\"ice",7,"data","x",2]"#);
         let read = decode_value::<Attachment<PeerId, String, String>>(&bytes, "it").expect("decodes");
-        let Attachment(id, at, data, entry) = read;
-        assert_eq!((id.as_str(), at, &*data, &*entry), ("al\"ice", 7, "data", "x"));
+        let Attachment(id, at, data, entry, generation) = read;
+        assert_eq!((id.as_str(), at, &*data, &*entry, generation), ("al\"ice", 7, "data", "x", 2));
     }
 }

@@ -58,6 +58,7 @@ impl Answers {
         key: &str,
         call: &str,
         work: impl Future<Output = String>,
+        is_alive: impl Fn() -> bool,
     ) -> Result<String, Error> {
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
             let message = format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len());
@@ -72,7 +73,10 @@ impl Answers {
             return reply.await.map_err(|_| Error::new(ErrorKind::Restarted, "the call that ran first did not end"));
         }
         let reply = work.await;
-        if let Err(error) = self.keep(platform, key, digest, &reply) {
+        // A purge takes the answers with it, and that of the call that purged.
+        if is_alive()
+            && let Err(error) = self.keep(platform, key, digest, &reply)
+        {
             // What was done is done, and the caller has to know; a second call would do it again.
             platform.log_error(&format!("the answer to a call with the idempotency key `{key}` is not kept: {error}"));
         }
@@ -146,7 +150,13 @@ fn load(platform: &AnyPlatform) -> Result<Stored, Error> {
         |what: &str| Error::new(ErrorKind::Storage, format!("the room's kept answers could not be read: {what}"));
     let mut stored = Stored::default();
     for bytes in platform.list(PREFIX).map_err(|refusal| unreadable(&refusal.0))? {
-        let answer: Answer = wire::decode_value(&bytes, "a kept answer")?;
+        let answer: Answer = match wire::decode_value(&bytes, "a kept answer") {
+            Ok(answer) => answer,
+            Err(error) => {
+                platform.log_error(&format!("{error}: that call is not remembered"));
+                continue;
+            }
+        };
         stored.next = stored.next.max(answer.number + 1);
         stored.by_key.insert(answer.key.clone(), answer);
     }
@@ -192,7 +202,7 @@ mod tests {
                 let _ = join(ready(sender.send(())), receiver).await;
                 format!("{call} {}", self.done.get())
             };
-            self.answers.once(&*self.memory, key, call, work).await.map_err(|error| error.kind())
+            self.answers.once(&*self.memory, key, call, work, || true).await.map_err(|error| error.kind())
         }
 
         fn call(&self, key: &str, call: &str) -> Result<String, ErrorKind> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::RoomHost;
 use crate::{
     Delivery, Error, ErrorKind, Failure, Peers, Room,
-    context::is_own_purge,
+    context::{is_own_purge, is_own_purge_error},
     heads,
     platform::*,
     wire::{Command, Reply, WireError},
@@ -22,7 +22,12 @@ impl<R: Room> RoomHost<R> {
             (Err(error), _) => Err(error),
             (Ok(()), Some(Command::Once { key, command })) => match Command::parse(command) {
                 Some(Command::Once { .. }) | None => Err(not_understood("a call with an idempotency key")),
-                Some(command) => self.answers.once(self.platform.as_ref(), key, text, self.carry_out(command)).await,
+                Some(command) => {
+                    let life = self.life.get();
+                    let is_alive = || self.life.get() == life;
+                    let work = self.carry_out(command);
+                    self.answers.once(self.platform.as_ref(), key, text, work, is_alive).await
+                }
             },
             (Ok(()), Some(command)) => Ok(self.carry_out(command).await),
             (Ok(()), None) => Err(not_understood(text)),
@@ -48,7 +53,11 @@ impl<R: Room> RoomHost<R> {
                 answer(reply)
             }
             Command::State => {
-                let state = self.stored_state();
+                let state = match self.stored_state() {
+                    // An `init` that purges the room leaves nothing.
+                    Err(error) if is_own_purge_error(&error) => Ok(None),
+                    state => state,
+                };
                 let reply = answer(state.as_ref().map(Option::as_deref).map_err(WireError::from));
                 // What is told is what is stored.
                 self.flush().map_or_else(|error| answer::<()>(Err((&error).into())), |()| reply)
@@ -75,7 +84,7 @@ impl<R: Room> RoomHost<R> {
                 };
                 answer(prepared.map_err(|error| WireError::from(&error)))
             }
-            Command::FireAlarm if Self::HAS_ALARMS => {
+            Command::FireAlarm if Self::HAS_SCHEDULES => {
                 // In a box, and with it nothing of it in the wasm of a room without alarms.
                 let firing: LocalFuture<Result<bool, WireError>> = Box::pin(self.clone().fire_alarm());
                 answer(firing.await)

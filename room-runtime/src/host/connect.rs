@@ -7,15 +7,12 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::value::RawValue;
 
-use super::{
-    RoomHost,
-    roster::{Entry, new_name},
-};
+use super::{RoomHost, roster::new_name};
 use crate::{
     CloseCode, Error, ErrorKind, HandlerError, OnDuplicate, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
+    context::is_own_purge,
     peer::{Slot, Status},
     platform::*,
-    schedule::What,
     upgrade::{self, Handshake, id_tag, user_tag},
     wire::{self, UpgradeOptions},
 };
@@ -59,7 +56,10 @@ impl<R: Room> RoomHost<R> {
         handshake: impl FnOnce() -> Rc<dyn Handshake>,
         accept: impl FnOnce(&[String]) -> Result<Socket, Refusal>,
     ) -> Result<Upgraded, Error> {
-        if let Some(full) = self.full() {
+        // Whoever comes back has a place.
+        if !options.resume.as_deref().is_some_and(|token| self.has_place(token))
+            && let Some(full) = self.full()?
+        {
             return Ok(full);
         }
 
@@ -80,64 +80,53 @@ impl<R: Room> RoomHost<R> {
         upgrade::check(Some(&id), &tags)?;
 
         // Others may have come while `on_upgrade` waited. From here to the accept nothing waits.
-        let place = match &resume {
-            Some(token) => self.place_of(&id, token)?,
-            None => None,
-        };
-        let returns = place.is_some();
+        if Self::KEEPS_PLACES
+            && let Some(token) = &resume
+            && let Some(slot) = self.place_of(&id, token)?
+        {
+            let socket = self.accept(&slot, accept)?;
+            self.resume(slot, socket, meta, ctx).await;
+            return Ok(Upgraded::Accepted);
+        }
+        if let Some(full) = self.full()? {
+            return Ok(full);
+        }
         let mut replaced = Vec::new();
-        let slot = match place {
-            Some((Entry { name, id, connected_at, tags, data, .. }, old)) => {
-                if let Some(old) = old {
-                    // Its place is taken: it goes without being seen off.
-                    old.slot.status.set(Status::Gone);
-                    replaced.push(old);
-                }
-                let slot = Slot::new(NO_SOCKET, id, connected_at, data, Status::Connecting, name);
-                let _ = slot.tags.set(tags);
-                slot
-            }
-            None => {
-                if let Some(full) = self.full() {
-                    return Ok(full);
-                }
-                if on_duplicate != OnDuplicate::Allow {
-                    let same = self.platform.open(Some(&id_tag(id.as_str())));
-                    replaced.extend(same.into_iter().filter_map(|socket| self.peer(socket)));
-                }
-                if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
-                    let message = format!("peer `{id}` is connected already");
-                    return Ok(Upgraded::Refused(409, message));
-                }
-                let name = new_name(self.platform.random());
-                let slot = Slot::new(NO_SOCKET, id, now_ms, data, Status::Connecting, name);
-                let _ = slot.tags.set(tags);
-                // Before there is a socket: what does not fit is refused while that is still possible.
-                self.encode_attachment(&slot, &slot.data.borrow())?;
-                slot
-            }
-        };
-        let tags = slot.tags.get().into_iter().flatten();
-        let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags.map(|tag| user_tag(tag))).collect();
-        let socket = accept(&marked).map_err(|refusal| {
-            Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&slot.id)
-        })?;
-
+        if on_duplicate != OnDuplicate::Allow {
+            let same = self.platform.open(Some(&id_tag(id.as_str())));
+            replaced.extend(same.into_iter().filter_map(|socket| self.peer(socket)));
+        }
+        if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
+            let message = format!("peer `{id}` is connected already");
+            return Ok(Upgraded::Refused(409, message));
+        }
+        let name = new_name(self.platform.random());
+        // Before there is a socket: what does not fit is refused while that is still possible.
+        self.encode_data(&id, &data)?;
+        let slot = Slot::new(NO_SOCKET, id, now_ms, data, Status::Connecting, name, 0);
+        let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
-        let slot = Rc::new(Slot { socket, ..slot });
-        self.keep(&slot);
+        let socket = self.accept(&slot, accept)?;
+        slot.socket.set(socket);
+        let slot = Rc::new(slot);
+        self.keep(socket, &slot);
         let peer = Peer { host: self.clone(), slot };
-        if R::PURGE_AFTER_MS > 0 {
-            self.schedules.cancel_own(self.platform.as_ref(), |what| matches!(what, What::Purge))?;
-        }
-        if R::RECONNECT_GRACE_MS > 0 && returns {
-            // In a box, and with it nothing of it in the wasm of a room in which nobody returns.
-            let welcoming: LocalFuture = Box::pin(self.clone().welcome_back(peer, replaced, ctx));
-            welcoming.await;
-        } else {
-            self.let_in(&peer, replaced, &ctx).await;
-        }
+        let replaces = on_duplicate == OnDuplicate::Replace;
+        self.let_in(&peer, replaced, replaces, &ctx).await;
         Ok(Upgraded::Accepted)
+    }
+
+    /// Makes the socket of a peer.
+    fn accept(
+        &self,
+        slot: &Slot<R>,
+        accept: impl FnOnce(&[String]) -> Result<Socket, Refusal>,
+    ) -> Result<Socket, Error> {
+        let tags = slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).iter().map(|tag| user_tag(tag));
+        let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags).collect();
+        accept(&marked).map_err(|refusal| {
+            Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&slot.id)
+        })
     }
 
     /// What `on_upgrade` makes of it, or answers.
@@ -153,7 +142,9 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// A new peer: `on_connect`, and then the end of those it replaces.
-    async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, ctx: &RoomContext<R>) {
+    async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, replaces: bool, ctx: &RoomContext<R>) {
+        // The first frame of a connection: whatever the handlers send comes after it.
+        self.send_resume_token(&peer.slot);
         let outcome = {
             let _turn = peer.slot.turn.take().await;
             let outcome = self.run(R::on_connect(ctx, peer)).await;
@@ -168,42 +159,90 @@ impl<R: Room> RoomHost<R> {
             self.report(Err(failure), "on_connect", Some(peer), ctx).await;
             return;
         }
-        self.tell_token(peer);
         for old in replaced {
-            self.retire(&old, CloseCode::RESTART, "replaced by a new connection");
+            self.force_close(&old, CloseCode::RESTART, "replaced by a new connection");
+        }
+        if replaces && Self::KEEPS_PLACES {
+            match self.kept_for(peer.id()) {
+                Ok(kept) => kept
+                    .into_iter()
+                    .filter(|old| old.slot.entry != peer.slot.entry)
+                    .for_each(|old| self.force_close(&old, CloseCode::RESTART, "replaced by a new connection")),
+                Err(error) => self.platform.log_error(&error.in_room(&self.id).to_string()),
+            }
         }
     }
 
-    /// A peer that is back in time: it is in its old place before `on_resume` runs.
-    async fn welcome_back(self: Rc<Self>, peer: Peer<R>, old: Vec<Peer<R>>, ctx: RoomContext<R>) {
-        let (peer, ctx) = (&peer, &ctx);
-        let _turn = peer.slot.turn.take().await;
-        let taken = self.take_place(&peer.slot.entry).and_then(|()| self.admit(peer));
-        if let Err(error) = taken {
-            self.turn_away(peer);
-            self.report(Err(error.into()), "on_resume", Some(peer), ctx).await;
+    /// A peer is back in time: its place goes over to the new socket at once, with everything that handlers hold of it. What
+    /// waits for its turn on the old one is handled first, then `on_resume` runs, and then come the frames of the new one.
+    async fn resume(
+        self: &Rc<Self>,
+        slot: Rc<Slot<R>>,
+        socket: Socket,
+        meta: Option<Box<RawValue>>,
+        ctx: RoomContext<R>,
+    ) {
+        let peer = Peer { host: self.clone(), slot };
+        let slot = &peer.slot;
+        let generation = slot.generation.get().wrapping_add(1);
+        // Written before anything changes in memory: if that fails, the place stays where it was.
+        let written = self
+            .encode_data(&slot.id, &slot.data.borrow())
+            .and_then(|data| self.write_place(slot, socket, generation, &data));
+        if let Err(error) = written {
+            self.close_refused(socket);
+            self.report(Err(error.into()), "on_resume", Some(&peer), &ctx).await;
             return;
         }
-        for old in old {
+        let old = slot.socket.replace(socket);
+        slot.generation.set(generation);
+        slot.status.set(Status::Connected);
+        slot.is_enrolled.set(true);
+        slot.ended.take();
+        slot.meta.replace(meta);
+        self.keep(socket, slot);
+        self.departing.borrow_mut().remove(&slot.entry);
+        self.forget_leaving(slot);
+        if old != NO_SOCKET {
+            self.release_socket(old);
             // One that is closing already changes nothing here.
-            let _ = self.platform.close(old.slot.socket, CloseCode::RESTART.get(), "resumed by a new connection");
+            let _ = self.platform.close(old, CloseCode::RESTART.get(), "resumed by a new connection");
+            self.platform.detach(old);
         }
-        self.tell_token(peer);
-        let outcome = self.run(R::on_resume(ctx, peer)).await;
-        peer.slot.meta.take();
-        self.report(outcome, "on_resume", Some(peer), ctx).await;
+        if let Err(error) = self.take_place(&slot.entry) {
+            // The end of its time finds that it is here.
+            self.platform.log_error(&error.in_room(&self.id).to_string());
+        }
+        self.note_joined();
+        self.start_watchdog();
+        self.send_resume_token(slot);
+        // Its turn is queued for before any frame of the new socket, and not waited for: a handler of the old connection that
+        // hangs does not keep the peer out.
+        let place = slot.turn.queue();
+        let host = self.clone();
+        self.platform.spawn(Box::pin(async move {
+            let _turn = peer.slot.turn.come(place).await;
+            if peer.slot.generation.get() == generation && peer.slot.status.get() == Status::Connected {
+                let outcome = host.run(R::on_resume(&ctx, &peer)).await;
+                peer.slot.meta.take();
+                host.report(outcome, "on_resume", Some(&peer), &ctx).await;
+            }
+        }));
     }
 
-    fn tell_token(self: &Rc<Self>, peer: &Peer<R>) {
-        if R::RECONNECT_GRACE_MS > 0 {
-            let frame = wire::resume_frame(&peer.slot.entry);
-            self.send(Frame::Text(&frame), Audience::Only(&[peer.slot.socket]));
+    /// The token by which the peer may come back. It is the first frame of each connection.
+    fn send_resume_token(self: &Rc<Self>, slot: &Slot<R>) {
+        if Self::KEEPS_PLACES {
+            let frame = wire::resume_frame(&slot.entry);
+            self.send(Frame::Text(&frame), Audience::Only(&[slot.socket.get()]));
         }
     }
 
     async fn refuse(self: &Rc<Self>, reject: Reject, id: &PeerId, ctx: &RoomContext<R>) -> Response<Bytes> {
         match reject.into_response() {
             Ok(response) => response,
+            // The room is gone, by its own will.
+            Err(failure) if is_own_purge(&failure) => crate::heads::text(StatusCode::GONE, "the room was purged"),
             Err(failure) => {
                 let error = HandlerError::new("on_upgrade", Some(id.clone()), failure);
                 self.report_error(&error, ctx).await;
@@ -214,17 +253,23 @@ impl<R: Room> RoomHost<R> {
 
     fn turn_away(&self, peer: &Peer<R>) {
         peer.slot.status.set(Status::Gone);
-        let closed = self.platform.close(peer.slot.socket, 1011, "the room could not let this peer in");
+        self.close_refused(peer.slot.socket.get());
+    }
+
+    /// Closes a socket that was accepted and did not become a peer's.
+    fn close_refused(&self, socket: Socket) {
+        let closed = self.platform.close(socket, 1011, "the room could not let this peer in");
         if let Err(refusal) = closed {
             self.platform.log_error(&format!("room `{}`: closing a refused peer: {refusal}", self.id));
         }
+        self.platform.detach(socket);
     }
 
     /// The answer when there is no place for one more.
-    fn full(&self) -> Option<Upgraded> {
+    fn full(&self) -> Result<Option<Upgraded>, Error> {
         let limit = R::LIMITS.max_peers;
-        let is_full = self.platform.count_open() >= limit;
-        is_full.then(|| Upgraded::Refused(503, format!("the room is full: it takes {limit} peers")))
+        let is_full = self.platform.count_open() + self.count_kept()? >= limit;
+        Ok(is_full.then(|| Upgraded::Refused(503, format!("the room is full: it takes {limit} peers"))))
     }
 
     fn random_peer_id(&self, now_ms: u64) -> PeerId {

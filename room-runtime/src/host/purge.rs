@@ -8,21 +8,26 @@ use crate::{Error, ErrorKind, Room, peer::Status, platform::Platform};
 impl<R: Room> RoomHost<R> {
     /// Clears everything, and ends every handler that runs.
     pub(crate) fn purge(self: &Rc<Self>) -> Result<(), Error> {
+        // A change under way would be stored in the new life.
+        self.not_updating()?;
         Platform::delete_all(&*self.platform).map_err(|refusal| {
             Error::new(ErrorKind::Storage, format!("the room could not be purged: {refusal}")).in_room(&self.id)
         })?;
         self.life.set(self.life.get() + 1);
-        for slot in self.slots.borrow().iter().flatten() {
+        for slot in self.slots.borrow().iter().flatten().chain(self.departing.borrow().values()) {
             slot.status.set(Status::Gone);
         }
         for socket in Platform::open(&*self.platform, None) {
             // One that cannot be closed is on its way out.
             let _ = Platform::close(&*self.platform, socket, 1000, "the room was purged");
-            Platform::forget(&*self.platform, socket);
+            Platform::detach(&*self.platform, socket);
         }
         self.purge_state();
         self.release_memory();
-        self.leaving.take();
+        self.rates.clear();
+        self.schedules.purge();
+        self.departing.take();
+        self.joined.set(None);
         self.id_is_stored.set(false);
         // What `on_start` made, tables for example, is gone as well.
         self.started.set(false);

@@ -3,7 +3,12 @@
 use std::{cell::RefMut, rc::Rc};
 
 use super::RoomHost;
-use crate::{Error, ErrorKind, Failure, Room, platform::*, wire};
+use crate::{
+    Error, ErrorKind, Failure, Room,
+    context::{interrupted, is_own_purge, own_purge},
+    platform::*,
+    wire,
+};
 
 /// The storage key of the room's state.
 pub(crate) const STATE_KEY: &str = "room:state";
@@ -20,6 +25,8 @@ pub(super) struct Cached<S> {
     dirty: bool,
     /// The version of what storage holds.
     version: u32,
+    /// Whether `init` runs.
+    is_initializing: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +38,25 @@ enum Stored {
 
 impl<S> Default for Cached<S> {
     fn default() -> Self {
-        Cached { value: None, stored: Stored::Unknown, dirty: false, version: 0 }
+        Cached { value: None, stored: Stored::Unknown, dirty: false, version: 0, is_initializing: false }
+    }
+}
+
+impl<S> Cached<S> {
+    fn value(&mut self) -> &mut Rc<S> {
+        self.value.as_mut().expect("it was loaded")
     }
 }
 
 impl<R: Room> RoomHost<R> {
     pub(crate) fn state(self: &Rc<Self>) -> Result<Rc<R::State>, Error> {
-        let mut cached = self.borrow_state()?;
-        Ok(self.loaded(&mut cached)?.clone())
+        Ok(self.loaded()?.clone())
     }
 
     pub(crate) fn update<T>(self: &Rc<Self>, change: impl FnOnce(&mut R::State) -> T) -> Result<T, Error> {
-        let mut cached = self.borrow_state()?;
+        let mut cached = self.load()?;
         // A snapshot that a handler still holds is copied, not changed under it.
-        let value = change(Rc::make_mut(self.loaded(&mut cached)?));
+        let value = change(Rc::make_mut(cached.value()));
         cached.dirty = true;
         Ok(value)
     }
@@ -53,8 +65,8 @@ impl<R: Room> RoomHost<R> {
         self: &Rc<Self>,
         change: impl FnOnce(&mut R::State) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut cached = self.borrow_state()?;
-        let mut state = R::State::clone(self.loaded(&mut cached)?);
+        let mut cached = self.load()?;
+        let mut state = R::State::clone(cached.value());
         let value = change(&mut state)?;
         cached.value = Some(Rc::new(state));
         cached.dirty = true;
@@ -62,7 +74,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     pub(crate) fn is_initialized(&self) -> Result<bool, Error> {
-        let mut cached = self.borrow_state()?;
+        let mut cached = self.readable_state()?;
         self.read(&mut cached)?;
         Ok(cached.dirty || cached.stored == Stored::Something)
     }
@@ -74,10 +86,9 @@ impl<R: Room> RoomHost<R> {
 
     /// Stores the state if it changed since it was last stored.
     ///
-    /// A state that cannot be stored is given up: what is served is what would be there after a restart.
+    /// Inside the closure of an `update` that is an error: what follows would tell of a change that is not made yet. A state that cannot be stored is given up: what is served is what would be there after a restart.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        // Nothing can be changed inside an `update` either.
-        let Ok(mut cached) = self.state.try_borrow_mut() else { return Ok(()) };
+        let mut cached = self.borrow_state()?;
         let Cached { value: Some(value), dirty: true, .. } = &*cached else { return Ok(()) };
         let written = wire::encode_value(&**value, "the room's state").and_then(|bytes| match bytes.len() {
             n if n > SIZES.value => Err(Error::new(
@@ -123,6 +134,7 @@ impl<R: Room> RoomHost<R> {
     pub(super) fn release_state(&self) {
         if let Ok(mut cached) = self.state.try_borrow_mut()
             && !cached.dirty
+            && !cached.is_initializing
         {
             *cached = Cached::default();
         }
@@ -130,9 +142,25 @@ impl<R: Room> RoomHost<R> {
 
     fn borrow_state(&self) -> Result<RefMut<'_, Cached<R::State>>, Error> {
         self.state.try_borrow_mut().map_err(|_| {
-            let message = "the room's state was used inside the closure of an `update`, or inside `init`";
+            let message = "inside the closure of an `update` the room cannot be used: not its state, to send, close, schedule \
+                           or purge; do that after it";
             Error::new(ErrorKind::NestedUpdate, message).in_room(&self.id)
         })
+    }
+
+    /// The state for whoever uses it: not in `init`, which makes it.
+    fn readable_state(&self) -> Result<RefMut<'_, Cached<R::State>>, Error> {
+        let cached = self.borrow_state()?;
+        if cached.is_initializing {
+            let message = "the room's state cannot be used inside `init`, which makes it";
+            return Err(Error::new(ErrorKind::NestedUpdate, message).in_room(&self.id));
+        }
+        Ok(cached)
+    }
+
+    /// That no closure of an `update` runs.
+    pub(super) fn not_updating(&self) -> Result<(), Error> {
+        self.borrow_state().map(drop)
     }
 
     /// Reads what is stored, once in a wake.
@@ -171,21 +199,35 @@ impl<R: Room> RoomHost<R> {
         version.map_err(|error| error.in_room(&self.id))
     }
 
-    fn loaded<'c>(self: &Rc<Self>, cached: &'c mut Cached<R::State>) -> Result<&'c mut Rc<R::State>, Error> {
-        self.read(cached)?;
-        let value = match cached.value.take() {
-            Some(value) => value,
-            None => {
-                let first = R::init(&self.context(None)).map_err(|failure| self.init_error(&failure))?;
-                cached.dirty = R::STORES_FIRST_STATE;
-                Rc::new(first)
+    /// The state in memory: read, or made, when it is first used.
+    fn load(self: &Rc<Self>) -> Result<RefMut<'_, Cached<R::State>>, Error> {
+        let mut cached = self.readable_state()?;
+        self.read(&mut cached)?;
+        if cached.value.is_none() {
+            // Not borrowed while `init` runs: it may send and schedule, and has no state to use.
+            cached.is_initializing = true;
+            drop(cached);
+            let life = self.life.get();
+            let first = R::init(&self.context(None)).map_err(|failure| self.init_error(&failure));
+            cached = self.borrow_state()?;
+            cached.is_initializing = false;
+            if self.life.get() != life {
+                return Err(first.err().unwrap_or_else(|| interrupted().in_room(&self.id)));
             }
-        };
-        Ok(cached.value.insert(value))
+            cached.value = Some(Rc::new(first?));
+            cached.dirty = R::STORES_FIRST_STATE;
+        }
+        Ok(cached)
+    }
+
+    fn loaded(self: &Rc<Self>) -> Result<RefMut<'_, Rc<R::State>>, Error> {
+        Ok(RefMut::map(self.load()?, Cached::value))
     }
 
     fn init_error(&self, failure: &Failure) -> Error {
-        Error::new(failure.kind(), format!("init: {failure}")).in_room(&self.id)
+        let error =
+            if is_own_purge(failure) { own_purge() } else { Error::new(failure.kind(), format!("init: {failure}")) };
+        error.in_room(&self.id)
     }
 }
 

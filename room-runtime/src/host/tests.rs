@@ -20,6 +20,8 @@ use crate::{
     wire::UpgradeOptions,
 };
 
+const MAX_DATA_BYTES: usize = Peer::<Probe>::MAX_DATA_BYTES;
+
 /// A room that notes what happens to it and does as it is told.
 enum Probe {}
 
@@ -541,13 +543,13 @@ fn data_set_in_on_connect_and_later_survives() {
 fn data_over_the_cap_is_an_error_and_changes_nothing() {
     let mut world = World::new();
     let a = world.connect("a", &[]);
-    world.frame(a, &Event::Rename { name: "x".repeat(SIZES.attachment) });
+    world.frame(a, &Event::Rename { name: "x".repeat(MAX_DATA_BYTES) });
     let error = world.memory.errors.borrow()[0].clone();
-    assert!(error.ends_with(&format!("bytes with its id, the limit is {}", SIZES.attachment)), "{error}");
+    assert!(error.ends_with("14347 bytes as JSON, the limit is 14336"), "{error}");
     assert!(world.call("peers").contains(r#""data":{"name":"a"}"#));
 
     take_notes();
-    world.begin_connect("b", &"x".repeat(SIZES.attachment), &[]);
+    world.begin_connect("b", &"x".repeat(MAX_DATA_BYTES), &[]);
     world.settle();
     assert_eq!(take_notes(), ["refused: attachment_too_large"]);
     assert_eq!(world.memory.open(None), [a]);
@@ -674,13 +676,12 @@ fn a_state_and_data_may_be_as_large_as_the_limit_says() {
     let error = world.memory.errors.take().remove(0);
     assert!(error.ends_with(&format!("{} bytes as JSON, the limit is {}", SIZES.value + 1, SIZES.value)), "{error}");
 
-    world.frame(a, &Event::Rename { name: "x".repeat(SIZES.attachment) });
-    let error = world.memory.errors.take().remove(0);
-    let too_many: usize = error.split(' ').filter_map(|word| word.parse().ok()).next().expect("how many");
-    let most = SIZES.attachment - (too_many - SIZES.attachment);
-    world.frame(a, &Event::Rename { name: "x".repeat(most) });
+    // Whatever the id: with the longest there is, in the longest way to write it as JSON.
+    let b = world.connect(&"\u{1}".repeat(PeerId::MAX_BYTES), &[]);
+    let most = MAX_DATA_BYTES - r#"{"name":""}"#.len();
+    world.frame(b, &Event::Rename { name: "x".repeat(most) });
     assert!(world.memory.errors.borrow().is_empty());
-    world.frame(a, &Event::Rename { name: "x".repeat(most + 1) });
+    world.frame(b, &Event::Rename { name: "x".repeat(most + 1) });
     assert_eq!(world.memory.errors.take().len(), 1);
 }
 
@@ -850,19 +851,15 @@ mod alarms {
     impl World {
         fn begin_alarm(&self) {
             let host = self.host.clone();
-            self.spawn(async move {
-                if let Err(error) = host.clone().alarm().await {
-                    note(format!("the platform tries again: {}", error.kind()));
-                }
-            });
+            self.spawn(host.alarm());
         }
 
         /// Lets time pass; the platform's alarm fires whenever it is due.
         fn pass(&mut self, ms: u64) {
             let end = self.memory.now_ms() + ms;
             while let Some(at) = self.memory.alarm.get().filter(|at| *at <= end) {
-                self.memory.alarm.set(None);
                 self.advance(at.saturating_sub(self.memory.now_ms()));
+                self.memory.take_alarm(at.max(self.memory.now_ms()));
                 self.begin_alarm();
                 self.settle();
             }
@@ -901,7 +898,8 @@ mod alarms {
         assert_eq!(take_notes(), ["start", "alarm at once at 0"]);
         world.pass(10_000);
         assert_eq!(take_notes(), ["alarm early at 1000", "alarm late at 5000", "alarm same at 5000"]);
-        assert_eq!(world.memory.alarm.get(), None);
+        // What is left is for the peer that is there.
+        assert!(world.memory.alarm.get().is_some_and(|at_ms| at_ms >= START_MS + Probe::WATCHDOG_MS));
         assert!(world.memory.list("room:schedule:").expect("readable").is_empty());
     }
 
@@ -979,16 +977,16 @@ mod alarms {
 
     #[test]
     fn without_its_id_in_storage_a_room_sets_no_alarm() {
-        let mut world = World::new();
-        let a = world.connect("a", &[]);
-        world.memory.writes_fail.set(true);
-        world.frame(a, &schedule("lost", 0));
-        world.memory.writes_fail.set(false);
-        let errors = world.memory.errors.take();
-        assert!(errors[0].ends_with("the room's id could not be stored: the disk is full"), "{errors:?}");
-        assert_eq!(world.memory.alarm.get(), None);
-        world.frame(a, &schedule("kept", 0));
-        assert_eq!(world.stored("room:id").as_deref(), Some("r1"));
+        let memory = Memory::alone("r1");
+        let host = new_host(&memory);
+        let schedule = || host.context(None).schedule("x".to_owned()).after(Duration::ZERO).map(drop);
+        memory.writes_fail.set(true);
+        let error = schedule().expect_err("nothing can be stored");
+        assert!(error.message().ends_with("the room's id could not be stored: the disk is full"), "{error}");
+        assert_eq!(memory.alarm.get(), None);
+        memory.writes_fail.set(false);
+        schedule().expect("it is stored");
+        assert_eq!((memory.stored("room:id"), memory.alarm.get()), (Some(b"r1".to_vec()), Some(START_MS)));
     }
 
     #[test]
@@ -1014,7 +1012,10 @@ mod alarms {
         world.advance(5_000);
         world.begin_alarm();
         world.settle();
-        assert_eq!(take_notes(), ["the platform tries again: storage"]);
+        // It is not begun before that is stored, and the room sees to it that it is tried again.
+        assert_eq!(take_notes(), [""; 0]);
+        assert_eq!(world.memory.alarm.get(), Some(START_MS + 5_000 + RESTART_MS));
+        assert_eq!(world.memory.errors.take().len(), 1);
         world.memory.writes_fail.set(false);
         world.frame(a, &schedule(&"x".repeat(SIZES.value), 0));
         let errors = world.memory.errors.take();
@@ -1328,12 +1329,13 @@ mod without_handlers {
     fn what_the_room_has_scheduled_for_itself_needs_no_handler() {
         let (executor, clock) = (Rc::new(Executor::default()), Clock::starting_at(START_MS));
         let random = Rc::new(RefCell::new(Random::new(0)));
-        let memory = Memory::new("r1", "0f".repeat(32), (u64::MAX, 0), executor, clock.clone(), random);
+        let memory = Memory::new("r1", "0f".repeat(32), (u64::MAX, 0), executor.clone(), clock.clone(), random);
         let host: Rc<RoomHost<Quiet<1_000>>> = RoomHost::new(memory.clone(), Box::new(|| Ok(())));
         visit(&host, &memory);
         assert_eq!(memory.alarm.get(), Some(START_MS + 1_000));
         clock.set(START_MS + 1_000);
-        now(host.alarm()).expect("it fires");
+        memory.spawn(Box::pin(host.alarm()));
+        while executor.step() {}
         assert!(memory.list("").expect("readable").is_empty(), "the room is purged");
     }
 

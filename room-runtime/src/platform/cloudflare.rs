@@ -136,6 +136,8 @@ pub(crate) mod js {
         #[wasm_bindgen(method, js_name = answerClose)]
         pub(crate) fn answer_close(this: &Sockets, index: u32, code: u16, reason: &str);
         #[wasm_bindgen(method)]
+        pub(crate) fn detach(this: &Sockets, index: u32);
+        #[wasm_bindgen(method)]
         pub(crate) fn forget(this: &Sockets, index: u32);
 
         #[wasm_bindgen(js_name = requestHead)]
@@ -319,6 +321,10 @@ impl Platform for Cloudflare {
         self.sockets.answer_close(socket, code, reason);
     }
 
+    fn detach(&self, socket: Socket) {
+        self.sockets.detach(socket);
+    }
+
     fn forget(&self, socket: Socket) {
         self.sockets.forget(socket);
     }
@@ -477,12 +483,12 @@ impl<R: Room> Object<R> {
         self.closed(socket, 1006, error.to_string(), false).await;
     }
 
-    /// The object's alarm. An error makes the platform try again.
+    /// The object's alarm.
     pub async fn alarm(&self) -> worker::Result<Response> {
         if RoomHost::<R>::HAS_ALARMS {
             // In a box, and with it nothing of it in the wasm of a room without alarms.
-            let firing: LocalFuture<Result<(), Error>> = Box::pin(self.host.clone().alarm());
-            firing.await?;
+            let firing: LocalFuture = Box::pin(self.host.clone().alarm());
+            firing.await;
         }
         Response::empty()
     }

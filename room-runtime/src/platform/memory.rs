@@ -11,7 +11,7 @@ use std::{
     task::Waker,
 };
 
-use super::{Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket};
+use super::{Audience, Frame, LocalFuture, Platform, Refusal, SIZES, Sent, Socket};
 use crate::{
     sql::{SqlRows, SqlValue},
     testing::{
@@ -90,6 +90,9 @@ pub(crate) struct Memory {
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
     pub(crate) alarm: Cell<Option<u64>>,
+    alarm_fired_at: Cell<Option<u64>>,
+    /// How often the platform has repeated the alarm since one ended.
+    pub(crate) alarm_tries: Cell<u32>,
     /// Closes that the room began, for their clients to answer.
     pub(crate) to_answer: RefCell<Vec<Socket>>,
     random: Rc<RefCell<Random>>,
@@ -123,6 +126,8 @@ impl Memory {
             reads_fail: Cell::new(false),
             writes_fail: Cell::new(false),
             alarm: Cell::new(None),
+            alarm_fired_at: Cell::new(None),
+            alarm_tries: Cell::new(0),
             to_answer: RefCell::default(),
             random,
         })
@@ -166,6 +171,16 @@ impl Memory {
             }
         }
         self.to_answer.take();
+    }
+
+    /// Uses the alarm up, if it is due.
+    pub(crate) fn take_alarm(&self, now_ms: u64) -> bool {
+        let is_due = self.alarm.get().is_some_and(|at_ms| at_ms <= now_ms);
+        if is_due {
+            self.alarm.set(None);
+            self.alarm_fired_at.set(Some(now_ms));
+        }
+        is_due
     }
 
     pub(crate) fn stored(&self, key: &str) -> Option<Vec<u8>> {
@@ -272,6 +287,9 @@ impl Platform for Memory {
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal> {
         #[cfg(test)]
         self.trace(format!("attach {socket}"));
+        if bytes.len() > SIZES.attachment {
+            return Err(Refusal(format!("an attachment of {} bytes is too large", bytes.len())));
+        }
         self.with_socket(socket, |socket| socket.attachment = Some(bytes.to_vec()));
         Ok(())
     }
@@ -330,6 +348,10 @@ impl Platform for Memory {
         #[cfg(test)]
         self.trace(format!("answer_close {socket} {code}"));
         self.with_socket(socket, |socket| Memory::end(socket, code, reason));
+    }
+
+    fn detach(&self, socket: Socket) {
+        self.with_socket(socket, |socket| socket.attachment = None);
     }
 
     fn forget(&self, socket: Socket) {
@@ -399,6 +421,8 @@ impl Platform for Memory {
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {
-        self.alarm.set(at_ms);
+        // Between two alarms a clock moves on; here nothing else makes it.
+        let earliest = self.alarm_fired_at.get().map_or(0, |fired_at| fired_at + 1);
+        self.alarm.set(at_ms.map(|at_ms| at_ms.max(earliest)));
     }
 }

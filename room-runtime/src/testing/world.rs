@@ -30,8 +30,11 @@ use crate::{
 /// When time begins: late in 2023.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
-/// The time after which the platform repeats an alarm that did not end.
+/// The time after which the platform repeats an alarm that did not end; it doubles with each try.
 const ALARM_RETRY_MS: u64 = 2_000;
+
+/// How often the platform repeats it before it gives the alarm up.
+const ALARM_RETRIES: u32 = 6;
 
 pub(crate) struct Inner {
     number: u64,
@@ -175,8 +178,7 @@ impl Inner {
         self.clock.set(now_ms);
         let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
         for object in objects {
-            if object.memory().alarm.get().is_some_and(|at| at <= now_ms) {
-                object.memory().alarm.set(None);
+            if object.memory().take_alarm(now_ms) {
                 object.alarm();
             }
         }
@@ -324,8 +326,10 @@ impl<R: Room> Object<R> {
     }
 
     fn repeat_alarm(&self, ended: &[Work]) {
-        if ended.contains(&Work::Alarm) {
-            let retry = self.memory.now_ms() + ALARM_RETRY_MS;
+        let tries = self.memory.alarm_tries.get();
+        if ended.contains(&Work::Alarm) && tries < ALARM_RETRIES {
+            self.memory.alarm_tries.set(tries + 1);
+            let retry = self.memory.now_ms() + (ALARM_RETRY_MS << tries);
             self.memory.alarm.set(Some(self.memory.alarm.get().map_or(retry, |at| at.min(retry))));
         }
     }
@@ -393,10 +397,8 @@ impl<R: Room> AnyObject for Object<R> {
     fn alarm(self: Rc<Self>) {
         let (host, memory) = (self.host(), self.memory.clone());
         self.spawn(Work::Alarm, async move {
-            if host.clone().alarm().await.is_err() {
-                let retry = memory.now_ms() + ALARM_RETRY_MS;
-                memory.alarm.set(Some(memory.alarm.get().map_or(retry, |at| at.min(retry))));
-            }
+            host.alarm().await;
+            memory.alarm_tries.set(0);
         });
     }
 

@@ -266,16 +266,25 @@ export class Sockets {
     }
   }
 
-  // Without its attachment a socket that the platform mentions once more is not taken for a peer.
+  // Without its attachment a socket that the platform mentions once more is not taken for a peer. That it is closing stays
+  // with it: after a sleep it would say that it is open.
+  detach(index) {
+    const slot = this.#table[index];
+    if (slot === undefined) return;
+    slot.closing = true;
+    slot.attachment = undefined;
+    try {
+      slot.socket.serializeAttachment([CLOSING, null]);
+    } catch {}
+  }
+
   forget(index) {
     const slot = this.#table[index];
     if (slot === undefined) return;
+    this.detach(index);
     this.#table[index] = undefined;
     this.#free.push(index);
     slot.socket[SLOT] = undefined;
-    try {
-      slot.socket.serializeAttachment(null);
-    } catch {}
   }
 }
 

@@ -146,7 +146,7 @@ pub(super) async fn the_largest_data_still_fits_beside_the_subprotocol<H: Harnes
             }
         }
     }
-    holds!(fits > 15_000, "{fits} is not much");
+    holds!(fits > 14_000, "{fits} is not much");
     bob.fence().await?;
     room.hibernate().await?;
     bob.run(say(["one"])).await?;

@@ -96,12 +96,28 @@ pub(super) async fn an_error_in_on_decode_error_is_told_to_on_error<H: Harness>(
     Ok(())
 }
 
-pub(super) async fn an_error_in_on_start_is_told_to_on_error_and_the_room_works<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_whose_on_start_fails_handles_nothing_until_it_succeeds<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     room.script("on_start", [log("start"), fail("oops")]).await?;
+    let failed = "error on_start nobody: handler oops";
+    same!(room.failed(guest("alice")).await?.kind, ErrorKind::NotStarted);
+    same!(is!(room.try_run([Step::Add(1)]).await?, Err(error) => error).kind, ErrorKind::NotStarted);
+    room.script("on_start", [log("start")]).await?;
     let alice = room.connect(guest("alice")).await?;
     alice.fence().await?;
-    same!(room.log().await?, ["start", "error on_start nobody: handler oops", "connect alice"]);
+    same!(room.log().await?, ["start", failed, "start", failed, "start", "connect alice"]);
+    same!(room.count().await?, 0);
+
+    // A frame that wakes it is refused, and so is a close: its `on_close` comes when the room has started.
+    room.hibernate().await?;
+    room.script("on_start", [fail("oops")]).await?;
+    alice.run([Step::Add(1)]).await?;
+    same!(alice.next_error().await?.code, ErrorKind::NotStarted);
+    alice.close().await?;
+    room.script("on_start", []).await?;
+    let close = r#"close alice 1000 "" clean, [] left, send is Err(PeerGone)"#;
+    until(&h, "on_close", || room.log(), |log| log.iter().any(|line| line == close)).await?;
+    same!(room.count().await?, 0);
     Ok(())
 }
 

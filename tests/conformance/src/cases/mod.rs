@@ -216,7 +216,7 @@ macro_rules! all_cases {
                 an_error_in_on_request_is_told_to_on_error_and_to_the_worker: rule(8);
                 an_error_in_spawned_work_is_told_to_on_error: rule(8);
                 an_error_in_on_decode_error_is_told_to_on_error: rule(8);
-                an_error_in_on_start_is_told_to_on_error_and_the_room_works: rule(8);
+                a_room_whose_on_start_fails_handles_nothing_until_it_succeeds: rule(8);
                 an_error_in_on_alarm_is_told_to_on_error: rule(8);
                 an_error_in_on_upgrade_is_told_to_on_error_and_to_nobody_else: rule(8);
                 an_on_error_that_fails_itself_is_harmless: rule(8);

@@ -102,7 +102,7 @@ pub(super) async fn ids_tags_and_data_over_the_limits_are_typed_errors<H: Harnes
         (guest(&"ä".repeat(128)), ErrorKind::InvalidPeerId, "255"),
         (guest("a").tags((0..10).map(|n| n.to_string())), ErrorKind::InvalidTag, "9"),
         (guest("a").tags(["x".repeat(256)]), ErrorKind::InvalidTag, "255"),
-        (guest("a").name(&"x".repeat(16_384)), ErrorKind::AttachmentTooLarge, "16320"),
+        (guest("a").name(&"x".repeat(16_384)), ErrorKind::AttachmentTooLarge, "14336"),
     ];
     for (guest, kind, limit) in table {
         let failed = room.failed(guest).await?;
