@@ -242,7 +242,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
 /// The constants for what the user set, and for nothing else.
 fn settings(options: &Options) -> TokenStream {
     let Options { krate, limits, rate_limit, on_invalid, heartbeat, .. } = options;
-    let Options { state_version, reconnect_grace_ms, purge_after_ms, batch_ms, .. } = options;
+    let Options { state_version, reconnect_grace_ms, purge_after_ms, batch_ms, watchdog_ms, .. } = options;
     let rate_limit = rate_limit.map(|RateLimit { burst, per_second }| {
         let (burst, per_second) = (Literal::u32_unsuffixed(burst), Literal::f64_unsuffixed(per_second));
         quote!(.rate_limit(#krate::RateLimit::new(#burst, #per_second)))
@@ -263,8 +263,12 @@ fn settings(options: &Options) -> TokenStream {
         let version = Literal::u32_unsuffixed(version);
         quote!(const STATE_VERSION: u32 = #version;)
     });
-    let times =
-        [("RECONNECT_GRACE_MS", reconnect_grace_ms), ("PURGE_AFTER_MS", purge_after_ms), ("BATCH_MS", batch_ms)];
+    let times = [
+        ("RECONNECT_GRACE_MS", reconnect_grace_ms),
+        ("PURGE_AFTER_MS", purge_after_ms),
+        ("BATCH_MS", batch_ms),
+        ("WATCHDOG_MS", watchdog_ms),
+    ];
     let times = times.into_iter().filter_map(|(name, ms)| {
         let (name, ms) = (format_ident!("{name}"), Literal::u64_unsuffixed((*ms)?));
         Some(quote!(const #name: u64 = #ms;))

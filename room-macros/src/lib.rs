@@ -52,6 +52,7 @@ use crate::parse::Annotated;
 /// | `on_connect(ctx: &Ctx, peer: &Peer)` | once per socket, before its first event |
 /// | `on_resume(ctx: &Ctx, peer: &Peer)` | in place of `on_connect`: a peer that lost its connection is back within the option `reconnect_grace` |
 /// | `on_event(ctx: &Ctx, event: Event)` | an event from a peer, or from the Worker |
+/// | `on_away(ctx: &Ctx, peer: &Peer)` | a peer has lost its connection, and has the time of the option `reconnect_grace` to come back: then `on_resume` follows, and otherwise `on_close` |
 /// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer; of one that lost its connection, when the option `reconnect_grace` is over |
 /// | `on_alarm(ctx: &Ctx)` | an alarm that `ctx.schedule(())` set is due, when the room has no type `Alarm` |
 /// | `on_alarm(ctx: &Ctx, alarm: Alarm)` | an alarm that `ctx.schedule(alarm)` set is due, when it has one |
@@ -85,9 +86,14 @@ use crate::parse::Annotated;
 /// | `reconnect_grace = "10s"` | none | how long a peer that lost its connection keeps its place before `on_close`, from 1 s to 1 h |
 /// | `purge_after = "30d"` | never | how long a room that everyone has left is kept before it is purged, from 1 s to 3,650 d |
 /// | `batch = "20ms"` | each at once | how long a message may wait for others to leave in one frame, to peers that speak the subprotocol `room.v1`, from 1 ms to 1 s |
+/// | `watchdog = "5m"` | `"5m"` | how late the loss of a peer is noticed after a restart or a deploy if nobody visits the room, from 1 s to 1 d |
 /// | `crate = "room_runtime"` | as in `Cargo.toml` | the path of the runtime, where it is reached through another crate |
 ///
 /// A time is a whole number and one unit: `ms`, `s`, `m`, `h` or `d`.
+///
+/// The `watchdog` is an alarm that stands while there are peers whose end matters: in a room with `on_close`, with
+/// `reconnect_grace` or with `purge_after`. Each of these alarms costs one request and one written row: at 5 minutes about
+/// 9,000 of each a month for a room that is never empty.
 #[proc_macro_attribute]
 pub fn room(args: TokenStream, item: TokenStream) -> TokenStream {
     room_impl(args.into(), item.into()).into()

@@ -63,8 +63,10 @@ pub(crate) struct Needed {
 }
 
 /// In the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 13] = {
+pub(crate) const HANDLERS: [HandlerKind; 14] = {
     use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
+
+    const RECONNECT_GRACE: Needed = Needed { option: "reconnect_grace", example: r#"reconnect_grace = "10s""# };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
         HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
@@ -90,11 +92,9 @@ pub(crate) const HANDLERS: [HandlerKind; 13] = {
         on("on_start", &[Ctx]),
         HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
-        HandlerKind {
-            needs: Some(Needed { option: "reconnect_grace", example: r#"reconnect_grace = "10s""# }),
-            ..on("on_resume", &[Ctx, Peer])
-        },
+        HandlerKind { needs: Some(RECONNECT_GRACE), ..on("on_resume", &[Ctx, Peer]) },
         on("on_event", &[Ctx, Event]),
+        HandlerKind { needs: Some(RECONNECT_GRACE), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
         HandlerKind { has: Some("HAS_ON_ALARM"), ..on("on_alarm", &[Ctx, Alarm]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
@@ -280,6 +280,7 @@ pub(crate) struct Options {
     pub(crate) reconnect_grace_ms: Option<u64>,
     pub(crate) purge_after_ms: Option<u64>,
     pub(crate) batch_ms: Option<u64>,
+    pub(crate) watchdog_ms: Option<u64>,
 }
 
 /// The name of the binding, and where it comes from.

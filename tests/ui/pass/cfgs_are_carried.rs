@@ -32,6 +32,9 @@ mod without {
     fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
 
     #[cfg(any())]
+    fn on_away(_ctx: &Ctx, _peer: &Peer) {}
+
+    #[cfg(any())]
     fn services(_env: &worker::Env) -> Result<Services> {
         Ok(Services {})
     }
@@ -81,6 +84,9 @@ mod with {
 
     #[cfg(all())]
     fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
+
+    #[cfg(all())]
+    fn on_away(_ctx: &Ctx, _peer: &Peer) {}
 
     #[cfg(all())]
     fn services(_env: &worker::Env) -> Result<Services> {

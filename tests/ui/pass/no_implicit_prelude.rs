@@ -10,7 +10,8 @@
     heartbeat("a", "b"),
     state_version = 1,
     reconnect_grace = "10s",
-    purge_after = "30d"
+    purge_after = "30d",
+    watchdog = "5m"
 )]
 pub mod chat {
     pub struct State {}
@@ -57,6 +58,10 @@ pub mod chat {
     }
 
     pub async fn on_resume(_ctx: &Ctx, _peer: &Peer) -> Result {
+        ::std::result::Result::Ok(())
+    }
+
+    pub async fn on_away(_ctx: &Ctx, _peer: &Peer) -> Result {
         ::std::result::Result::Ok(())
     }
 

@@ -69,6 +69,8 @@ pub mod chat {
 
     fn on_resume(_: &Ctx, _: &Peer) {}
 
+    fn on_away(_: &Ctx, _: &Peer) {}
+
     fn on_event(ctx: &Ctx, event: Event) -> Result {
         let Event::Count { by } = event;
         let count = ctx.update(|state| {
