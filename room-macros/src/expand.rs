@@ -5,12 +5,14 @@ use std::iter;
 use proc_macro_crate::FoundCrate;
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Ident, Path, ext::IdentExt, parse_quote};
+use syn::{Attribute, Ident, Path, ext::IdentExt, parse_quote};
 
 use crate::{
     attrs,
     diag::Errors,
-    model::{Conditional, HANDLERS, Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
+    model::{
+        Conditional, HANDLERS, Handler, ON_ALARM, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch,
+    },
     parse::{self, Function, ModuleItem, is},
     twin,
 };
@@ -46,6 +48,9 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
     let absent = absent(handlers);
+    let alarms = handlers.iter().filter(|handler| handler.kind.name == ON_ALARM);
+    let alarms = alarms.map(|handler| handles_alarms(krate, &parse_quote!(Room), &handler.cfgs));
+    let alarms: TokenStream = alarms.collect();
     let handlers = handlers.iter().map(|each| handler(each, krate));
     let generated = quote! {
         #marker
@@ -62,6 +67,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             #made
             #(#handlers)*
         }
+        #alarms
 
         #[allow(missing_docs, tail_expr_drop_order)]
         mod __room {
@@ -119,6 +125,8 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
         let never = quote!(::core::unreachable!());
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
+        // Whoever sets an alarm is not to blame for a handler that is not there yet.
+        let alarms = (sketch.meant.contains(&ON_ALARM) || !sketch.judged).then(|| handles_alarms(krate, &name, &[]));
         quote! {
             #marker
 
@@ -132,6 +140,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
                 #init
                 #services
             }
+            #alarms
 
             #class
         }
@@ -285,6 +294,15 @@ fn absent(handlers: &[Handler]) -> TokenStream {
         Some(quote!(#cfg const #name: bool = false;))
     });
     absent.collect()
+}
+
+/// What lets a room schedule alarms.
+fn handles_alarms(krate: &Path, marker: &Ident, cfgs: &[Attribute]) -> TokenStream {
+    quote! {
+        #(#cfgs)*
+        #[automatically_derived]
+        impl #krate::HandlesAlarms for #marker {}
+    }
 }
 
 /// The associated types.

@@ -31,7 +31,7 @@ use crate::parse::Annotated;
 ///
 /// and may hold two more:
 ///
-/// - `Alarm`: what a scheduled alarm carries. Without it there is one kind of alarm, `()`.
+/// - `Alarm`: what a scheduled alarm carries. It needs the handler `on_alarm`. Without it there is one kind of alarm, `()`.
 /// - `Services`: what the handlers use of the world outside. It is made by the handler `services`, and can be any type.
 ///
 /// All but `Services` are given [`#[data]`](macro@data); an `enum` among them that chooses no serde tagging of its own is
@@ -65,6 +65,8 @@ use crate::parse::Annotated;
 /// `Room`, the marker type of the room; `Ctx`, `Peer`, `UpgradeRequest`, `RoomClient` and `Result`, aliases of the runtime's
 /// types for this room, each of which gives way to an item or import of that name; and the Durable Object class.
 /// Everything else in the module stays as it is.
+///
+/// `ctx.schedule(…)` needs a handler `on_alarm`: without one it is an error, as the alarm would never fire.
 ///
 /// A handler is a `fn` that is written in the module: what a macro call there expands to cannot be seen. While something is
 /// wrong, all that is wrong is reported in one run, and the rest of the crate is compiled as if it were right.

@@ -37,6 +37,9 @@ pub(crate) const MARKER: &str = "Room";
 /// The module that the class is in.
 pub(crate) const SHELL: &str = "__room";
 
+/// The handler without which a room cannot schedule alarms.
+pub(crate) const ON_ALARM: &str = "on_alarm";
+
 /// A handler that a room may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandlerKind {
@@ -96,7 +99,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
         on("on_event", &[Ctx, Event]),
         HandlerKind { needs: Some(RECONNECT_GRACE), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
-        HandlerKind { has: Some("HAS_ON_ALARM"), ..on("on_alarm", &[Ctx, Alarm]) },
+        HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
         on("on_decode_error", &[Ctx, DecodeError]),
         on("on_error", &[Ctx, HandlerError]),

@@ -71,7 +71,10 @@ pub mod chat {
 
     pub fn on_close(_ctx: &Ctx, _peer: &Peer, _close: ::room_runtime::Close) {}
 
-    pub fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
+    pub fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
+        ctx.schedule(alarm).after(::std::time::Duration::from_secs(1))?;
+        ::std::result::Result::Ok(())
+    }
 }
 
 fn main() {}
