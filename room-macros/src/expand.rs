@@ -161,7 +161,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let twins = sketch
         .schemas
         .iter()
-        .filter_map(|schema| Some(twin::expand(schema.twin.as_ref()?, &schema.ident, &sketch.tag, &sketch.krate)));
+        .filter_map(|schema| Some(twin::expand(schema.twin.as_ref()?, &schema.ident, &sketch.krate)));
     let (outer, inner): (Vec<_>, Vec<_>) = attrs.iter().partition(|attr| matches!(attr.style, syn::AttrStyle::Outer));
     let conditional = sketch.conditional.iter().map(|Conditional { cfg, error }| {
         let error = error.to_compile_error();

@@ -34,8 +34,9 @@ use crate::parse::Annotated;
 /// - `Alarm`: what a scheduled alarm carries. It needs the handler `on_alarm`. Without it there is one kind of alarm, `()`.
 /// - `Services`: what the handlers use of the world outside. It is made by the handler `services`, and can be any type.
 ///
-/// All but `Services` are given [`#[data]`](macro@data); an `enum` among them that chooses no serde tagging of its own is
-/// written as `{"type": "Say", …}`.
+/// All but `Services` are given [`#[data]`](macro@data). An `enum` among them is written as `{"type": "Say", …}`, also one of
+/// unit variants only, unless it chooses another form with a serde tagging or with `#[data(externally_tagged)]`. A re-exported
+/// type has the form that its own `#[data]` gives it.
 ///
 /// # Handlers
 ///
@@ -77,7 +78,7 @@ use crate::parse::Annotated;
 /// |---|---|---|
 /// | `binding = "CHAT"` | the module's name in capitals | the Durable Object binding in the Worker's configuration, which no other room of the crate has |
 /// | `class = "ChatRoom"` | the module's name in PascalCase, with `Room` | the Durable Object class: a name that JavaScript can export, and no other room of the crate has |
-/// | `tag = "type"` | `"type"` | the key that says which variant of an `enum` schema a message is |
+/// | `tag = "type"` | `"type"` | the key that says which variant a message is, of the `enum` schemas that are written in the module: other types say their own with `#[data(tag = "…")]` |
 /// | `max_peers = 50` | 1,000 | the most peers at once, up to 32,768: Cloudflare's limit |
 /// | `max_message_bytes = 65536` | 1 MiB | the largest frame of a peer, up to 32 MiB: Cloudflare's limit |
 /// | `max_unread_bytes = 1048576` | 16 MiB | how much may be sent to a peer that does not read, up to 128 MiB: the object's memory |
@@ -104,7 +105,29 @@ pub fn room(args: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a type one that travels or is stored: it derives `Serialize` and `Deserialize` through the runtime's own serde,
 /// `Clone`, `Debug` and `PartialEq`.
 ///
-/// What the type derives itself is left out, and so is what is listed: `#[data(skip(PartialEq))]`.
+/// A `struct` is written as an object of its fields. An `enum` is written as a schema is, with the variant's name in the key
+/// `type`; an `enum` of unit variants only is written as a string, and can be the key of a map:
+///
+/// | type | JSON |
+/// |---|---|
+/// | `struct Note { text: String }` | `{"text": "…"}` |
+/// | `enum Shape { Circle { radius: f64 }, Empty }` | `{"type": "Circle", "radius": 1.0}`, `{"type": "Empty"}` |
+/// | `enum Color { Red, Blue }` | `"Red"`, `"Blue"` |
+///
+/// The first variant with fields changes the form of an `enum` that had none. Where such values are stored already, or clients
+/// know them, choose a form that stays: `#[data(tag = "type")]` from the beginning, or `#[data(externally_tagged)]`.
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `tag = "_tag"` | the key that says the variant, also of an `enum` of unit variants only |
+/// | `externally_tagged` | serde's default form, which has a place for tuple variants: `{"Circle": {"radius": 1.0}}`, `{"Circle": 1.0}`, `"Empty"` |
+/// | `skip(PartialEq)` | leaves some of the derives out |
+/// | `crate = "room_runtime"` | the path of the runtime, where it is reached through another crate |
+///
+/// What the type derives itself is left out, and an `enum` that derives both of serde's traits itself, or has a tagging of its
+/// own such as `#[serde(untagged)]`, keeps its form.
 #[proc_macro_attribute]
 pub fn data(args: TokenStream, item: TokenStream) -> TokenStream {
     data::attribute(args.into(), item.into()).into()

@@ -2,9 +2,9 @@
 //! could be wrong.
 
 use proc_macro2::{Span, TokenStream};
-use syn::{Attribute, Ident, ItemEnum, Path};
+use syn::{Attribute, Ident, Path};
 
-use crate::parse::RoomModule;
+use crate::{parse::RoomModule, twin::Twin};
 
 /// A type that a room has, or may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,8 +304,6 @@ pub(crate) struct RateLimit {
 #[derive(Debug)]
 pub(crate) struct Sketch {
     pub(crate) krate: Path,
-    /// The key that says the variant.
-    pub(crate) tag: String,
     /// The class, unless the module has an item of that name.
     pub(crate) class: Option<Ident>,
     pub(crate) module: RoomModule,
@@ -339,7 +337,7 @@ pub(crate) struct Schema {
     /// Carried to every generated mention of it.
     pub(crate) cfgs: Vec<Attribute>,
     /// The enum by which the runtime reads it, unless it has a `Deserialize` of serde's.
-    pub(crate) twin: Option<ItemEnum>,
+    pub(crate) twin: Option<Twin>,
 }
 
 /// A handler that the room has.

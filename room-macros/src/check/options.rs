@@ -188,7 +188,7 @@ fn class(given: &[Given], module: &Ident, errors: &mut Errors) -> Ident {
     placeholder()
 }
 
-fn tag(option: &Given, errors: &mut Errors) -> Option<String> {
+pub(crate) fn tag(option: &Given, errors: &mut Errors) -> Option<String> {
     let text = text(option, errors)?;
     let tag = text.value();
     let why = match &*tag {

@@ -37,7 +37,21 @@ pub mod chat {
     /// Event.
     pub enum Event {
         /// Go.
-        Go,
+        Go {
+            /// Where to.
+            to: Place,
+        },
+    }
+    /// A place.
+    #[data]
+    pub enum Place {
+        /// At these coordinates.
+        At {
+            /// To the right.
+            x: u32,
+        },
+        /// Anywhere.
+        Anywhere,
     }
     /// Broadcast.
     pub enum Broadcast {

@@ -17,7 +17,7 @@ pub mod chat {
     pub struct State {}
     pub struct Connection {}
     pub enum Event {
-        Go {},
+        Go { shape: Shape },
     }
     pub struct Broadcast {}
 
@@ -25,6 +25,11 @@ pub mod chat {
         Ring {},
     }
     pub struct Services {}
+
+    #[::room_runtime::data]
+    pub enum Shape {
+        Dot {},
+    }
 
     pub fn init(_ctx: &Ctx) -> Result<State> {
         ::std::result::Result::Ok(State {})
