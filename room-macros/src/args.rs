@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What `#[room]` takes.
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 15] = [
     "binding",
     "class",
     "tag",
@@ -25,6 +25,7 @@ const OPTIONS: [&str; 14] = [
     "reconnect_grace",
     "purge_after",
     "batch",
+    "watchdog",
     "crate",
 ];
 

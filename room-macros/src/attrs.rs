@@ -142,6 +142,20 @@ pub(crate) fn serde_keys(attrs: &[Attribute]) -> Vec<String> {
     keys
 }
 
+/// Takes `#[serde(key = …)]` away, where it is not added by `cfg_attr`.
+pub(crate) fn remove_serde_key(attrs: &mut Vec<Attribute>, key: &str) {
+    attrs.retain_mut(|attr| {
+        let Meta::List(list) = &mut attr.meta else { return true };
+        if !list.path.is_ident("serde") {
+            return true;
+        }
+        let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else { return true };
+        let kept: Vec<_> = parts.iter().filter(|part| !part.path().is_ident(key)).collect();
+        list.tokens = quote!(#(#kept),*);
+        !kept.is_empty()
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use syn::parse_quote;
@@ -159,6 +173,20 @@ mod tests {
         };
         assert_eq!(derives(&item.attrs), ["Default", "Clone", "PartialEq", "Eq"]);
         assert_eq!(serde_keys(&item.attrs), ["rename_all", "bound", "deny_unknown_fields", "crate"]);
+    }
+
+    #[test]
+    fn one_of_serdes_keys_is_removed_and_the_others_stay() {
+        let item: syn::ItemEnum = parse_quote! {
+            #[derive(Clone)]
+            #[serde(rename_all = "camelCase", tag = "op", bound(serialize = "T: A"))]
+            #[serde(tag = "op")]
+            enum E {}
+        };
+        let mut attrs = item.attrs;
+        remove_serde_key(&mut attrs, "tag");
+        assert_eq!(derives(&attrs), ["Clone"]);
+        assert_eq!((attrs.len(), serde_keys(&attrs)), (2, vec!["rename_all".to_owned(), "bound".to_owned()]));
     }
 
     #[test]

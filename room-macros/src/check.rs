@@ -2,8 +2,9 @@
 
 mod handlers;
 mod javascript;
-mod options;
+pub(crate) mod options;
 mod schemas;
+pub(crate) mod tagging;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
@@ -44,10 +45,9 @@ pub(crate) fn check(
     let judged = missing.is_empty();
     let kinds = SCHEMAS.into_iter().map(|kind| kind.name);
     let missing = kinds.filter(|name| missing.contains(name)).filter(free).collect();
-    let (krate, tag) = (options.krate.clone(), options.tag.clone());
+    let krate = options.krate.clone();
     let class = Some(options.class.clone()).filter(|class| !names.contains(class));
-    let sketch =
-        Sketch { krate, tag, class, module, schemas, missing, meant, aliases, marker_taken, conditional, judged };
+    let sketch = Sketch { krate, class, module, schemas, missing, meant, aliases, marker_taken, conditional, judged };
     if errors.is_empty() { Ok(Room { sketch, options, handlers }) } else { Err(Box::new((sketch, errors))) }
 }
 
@@ -63,7 +63,6 @@ pub(crate) fn without_body(
     errors.on(tokens, message);
     let sketch = Sketch {
         krate: options.krate,
-        tag: options.tag,
         class: Some(options.class),
         module,
         schemas: Vec::new(),

@@ -5,12 +5,14 @@ use std::iter;
 use proc_macro_crate::FoundCrate;
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Ident, Path, ext::IdentExt, parse_quote};
+use syn::{Attribute, Ident, Path, ext::IdentExt, parse_quote};
 
 use crate::{
     attrs,
     diag::Errors,
-    model::{Conditional, HANDLERS, Handler, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch},
+    model::{
+        Conditional, HANDLERS, Handler, ON_ALARM, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch,
+    },
     parse::{self, Function, ModuleItem, is},
     twin,
 };
@@ -46,6 +48,9 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
     let absent = absent(handlers);
+    let alarms = handlers.iter().filter(|handler| handler.kind.name == ON_ALARM);
+    let alarms = alarms.map(|handler| handles_alarms(krate, &parse_quote!(Room), &handler.cfgs));
+    let alarms: TokenStream = alarms.collect();
     let handlers = handlers.iter().map(|each| handler(each, krate));
     let generated = quote! {
         #marker
@@ -62,6 +67,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             #made
             #(#handlers)*
         }
+        #alarms
 
         #[allow(missing_docs, tail_expr_drop_order)]
         mod __room {
@@ -119,6 +125,8 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
         let never = quote!(::core::unreachable!());
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
+        // Whoever sets an alarm is not to blame for a handler that is not there yet.
+        let alarms = (sketch.meant.contains(&ON_ALARM) || !sketch.judged).then(|| handles_alarms(krate, &name, &[]));
         quote! {
             #marker
 
@@ -132,6 +140,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
                 #init
                 #services
             }
+            #alarms
 
             #class
         }
@@ -152,7 +161,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let twins = sketch
         .schemas
         .iter()
-        .filter_map(|schema| Some(twin::expand(schema.twin.as_ref()?, &schema.ident, &sketch.tag, &sketch.krate)));
+        .filter_map(|schema| Some(twin::expand(schema.twin.as_ref()?, &schema.ident, &sketch.krate)));
     let (outer, inner): (Vec<_>, Vec<_>) = attrs.iter().partition(|attr| matches!(attr.style, syn::AttrStyle::Outer));
     let conditional = sketch.conditional.iter().map(|Conditional { cfg, error }| {
         let error = error.to_compile_error();
@@ -242,7 +251,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
 /// The constants for what the user set, and for nothing else.
 fn settings(options: &Options) -> TokenStream {
     let Options { krate, limits, rate_limit, on_invalid, heartbeat, .. } = options;
-    let Options { state_version, reconnect_grace_ms, purge_after_ms, batch_ms, .. } = options;
+    let Options { state_version, reconnect_grace_ms, purge_after_ms, batch_ms, watchdog_ms, .. } = options;
     let rate_limit = rate_limit.map(|RateLimit { burst, per_second }| {
         let (burst, per_second) = (Literal::u32_unsuffixed(burst), Literal::f64_unsuffixed(per_second));
         quote!(.rate_limit(#krate::RateLimit::new(#burst, #per_second)))
@@ -263,8 +272,12 @@ fn settings(options: &Options) -> TokenStream {
         let version = Literal::u32_unsuffixed(version);
         quote!(const STATE_VERSION: u32 = #version;)
     });
-    let times =
-        [("RECONNECT_GRACE_MS", reconnect_grace_ms), ("PURGE_AFTER_MS", purge_after_ms), ("BATCH_MS", batch_ms)];
+    let times = [
+        ("RECONNECT_GRACE_MS", reconnect_grace_ms),
+        ("PURGE_AFTER_MS", purge_after_ms),
+        ("BATCH_MS", batch_ms),
+        ("WATCHDOG_MS", watchdog_ms),
+    ];
     let times = times.into_iter().filter_map(|(name, ms)| {
         let (name, ms) = (format_ident!("{name}"), Literal::u64_unsuffixed((*ms)?));
         Some(quote!(const #name: u64 = #ms;))
@@ -281,6 +294,15 @@ fn absent(handlers: &[Handler]) -> TokenStream {
         Some(quote!(#cfg const #name: bool = false;))
     });
     absent.collect()
+}
+
+/// What lets a room schedule alarms.
+fn handles_alarms(krate: &Path, marker: &Ident, cfgs: &[Attribute]) -> TokenStream {
+    quote! {
+        #(#cfgs)*
+        #[automatically_derived]
+        impl #krate::HandlesAlarms for #marker {}
+    }
 }
 
 /// The associated types.

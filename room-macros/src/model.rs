@@ -2,9 +2,9 @@
 //! could be wrong.
 
 use proc_macro2::{Span, TokenStream};
-use syn::{Attribute, Ident, ItemEnum, Path};
+use syn::{Attribute, Ident, Path};
 
-use crate::parse::RoomModule;
+use crate::{parse::RoomModule, twin::Twin};
 
 /// A type that a room has, or may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,9 @@ pub(crate) const MARKER: &str = "Room";
 /// The module that the class is in.
 pub(crate) const SHELL: &str = "__room";
 
+/// The handler without which a room cannot schedule alarms.
+pub(crate) const ON_ALARM: &str = "on_alarm";
+
 /// A handler that a room may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandlerKind {
@@ -63,8 +66,10 @@ pub(crate) struct Needed {
 }
 
 /// In the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 13] = {
+pub(crate) const HANDLERS: [HandlerKind; 14] = {
     use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
+
+    const RECONNECT_GRACE: Needed = Needed { option: "reconnect_grace", example: r#"reconnect_grace = "10s""# };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
         HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
@@ -90,13 +95,11 @@ pub(crate) const HANDLERS: [HandlerKind; 13] = {
         on("on_start", &[Ctx]),
         HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
-        HandlerKind {
-            needs: Some(Needed { option: "reconnect_grace", example: r#"reconnect_grace = "10s""# }),
-            ..on("on_resume", &[Ctx, Peer])
-        },
+        HandlerKind { needs: Some(RECONNECT_GRACE), ..on("on_resume", &[Ctx, Peer]) },
         on("on_event", &[Ctx, Event]),
+        HandlerKind { needs: Some(RECONNECT_GRACE), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
-        HandlerKind { has: Some("HAS_ON_ALARM"), ..on("on_alarm", &[Ctx, Alarm]) },
+        HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
         on("on_decode_error", &[Ctx, DecodeError]),
         on("on_error", &[Ctx, HandlerError]),
@@ -280,6 +283,7 @@ pub(crate) struct Options {
     pub(crate) reconnect_grace_ms: Option<u64>,
     pub(crate) purge_after_ms: Option<u64>,
     pub(crate) batch_ms: Option<u64>,
+    pub(crate) watchdog_ms: Option<u64>,
 }
 
 /// The name of the binding, and where it comes from.
@@ -300,8 +304,6 @@ pub(crate) struct RateLimit {
 #[derive(Debug)]
 pub(crate) struct Sketch {
     pub(crate) krate: Path,
-    /// The key that says the variant.
-    pub(crate) tag: String,
     /// The class, unless the module has an item of that name.
     pub(crate) class: Option<Ident>,
     pub(crate) module: RoomModule,
@@ -335,7 +337,7 @@ pub(crate) struct Schema {
     /// Carried to every generated mention of it.
     pub(crate) cfgs: Vec<Attribute>,
     /// The enum by which the runtime reads it, unless it has a `Deserialize` of serde's.
-    pub(crate) twin: Option<ItemEnum>,
+    pub(crate) twin: Option<Twin>,
 }
 
 /// A handler that the room has.

@@ -3,7 +3,7 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Fields, ItemEnum, Path};
+use syn::{Attribute, Fields, ItemEnum, Path, Type};
 
 use crate::attrs;
 
@@ -11,8 +11,15 @@ use crate::attrs;
 const OF_ENUM: [&str; 4] = ["rename_all", "rename_all_fields", "deny_unknown_fields", "crate"];
 const OF_VARIANT: [&str; 4] = ["rename", "alias", "rename_all", "deserialize"];
 
-/// The twin, where there is one.
-pub(crate) fn of(item: &ItemEnum) -> Option<ItemEnum> {
+/// The enum without the key that says the variant, and the key.
+#[derive(Debug)]
+pub(crate) struct Twin {
+    item: ItemEnum,
+    tag: String,
+}
+
+/// The twin of an enum under this key, where there is one.
+pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
     let mut twin = item.clone();
     let plain = |attrs: &[Attribute]| !attrs.iter().any(|attr| attr.path().is_ident("cfg_attr"));
     let only = |attrs: &[Attribute], allowed: &[&str]| {
@@ -29,8 +36,9 @@ pub(crate) fn of(item: &ItemEnum) -> Option<ItemEnum> {
         keep_serde(&mut variant.attrs);
         variant.discriminant = None;
         for field in &mut variant.fields {
-            // `Self` would be the twin.
-            if !plain(&field.attrs) || names_self(field.ty.to_token_stream()) {
+            // `Self` would be the twin; and what serde borrows, the runtime's way does not.
+            let is_borrowed = matches!(field.ty, Type::Reference(_));
+            if !plain(&field.attrs) || is_borrowed || names_self(field.ty.to_token_stream()) {
                 return None;
             }
             keep_serde(&mut field.attrs);
@@ -38,11 +46,11 @@ pub(crate) fn of(item: &ItemEnum) -> Option<ItemEnum> {
     }
     twin.vis = syn::Visibility::Inherited;
     twin.ident = format_ident!("__{}", item.ident, span = item.ident.span());
-    Some(twin)
+    Some(Twin { item: twin, tag: tag.to_owned() })
 }
 
 /// The twin and what the schema gets from it.
-pub(crate) fn expand(twin: &ItemEnum, schema: &syn::Ident, tag: &str, krate: &Path) -> TokenStream {
+pub(crate) fn expand(Twin { item: twin, tag }: &Twin, schema: &syn::Ident, krate: &Path) -> TokenStream {
     let (ident, cfgs) = (&twin.ident, attrs::cfgs(&twin.attrs));
     let (serde, remote) = (quote!(#krate::__private::serde), schema.to_string());
     let path = (!attrs::serde_keys(&twin.attrs).iter().any(|key| key == "crate")).then(|| {

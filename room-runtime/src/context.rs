@@ -3,8 +3,8 @@
 use std::{fmt, rc::Rc, time::Duration};
 
 use crate::{
-    Delivery, Error, ErrorKind, Failure, Peer, Peers, Presence, Room, RoomClient, RoomHandle, RoomId, Schedule,
-    ScheduleId, Sql, SystemFailure, host::RoomHost, platform::Platform,
+    Delivery, Error, ErrorKind, Failure, HandlesAlarms, Peer, Peers, Presence, Room, RoomClient, RoomHandle, RoomId,
+    Schedule, ScheduleId, Sql, SystemFailure, host::RoomHost, platform::Platform,
 };
 
 /// The room as a handler sees it. `#[room]` adds the alias `Ctx` to the module.
@@ -129,7 +129,10 @@ impl<R: Room> RoomContext<R> {
     /// Sets an alarm, for `on_alarm` to handle: `ctx.schedule(()).after(Duration::from_secs(30))?`. There may be any
     /// number; each survives hibernation and restarts, and fires at least once, in order of time. One whose handler fails
     /// is tried again, after 2 s and then ever later, up to an hour; so is one during which the object went down.
-    pub fn schedule(&self, alarm: R::Alarm) -> Schedule<'_, R> {
+    pub fn schedule(&self, alarm: R::Alarm) -> Schedule<'_, R>
+    where
+        R: HandlesAlarms,
+    {
         Schedule::new(self, alarm)
     }
 

@@ -91,7 +91,7 @@ pub use crate::{
     peer::{Close, CloseCode, Delivery, Peer, PeerInfo, Peers, Presence},
     report::{DecodeError, DecodeReason, HandlerError},
     room::Room,
-    schedule::{Schedule, ScheduleId, SystemFailure},
+    schedule::{HandlesAlarms, Schedule, ScheduleId, SystemFailure},
     socket::RoomSocket,
     sql::{Sql, SqlParameters, SqlValue},
     transport::{Jurisdiction, LocationHint},

@@ -24,12 +24,27 @@ const LONGEST_RETRY_MS: u64 = 3_600_000;
 /// How long a schedule that is due again is left alone while its handler still runs.
 const STILL_RUNNING_MS: u64 = 60_000;
 
+/// A room with [`on_alarm`](Room::on_alarm): without that handler an alarm would never fire, and so cannot be
+/// [scheduled](RoomContext::schedule).
+///
+/// `#[room]` implements it for a room that has the handler. A room that is written by hand implements it beside [`Room`].
+///
+/// A room without it can still [cancel](RoomContext::cancel) schedules, and be asked for the
+/// [next](RoomContext::next_alarm) one: there may be some from code that had the handler, kept until it is there again.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` schedules an alarm, but has no handler `on_alarm`",
+    label = "this alarm would never fire",
+    note = "add `fn on_alarm(ctx: &Ctx) -> Result {{ … }}` to the room's module",
+    note = "in a room with a type `Alarm` it is `fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {{ … }}`"
+)]
+pub trait HandlesAlarms: Room {}
+
 /// An alarm to be set: [`RoomContext::schedule`].
 ///
 /// ```
-/// # use room_runtime::{Room, RoomContext, Failure};
+/// # use room_runtime::{Failure, HandlesAlarms, Room, RoomContext};
 /// # use std::time::Duration;
-/// # fn example<R: Room<Alarm = String>>(ctx: &RoomContext<R>) -> Result<(), Failure> {
+/// # fn example<R: HandlesAlarms + Room<Alarm = String>>(ctx: &RoomContext<R>) -> Result<(), Failure> {
 /// let id = ctx.schedule("close the auction".to_owned()).after(Duration::from_secs(30))?;
 /// ctx.schedule("tidy up".to_owned()).key("tidy").every(Duration::from_secs(3_600))?;
 /// ctx.cancel(id)?;

@@ -7,13 +7,14 @@
 use std::{fmt, marker::PhantomData};
 
 use serde::{
+    Deserialize,
     de::{
         DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, IntoDeserializer, MapAccess,
         VariantAccess, Visitor,
     },
     forward_to_deserialize_any,
 };
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 /// What `#[room]` and `#[data]` make of an enum.
 pub trait Tagged: DeserializeOwned {
@@ -119,17 +120,17 @@ impl Visitor<'_> for Key {
 
 /// The message with the tag in front. What the fields are is not looked at.
 fn in_order<'de, A: MapAccess<'de>>(mut map: A, name: &'static str, first: String) -> Result<String, A::Error> {
-    let mut tag: Option<Box<RawValue>> = None;
+    let mut tag: Option<String> = None;
     let mut fields = String::new();
     let mut found = Some(Found::Other(first));
     while let Some(key) = found {
-        let value: Box<RawValue> = map.next_value()?;
+        let Raw(value) = map.next_value()?;
         match key {
             Found::Tag if tag.is_some() => return Err(A::Error::duplicate_field(name)),
             Found::Tag => tag = Some(value),
             Found::Other(key) => {
                 let key = serde_json::to_string(&key).map_err(A::Error::custom)?;
-                fields.extend([",", &key, ":", value.get()]);
+                fields.extend([",", &key, ":", &value]);
             }
         }
         found = map.next_key_seed(Key(name))?;
@@ -137,6 +138,41 @@ fn in_order<'de, A: MapAccess<'de>>(mut map: A, name: &'static str, first: Strin
     let tag = tag.ok_or_else(|| A::Error::missing_field(name))?;
     let name = serde_json::to_string(name).map_err(A::Error::custom)?;
     Ok(format!("{{{name}:{tag}{fields}}}"))
+}
+
+/// The name by which serde_json knows its `RawValue`.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
+/// A value as JSON: of the message itself, or out of one of the buffers by which serde reads what is flattened, untagged or
+/// generic.
+struct Raw(String);
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(RAW_VALUE, RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        match map.next_key()? {
+            Some(RAW_VALUE) => map.next_value().map(Raw),
+            _ => Err(A::Error::custom("this is read from something else than JSON")),
+        }
+    }
+
+    /// Nothing but serde_json knows that name: any other deserializer takes this for a type around another one.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+        Value::deserialize(deserializer).map(|value| Raw(value.to_string()))
+    }
 }
 
 /// What comes behind the key that says the variant.
@@ -252,7 +288,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Watched<S> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use serde::{Deserialize, Serialize};
+    use serde::Serialize;
 
     use super::*;
 
@@ -371,7 +407,7 @@ mod tests {
                 (Err(_), Err(_)) => {}
                 (known, ours) => panic!("{text}: serde says {known:?}, we say {ours:?}"),
             }
-            let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else { continue };
+            let Ok(value) = serde_json::from_str::<Value>(text) else { continue };
             let both = (serde_json::from_value::<Known>(value.clone()), serde_json::from_value::<Ours>(value));
             match both {
                 (Ok(known), Ok(Ours(ours))) => assert_eq!(known, ours, "{text}"),
@@ -395,6 +431,30 @@ mod tests {
             let error = serde_json::from_str::<Ours>(text).expect_err(text).to_string();
             assert!(error.starts_with(what), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_serde_has_in_a_buffer_is_read_in_any_order() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Flat {
+            #[serde(flatten)]
+            all: BTreeMap<String, Ours>,
+        }
+
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u8),
+            Known(Ours),
+        }
+
+        let say = || Ours(Known::Say { text: "x".to_owned(), loud: true });
+        for text in [r#"{"type":"Say","text":"x","loud":true}"#, r#"{"loud":true,"text":"x","type":"Say"}"#] {
+            let flat: Flat = serde_json::from_str(&format!(r#"{{"a":{text}}}"#)).expect(text);
+            assert_eq!(flat.all, BTreeMap::from([("a".to_owned(), say())]));
+            assert_eq!(serde_json::from_str::<Either>(text).expect(text), Either::Known(say()));
+        }
+        assert_eq!(serde_json::from_str::<Either>("1").expect("a number"), Either::Number(1));
     }
 
     #[test]

@@ -69,14 +69,15 @@ pub(super) fn check(
         let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));
         check_handler(function, kind, cfgs, is_cfgd, declared, &mut functions, errors);
     }
-    check_elsewhere(module, errors);
+    check_elsewhere(module, declared, &mut functions, errors);
     check_made(module, declared, &mut functions, errors);
+    check_taken(module, declared, &mut functions, errors);
     check_needed(module, options, checked, &functions, errors);
     functions
 }
 
 /// What has a handler's name and is no function of the module would silently never run.
-fn check_elsewhere(module: &RoomModule, errors: &mut Errors) {
+fn check_elsewhere(module: &RoomModule, declared: &[Declared], functions: &mut Functions, errors: &mut Errors) {
     for kind in HANDLERS {
         // The others are names for many things.
         if !kind.name.starts_with("on_") || module.functions().any(|function| is(&function.sig.ident, kind.name)) {
@@ -84,8 +85,10 @@ fn check_elsewhere(module: &RoomModule, errors: &mut Errors) {
         }
         if let Some((token, what)) = parse::other_item(module, kind.name) {
             let message = format!("handler `{}` must be a function in the room's module, not a `{what}`", kind.name);
-            let signature = kind.signature(kind.parameters);
+            let taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
+            let signature = kind.signature(&taken);
             errors.on(token, format!("{message}\nwrite `{signature} {{ … }}`, which may call what is elsewhere"));
+            functions.meant.push(kind.name);
         }
     }
 }
@@ -155,6 +158,20 @@ fn check_made(module: &RoomModule, declared: &[Declared], functions: &mut Functi
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// An optional schema that only a handler takes: without the handler it is of no use.
+fn check_taken(module: &RoomModule, declared: &[Declared], functions: &mut Functions, errors: &mut Errors) {
+    for kind in HANDLERS {
+        let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
+        let schema = declared.iter().find(|item| Some(item.name) == schema);
+        if let Some(schema) = schema.filter(|_| !functions.meant.contains(&kind.name)) {
+            let (name, signature) = (schema.name, kind.signature(kind.parameters));
+            let message = format!("room `{}` has a type `{name}`, but no handler that takes it", module.ident);
+            errors.on(&schema.ident, format!("{message}\nadd `{signature} {{ … }}`"));
+            functions.meant.push(kind.name);
         }
     }
 }

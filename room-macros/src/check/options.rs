@@ -36,6 +36,7 @@ pub(super) fn check(given: &[Given], module: &Ident, errors: &mut Errors) -> Opt
         reconnect_grace_ms: None,
         purge_after_ms: None,
         batch_ms: None,
+        watchdog_ms: None,
     };
     let limits = &mut options.limits;
     for option in given {
@@ -53,6 +54,7 @@ pub(super) fn check(given: &[Given], module: &Ident, errors: &mut Errors) -> Opt
             }
             "reconnect_grace" => options.reconnect_grace_ms = time(option, SECOND..=HOUR, "10s", errors),
             "batch" => options.batch_ms = time(option, 1..=SECOND, "20ms", errors),
+            "watchdog" => options.watchdog_ms = time(option, SECOND..=DAY, "5m", errors),
             "purge_after" => options.purge_after_ms = time(option, SECOND..=3_650 * DAY, "30d", errors),
             _ => {}
         }
@@ -186,7 +188,7 @@ fn class(given: &[Given], module: &Ident, errors: &mut Errors) -> Ident {
     placeholder()
 }
 
-fn tag(option: &Given, errors: &mut Errors) -> Option<String> {
+pub(crate) fn tag(option: &Given, errors: &mut Errors) -> Option<String> {
     let text = text(option, errors)?;
     let tag = text.value();
     let why = match &*tag {

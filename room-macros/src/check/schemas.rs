@@ -1,7 +1,7 @@
 //! The types of a room.
 
 use proc_macro2::{Ident, Span};
-use syn::{Fields, Item, ItemEnum, ItemStruct, Type, Variant, Visibility, ext::IdentExt, parse_quote};
+use syn::{Item, ItemEnum, ItemStruct, Type, Visibility, parse_quote};
 
 use super::written;
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     diag::{self, Errors},
     model::{Conditional, Options, SCHEMAS, Schema, SchemaKind},
     parse::{self, Declared, ModuleItem, RoomModule},
+    twin::Twin,
 };
 
 /// What was found of the schemas.
@@ -152,7 +153,7 @@ fn check_schema(
     ident: &Ident,
     options: &Options,
     errors: &mut Errors,
-) -> Option<Option<ItemEnum>> {
+) -> Option<Option<Twin>> {
     let name = kind.name;
     let is_import = matches!(item, Item::Use(_));
     let (vis, generics) = match item {
@@ -201,90 +202,15 @@ fn check_schema(
     if errors.len() > before {
         return None;
     }
-    let fits = check_tagging(item, &options.tag, errors);
     Some(match item {
-        Item::Enum(item) if fits => data::tagged_schema(item, &options.krate, &options.tag, errors),
-        // Without the tag serde has nothing to add to our own error.
-        Item::Enum(ItemEnum { attrs, ident, .. }) | Item::Struct(ItemStruct { attrs, ident, .. }) => {
+        Item::Enum(item) => data::enum_schema(item, &options.krate, &options.tag, errors),
+        Item::Struct(ItemStruct { attrs, ident, .. }) => {
             data::schema(attrs, ident, &options.krate, errors);
             None
         }
         // An alias or a re-export is what it is.
         _ => None,
     })
-}
-
-/// A tuple variant has no place for the tag: serde finds that out when the message is sent.
-fn check_tagging(item: &Item, tag: &str, errors: &mut Errors) -> bool {
-    let Item::Enum(item) = item else { return true };
-    let own = attrs::serde_text(&item.attrs, "tag").map(|tag| tag.value());
-    let (tag, own) = match own {
-        Some(own) if !attrs::serde_keys(&item.attrs).iter().any(|key| key == "content") => (own, true),
-        None if data::is_tagged_by_us(item) => (tag.to_owned(), false),
-        _ => return true,
-    };
-    let mut fits = true;
-    let renames = attrs::serde_keys(&item.attrs).iter().any(|key| key == "rename_all_fields");
-    for variant in &item.variants {
-        let renames = renames || attrs::serde_keys(&variant.attrs).iter().any(|key| key == "rename_all");
-        for field in &variant.fields {
-            let Some(ident) = &field.ident else { continue };
-            let renamed = attrs::serde_text(&field.attrs, "rename");
-            let clashes = match &renamed {
-                Some(renamed) => renamed.value() == tag,
-                // What else serde is told of a field, it judges.
-                None => !renames && ident.unraw() == tag && attrs::serde_keys(&field.attrs).is_empty(),
-            };
-            if clashes {
-                let message = format!("field `{tag}` has the name of the key that says the variant");
-                let advice = match own {
-                    true => "rename the field, or choose another key",
-                    false => "rename the field, or choose another key with `#[room(tag = \"…\")]`",
-                };
-                match &renamed {
-                    Some(renamed) => errors.on(renamed, format!("{message}\n{advice}")),
-                    None => errors.on(ident, format!("{message}\n{advice}")),
-                }
-                fits = false;
-            }
-        }
-        if let Fields::Unnamed(fields) = &variant.fields
-            && !stays_at_home(variant)
-            // Whoever chooses the tagging may know that the only field's type is one of named fields.
-            && (!own || fields.unnamed.len() > 1 || fields.unnamed.iter().any(|field| is_scalar(&field.ty)))
-        {
-            let named: Vec<_> = fields.unnamed.iter().enumerate().map(named_field).collect();
-            let advice = match own {
-                true => "add `content = \"…\"` to it",
-                false => "choose a tagging with `#[serde(…)]`",
-            };
-            errors.on(
-                variant,
-                format!(
-                    "variant `{name}` has no field names, but it travels as `{{\"{tag}\": \"{name}\", …}}`\n\
-                     write `{name} {{ {} }}`, or {advice}",
-                    named.join(", "),
-                    name = variant.ident,
-                ),
-            );
-            fits = false;
-        }
-    }
-    fits
-}
-
-/// Whether a type is written as one value, which has no place for a key.
-fn is_scalar(ty: &Type) -> bool {
-    const SCALARS: [&str; 19] = [
-        "String", "str", "char", "bool", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
-        "isize", "f32", "f64", "Vec",
-    ];
-    match ty {
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| SCALARS.iter().any(|name| last.ident == name)),
-        Type::Reference(reference) => is_scalar(&reference.elem),
-        Type::Tuple(_) | Type::Array(_) | Type::Slice(_) => true,
-        _ => false,
-    }
 }
 
 /// A reference cannot be read: there is nothing that it could point into.
@@ -301,21 +227,5 @@ fn check_references(item: &Item, errors: &mut Errors) {
             let message = "a schema owns what it is read into, and cannot have a reference";
             errors.on(&field.ty, format!("{message}\nwrite `{owned}`"));
         }
-    }
-}
-
-/// Whether serde is told that the variant never has the tag.
-fn stays_at_home(variant: &Variant) -> bool {
-    let keys = attrs::serde_keys(&variant.attrs);
-    let has = |key: &str| keys.iter().any(|other| other == key);
-    has("skip") || has("untagged") || (has("skip_serializing") && has("skip_deserializing"))
-}
-
-fn named_field((index, field): (usize, &syn::Field)) -> String {
-    let ty = written(&field.ty);
-    match (index, &*ty) {
-        (0, "String" | "&str") => format!("text: {ty}"),
-        (0, _) => format!("value: {ty}"),
-        (n, _) => format!("value{}: {ty}", n + 1),
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::{
-    CloseCode, Delivery, OnDuplicate, PeerId, Peers,
+    CloseCode, Delivery, HandlesAlarms, OnDuplicate, PeerId, Peers,
     platform::{
         SIZES,
         memory::{Memory, MemorySocket},
@@ -100,6 +100,8 @@ fn open_gate(name: &str) {
     });
     gate.send(()).expect("still waiting");
 }
+
+impl HandlesAlarms for Probe {}
 
 impl Room for Probe {
     const NAME: &'static str = "probe";
@@ -1319,7 +1321,9 @@ mod without_handlers {
         let host = quiet(&memory);
         now(host.start(false)).expect("it starts");
         let ctx = host.context(None);
-        ctx.schedule(()).after(Duration::ZERO).expect("scheduled");
+        let alarm = What::alarm(&()).expect("encodes");
+        host.schedules.add(&*memory, alarm, None, START_MS, None).expect("scheduled");
+        assert_eq!(ctx.next_alarm().expect("readable"), Some(START_MS));
         let stored = memory.list("room:schedule:").expect("readable");
         assert_eq!(now(host.call("fire_alarm")), r#"{"ok":false}"#);
         assert_eq!((stored.len(), memory.list("room:schedule:").expect("readable")), (1, stored));

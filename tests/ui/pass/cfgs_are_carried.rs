@@ -32,6 +32,9 @@ mod without {
     fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
 
     #[cfg(any())]
+    fn on_away(_ctx: &Ctx, _peer: &Peer) {}
+
+    #[cfg(any())]
     fn services(_env: &worker::Env) -> Result<Services> {
         Ok(Services {})
     }
@@ -83,6 +86,9 @@ mod with {
     fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
 
     #[cfg(all())]
+    fn on_away(_ctx: &Ctx, _peer: &Peer) {}
+
+    #[cfg(all())]
     fn services(_env: &worker::Env) -> Result<Services> {
         Ok(Services {})
     }
@@ -96,6 +102,8 @@ mod with {
     fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
 }
 
+fn handles_alarms<R: room_runtime::HandlesAlarms>() {}
+
 fn main() {
     let (): <without::Room as Room>::Alarm = ();
     let (): <without::Room as Room>::Services = ();
@@ -105,4 +113,7 @@ fn main() {
     assert!(<with::Room as Room>::STORES_FIRST_STATE);
     assert!(<without::Room as Room>::migrate(0, Value::Null).is_err());
     assert!(<with::Room as Room>::migrate(0, Value::Null).is_ok());
+    assert!(!<without::Room as Room>::HAS_ON_AWAY && !<without::Room as Room>::HAS_ON_ALARM);
+    assert!(<with::Room as Room>::HAS_ON_AWAY && <with::Room as Room>::HAS_ON_ALARM);
+    handles_alarms::<with::Room>();
 }

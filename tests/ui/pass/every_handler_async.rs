@@ -52,6 +52,10 @@ mod chat {
         wait(ctx).await
     }
 
+    async fn on_away(ctx: &Ctx, _peer: &Peer) -> Result {
+        wait(ctx).await
+    }
+
     async fn on_close(ctx: &Ctx, _peer: &Peer, _close: Close) -> Result {
         wait(ctx).await
     }

@@ -36,6 +36,8 @@ mod chat {
 
     fn on_event(_: &Ctx, _: Event) {}
 
+    fn on_away(_: &Ctx, _: &Peer) {}
+
     fn on_close(_: &Ctx, _: &Peer, _: Close) {}
 
     fn on_alarm(_: &Ctx) {}

@@ -18,6 +18,7 @@ use room_runtime::{Limits, OnInvalid, RateLimit, Room, prelude::*};
     reconnect_grace = "1500ms",
     purge_after = ("3650d"),
     batch = "20ms",
+    watchdog = "90s",
     crate = "room_runtime",
 )]
 pub mod chat {
@@ -43,6 +44,7 @@ macro_rules! room_with {
             reconnect_grace = $time,
             purge_after = $time,
             batch = "1s",
+            watchdog = $time,
         )]
         pub mod $name {
             #[derive(Default)]
@@ -75,6 +77,7 @@ fn main() {
     assert_eq!(chat::Room::RECONNECT_GRACE_MS, 1_500);
     assert_eq!(chat::Room::PURGE_AFTER_MS, 3_650 * 24 * 60 * 60 * 1_000);
     assert_eq!(chat::Room::BATCH_MS, 20);
+    assert_eq!(chat::Room::WATCHDOG_MS, 90_000);
 
     let limits = Limits::DEFAULT.max_peers(50).rate_limit(RateLimit::new(3, 2.0));
     assert_eq!(from_a_macro::Room::LIMITS, limits);
@@ -84,6 +87,7 @@ fn main() {
     assert_eq!(from_a_macro::Room::RECONNECT_GRACE_MS, 120_000);
     assert_eq!(from_a_macro::Room::PURGE_AFTER_MS, 120_000);
     assert_eq!(from_a_macro::Room::BATCH_MS, 1_000);
+    assert_eq!(from_a_macro::Room::WATCHDOG_MS, 120_000);
 
     assert_eq!(plain::Room::LIMITS, Limits::DEFAULT);
     assert_eq!(plain::Room::ON_INVALID, OnInvalid::Report);
@@ -92,4 +96,5 @@ fn main() {
     assert_eq!(plain::Room::RECONNECT_GRACE_MS, 0);
     assert_eq!(plain::Room::PURGE_AFTER_MS, 0);
     assert_eq!(plain::Room::BATCH_MS, 0);
+    assert_eq!(plain::Room::WATCHDOG_MS, 300_000);
 }

@@ -37,7 +37,21 @@ pub mod chat {
     /// Event.
     pub enum Event {
         /// Go.
-        Go,
+        Go {
+            /// Where to.
+            to: Place,
+        },
+    }
+    /// A place.
+    #[data]
+    pub enum Place {
+        /// At these coordinates.
+        At {
+            /// To the right.
+            x: u32,
+        },
+        /// Anywhere.
+        Anywhere,
     }
     /// Broadcast.
     pub enum Broadcast {
@@ -74,6 +88,8 @@ pub mod chat {
     fn on_resume(_: &Ctx, _: &Peer) {}
 
     async fn on_event(_: &Ctx, _: Event) {}
+
+    fn on_away(_: &Ctx, _: &Peer) {}
 
     fn on_close(_: &Ctx, _: &Peer, _: Close) {}
 

@@ -10,13 +10,14 @@
     heartbeat("a", "b"),
     state_version = 1,
     reconnect_grace = "10s",
-    purge_after = "30d"
+    purge_after = "30d",
+    watchdog = "5m"
 )]
 pub mod chat {
     pub struct State {}
     pub struct Connection {}
     pub enum Event {
-        Go {},
+        Go { shape: Shape },
     }
     pub struct Broadcast {}
 
@@ -24,6 +25,11 @@ pub mod chat {
         Ring {},
     }
     pub struct Services {}
+
+    #[::room_runtime::data]
+    pub enum Shape {
+        Dot {},
+    }
 
     pub fn init(_ctx: &Ctx) -> Result<State> {
         ::std::result::Result::Ok(State {})
@@ -60,13 +66,20 @@ pub mod chat {
         ::std::result::Result::Ok(())
     }
 
+    pub async fn on_away(_ctx: &Ctx, _peer: &Peer) -> Result {
+        ::std::result::Result::Ok(())
+    }
+
     pub async fn on_event(_ctx: &Ctx, _event: Event) -> Result {
         ::std::result::Result::Ok(())
     }
 
     pub fn on_close(_ctx: &Ctx, _peer: &Peer, _close: ::room_runtime::Close) {}
 
-    pub fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
+    pub fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
+        ctx.schedule(alarm).after(::std::time::Duration::from_secs(1))?;
+        ::std::result::Result::Ok(())
+    }
 }
 
 fn main() {}

@@ -21,7 +21,7 @@ pub struct Alarm {
 }
 
 /// One thing to do.
-#[data]
+#[data(externally_tagged)]
 pub enum Plan {
     /// Runs a script; gives nothing.
     Run(Vec<Step>),

@@ -32,7 +32,6 @@ pub struct Connection {
 }
 
 #[data]
-#[serde(tag = "type")]
 pub enum Event {
     /// Runs a script; [`Broadcast`]s that answer it go to the sender, or to all when the Worker sent it.
     Do { steps: Vec<Step> },
@@ -48,7 +47,7 @@ pub struct Alarm {
 }
 
 /// One thing to do.
-#[data]
+#[data(externally_tagged)]
 pub enum Step {
     /// Adds to the count.
     Add(i64),
@@ -112,7 +111,7 @@ pub enum Step {
 }
 
 /// How peers are selected.
-#[data]
+#[data(externally_tagged)]
 pub enum Selector {
     Tagged(String),
     TaggedAny(Vec<String>),
@@ -127,7 +126,6 @@ pub enum Selector {
 }
 
 #[data]
-#[serde(tag = "type")]
 pub enum Broadcast {
     Pong { n: u32 },
     Said { from: Option<String>, text: String },
@@ -172,7 +170,7 @@ pub struct Visa {
 }
 
 /// One thing for `on_upgrade` to do.
-#[data]
+#[data(externally_tagged)]
 pub enum UpgradeStep {
     Log(String),
     LogPlace,

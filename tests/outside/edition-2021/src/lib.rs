@@ -24,6 +24,19 @@ pub mod chat {
         Count {
             /// How far.
             by: u64,
+            /// Which way.
+            way: Way,
+        },
+    }
+    /// A way.
+    #[data]
+    pub enum Way {
+        /// Upwards.
+        Up,
+        /// Along a road.
+        Along {
+            /// Its name.
+            road: String,
         },
     }
     /// Broadcast.
@@ -69,8 +82,10 @@ pub mod chat {
 
     fn on_resume(_: &Ctx, _: &Peer) {}
 
+    fn on_away(_: &Ctx, _: &Peer) {}
+
     fn on_event(ctx: &Ctx, event: Event) -> Result {
-        let Event::Count { by } = event;
+        let Event::Count { by, way: _ } = event;
         let count = ctx.update(|state| {
             state.count += by;
             state.count
@@ -99,7 +114,7 @@ pub mod chat {
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Response> {
     let room = chat::RoomClient::from_env(&env)?.room("r1");
-    room.send(&chat::Event::Count { by: 1 }).await?;
+    room.send(&chat::Event::Count { by: 1, way: chat::Way::Up }).await?;
     let response = room.upgrade(request, Upgrade::new(chat::Connection {})).await?;
     Ok(response)
 }
