@@ -77,6 +77,8 @@ pub(crate) struct RoomHost<R: Room> {
     departing: RefCell<HashMap<String, Rc<Slot<R>>>>,
     /// Whether anybody ever joined; `None` until it was of interest.
     joined: Cell<Option<bool>>,
+    /// Whether this incarnation has set the platform's alarm.
+    is_armed: Cell<bool>,
     /// Held while `on_start` runs; what arrives meanwhile waits for it in order.
     starting: Turn,
     /// Whether what is kept for a frame of several messages is about to leave.
@@ -113,6 +115,7 @@ impl<R: Room> RoomHost<R> {
             handlers: Cell::new(0),
             departing: RefCell::default(),
             joined: Cell::new(None),
+            is_armed: Cell::new(false),
             starting: Turn::default(),
             releasing: Cell::new(false),
         })
@@ -193,7 +196,7 @@ impl<R: Room> RoomHost<R> {
         let peer = peer.filter(|peer| peer.slot.status.get() != Status::Gone && self.holds_place(&peer.slot));
         if let Some(peer) = peer {
             let generation = peer.slot.generation.get();
-            self.begin_departure(&peer, &close);
+            let close = self.begin_departure(&peer, close);
             match self.start(true).await {
                 Ok(()) => self.depart(&peer, close, generation).await,
                 // It is noted, and handled when the room has started.
@@ -273,6 +276,7 @@ impl<R: Room> RoomHost<R> {
 
     /// Sets the platform's alarm to the earliest time at which something is to happen.
     fn arm(&self) {
+        self.is_armed.set(true);
         if Self::HAS_SCHEDULES {
             if let Err(error) = self.schedules.arm(self.platform.as_ref()) {
                 // The one that stands is as good.
@@ -285,7 +289,7 @@ impl<R: Room> RoomHost<R> {
 
     /// While there are peers whose end matters an alarm stands: nothing else would bring the room into memory after a restart.
     pub(crate) fn start_watchdog(&self) {
-        if !Self::HAS_WATCHDOG || self.schedules.watchdog().is_some() {
+        if !Self::HAS_WATCHDOG || self.is_armed.get() && self.schedules.watchdog().is_some() {
             return;
         }
         if let Err(error) = self.store_id() {
@@ -448,7 +452,14 @@ impl<R: Room> RoomHost<R> {
     fn check_storage(&self) -> Result<(), Error> {
         let stored = self.platform.get(ID_KEY);
         stored.map(drop).map_err(|refusal| {
-            let message = format!("the room's storage cannot be used: {refusal}");
+            let mut message = format!("the room's storage cannot be used: {refusal}");
+            if message.contains("SQLite") {
+                let class = R::CLASS;
+                message += &format!(
+                    "; declare the class with SQLite, in the migrations of wrangler.toml: \
+                     `new_sqlite_classes = [\"{class}\"]`, not `new_classes`"
+                );
+            }
             Error::new(ErrorKind::Storage, message).in_room(&self.id)
         })
     }
@@ -604,5 +615,7 @@ fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(crate::peer::MAX_REASON_BYTES)]
 }
 
+#[cfg(test)]
+mod lives;
 #[cfg(test)]
 mod tests;

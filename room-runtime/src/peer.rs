@@ -51,8 +51,8 @@ pub(crate) struct Slot<R: Room> {
     pub(crate) is_enrolled: Cell<bool>,
     /// How its connection has ended.
     pub(crate) ended: RefCell<Option<Close>>,
-    /// Whether that is noted in storage.
-    pub(crate) is_noted: Cell<bool>,
+    /// Whether that is noted in storage, and as the end of one that cannot come back.
+    pub(crate) noted: Cell<Option<bool>>,
     /// Whether the room has closed the connection: what still comes of it is not handled.
     pub(crate) is_closing: Cell<bool>,
     /// Whether it cannot come back: the room closed it, or its time is over.
@@ -86,7 +86,7 @@ impl<R: Room> Slot<R> {
             entry,
             is_enrolled: Cell::new(false),
             ended: RefCell::new(None),
-            is_noted: Cell::new(false),
+            noted: Cell::new(None),
             is_closing: Cell::new(false),
             is_final: Cell::new(false),
             is_changing: Cell::new(false),

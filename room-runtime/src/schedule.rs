@@ -29,8 +29,8 @@ const STILL_RUNNING_MS: u64 = 60_000;
 ///
 /// `#[room]` implements it for a room that has the handler. A room that is written by hand implements it beside [`Room`].
 ///
-/// A room without it can still [cancel](RoomContext::cancel) schedules, and be asked for the
-/// [next](RoomContext::next_alarm) one: there may be some from code that had the handler, kept until it is there again.
+/// Schedules that code with the handler has left stay in storage until it is there again; a room without it can
+/// [cancel](RoomContext::cancel) them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` schedules an alarm, but has no handler `on_alarm`",
     label = "this alarm would never fire",
@@ -78,8 +78,8 @@ impl<'a, R: Room> Schedule<'a, R> {
         self.at(due_ms)
     }
 
-    /// Fires once, at that time, in milliseconds since the Unix epoch; at once when it has passed, after those that are due
-    /// already. It is stored when this returns.
+    /// Fires once, at that time, in milliseconds since the Unix epoch; at once when it has passed. It is stored when this
+    /// returns.
     ///
     /// # Errors
     /// [`ErrorKind::NestedUpdate`] inside the closure of an `update`, [`ErrorKind::Encode`] when the alarm cannot be JSON, [`ErrorKind::ValueTooLarge`] when it is larger than the
@@ -333,8 +333,6 @@ impl Schedules {
             let [a, b, c, d, e, f, g, h, ..] = platform.random();
             ScheduleId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
         });
-        // One for the past is due now, behind those that have been due: it cannot starve them.
-        let due_ms = due_ms.max(platform.now_ms());
         let number = loaded.next_number;
         let pending =
             Pending { id, number, due_ms, key, every_ms, nominal_ms: due_ms, attempts: 0, running: false, what };
@@ -514,6 +512,8 @@ impl Schedules {
             };
             loaded.next_number = loaded.next_number.max(pending.number + 1);
             if matches!(pending.what, What::Alarm(_)) && !self.has_handler {
+                // It is not due, ever, and can be cancelled.
+                loaded.by_id.insert(pending.id, pending);
                 continue;
             }
             if self.running.borrow().contains(&(pending.id, pending.number)) {

@@ -140,7 +140,7 @@ impl fmt::Debug for World {
 pub struct TestRoom<R: Room> {
     world: World,
     id: RoomId,
-    object: Rc<Object<R>>,
+    pub(crate) object: Rc<Object<R>>,
 }
 
 impl<R: Room> TestRoom<R> {
@@ -197,7 +197,9 @@ impl<R: Room> TestRoom<R> {
         request: Request<()>,
         upgrade: Upgrade<R::Connection>,
     ) -> Result<TestPeer<R>, Refusal> {
-        self.world.block_on(self.begin_connect_with(request, upgrade))
+        let connected = self.world.block_on(self.begin_connect_with(request, upgrade));
+        self.world.0.settle();
+        connected
     }
 
     /// A new peer, in the future: for connections that happen while something else does.
@@ -348,6 +350,11 @@ impl<R: Room> TestRoom<R> {
     /// Makes writing to storage fail, until it is told otherwise.
     pub fn fail_writes(&self, fail: bool) {
         self.object.memory.writes_fail.set(fail);
+    }
+
+    /// Takes away the alarm that the platform keeps for the room, as the platform does when it gives one up.
+    pub fn lose_alarm(&self) {
+        self.object.memory.alarm.set(None);
     }
 
     /// The errors that the room has logged since this was last asked.
@@ -558,7 +565,8 @@ impl<R: Room> TestPeer<R> {
         self.with_socket(|socket| socket.refuses = fail);
     }
 
-    /// Makes it leave the room's close unanswered, as a client does that is not there any more.
+    /// Makes it leave the room's close unanswered, as a client does that is not there any more. When it is
+    /// [disconnected](TestPeer::disconnect) the room hears of that, as late as it may be.
     pub fn stop_responding(&self) {
         self.with_socket(|socket| socket.unresponsive = true);
     }

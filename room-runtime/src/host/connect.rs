@@ -221,6 +221,8 @@ impl<R: Room> RoomHost<R> {
         let place = slot.turn.queue();
         let host = self.clone();
         self.platform.spawn(Box::pin(async move {
+            // When the upgrade has been answered: a panic in the handler does not take the connection.
+            Platform::timer(host.platform.clone(), 0).await;
             let _turn = peer.slot.turn.come(place).await;
             if peer.slot.generation.get() == generation && peer.slot.status.get() == Status::Connected {
                 let outcome = host.run(R::on_resume(&ctx, &peer)).await;

@@ -206,35 +206,33 @@ impl<R: Room> RoomHost<R> {
     // Ends.
 
     /// Stores how a connection ended before whatever has to come first, so that nothing that happens meanwhile loses it. The
-    /// first such note stands.
-    pub(super) fn note_leaving(&self, peer: &Peer<R>, close: &Close) {
+    /// first such note stands; it is returned where it is another one.
+    pub(super) fn note_leaving(&self, peer: &Peer<R>, close: &Close) -> Option<Close> {
         let slot = &peer.slot;
-        if !Self::KEEPS_ROSTER || slot.is_noted.replace(true) {
-            return;
+        let is_known = slot.noted.get().is_some_and(|is_final| is_final || !slot.is_final.get());
+        if !Self::KEEPS_ROSTER || is_known {
+            return None;
         }
-        let key = leaving_key(&slot.entry);
+        let (key, generation) = (leaving_key(&slot.entry), slot.generation.get());
         let known = self.platform.get(&key).ok().flatten();
         let known: Option<Leaving> = known.and_then(|bytes| self.readable(&bytes, "how a connection ended"));
-        if let Some(known) = known
-            && known.generation == slot.generation.get()
-        {
-            slot.is_final.set(slot.is_final.get() || known.is_final);
-            return;
+        let known = known.filter(|known| known.generation == generation);
+        let is_final = slot.is_final.get() || known.as_ref().is_some_and(|known| known.is_final);
+        slot.is_final.set(is_final);
+        slot.noted.set(Some(is_final));
+        if known.as_ref().is_none_or(|known| known.is_final != is_final) {
+            let close = known.as_ref().map_or(close, |known| &known.close).clone();
+            let leaving = Leaving { name: slot.entry.clone(), generation, close, is_final };
+            let stored = wire::encode_value(&leaving, "how a connection ended").and_then(|bytes| {
+                self.platform.put(&key, &bytes).map_err(|refusal| self.roster_error("written", &refusal))
+            });
+            self.log_roster_error(stored);
         }
-        let leaving = Leaving {
-            name: slot.entry.clone(),
-            generation: slot.generation.get(),
-            close: close.clone(),
-            is_final: slot.is_final.get(),
-        };
-        let stored = wire::encode_value(&leaving, "how a connection ended").and_then(|bytes| {
-            self.platform.put(&key, &bytes).map_err(|refusal| self.roster_error("written", &refusal))
-        });
-        self.log_roster_error(stored);
+        known.map(|known| known.close)
     }
 
     pub(super) fn forget_leaving(&self, slot: &Slot<R>) {
-        if slot.is_noted.replace(false) {
+        if slot.noted.take().is_some() {
             self.log_roster_error(self.delete_leaving(&slot.entry));
         }
     }
@@ -249,7 +247,10 @@ impl<R: Room> RoomHost<R> {
         peer.slot.is_final.set(true);
         peer.slot.is_closing.set(true);
         self.note_leaving(peer, &Close::new(code.get(), reason, true));
-        self.platform.close(peer.slot.socket.get(), code.get(), reason)
+        let closed = self.platform.close(peer.slot.socket.get(), code.get(), reason);
+        // The other side may never answer.
+        self.schedule_purge_if_empty();
+        closed
     }
 
     /// Closes a connection whose other side may never answer: `on_close` does not wait for it.
@@ -262,11 +263,13 @@ impl<R: Room> RoomHost<R> {
             // One that is closing already changes nothing here.
             let _ = self.platform.close(socket, code.get(), reason);
         }
+        self.schedule_purge_if_empty();
         let ended = slot.ended.borrow().clone();
         let close = ended.unwrap_or_else(|| Close::new(code.get(), reason, true));
         if slot.turn.is_taken() {
             self.note_leaving(peer, &close);
         }
+        self.add_departing(slot);
         let (host, peer, generation) = (self.clone(), peer.clone(), slot.generation.get());
         self.platform.spawn(Box::pin(async move { host.depart(&peer, close, generation).await }));
     }
@@ -347,15 +350,24 @@ impl<R: Room> RoomHost<R> {
         holds
     }
 
-    /// The connection of a peer has ended: until that is handled its place can be taken again.
-    pub(super) fn begin_departure(&self, peer: &Peer<R>, close: &Close) {
+    /// The connection of a peer has ended: until that is handled its place can be taken again. How it ended is what the room
+    /// has noted before, if it has.
+    pub(super) fn begin_departure(&self, peer: &Peer<R>, close: Close) -> Close {
         let slot = &peer.slot;
+        let is_busy = !self.has_started() || slot.turn.is_taken();
+        let noted = if is_busy { self.note_leaving(peer, &close) } else { None };
+        let close = noted.unwrap_or(close);
         if Self::KEEPS_ROSTER {
             slot.ended.replace(Some(close.clone()));
-            self.departing.borrow_mut().insert(slot.entry.clone(), slot.clone());
         }
-        if !self.has_started() || slot.turn.is_taken() {
-            self.note_leaving(peer, close);
+        self.add_departing(slot);
+        close
+    }
+
+    /// From here on this is the slot of that place: whoever looks for the place finds the same one.
+    fn add_departing(&self, slot: &Rc<Slot<R>>) {
+        if Self::KEEPS_ROSTER {
+            self.departing.borrow_mut().insert(slot.entry.clone(), slot.clone());
         }
     }
 
@@ -393,6 +405,7 @@ impl<R: Room> RoomHost<R> {
             return;
         }
         peer.slot.is_final.set(true);
+        self.add_departing(&peer.slot);
         let close = peer.slot.ended.borrow().clone().unwrap_or(Close::LOST);
         let generation = peer.slot.generation.get();
         self.depart(&peer, close, generation).await;
@@ -495,7 +508,7 @@ impl<R: Room> RoomHost<R> {
                 continue;
             }
             match self.entry(&name)? {
-                Some(entry) if entry.away.is_none() && entry.generation == generation => {
+                Some(entry) if entry.generation == generation && (entry.away.is_none() || is_final) => {
                     lost.push(Lost { entry, close, is_final, is_noted: true });
                 }
                 _ => self.delete_leaving(&name)?,
@@ -504,8 +517,15 @@ impl<R: Room> RoomHost<R> {
         if !has_sockets && !self.platform.has_sockets() {
             for entry in self.entries()? {
                 let known = lost.iter().any(|other| other.entry.name == entry.name) || departs(&entry.name);
-                if entry.away.is_none() && !known {
-                    lost.push(Lost { entry, close: Close::LOST, is_final: false, is_noted: false });
+                // Code that keeps no places may follow on code that did.
+                let close = match &entry.away {
+                    Some(_) if Self::KEEPS_PLACES => continue,
+                    Some(away) => away.close.clone(),
+                    None => Close::LOST,
+                };
+                if !known {
+                    let is_final = entry.away.is_some();
+                    lost.push(Lost { entry, close, is_final, is_noted: false });
                 }
             }
         }
@@ -519,8 +539,8 @@ impl<R: Room> RoomHost<R> {
             match self.peer_of(entry) {
                 Ok(peer) => {
                     peer.slot.is_final.set(is_final);
-                    peer.slot.is_noted.set(is_noted);
-                    self.departing.borrow_mut().insert(name, peer.slot.clone());
+                    peer.slot.noted.set(is_noted.then_some(is_final));
+                    self.add_departing(&peer.slot);
                     self.depart(&peer, close, generation).await;
                 }
                 Err(error) => self.drop_entry(&name, id, error).await,

@@ -1408,3 +1408,183 @@ mod versions {
         assert_eq!((state, stored.as_deref()), (Err(error.to_owned()), Some("3")));
     }
 }
+
+/// What older code, or another hand, has left in storage: it fails one by one, is reported once, and has a stated end.
+mod unreadable {
+    use super::*;
+
+    const ALICE: &str = r#"{"name":"aa","id":"alice","connected_at":1,"tags":[],"data":{"name":"a"}}"#;
+    const BOB: &str = r#"{"name":"bb","id":"bob","connected_at":1,"tags":["x"],"data":{"nick":"b"}}"#;
+
+    fn stored(values: &[(&str, &str)]) -> World {
+        let world = World::new();
+        values.iter().for_each(|(key, value)| world.memory.store(key, value.as_bytes()));
+        world
+    }
+
+    #[test]
+    fn an_entry_whose_data_does_not_decode_is_reported_and_taken_out() {
+        let mut world = stored(&[("room:peer:aa", ALICE), ("room:peer:bb", BOB), ("room:peer:cc", "7")]);
+        assert_eq!(world.call("peers"), r#"{"ok":[]}"#);
+        assert_eq!(take_notes(), ["start", "close alice 1006 \"\", 0 left"]);
+        let errors = world.memory.errors.take();
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].contains("an entry of the room's roster does not decode"), "{errors:?}");
+        assert!(errors[1].starts_with("probe room `r1`, peer `bob`: on_close failed"), "{errors:?}");
+        assert!(errors[1].contains("missing field `name`"), "{errors:?}");
+        assert_eq!((world.stored("room:peer:aa"), world.stored("room:peer:bb")), (None, None));
+        world.hibernate();
+        world.call("peers");
+        assert_eq!(take_notes(), ["start"]);
+    }
+
+    #[test]
+    fn a_place_that_code_with_a_grace_has_kept_ends_without_one() {
+        let away = r#","away":{"since_ms":1,"close":{"code":1001,"reason":"","was_clean":true}}}"#;
+        let mut world = stored(&[("room:peer:aa", &ALICE.replace("}}", &format!("}}{away}")))]);
+        world.call("peers");
+        assert_eq!(take_notes(), ["start", "close alice 1001 \"\", 0 left"]);
+        assert_eq!(world.stored("room:peer:aa"), None);
+    }
+
+    #[test]
+    fn a_noted_end_that_does_not_decode_hides_no_other() {
+        let leaving =
+            r#"{"name":"aa","generation":0,"close":{"code":1000,"reason":"","was_clean":true},"is_final":true}"#;
+        let mut world = stored(&[
+            ("room:leaving:a", "nonsense"),
+            ("room:leaving:aa", leaving),
+            ("room:leaving:zz", r#"{"name":"zz"}"#),
+            ("room:peer:aa", ALICE),
+        ]);
+        world.call("peers");
+        assert_eq!(take_notes(), ["start", "close alice 1000 \"\", 0 left"]);
+        assert_eq!(world.memory.errors.take().len(), 2);
+        assert_eq!(world.stored("room:leaving:aa"), None);
+    }
+
+    #[test]
+    fn an_alarm_that_does_not_decode_holds_up_no_other_and_stays() {
+        let pending = |id: &str, due_ms: u64, what: &str| {
+            format!(r#"{{"id":"{id}","number":0,"due_ms":{due_ms},"nominal_ms":{due_ms},"what":{what}}}"#)
+        };
+        let id = "0000000000000001";
+        let mut world = stored(&[
+            ("room:schedule:0000000000000001", &pending(id, START_MS + 1_000, r#"{"alarm":{"was":"a struct"}}"#)),
+            ("room:schedule:0000000000000002", &pending("0000000000000002", START_MS + 2_000, r#"{"alarm":"kept"}"#)),
+            ("room:schedule:0000000000000003", r#"{"was":"another layout"}"#),
+        ]);
+        let a = world.connect("a", &[]);
+        world.frame(a, &Event::Schedule { name: "new".to_owned(), after_ms: 1_500 });
+        take_notes();
+        let mut fire = |ms: u64| {
+            world.advance(ms);
+            world.spawn(world.host.clone().alarm());
+            world.settle();
+        };
+        fire(2_000);
+        assert_eq!(take_notes(), ["alarm new at 2000", "alarm kept at 2000"]);
+        fire(2_000);
+        fire(4_000);
+        let errors = world.memory.errors.take();
+        let reported = errors.iter().filter(|error| error.contains("a stored alarm does not decode"));
+        assert_eq!(reported.count(), 1, "{errors:?}");
+        assert!(errors.iter().any(|error| error.contains("a stored schedule does not decode")), "{errors:?}");
+        // For code that knows it; it is tried again ever later.
+        let kept = world.stored("room:schedule:0000000000000001").expect("it is kept");
+        assert!(kept.contains(r#""attempts":3"#), "{kept}");
+        assert!(world.stored("room:schedule:0000000000000003").is_some());
+    }
+
+    #[test]
+    fn a_kept_answer_that_does_not_decode_hides_no_other() {
+        let mut world = World::new();
+        assert_eq!(world.call(r#"once 1 k send {"type":"Add","amount":1}"#), r#"{"ok":null}"#);
+        world.memory.store("room:answer:7", b"{}");
+        world.hibernate();
+        assert_eq!(world.call(r#"once 1 k send {"type":"Add","amount":1}"#), r#"{"ok":null}"#);
+        assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#));
+        assert_eq!(world.memory.errors.take().len(), 1);
+    }
+
+    #[test]
+    fn an_attachment_that_does_not_decode_ends_its_connection_once() {
+        let mut world = World::new();
+        let (a, b) = (world.connect("a", &[]), world.connect("b", &[]));
+        world.memory.attach(a, br#"["a",1,{"nick":"a"},"aa",0]"#).expect("attached");
+        world.hibernate();
+        take_notes();
+        world.frame(b, &Event::Say { text: "hello".to_owned() });
+        world.frame(a, &Event::Say { text: "lost".to_owned() });
+        assert_eq!(world.socket(a).closed, Some((1011, "the room lost this connection".to_owned())));
+        world.close(a, 1011);
+        world.hibernate();
+        world.frame(b, &Event::Say { text: "again".to_owned() });
+        let errors = world.memory.errors.take();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+    }
+}
+
+/// A room that keeps places.
+mod keeping {
+    use super::*;
+
+    /// Notes nothing; keeps places for a minute, and itself for an hour.
+    enum Keeper {}
+
+    impl Room for Keeper {
+        const NAME: &'static str = "keeper";
+        const BINDING: &'static str = "KEEPER";
+        const CLASS: &'static str = "KeeperRoom";
+        const RECONNECT_GRACE_MS: u64 = 60_000;
+        const PURGE_AFTER_MS: u64 = 3_600_000;
+        type State = ();
+        type Connection = Data;
+        type Event = ();
+        type Broadcast = ();
+        type Alarm = ();
+        type Services = ();
+
+        fn init(_ctx: &RoomContext<Self>) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn services(_env: &worker::Env) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn on_close(_ctx: &RoomContext<Self>, peer: &Peer<Self>, _close: Close) -> Result<(), Failure> {
+            note(format!("close {}", peer.id()));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_place_whose_data_does_not_decode_ends_with_its_time_and_keeps_no_room_alive() {
+        let world = crate::testing::World::new();
+        let room = world.room::<Keeper>("r");
+        for id in ["alice", "bob"] {
+            let name = id.to_owned();
+            room.connect(crate::Upgrade::new(Data { name }).id(id)).disconnect();
+        }
+        room.hibernate();
+        // As code with another schema would have left it.
+        let memory = &room.object.memory;
+        let keys = memory.keys("room:peer:");
+        for key in &keys {
+            let entry = String::from_utf8(memory.stored(key).expect("an entry")).expect("text");
+            memory.store(key, entry.replace(r#"{"name":"bob"}"#, "7").as_bytes());
+        }
+        take_notes();
+        let away = room.object.host().presence().expect("readable");
+        assert_eq!(away.iter().map(|user| user.id.to_string()).collect::<Vec<_>>(), ["alice", "bob"]);
+        room.advance(Duration::from_secs(61));
+        assert_eq!(take_notes(), ["close alice"]);
+        let log = room.take_log();
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert!(log[0].starts_with("keeper room `r`, peer `bob`: on_close failed"), "{log:?}");
+        assert!(memory.keys("room:peer:").is_empty());
+        room.advance(Duration::from_secs(3_600));
+        assert!(memory.keys("").is_empty(), "{:?}", memory.keys(""));
+    }
+}

@@ -191,6 +191,12 @@ impl Memory {
         self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
     }
 
+    /// The keys of what is stored that begin like that.
+    #[cfg(test)]
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        self.storage.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
     #[cfg(test)]
     fn trace(&self, what: String) {
         self.trace.borrow_mut().push(what);

@@ -637,7 +637,9 @@ impl ClientSocket {
 /// A client begins to close, or its connection is lost.
 pub(crate) fn close_by_client(object: Rc<dyn AnyObject>, socket: Socket, close: Close) {
     let begun = object.memory().with_socket(socket, |at| {
-        let begun = !at.closing && at.ended.is_none();
+        // One that did not answer the room's close ends all the same, as late as that is.
+        let is_late = at.unresponsive && at.closed.is_some() && !at.closing;
+        let begun = is_late || (!at.closing && at.ended.is_none());
         at.closing = true;
         if !close.was_clean {
             at.ended.get_or_insert((close.code, close.reason.clone()));

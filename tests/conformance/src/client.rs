@@ -205,6 +205,12 @@ impl Client {
         arrival.map_err(|closed| self.closed.get_or_init(|| closed).clone())
     }
 
+    /// Stops reading: nothing arrives any more, and a close of the server is not answered. The connection stays until it is
+    /// [dropped](Client::disconnect).
+    pub fn mute(&self) {
+        self.tasks[1].abort();
+    }
+
     /// Drops the connection without a close frame, as a client does that goes into a tunnel.
     pub fn disconnect(&self) {
         for task in &self.tasks {

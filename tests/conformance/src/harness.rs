@@ -118,6 +118,8 @@ pub trait Socket {
     fn close(&self, code: u16, reason: &str) -> impl Future<Output = Result<()>>;
     /// Loses the connection.
     fn disconnect(&self);
+    /// Reads nothing more, and leaves the room's close unanswered, until it is disconnected.
+    fn mute(&self);
     /// Sends a heartbeat, and waits for its answer.
     fn heartbeat(&self) -> impl Future<Output = Result<()>>;
 }
@@ -847,6 +849,11 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
     /// Loses the connection.
     pub fn disconnect(&self) {
         self.socket.disconnect();
+    }
+
+    /// Reads nothing more, and leaves the room's close unanswered, until it is disconnected: half dead.
+    pub fn mute(&self) {
+        self.socket.mute();
     }
 
     /// Its end of the connection, for what only one platform can do.

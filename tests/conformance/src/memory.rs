@@ -238,6 +238,10 @@ impl<R: Scripted> Socket for TestPeer<R> {
         TestPeer::disconnect(self);
     }
 
+    fn mute(&self) {
+        self.stop_responding();
+    }
+
     async fn heartbeat(&self) -> Result<()> {
         TestPeer::heartbeat(self);
         Ok(())

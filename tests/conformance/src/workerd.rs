@@ -353,6 +353,10 @@ impl Socket for WireSocket {
         self.client.disconnect();
     }
 
+    fn mute(&self) {
+        self.client.mute();
+    }
+
     async fn heartbeat(&self) -> Result<()> {
         let (ping, pong) = self.heartbeat;
         self.send_text(ping.to_owned()).await?;

@@ -153,6 +153,21 @@ pub mod plain {
     }
 }
 
+/// Its class is declared without SQLite in the Worker's configuration.
+#[room]
+pub mod keyed {
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use crate::{backstage, script};
+
+    pub fn on_start(ctx: &Ctx) {
+        backstage::note_start(ctx.name(), ctx.id());
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        script::on_event(ctx, event).await
+    }
+}
+
 /// Its first state is not the default one.
 #[room]
 pub mod founded {
@@ -160,10 +175,17 @@ pub mod founded {
     use crate::{backstage, script};
     use room_runtime::prelude::*;
 
-    /// Fails for as long as there is a script for it backstage.
+    /// Says what the state is to it, purges the room or fails, as a script for it backstage says.
     pub fn init(ctx: &Ctx) -> Result<State> {
         let (name, id) = (ctx.name(), ctx.id());
-        if !backstage::script(name, id, "init").is_empty() {
+        let script = backstage::script(name, id, "init");
+        if let [script::Step::Purge] = &script[..] {
+            return ctx.purge();
+        }
+        if let [script::Step::Say(_)] = &script[..] {
+            let state = ctx.state().map_or_else(|error| error.kind().to_string(), |_| "ok".to_owned());
+            ctx.broadcast(&Broadcast::Said { from: None, text: state })?;
+        } else if !script.is_empty() {
             return Err(Failure::msg("there is no founder"));
         }
         let log = vec![format!("init {} of {name}/{id}", backstage::note_init(name, id))];
@@ -219,6 +241,10 @@ pub mod equipped {
             return Ok(());
         }
         script::on_event(ctx, event).await
+    }
+
+    pub async fn on_close(ctx: &Ctx, peer: &Peer, close: room_runtime::Close) -> Result {
+        script::on_close(ctx, peer, close).await
     }
 
     pub async fn on_request(

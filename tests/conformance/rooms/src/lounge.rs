@@ -22,6 +22,13 @@ async fn on_close<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>, close: Clos
     script::run(ctx, None, &peer.data().on_close).await
 }
 
+async fn on_away<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
+    let sent = peer.send(&script::Broadcast::Pong { n: 0 }).map_err(|error| error.kind());
+    let here = ctx.peers().iter().any(|other| other == *peer);
+    ctx.update(|state| state.log.push(format!("away {}, here: {here}, send is {sent:?}", peer.id())))?;
+    script::run(ctx, None, &crate::backstage::script(R::NAME, ctx.id(), "on_away")).await
+}
+
 async fn on_resume<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
     ctx.update(|state| state.log.push(format!("resume {}", peer.id())))?;
     script::run(ctx, Some(peer), &crate::backstage::script(R::NAME, ctx.id(), "on_resume")).await
@@ -33,7 +40,7 @@ fn on_request<R: Scripted>(ctx: &RoomContext<R>) -> Result<http::Response<Bytes>
 }
 
 macro_rules! remembering_room {
-    ($(#[$doc:meta])* $name:ident($($options:tt)*) $(and $on_resume:ident)?) => {
+    ($(#[$doc:meta])* $name:ident($($options:tt)*) $(and $on_resume:ident)? $(then $on_away:ident)?) => {
         $(#[$doc])*
         #[room($($options)*)]
         pub mod $name {
@@ -68,6 +75,10 @@ macro_rules! remembering_room {
             $(pub async fn $on_resume(ctx: &Ctx, peer: &Peer) -> Result {
                 lounge::on_resume(ctx, peer).await
             })?
+
+            $(pub async fn $on_away(ctx: &Ctx, peer: &Peer) -> Result {
+                lounge::on_away(ctx, peer).await
+            })?
         }
     };
 }
@@ -78,8 +89,28 @@ remembering_room! {
 }
 
 remembering_room! {
+    /// Keeps a place, and tells when somebody is away.
+    parlor(reconnect_grace = "5s") and on_resume then on_away
+}
+
+remembering_room! {
+    /// Has two seats, and keeps them.
+    booth(reconnect_grace = "5s", max_peers = 2) and on_resume
+}
+
+remembering_room! {
     /// Keeps no place.
     hall()
+}
+
+remembering_room! {
+    /// Looks soon after a restart for those who are lost; late enough for the room to sleep meanwhile.
+    guarded(watchdog = "12s")
+}
+
+remembering_room! {
+    /// Keeps a place, and looks soon after a restart for those who are lost.
+    keep(reconnect_grace = "2s", watchdog = "3s") and on_resume
 }
 
 remembering_room! {
@@ -90,6 +121,30 @@ remembering_room! {
 remembering_room! {
     /// Keeps a place for longer than it keeps itself.
     inn(reconnect_grace = "6s", purge_after = "1s") and on_resume
+}
+
+/// Goes when everyone has left, and notes nothing of who leaves.
+#[room(purge_after = "3s", watchdog = "12s")]
+pub mod hut {
+    use crate::script;
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use room_runtime::prelude::*;
+
+    pub async fn on_start(ctx: &Ctx) -> Result {
+        script::on_start(ctx).await
+    }
+
+    pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        script::on_connect(ctx, peer).await
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        script::on_event(ctx, event).await
+    }
+
+    pub async fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+        script::on_error(ctx, error).await
+    }
 }
 
 /// Was only a count once.

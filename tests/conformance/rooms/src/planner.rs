@@ -60,6 +60,9 @@ pub enum Plan {
     /// Calls a room of a type that the Worker has no binding for.
     CallHomeless,
 
+    /// Sets an alarm inside the closure of an `update`; gives the kind of the error.
+    NestSchedule,
+
     /// Ends the life of the room.
     Purge,
     /// Leaves plans to be carried out when the handler has ended.
@@ -159,6 +162,12 @@ async fn carry_out(ctx: &Ctx, plan: Plan) -> Result<Value, Failure> {
         }
         Plan::Fire { room } => json!(ctx.room::<planner::Room>(room)?.fire_alarm().await?),
         Plan::CallHomeless => json!(ctx.room::<homeless::Room>("r")?.state().await?),
+
+        Plan::NestSchedule => {
+            let alarm = Alarm { name: "nested".to_owned(), plans: Vec::new() };
+            let scheduled = ctx.update(|_| ctx.schedule(alarm).after(ms(1)))?;
+            json!(scheduled.map_or_else(|error| error.kind().to_string(), |_| "ok".to_owned()))
+        }
 
         Plan::Purge => return ctx.purge(),
         Plan::Spawn(plans) => {

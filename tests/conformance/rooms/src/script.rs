@@ -61,6 +61,11 @@ pub enum Step {
     Fill(usize),
     /// Uses the state inside the closure of an `update`; answers [`Broadcast::Kinds`].
     Nest,
+    /// Sends, closes and purges inside the closure of an `update`, and changes the peer's data inside that of an
+    /// `update_data`; answers [`Broadcast::Kinds`].
+    NestEffects,
+    /// Adds to the count in a `try_update` that sends something and then fails.
+    TryAddTellAndFail(i64),
     /// Takes a snapshot, adds one; answers [`Broadcast::Snapshot`].
     Snapshot,
     /// Answers [`Broadcast::Initialized`].
@@ -108,6 +113,8 @@ pub enum Step {
     /// Does what may fail; answers [`Broadcast::Outcome`].
     Try(Box<Step>),
     Panic,
+    /// Ends the room's life.
+    Purge,
 }
 
 /// How peers are selected.
@@ -193,6 +200,7 @@ pub enum UpgradeStep {
     Fail(String),
     Hold(String),
     Panic,
+    Purge,
 }
 
 /// A room of this crate.
@@ -239,6 +247,7 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
             UpgradeStep::Fail(text) => Err(std::io::Error::other(text))?,
             UpgradeStep::Hold(gate) => hold(ctx, &gate).await?,
             UpgradeStep::Panic => panic!("{}", crate::PANIC),
+            UpgradeStep::Purge => return ctx.purge(),
         }
     }
     Ok(())
@@ -348,6 +357,28 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
             })?;
             answer(ctx, peer, &Broadcast::Kinds { kinds: kinds.into() })?;
         }
+        Step::NestEffects => {
+            let me = me()?;
+            let mut kinds = ctx.update(|state| {
+                state.count += 1;
+                [
+                    kind(ctx.broadcast(&Broadcast::Pong { n: 0 }).map(drop)),
+                    kind(me.send(&Broadcast::Pong { n: 0 })),
+                    kind(me.close(CloseCode::NORMAL, "")),
+                    kind(ctx.peers().close(CloseCode::NORMAL, "").map(drop)),
+                    kind(ctx.purge()),
+                ]
+                .to_vec()
+            })?;
+            kinds.push(kind(me.update_data(|_| me.update_data(|data| data.name.push('x')))?));
+            kinds.push(kind(me.update_data(|_| me.set_data(Connection::default()))?));
+            answer(ctx, peer, &Broadcast::Kinds { kinds })?;
+        }
+        Step::TryAddTellAndFail(amount) => ctx.try_update(|state| {
+            state.count += amount;
+            ctx.broadcast(&Broadcast::Pong { n: 0 })?;
+            Ok(())
+        })?,
         Step::Snapshot => {
             let before = ctx.state()?;
             let after = ctx.update(|state| {
@@ -416,6 +447,7 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
             answer(ctx, peer, &outcome)?;
         }
         Step::Panic => panic!("{}", crate::PANIC),
+        Step::Purge => return ctx.purge(),
     }
     Ok(())
 }

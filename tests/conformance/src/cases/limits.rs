@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use conformance_rooms::{
-    narrow, paced,
+    narrow, paced, probe,
     script::{Broadcast, Event, Step, UpgradeStep},
     small,
 };
@@ -290,4 +290,46 @@ pub(super) async fn the_workers_events_are_handled_while_a_peer_is_over_its_rate
         alice.expect(Broadcast::Pong { n }).await?;
     }
     Ok(())
+}
+
+pub(super) async fn what_waits_for_on_start_is_bounded<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.fence().await?;
+    room.hibernate().await?;
+    room.script("on_start", [Step::Sleep(3_000)]).await?;
+    // One is about to be handled, 1,024 wait behind it.
+    for n in 0..1_124 {
+        alice.send(&Event::Ping { n }).await?;
+    }
+    for _ in 0..99 {
+        same!(alice.next_error().await?.code, ErrorKind::Overloaded);
+    }
+    for n in 0..1_025 {
+        alice.expect(Broadcast::Pong { n }).await?;
+    }
+    alice.fence().await
+}
+
+pub(super) async fn a_peer_does_not_reset_its_rate_by_coming_back<H: Harness>(h: H) -> Result<()> {
+    let room = room::<paced::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    for n in 0..3 {
+        alice.send(&Event::Ping { n }).await?;
+        alice.expect(Broadcast::Pong { n }).await?;
+    }
+    alice.close().await?;
+    until(&h, "the room to be empty", || room.peer_ids(), Vec::is_empty).await?;
+    // With a full bucket there would be room for three more; it takes twelve seconds to fill.
+    let alice = room.connect(guest("alice")).await?;
+    for n in 3..6 {
+        alice.send(&Event::Ping { n }).await?;
+    }
+    for _ in 3..6 {
+        let arrival = is!(alice.next_of_any_kind().await?, Arrival::Text(text) => text);
+        if arrival.contains("rate_limited") {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("a peer that came back has a full bucket")
 }

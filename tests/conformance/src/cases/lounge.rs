@@ -19,20 +19,20 @@ use crate::{
 };
 
 /// Longer than the lounge keeps a place, and the motel itself.
-const LONG: Duration = Duration::from_secs(7);
+pub(super) const LONG: Duration = Duration::from_secs(7);
 
 /// Who is here, as the room sees it. It wakes the room.
-async fn presence<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<Vec<String>> {
+pub(super) async fn presence<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<Vec<String>> {
     let answer = room.request(Request::get("https://room/").body(Bytes::new())?).await?;
     Ok(serde_json::from_slice(answer.body())?)
 }
 
-async fn is_present<H: Harness, R: Scripted>(room: &Room<H, R>, wanted: &[&str]) -> Result<()> {
+pub(super) async fn is_present<H: Harness, R: Scripted>(room: &Room<H, R>, wanted: &[&str]) -> Result<()> {
     until(room.harness(), &format!("{wanted:?}"), || presence(room), |users| users == wanted).await.map(drop)
 }
 
 /// What `on_close` has noted, once it has noted that much.
-async fn closes<H: Harness, R: Scripted>(room: &Room<H, R>, count: usize) -> Result<Vec<String>> {
+pub(super) async fn closes<H: Harness, R: Scripted>(room: &Room<H, R>, count: usize) -> Result<Vec<String>> {
     let closes = |log: &Vec<String>| log.iter().filter(|line| line.starts_with("close ")).cloned().collect::<Vec<_>>();
     let what = format!("{count} times on_close");
     let log = until(room.harness(), &what, || room.log(), |log| closes(log).len() >= count).await?;
@@ -44,7 +44,7 @@ async fn closes<H: Harness, R: Scripted>(room: &Room<H, R>, count: usize) -> Res
 }
 
 /// A guest of a room that keeps places, and its token.
-async fn enter<H: Harness, R: Scripted>(room: &Room<H, R>, guest: Guest) -> Result<(Peer<H, R>, String)> {
+pub(super) async fn enter<H: Harness, R: Scripted>(room: &Room<H, R>, guest: Guest) -> Result<(Peer<H, R>, String)> {
     let peer = room.connect(guest).await?;
     let frame = is!(peer.next_of_any_kind().await?, Arrival::Text(text) => text);
     let frame: Value = serde_json::from_str(&frame)?;
@@ -53,12 +53,12 @@ async fn enter<H: Harness, R: Scripted>(room: &Room<H, R>, guest: Guest) -> Resu
     Ok((peer, token))
 }
 
-async fn report_of<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<PeerReport> {
+pub(super) async fn report_of<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<PeerReport> {
     sender(peer.ask([Step::Report]).await?)
 }
 
 /// Loses a connection, and waits until the room has noticed.
-async fn lose<H: Harness, R: Scripted>(room: &Room<H, R>, peer: &Peer<H, R>, id: &str) -> Result<()> {
+pub(super) async fn lose<H: Harness, R: Scripted>(room: &Room<H, R>, peer: &Peer<H, R>, id: &str) -> Result<()> {
     peer.disconnect();
     let away = format!("{id} away");
     let noticed = |users: &Vec<String>| users.contains(&away);
@@ -353,7 +353,7 @@ pub(super) async fn a_room_that_keeps_no_places_tells_no_token<H: Harness>(h: H)
 
 // Rooms that go by themselves
 
-async fn is_purged<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<()> {
+pub(super) async fn is_purged<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<()> {
     until(room.harness(), "the room to be purged", || room.state(), Option::is_none).await.map(drop)
 }
 

@@ -12,6 +12,7 @@ mod data;
 mod delivery;
 mod dialogues;
 mod errors;
+mod firing;
 mod invalid;
 mod life;
 mod limits;
@@ -19,7 +20,9 @@ mod lounge;
 mod order;
 mod outside;
 mod panics;
+mod places;
 mod planner;
+mod purges;
 mod requests;
 mod services;
 mod state;
@@ -151,6 +154,11 @@ macro_rules! all_cases {
                 a_state_that_is_too_large_is_a_typed_error_and_the_old_one_stays: rule(3);
                 a_state_nearly_as_large_as_it_may_be_survives_hibernation: rule(3);
                 nobody_is_told_of_a_state_that_cannot_be_stored: rule(3);
+                nothing_is_sent_closed_or_purged_inside_an_update: rule(3);
+                a_try_update_that_fails_has_told_nobody: rule(3);
+                a_change_that_cannot_be_stored_where_a_handler_waits_ends_the_handler: rule(3);
+                a_change_that_cannot_be_stored_where_spawned_work_waits_ends_the_work: rule(3);
+                init_may_send_and_has_no_state: rule(3);
                 a_room_is_initialized_when_its_state_is_first_changed: feature("DE: recall, save");
                 a_room_that_was_never_changed_stays_so_over_hibernation: feature("DE: recall, save");
                 init_runs_once_in_the_life_of_a_room: feature("DE: recall, save");
@@ -292,6 +300,8 @@ macro_rules! all_cases {
                 a_heartbeat_is_answered_and_wakes_nobody: rule(12);
                 only_the_very_text_of_a_heartbeat_is_one: rule(12),
                     only workerd: "in memory a heartbeat is no text";
+                what_waits_for_on_start_is_bounded: rule(12);
+                a_peer_does_not_reset_its_rate_by_coming_back: rule(12);
                 the_workers_events_are_handled_while_a_peer_is_over_its_rate: rule(12);
             }
             upgrade {
@@ -360,6 +370,8 @@ macro_rules! all_cases {
             }
             services {
                 services_are_made_once_each_time_the_room_comes_into_memory: feature("DE: services");
+                a_class_without_sqlite_is_a_typed_error_that_says_how_to_declare_it: rule(3),
+                    only workerd: "in memory there is no other storage";
                 without_its_services_a_room_refuses_everything_and_recovers: feature("DE: services").alone(SERVICES).first();
             }
             lounge {
@@ -396,6 +408,38 @@ macro_rules! all_cases {
                 a_migrated_state_is_stored_when_a_handler_has_read_it: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
                 a_failing_migrate_is_a_typed_error_and_what_is_stored_stays: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
             }
+            places {
+                a_replaced_peer_whose_connection_ends_after_a_sleep_has_one_on_close: rule(6);
+                a_replaced_peer_whose_connection_ends_after_a_crash_has_one_on_close: rule(6).alone(PANICS);
+                a_replaced_peer_whose_handler_waited_has_one_on_close_after_a_crash: rule(6).alone(PANICS);
+                a_resumed_peer_keeps_its_place_when_its_old_connection_ends_after_a_sleep: rule(6);
+                a_resumed_peer_keeps_its_place_when_on_resume_panics: rule(6).alone(PANICS);
+                a_kicked_peer_that_does_not_answer_does_not_come_back: rule(6);
+                a_kicked_peer_that_does_not_answer_is_gone_after_a_sleep: rule(6);
+                a_kicked_peer_that_is_lost_while_the_room_sleeps_keeps_no_place: rule(6);
+                a_purged_connection_that_ends_after_a_sleep_is_nobodys: rule(6);
+                a_peer_whose_loss_is_noticed_while_its_handler_runs_comes_back: feature("PS: reconnect grace");
+                frames_behind_a_handler_of_the_old_connection_are_handled_before_on_resume: rule(2);
+                frames_behind_a_kick_are_dropped: rule(2);
+                the_resume_token_is_the_first_frame_of_a_connection: feature("PS: reconnect grace");
+                on_away_runs_when_a_connection_is_lost_and_not_when_it_is_closed: feature("PS: reconnect grace");
+                an_on_away_that_fails_is_reported_and_the_place_is_kept: feature("PS: reconnect grace");
+                a_kept_seat_is_taken_and_its_owner_gets_it: rule(12);
+                a_peer_whose_old_connection_is_half_dead_resumes_into_a_full_room: rule(12);
+                a_kept_seat_is_free_when_its_time_is_over: rule(12);
+                a_peer_without_a_token_that_replaces_ends_the_kept_place_at_once: feature("DE: onDuplicate");
+                a_restart_that_nobody_visits_is_noticed: rule(6).alone(RESTARTS);
+                a_restart_that_nobody_visits_is_noticed_after_a_sleep: rule(6).alone(RESTARTS);
+                a_kept_place_ends_after_a_restart_that_nobody_visits: rule(6).alone(RESTARTS);
+                a_room_is_purged_after_a_restart_that_nobody_visits: feature("DE: purge").alone(RESTARTS);
+                a_room_without_on_close_is_purged_when_everyone_has_left: feature("DE: purge");
+                a_room_that_nobody_ever_joined_is_kept: feature("DE: purge");
+                a_room_whose_last_visitor_was_lost_in_a_panic_is_purged: feature("DE: purge").alone(PANICS);
+                a_room_purges_itself_also_when_a_kicked_peer_never_answers: feature("DE: purge");
+                a_resume_that_cannot_be_stored_leaves_the_place_where_it_was: rule(6), only memory: "workerd has no storage that fails";
+                a_return_that_cannot_be_stored_leaves_the_place_kept: rule(6), only memory: "workerd has no storage that fails";
+                a_room_whose_storage_fails_lets_nobody_half_in: rule(6), only memory: "workerd has no storage that fails";
+            }
             life {
                 on_start_comes_before_everything_and_once_each_time: feature("on_start");
                 what_arrives_while_on_start_waits_comes_behind_it: feature("on_start");
@@ -409,6 +453,30 @@ macro_rules! all_cases {
                 every_handler_knows_its_room: feature("PS: name");
                 init_knows_its_room: feature("PS: name");
                 a_room_knows_its_id_after_hibernation: feature("PS: name");
+            }
+            firing {
+                a_slow_alarm_holds_up_no_other: rule(10);
+                an_alarm_that_takes_longer_than_its_retry_runs_once: rule(10);
+                an_alarm_may_fire_another_of_its_own_room: rule(10);
+                an_alarm_may_look_for_another_of_its_own_room_where_there_is_none: rule(10);
+                an_alarm_that_plans_itself_for_the_past_starves_no_other: rule(10);
+                a_retry_counts_from_the_end_of_the_failed_try: rule(10);
+                a_period_without_a_key_set_at_each_start_is_one: rule(10);
+                an_alarm_whose_change_cannot_be_stored_where_it_waits_is_tried_again: rule(3);
+                nothing_can_be_scheduled_inside_an_update: rule(3);
+                an_alarm_that_hangs_is_ended_and_tried_again: rule(10), only memory: "only virtual time has 15 minutes to spare";
+                alarms_fire_however_long_the_room_could_not_start: rule(10), only memory: "only virtual time has an hour to spare";
+                an_overdue_alarm_fires_when_the_room_next_starts: rule(10), only memory: "workerd loses no alarm on demand";
+                an_end_that_cannot_be_stored_is_no_system_failure: rule(10), only memory: "workerd has no storage that fails";
+            }
+            purges {
+                a_purge_in_on_upgrade_is_answered_with_410: feature("DE: purge");
+                a_purge_in_on_error_ends_the_room: feature("DE: purge");
+                a_purge_in_init_is_no_error_for_the_caller: feature("DE: purge");
+                a_purge_in_on_start_refuses_what_has_come_and_on_start_runs_again: feature("DE: purge");
+                after_a_purge_in_the_on_close_of_a_lost_peer_on_start_runs_again: feature("DE: purge").alone(RESTARTS);
+                work_that_is_spawned_after_a_purge_does_not_run: feature("DE: purge");
+                a_call_with_a_key_that_purges_is_forgotten_like_everything: feature("DE: purge");
             }
             planner {
                 an_alarm_carries_its_data_to_its_handler: feature("DE: schedules");

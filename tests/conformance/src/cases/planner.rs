@@ -22,19 +22,19 @@ use crate::{
 type Planner = planner::Room;
 type Probe = probe::Room;
 
-fn alarm(name: &str, plans: impl Into<Vec<Plan>>) -> Alarm {
+pub(super) fn alarm(name: &str, plans: impl Into<Vec<Plan>>) -> Alarm {
     Alarm { name: name.to_owned(), plans: plans.into() }
 }
 
-fn after(ms: u64, name: &str) -> Plan {
+pub(super) fn after(ms: u64, name: &str) -> Plan {
     Plan::After { ms, key: None, alarm: alarm(name, []) }
 }
 
-fn at(ms: u64, name: &str) -> Plan {
+pub(super) fn at(ms: u64, name: &str) -> Plan {
     Plan::At { ms, key: None, alarm: alarm(name, []) }
 }
 
-fn every(ms: u64, name: &str) -> Plan {
+pub(super) fn every(ms: u64, name: &str) -> Plan {
     Plan::Every { ms, key: Some(name.to_owned()), alarm: alarm(name, []) }
 }
 
@@ -54,7 +54,7 @@ fn one(statement: &str) -> Plan {
 const LATE_MS: u64 = 200;
 
 /// What each plan gave, or how one failed.
-async fn attempt<H: Harness>(
+pub(super) async fn attempt<H: Harness>(
     room: &Room<H, Planner>,
     plans: impl Into<Vec<Plan>>,
 ) -> Result<Result<Vec<Value>, Failed>> {
@@ -67,12 +67,12 @@ async fn attempt<H: Harness>(
     }
 }
 
-async fn give<H: Harness>(room: &Room<H, Planner>, plans: impl Into<Vec<Plan>>) -> Result<Vec<Value>> {
+pub(super) async fn give<H: Harness>(room: &Room<H, Planner>, plans: impl Into<Vec<Plan>>) -> Result<Vec<Value>> {
     attempt(room, plans).await?.map_err(|failed| anyhow::anyhow!("the plans failed: {failed:?}"))
 }
 
 /// What a single plan gives.
-async fn ask<H: Harness>(room: &Room<H, Planner>, plan: Plan) -> Result<Value> {
+pub(super) async fn ask<H: Harness>(room: &Room<H, Planner>, plan: Plan) -> Result<Value> {
     Ok(give(room, [plan]).await?.remove(0))
 }
 
@@ -80,30 +80,30 @@ async fn refused<H: Harness>(room: &Room<H, Planner>, plan: Plan) -> Result<Fail
     Ok(is!(attempt(room, [plan]).await?, Err(failed) => failed))
 }
 
-async fn time<H: Harness>(room: &Room<H, Planner>) -> Result<u64> {
+pub(super) async fn time<H: Harness>(room: &Room<H, Planner>) -> Result<u64> {
     Ok(serde_json::from_value(ask(room, Plan::Now).await?)?)
 }
 
-async fn next<H: Harness>(room: &Room<H, Planner>) -> Result<Option<u64>> {
+pub(super) async fn next<H: Harness>(room: &Room<H, Planner>) -> Result<Option<u64>> {
     Ok(serde_json::from_value(ask(room, Plan::Next).await?)?)
 }
 
 /// Which alarms fired, and when.
-async fn fired<H: Harness>(room: &Room<H, Planner>) -> Result<Vec<(String, u64)>> {
+pub(super) async fn fired<H: Harness>(room: &Room<H, Planner>) -> Result<Vec<(String, u64)>> {
     let log = room.log().await?;
     let notes = log.iter().filter_map(|line| line.split_once('@'));
     Ok(notes.filter_map(|(name, ms)| Some((name.to_owned(), ms.parse().ok()?))).collect())
 }
 
-async fn until_fired<H: Harness>(room: &Room<H, Planner>, count: usize) -> Result<Vec<(String, u64)>> {
+pub(super) async fn until_fired<H: Harness>(room: &Room<H, Planner>, count: usize) -> Result<Vec<(String, u64)>> {
     until(room.harness(), "the alarms", || fired(room), |all| all.len() >= count).await
 }
 
-fn names(fired: &[(String, u64)]) -> Vec<&str> {
+pub(super) fn names(fired: &[(String, u64)]) -> Vec<&str> {
     fired.iter().map(|(name, _)| &**name).collect()
 }
 
-async fn pass<H: Harness>(h: &H, ms: u64) {
+pub(super) async fn pass<H: Harness>(h: &H, ms: u64) {
     h.clone().pass(Duration::from_millis(ms)).await;
 }
 

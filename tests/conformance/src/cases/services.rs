@@ -2,14 +2,17 @@
 
 use anyhow::Result;
 use conformance_rooms::{
-    equipped,
+    equipped, keyed,
     script::{Broadcast, Event, Step},
 };
 use hyper::{Request, body::Bytes};
 use room_runtime::ErrorKind;
 
 use super::steps::report;
-use crate::harness::{Harness, Peer, Refusal, fail_services, guest, room};
+use crate::{
+    harness::{Harness, Peer, Refusal, fail_services, guest, room},
+    workerd::Workerd,
+};
 
 type Equipped = equipped::Room;
 
@@ -75,6 +78,23 @@ pub(super) async fn without_its_services_a_room_refuses_everything_and_recovers<
     alice.run([Step::Add(1), Step::Report]).await?;
     let report = report(alice.next().await?)?;
     same!((report.count, report.peers), (3, vec!["alice".to_owned()]));
+    // Its `on_close` has waited for the services.
+    let closes = room.log().await?.into_iter().filter(|line| line.starts_with("close bob"));
+    same!(closes.collect::<Vec<_>>(), [r#"close bob 1000 "bye" clean, ["alice"] left, send is Err(PeerGone)"#]);
     number(&room.connect(guest("carol")).await?, 1).await?;
+    Ok(())
+}
+
+pub(super) async fn a_class_without_sqlite_is_a_typed_error_that_says_how_to_declare_it(h: Workerd) -> Result<()> {
+    let room = room::<keyed::Room, _>(&h, "r");
+    for failed in [
+        is!(room.try_run([Step::Add(1)]).await?, Err(failed) => failed),
+        is!(room.try_state().await?, Err(failed) => failed),
+        is!(room.try_peers(None).await?, Err(failed) => failed),
+        room.failed(guest("alice")).await?,
+    ] {
+        same!(failed.kind, ErrorKind::Storage);
+        holds!(failed.message.contains("new_sqlite_classes = [\"KeyedRoom\"]"), "{failed:?}");
+    }
     Ok(())
 }

@@ -7,8 +7,8 @@ use conformance_rooms::{
 };
 use room_runtime::ErrorKind;
 
-use super::steps::{attempt, hold, log, open, report, say, whisper};
-use crate::harness::{Harness, guest, room};
+use super::steps::{attempt, hold, log, open, report, say, sender, whisper};
+use crate::harness::{Harness, guest, room, until};
 
 pub(super) async fn state_survives_hibernation<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
@@ -225,5 +225,68 @@ pub(super) async fn numbers_and_text_of_any_kind_keep_their_value<H: Harness>(h:
     let report = report(alice.ask([Step::Report]).await?)?;
     same!((report.count, &*report.room), (NUMBER, room.id()));
     same!(report.sender.map(|sender| sender.name).as_deref(), Some(TEXT));
+    Ok(())
+}
+
+pub(super) async fn nothing_is_sent_closed_or_purged_inside_an_update<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let kinds = is!(alice.ask([Step::NestEffects]).await?, Broadcast::Kinds { kinds } => kinds);
+    same!(kinds, vec!["nested_update"; 7]);
+    // Nothing was sent, the update itself stands, and so does the data.
+    alice.fence().await?;
+    same!(room.count().await?, 1);
+    same!(sender(alice.ask([Step::Report]).await?)?.name, "alice");
+    Ok(())
+}
+
+pub(super) async fn a_try_update_that_fails_has_told_nobody<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([attempt(Step::TryAddTellAndFail(5))]).await?;
+    let kind = is!(alice.next().await?, Broadcast::Outcome { kind, .. } => kind);
+    same!(kind, Some(ErrorKind::NestedUpdate));
+    alice.fence().await?;
+    same!(room.count().await?, 0);
+    Ok(())
+}
+
+pub(super) async fn a_change_that_cannot_be_stored_where_a_handler_waits_ends_the_handler<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let large = [Step::Fill(3_000_000), Step::Sleep(1), say("told"), log("and more")];
+    alice.run(large.clone()).await?;
+    alice.fence().await?;
+    let error = is!(room.try_run(large).await?, Err(error) => error);
+    same!(error.kind, ErrorKind::ValueTooLarge);
+    alice.fence().await?;
+    let log = room.log().await?;
+    same!((log.len(), &*log[0]), (3, "connect alice"));
+    holds!(log[1].starts_with("error on_event alice: value_too_large"), "{log:?}");
+    holds!(log[2].starts_with("error on_event nobody: value_too_large"), "{log:?}");
+    Ok(())
+}
+
+pub(super) async fn a_change_that_cannot_be_stored_where_spawned_work_waits_ends_the_work<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Spawn(vec![Step::Fill(3_000_000), Step::Sleep(1), say("told")])]).await?;
+    let is_told = |log: &Vec<String>| log.iter().any(|line| line.starts_with("error spawn nobody: value_too_large"));
+    until(&h, "on_error", || room.log(), is_told).await?;
+    alice.fence().await
+}
+
+pub(super) async fn init_may_send_and_has_no_state<H: Harness>(h: H) -> Result<()> {
+    let room = room::<founded::Room, _>(&h, "r");
+    room.script("init", [say("what the state is")]).await?;
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Add(1)]).await?;
+    alice.hears(None, "nested_update").await?;
+    alice.fence().await?;
+    same!(room.count().await?, 101);
     Ok(())
 }
