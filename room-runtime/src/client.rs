@@ -12,11 +12,10 @@ use worker::{Env, Request, Response};
 
 use crate::{
     Delivery, Error, ErrorKind, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Upgrade,
-    finite::Finite,
     platform::cloudflare::namespace::Namespace,
     tickets::new_ticket,
     transport::{Address, Transport},
-    wire::{Command, Reply},
+    wire::{self, Command, Reply},
 };
 
 /// The rooms of one type, as the Worker sees them. `#[room]` adds it to the module with the room's own type.
@@ -110,7 +109,7 @@ impl<R: Room> RoomHandle<R> {
     /// [`ErrorKind::InvalidRoomId`]; [`ErrorKind::Restarted`], [`ErrorKind::Overloaded`] and [`ErrorKind::Platform`]
     /// when the call did not get through or its outcome is not known.
     pub fn send(&self, event: &R::Event) -> Call<()> {
-        self.call(encode(event).map(|event| Command::Send(&event).to_string()))
+        self.call(wire::encode_event(event).map(|event| Command::Send(&event).to_string()))
     }
 
     /// The room's state; `None` for a room whose state was never changed. Tried again when the room restarts meanwhile.
@@ -118,7 +117,9 @@ impl<R: Room> RoomHandle<R> {
     /// # Errors
     /// [`ErrorKind::Decode`] when the stored state is not one of this schema, and those of reaching the room.
     pub fn state(&self) -> impl Future<Output = Result<Option<R::State>, Error>> + Send + use<R> {
-        self.read(Command::State)
+        // In a list: a state may be `null` as JSON.
+        let reading = self.read::<Vec<R::State>>(Command::State);
+        async move { Ok(reading.await?.pop()) }
     }
 
     /// The connected peers: all, or those that carry `tag`. Tried again when the room restarts meanwhile.
@@ -137,7 +138,7 @@ impl<R: Room> RoomHandle<R> {
     /// # Errors
     /// Those of reaching the room. Peers that refused are no error: they are in the [`Delivery`].
     pub fn broadcast(&self, message: &R::Broadcast) -> Call<Delivery> {
-        self.call(encode(message).map(|message| Command::Broadcast(&message).to_string()))
+        self.call(wire::encode_frame(message).map(|message| Command::Broadcast(&message).to_string()))
     }
 
     /// Runs the room's earliest alarm now, whenever it is due, and takes it as fired. False when no alarm is set.
@@ -346,13 +347,8 @@ pub(crate) fn decode<T: DeserializeOwned>(answer: &str) -> Result<T, Error> {
     }
 }
 
-fn encode(message: &(impl Serialize + ?Sized)) -> Result<String, Error> {
-    serde_json::to_string(&Finite(message))
-        .map_err(|error| Error::new(ErrorKind::Encode, format!("this cannot be written as JSON: {error}")))
-}
-
 /// The Worker's half of an upgrade.
 pub(crate) fn prepare<C: Serialize>(ticket: &str, upgrade: Upgrade<C>) -> Result<String, Error> {
-    let upgrade = encode(&upgrade.into_options()?)?;
+    let upgrade = wire::encode_upgrade(&upgrade.into_options()?)?;
     Ok(Command::Prepare { ticket, upgrade: &upgrade }.to_string())
 }

@@ -51,8 +51,8 @@
 
 mod client;
 mod context;
+mod depth;
 mod error;
-mod finite;
 mod handler;
 mod heads;
 mod host;
@@ -64,6 +64,7 @@ mod platform;
 mod rates;
 mod report;
 mod room;
+mod round_trip;
 mod schedule;
 mod shell;
 mod socket;

@@ -25,6 +25,19 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// How deep the JSON of an event may be nested: 100 levels, each `[` or `{` being one. A frame that is nested deeper,
+    /// wherever in it, is not an event.
+    ///
+    /// That is less than [`MAX_DEPTH`](Limits::MAX_DEPTH), so that a room can store what it was sent, and send it on.
+    pub const MAX_EVENT_DEPTH: u8 = 100;
+
+    /// How deep the JSON may be nested of what a room stores or sends: its state, a peer's data, an alarm, a broadcast. 120
+    /// levels, with the few that the room puts around it: data is kept in a list, an alarm in two objects. What is nested
+    /// deeper is refused with [`ErrorKind::Encode`](crate::ErrorKind::Encode) when it is written.
+    ///
+    /// serde_json reads 127 levels.
+    pub const MAX_DEPTH: u8 = 120;
+
     /// 1,000 peers, frames of 1 MiB, 16 MiB unread, any rate.
     pub const DEFAULT: Limits =
         Limits { max_peers: 1_000, max_message_bytes: 1_048_576, max_unread_bytes: 16_777_216, rate_limit: None };

@@ -1,6 +1,6 @@
 //! What the hooks are told: [`HandlerError`] and [`DecodeError`].
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use crate::{CloseCode, ErrorKind, Failure, PeerId};
 
@@ -68,9 +68,35 @@ pub enum DecodeReason {
     TooLarge,
 }
 
+/// The most of a text, in bytes, that a message quotes. serde names an unknown variant with all the text that it was sent.
+const MAX_QUOTED_BYTES: usize = 500;
+
+/// A text, cut where it is longer than a message should be.
+pub(crate) fn brief(text: impl fmt::Display) -> String {
+    struct Brief(String);
+
+    impl Write for Brief {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let left = MAX_QUOTED_BYTES - self.0.len();
+            if text.len() <= left {
+                self.0.push_str(text);
+                return Ok(());
+            }
+            self.0.push_str(&text[..text.floor_char_boundary(left)]);
+            Err(fmt::Error)
+        }
+    }
+
+    let mut brief = Brief(String::new());
+    match write!(brief, "{text}") {
+        Ok(()) => brief.0,
+        Err(fmt::Error) => brief.0 + "…",
+    }
+}
+
 impl DecodeError {
     pub(crate) fn malformed(message: impl fmt::Display, text: String) -> Self {
-        let message = format!("this is not an event of this room: {message}");
+        let message = format!("this is not an event of this room: {}", brief(message));
         DecodeError { reason: DecodeReason::Malformed, message, bytes: text.len(), text: Some(text) }
     }
 
@@ -148,6 +174,16 @@ mod tests {
         assert_eq!((error.reason(), error.bytes(), error.text()), (DecodeReason::TooLarge, 10, None));
         assert_eq!((error.kind(), error.close_code()), (ErrorKind::TooLarge, CloseCode::TOO_BIG));
         assert_eq!(error.to_string(), "this frame has 10 bytes, the limit of this room is 8");
+    }
+
+    #[test]
+    fn a_message_quotes_only_so_much() {
+        let (short, long) = ("ä".repeat(250), "ä".repeat(251));
+        assert_eq!(brief(&short), short);
+        assert_eq!(brief(&long), format!("{short}…"));
+        assert_eq!(brief(format_args!("x{}{}", short, 7)), format!("x{}…", &short[..498]));
+        let error = DecodeError::malformed("x".repeat(1_000_000), String::new());
+        assert!(error.message().len() < 600, "{} bytes", error.message().len());
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub(crate) enum What {
 impl What {
     /// The room's own alarm.
     pub(crate) fn alarm<A: Serialize>(alarm: &A) -> Result<What, Error> {
-        wire::encode_raw(alarm, "the alarm").map(What::Alarm)
+        wire::encode_raw(alarm, 2, "the alarm").map(What::Alarm)
     }
 
     fn is_same(&self, other: &What) -> bool {

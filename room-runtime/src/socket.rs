@@ -44,7 +44,7 @@ impl<R: Room> RoomSocket<R> {
         if self.closed.is_some() {
             return Err(Error::new(ErrorKind::PeerGone, "the connection is closed"));
         }
-        let text = wire::encode_frame(event)?;
+        let text = wire::encode_event(event)?;
         match &self.socket {
             AnySocket::Cloudflare(socket) => socket.send(&text),
             #[cfg(not(target_arch = "wasm32"))]

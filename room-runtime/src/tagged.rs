@@ -1,10 +1,13 @@
 //! Enums that say in one of their keys which variant they are, `{"type": "Say", …}`: read in one go.
 //!
 //! serde's own way puts the whole message into a buffer before it knows the variant, and reads it from there: slower, with
-//! more code, and keys that are numbers do not survive it. Here the fields are read as they come. Where the key that says
-//! the variant is not the first, and only there, the message is put in order before.
+//! more code, and keys that are numbers do not survive it. Here the fields are read as they come. Those that come before the
+//! key that says the variant, and only those, are kept as the text that they are, and read when the variant is known.
+//!
+//! A message in a message is then read out of a text that is being read. It is not copied for that; how deep it is nested is
+//! counted before, since serde_json begins to count anew, and so is how much of it is read again.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData, vec};
 
 use serde::{
     Deserialize,
@@ -15,6 +18,8 @@ use serde::{
     forward_to_deserialize_any,
 };
 use serde_json::Value;
+
+use crate::{Limits, depth, round_trip::RAW_VALUE};
 
 /// What `#[room]` and `#[data]` make of an enum.
 pub trait Tagged: DeserializeOwned {
@@ -83,10 +88,29 @@ where
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         match map.next_key_seed(Key(T::TAG))? {
-            Some(Found::Tag) => T::deserialize_variant(Rest { map, tag: T::TAG }),
-            Some(Found::Other(first)) => serde_json::from_str(&in_order(map, T::TAG, first)?).map_err(Error::custom),
+            Some(Found::Tag) => {
+                T::deserialize_variant(Rest { map, tag: T::TAG, early: Vec::new().into_iter(), next: None })
+            }
+            Some(Found::Other(first)) => late(map, first),
             None => Err(A::Error::missing_field(T::TAG)),
         }
+    }
+}
+
+/// The key that says the variant is not the first.
+fn late<'de, T: Tagged, A: MapAccess<'de>>(mut map: A, first: String) -> Result<T, A::Error> {
+    let mut early = Vec::new();
+    let mut found = Some(Found::Other(first));
+    while let Some(Found::Other(key)) = found {
+        match map.next_value::<Raw<'de>>()?.0 {
+            Cow::Borrowed(text) => early.push((key, text)),
+            Cow::Owned(text) => return in_order(map, early, &key, &text),
+        }
+        found = map.next_key_seed(Key(T::TAG))?;
+    }
+    match found {
+        Some(_) => T::deserialize_variant(Rest { map, tag: T::TAG, early: early.into_iter(), next: None }),
+        None => Err(A::Error::missing_field(T::TAG)),
     }
 }
 
@@ -118,37 +142,43 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// The message with the tag in front. What the fields are is not looked at.
-fn in_order<'de, A: MapAccess<'de>>(mut map: A, name: &'static str, first: String) -> Result<String, A::Error> {
-    let mut tag: Option<String> = None;
+/// Where the values are no text that stays, as those of a [`serde_json::Value`]: the message as a text, with the tag in front.
+fn in_order<'de, T: Tagged, A: MapAccess<'de>>(
+    mut map: A,
+    early: Vec<(String, &str)>,
+    key: &str,
+    value: &str,
+) -> Result<T, A::Error> {
+    let mut tag = None;
     let mut fields = String::new();
-    let mut found = Some(Found::Other(first));
-    while let Some(key) = found {
-        let Raw(value) = map.next_value()?;
-        match key {
-            Found::Tag if tag.is_some() => return Err(A::Error::duplicate_field(name)),
-            Found::Tag => tag = Some(value),
-            Found::Other(key) => {
-                let key = serde_json::to_string(&key).map_err(A::Error::custom)?;
-                fields.extend([",", &key, ":", &value]);
-            }
-        }
-        found = map.next_key_seed(Key(name))?;
+    let mut push = |key: &str, value: &str| -> Result<(), A::Error> {
+        let key = serde_json::to_string(key).map_err(A::Error::custom)?;
+        fields.extend([",", &key, ":", value]);
+        Ok(())
+    };
+    for (key, value) in &early {
+        push(key, value)?;
     }
-    let tag = tag.ok_or_else(|| A::Error::missing_field(name))?;
-    let name = serde_json::to_string(name).map_err(A::Error::custom)?;
-    Ok(format!("{{{name}:{tag}{fields}}}"))
+    push(key, value)?;
+    while let Some(found) = map.next_key_seed(Key(T::TAG))? {
+        let Raw(value) = map.next_value()?;
+        match found {
+            Found::Tag if tag.is_some() => return Err(A::Error::duplicate_field(T::TAG)),
+            Found::Tag => tag = Some(value),
+            Found::Other(key) => push(&key, &value)?,
+        }
+    }
+    let tag = tag.ok_or_else(|| A::Error::missing_field(T::TAG))?;
+    let name = serde_json::to_string(T::TAG).map_err(A::Error::custom)?;
+    read(&format!("{{{name}:{tag}{fields}}}"), PhantomData).map_err(A::Error::custom)
 }
 
-/// The name by which serde_json knows its `RawValue`.
-const RAW_VALUE: &str = "$serde_json::private::RawValue";
+/// A value as the text that it is: of the message, where that is read from a text.
+struct Raw<'de>(Cow<'de, str>);
 
-/// A value as JSON: of the message itself, or out of one of the buffers by which serde reads what is flattened, untagged or
-/// generic.
-struct Raw(String);
-
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for Raw<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // As serde_json's own `RawValue` does, which is either for texts that stay or for those that do not.
         deserializer.deserialize_newtype_struct(RAW_VALUE, RawVisitor)
     }
 }
@@ -156,32 +186,62 @@ impl<'de> Deserialize<'de> for Raw {
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
+    type Value = Raw<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
+        f.write_str("any valid JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
-        match map.next_key()? {
-            Some(RAW_VALUE) => map.next_value().map(Raw),
-            _ => Err(A::Error::custom("this is read from something else than JSON")),
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw<'de>, A::Error> {
+        match map.next_key::<IgnoredAny>()? {
+            Some(_) => map.next_value_seed(self),
+            None => Err(A::Error::custom("this is not read from JSON")),
         }
     }
 
-    /// Nothing but serde_json knows that name: any other deserializer takes this for a type around another one.
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
-        Value::deserialize(deserializer).map(|value| Raw(value.to_string()))
+    /// Nothing but serde_json knows that name: one of the buffers from which serde reads what is flattened, untagged or generic
+    /// takes it for a type around another one.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw<'de>, D::Error> {
+        Value::deserialize(deserializer).map(|value| Raw(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Raw<'de>, E> {
+        Ok(Raw(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Raw<'de>, E> {
+        Ok(Raw(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Raw<'de>, E> {
+        Ok(Raw(Cow::Owned(text)))
     }
 }
 
-/// What comes behind the key that says the variant.
-struct Rest<A> {
-    map: A,
-    tag: &'static str,
+impl<'de> DeserializeSeed<'de> for RawVisitor {
+    type Value = Raw<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw<'de>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
 }
 
-impl<'de, A: MapAccess<'de>> Deserializer<'de> for Rest<A> {
+/// Reads one value out of its text.
+fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, serde_json::Error> {
+    depth::measured(text, Limits::MAX_DEPTH, || seed.deserialize(&mut serde_json::Deserializer::from_str(text)))
+}
+
+/// What comes behind the key that says the variant.
+struct Rest<'de, A> {
+    map: A,
+    tag: &'static str,
+    /// The fields that came before it.
+    early: vec::IntoIter<(String, &'de str)>,
+    /// The value of the one of them that is being read.
+    next: Option<&'de str>,
+}
+
+impl<'de, A: MapAccess<'de>> Deserializer<'de> for Rest<'de, A> {
     type Error = A::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
@@ -203,7 +263,7 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for Rest<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> EnumAccess<'de> for Rest<A> {
+impl<'de, A: MapAccess<'de>> EnumAccess<'de> for Rest<'de, A> {
     type Error = A::Error;
     type Variant = Self;
 
@@ -213,7 +273,7 @@ impl<'de, A: MapAccess<'de>> EnumAccess<'de> for Rest<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Rest<A> {
+impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Rest<'de, A> {
     type Error = A::Error;
 
     fn unit_variant(mut self) -> Result<(), A::Error> {
@@ -243,15 +303,24 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for Rest<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.map.next_key_seed(Watched { seed, tag: self.tag })
+        match self.early.next() {
+            Some((key, value)) => {
+                self.next = Some(value);
+                seed.deserialize(key.into_deserializer()).map(Some)
+            }
+            None => self.map.next_key_seed(Watched { seed, tag: self.tag }),
+        }
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.map.next_value_seed(seed)
+        match self.next.take() {
+            Some(text) => read(text, seed).map_err(A::Error::custom),
+            None => self.map.next_value_seed(seed),
+        }
     }
 }
 
@@ -288,7 +357,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Watched<S> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use serde::Serialize;
+    use serde::{Deserialize, Serialize};
 
     use super::*;
 
@@ -488,5 +557,108 @@ mod tests {
         for text in [r#"{"type":"Set","points":{"7":-1}}"#, r#"{"points":{"7":-1},"type":"Set"}"#] {
             assert_eq!(serde_json::from_str::<Scores>(text).expect("it decodes"), points);
         }
+    }
+
+    #[derive(Debug, PartialEq, Serialize)]
+    #[serde(tag = "type")]
+    enum Tree {
+        Leaf { text: String },
+        Node { inner: Box<Tree> },
+        List { items: Vec<Tree> },
+    }
+
+    #[derive(Deserialize)]
+    #[serde(remote = "Tree")]
+    enum TreeTwin {
+        Leaf { text: String },
+        Node { inner: Box<Tree> },
+        List { items: Vec<Tree> },
+    }
+
+    crate::__tagged!(Tree by TreeTwin, "type");
+
+    /// A leaf in so many nodes, each with its tag first or last.
+    fn nodes(depth: usize, leaf: &str, tag_first: impl Fn(usize) -> bool) -> String {
+        (0..depth).fold(leaf.to_owned(), |inner, level| {
+            if tag_first(level) {
+                format!(r#"{{"type":"Node","inner":{inner}}}"#)
+            } else {
+                format!(r#"{{"inner":{inner},"type":"Node"}}"#)
+            }
+        })
+    }
+
+    /// Reads it by each of the ways into serde_json.
+    fn read_in_each_way(text: &str) -> [Result<Tree, serde_json::Error>; 4] {
+        let value = serde_json::from_str::<Value>(text);
+        [
+            serde_json::from_str(text),
+            serde_json::from_slice(text.as_bytes()),
+            serde_json::from_reader(text.as_bytes()),
+            value.and_then(serde_json::from_value),
+        ]
+    }
+
+    #[test]
+    fn messages_in_messages_are_read_in_any_order_of_keys() {
+        let leaf = r#"{"text":"x","type":"Leaf"}"#;
+        let list = |items: &str| format!(r#"{{"items":[{items}],"type":"List"}}"#);
+        let texts = [
+            nodes(50, leaf, |_| false),
+            nodes(50, leaf, |level| level % 2 == 0),
+            nodes(50, leaf, |level| level % 2 == 1),
+            list(&[nodes(20, leaf, |_| false), nodes(20, leaf, |_| true), leaf.to_owned()].join(",")),
+            nodes(10, &list(&list(leaf)), |_| false).replace("inner", r"\u0069nner"),
+            nodes(10, r#"{"text":"[[[[{\"","type":"Leaf"}"#, |_| false),
+        ];
+        for text in texts {
+            for tree in read_in_each_way(&text) {
+                let tree = tree.unwrap_or_else(|error| panic!("{text}: {error}"));
+                // Written with the tag first.
+                let again = serde_json::to_string(&tree).expect("encodes");
+                assert_eq!(serde_json::from_str::<Tree>(&again).expect("decodes"), tree, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_as_deep_as_it_may_be_whatever_the_order_of_its_keys() {
+        let leaf = r#"{"text":"x","type":"Leaf"}"#;
+        let limit = usize::from(Limits::MAX_DEPTH);
+        assert!(serde_json::from_str::<Tree>(&nodes(limit - 1, leaf, |_| false)).is_ok());
+        for depth in [limit + 1, 1_000, 5_000] {
+            // The first of them is read in the text around it.
+            let text = nodes(depth, leaf, |_| false);
+            for error in read_in_each_way(&text).map(|tree| tree.expect_err("too deep").to_string()) {
+                assert!(error.contains("levels deep") || error.contains("recursion limit"), "{error}");
+            }
+        }
+        let list = format!(r#"{{"items":[{}],"type":"List"}}"#, nodes(5_000, leaf, |_| false));
+        assert!(serde_json::from_str::<Tree>(&list).is_err());
+    }
+
+    #[test]
+    fn what_is_read_again_is_not_copied() {
+        let text = nodes(100, r#"{"text":"x","type":"Leaf"}"#, |_| false);
+        let mut reader = serde_json::Deserializer::from_str(&text);
+        let Raw(raw) = Raw::deserialize(&mut reader).expect("it is JSON");
+        assert!(matches!(raw, Cow::Borrowed(raw) if std::ptr::eq(raw, &*text)));
+    }
+
+    #[test]
+    fn what_is_long_and_deep_is_refused_when_its_keys_are_out_of_order_and_only_then() {
+        let leaf = |bytes| format!(r#"{{"type":"Leaf","text":"{}"}}"#, "x".repeat(bytes));
+        let read = |text: &str| crate::wire::decode_event::<Tree>(text).map(drop).map_err(|error| error.to_string());
+        assert_eq!(read(&nodes(99, &leaf(1_000_000), |_| true)), Ok(()));
+        assert_eq!(read(&nodes(8, &leaf(1_000_000), |_| false)), Ok(()));
+        assert_eq!(read(&nodes(99, &leaf(8_000), |_| false)), Ok(()));
+        let refused = |text: &str| {
+            let error = read(text).expect_err("it is refused");
+            assert!(error.contains("put the key that says the variant first"), "{error}");
+        };
+        refused(&nodes(99, &leaf(1_000_000), |_| false));
+        // Many that are short are one that is long.
+        let items = vec![nodes(90, &leaf(8_000), |_| false); 100];
+        refused(&format!(r#"{{"type":"List","items":[{}]}}"#, items.join(",")));
     }
 }

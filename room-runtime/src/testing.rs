@@ -450,7 +450,7 @@ impl<R: Room> TestPeer<R> {
     /// When the event cannot be JSON.
     #[track_caller]
     pub fn send(&self, event: &R::Event) {
-        match wire::encode_frame(event) {
+        match wire::encode_event(event) {
             Ok(text) => self.send_raw(text),
             Err(error) => panic!("{error}"),
         }

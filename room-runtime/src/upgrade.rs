@@ -8,7 +8,11 @@ use http::{HeaderMap, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{Error, ErrorKind, Failure, PeerId, Room, finite::Finite, tickets::TICKET_HEADER, wire::UpgradeOptions};
+use crate::{
+    Error, ErrorKind, Failure, PeerId, Room,
+    tickets::TICKET_HEADER,
+    wire::{self, UpgradeOptions},
+};
 
 /// What the Worker gives a new peer: its data, and where wanted an id, tags and more.
 ///
@@ -81,9 +85,9 @@ impl<C> Upgrade<C> {
     }
 
     /// Gives it something to say once: `on_upgrade` and `on_connect` read it with [`UpgradeRequest::meta`] and
-    /// [`Peer::meta`](crate::Peer::meta), and it is not kept beyond that.
+    /// [`Peer::meta`](crate::Peer::meta), and it is not kept beyond that. What is `null` as JSON, like `None`, is nothing.
     pub fn meta(mut self, meta: &(impl Serialize + ?Sized)) -> Self {
-        self.meta = Some(serde_json::value::to_raw_value(&Finite(meta)).map_err(|error| error.to_string()));
+        self.meta = Some(wire::encode_meta(meta).map_err(|error| error.message().to_owned()));
         self
     }
 
@@ -106,9 +110,8 @@ impl<C> Upgrade<C> {
     pub(crate) fn into_options(self) -> Result<UpgradeOptions<C>, Error> {
         let Upgrade { data, id, tags, meta, on_duplicate, resume } = self;
         check(id.as_ref(), &tags)?;
-        let meta = meta.transpose().map_err(|error| {
-            Error::new(ErrorKind::Encode, format!("the peer's meta cannot be written as JSON: {error}"))
-        })?;
+        let meta = meta.transpose().map_err(|message| Error::new(ErrorKind::Encode, message))?;
+        let meta = meta.filter(|meta| meta.get() != "null");
         Ok(UpgradeOptions { data, id, tags, meta, on_duplicate, resume })
     }
 }

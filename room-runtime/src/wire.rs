@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{DecodeError, Error, ErrorKind, OnDuplicate, PeerId, RoomId, finite::Finite, platform::OwnedFrame};
+use crate::{
+    DecodeError, Error, ErrorKind, Limits, OnDuplicate, PeerId, RoomId, depth, platform::OwnedFrame, report::brief,
+    round_trip::RoundTrip,
+};
 
 /// An error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. No envelope of a room's own
 /// messages starts with `$room`, since serde cannot give a variant a field of that name by default.
@@ -57,24 +60,59 @@ pub(crate) fn resume_frame(token: &str) -> String {
 /// One event out of one frame.
 pub(crate) fn decode_frame<T: DeserializeOwned>(frame: OwnedFrame) -> Result<T, DecodeError> {
     match frame {
-        OwnedFrame::Text(text) => serde_json::from_str(&text).map_err(|error| DecodeError::malformed(error, text)),
+        OwnedFrame::Text(text) => decode_event(&text).map_err(|error| DecodeError::malformed(error, text)),
         OwnedFrame::Binary(bytes) => Err(DecodeError::binary(bytes.len())),
     }
 }
 
+/// One event.
+pub(crate) fn decode_event<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    const MAX_DEPTH: u8 = Limits::MAX_EVENT_DEPTH;
+    // Each level has two brackets: most frames are too short to be measured.
+    if text.len() / 2 <= usize::from(MAX_DEPTH) {
+        return serde_json::from_str(text);
+    }
+    // Also where serde_json looks at no depth, as in what it skips.
+    depth::measured(text, MAX_DEPTH, || serde_json::from_str(text))
+}
+
+/// An event as the text of one frame, or of a command.
+pub(crate) fn encode_event<T: Serialize>(event: &T) -> Result<String, Error> {
+    let text = serde_json::to_string(&RoundTrip::within(event, Limits::MAX_EVENT_DEPTH));
+    text.map_err(|error| encode_error("the event", &error))
+}
+
 /// A broadcast as the text of one frame.
 pub(crate) fn encode_frame<T: Serialize>(message: &T) -> Result<String, Error> {
-    serde_json::to_string(&Finite(message)).map_err(|error| encode_error("the message", &error))
+    serde_json::to_string(&RoundTrip::new(message)).map_err(|error| encode_error("the message", &error))
+}
+
+/// The Worker's half of an upgrade.
+pub(crate) fn encode_upgrade<C: Serialize>(options: &UpgradeOptions<C>) -> Result<String, Error> {
+    serde_json::to_string(&RoundTrip::new(options)).map_err(|error| encode_error("the upgrade", &error))
+}
+
+/// What the Worker gives a peer to say once.
+pub(crate) fn encode_meta<T: Serialize + ?Sized>(meta: &T) -> Result<Box<RawValue>, Error> {
+    serde_json::value::to_raw_value(&RoundTrip::new(meta)).map_err(|error| encode_error("the peer's meta", &error))
+}
+
+/// The answer to a command. What is in it was refused when it was written, if it is nested too deeply; around it there are
+/// three levels at most.
+pub(crate) fn encode_reply<T: Serialize>(reply: &Reply<T>) -> Result<String, Error> {
+    const MAX_DEPTH: u8 = Limits::MAX_DEPTH + 3;
+    serde_json::to_string(&RoundTrip::within(reply, MAX_DEPTH)).map_err(|error| encode_error("the answer", &error))
 }
 
 /// A stored value.
 pub(crate) fn encode_value<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(&Finite(value)).map_err(|error| encode_error(what, &error))
+    serde_json::to_vec(&RoundTrip::new(value)).map_err(|error| encode_error(what, &error))
 }
 
-/// A part of a stored value, encoded by itself.
-pub(crate) fn encode_raw<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<Box<RawValue>, Error> {
-    serde_json::value::to_raw_value(&Finite(value)).map_err(|error| encode_error(what, &error))
+/// A part of a stored value, encoded by itself: so many levels are going to be around it.
+pub(crate) fn encode_raw<T: Serialize + ?Sized>(value: &T, around: u8, what: &str) -> Result<Box<RawValue>, Error> {
+    let limited = RoundTrip::within(value, Limits::MAX_DEPTH - around);
+    serde_json::value::to_raw_value(&limited).map_err(|error| encode_error(what, &error))
 }
 
 pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Error> {
@@ -82,12 +120,13 @@ pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Res
     let text = str::from_utf8(bytes).map_err(|error| {
         Error::new(ErrorKind::Decode, format!("{what} does not decode: it is not UTF-8, {error}")).because(error)
     })?;
-    serde_json::from_str(text)
-        .map_err(|error| Error::new(ErrorKind::Decode, format!("{what} does not decode: {error}")).because(error))
+    serde_json::from_str(text).map_err(|error| {
+        Error::new(ErrorKind::Decode, format!("{what} does not decode: {}", brief(&error))).because(error)
+    })
 }
 
 fn encode_error(what: &str, error: &serde_json::Error) -> Error {
-    Error::new(ErrorKind::Encode, format!("{what} cannot be written as JSON: {error}"))
+    Error::new(ErrorKind::Encode, format!("{what} cannot be written as JSON: {}", brief(error)))
 }
 
 /// What is kept with a socket: the peer's id, when it connected, its data, the name of its entry in the roster, and how often

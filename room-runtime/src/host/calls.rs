@@ -12,7 +12,8 @@ use crate::{
     context::{is_own_purge, is_own_purge_error},
     heads,
     platform::*,
-    wire::{Command, Reply, WireError},
+    report::brief,
+    wire::{self, Command, Reply, WireError},
 };
 
 impl<R: Room> RoomHost<R> {
@@ -38,7 +39,7 @@ impl<R: Room> RoomHost<R> {
     async fn carry_out(self: &Rc<Self>, command: Command<'_>) -> String {
         match command {
             Command::Send(event) => {
-                let event = match serde_json::from_str(event) {
+                let event = match wire::decode_event(event) {
                     Ok(event) => event,
                     Err(error) => return answer::<()>(Err((&not_understood(error)).into())),
                 };
@@ -58,7 +59,8 @@ impl<R: Room> RoomHost<R> {
                     Err(error) if is_own_purge_error(&error) => Ok(None),
                     state => state,
                 };
-                let reply = answer(state.as_ref().map(Option::as_deref).map_err(WireError::from));
+                let reply = state.as_ref().map(|state| Vec::from_iter(state.as_deref()));
+                let reply = answer(reply.map_err(WireError::from));
                 // What is told is what is stored.
                 self.flush().map_or_else(|error| answer::<()>(Err((&error).into())), |()| reply)
             }
@@ -127,7 +129,7 @@ impl<R: Room> RoomHost<R> {
 }
 
 fn not_understood(what: impl Display) -> Error {
-    Error::new(ErrorKind::Decode, format!("the room does not understand this: {what}"))
+    Error::new(ErrorKind::Decode, format!("the room does not understand this: {}", brief(what)))
 }
 
 pub(super) fn handler_error(handler: &str, failure: &Failure) -> WireError {
@@ -141,8 +143,5 @@ pub(super) fn answer<T: Serialize>(outcome: Result<T, WireError>) -> String {
         Ok(value) => Reply::Ok(value),
         Err(error) => Reply::Err(error),
     };
-    serde_json::to_string(&reply).unwrap_or_else(|error| {
-        let message = format!("the answer cannot be written as JSON: {error}");
-        answer::<()>(Err(WireError::new(ErrorKind::Encode, message)))
-    })
+    wire::encode_reply(&reply).unwrap_or_else(|error| answer::<()>(Err((&error).into())))
 }

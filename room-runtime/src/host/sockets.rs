@@ -164,7 +164,7 @@ impl<R: Room> RoomHost<R> {
 
     /// A peer's data as it is stored, if it may be.
     pub(crate) fn encode_data(&self, id: &PeerId, data: &R::Connection) -> Result<Box<RawValue>, Error> {
-        let encoded = wire::encode_raw(data, "the peer's data");
+        let encoded = wire::encode_raw(data, 1, "the peer's data");
         let checked = encoded.and_then(|data| match data.get().len() {
             n if n > Peer::<R>::MAX_DATA_BYTES => Err(Error::new(
                 ErrorKind::AttachmentTooLarge,

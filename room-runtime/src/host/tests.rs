@@ -597,7 +597,7 @@ fn a_change_is_written_before_the_handler_waits() {
     world.frame(a, &wait("gate"));
     assert_eq!(world.state().as_deref(), Some(r#"{"count":100,"text":"gate"}"#));
     world.hibernate();
-    assert_eq!(world.call("state"), r#"{"ok":{"count":100,"text":"gate"}}"#);
+    assert_eq!(world.call("state"), r#"{"ok":[{"count":100,"text":"gate"}]}"#);
 }
 
 #[test]
@@ -662,7 +662,7 @@ fn a_state_that_cannot_be_stored_is_given_up_and_reported() {
     world.frame(a, &Event::Grow { bytes: SIZES.value });
     let error = world.memory.errors.borrow()[0].clone();
     assert!(error.ends_with(&format!("bytes as JSON, the limit is {}", SIZES.value)), "{error}");
-    assert_eq!(world.call("state"), r#"{"ok":{"count":102,"text":""}}"#);
+    assert_eq!(world.call("state"), r#"{"ok":[{"count":102,"text":""}]}"#);
 }
 
 #[test]
@@ -710,11 +710,11 @@ fn a_state_that_cannot_be_read_or_decoded_is_an_error_and_stays() {
 #[test]
 fn a_room_that_was_never_changed_has_no_state_for_the_client() {
     let mut world = World::new();
-    assert_eq!(world.call("state"), r#"{"ok":null}"#);
+    assert_eq!(world.call("state"), r#"{"ok":[]}"#);
     let a = world.connect("a", &[]);
-    assert_eq!(world.call("state"), r#"{"ok":null}"#);
+    assert_eq!(world.call("state"), r#"{"ok":[]}"#);
     world.frame(a, &add(1));
-    assert_eq!(world.call("state"), r#"{"ok":{"count":101,"text":""}}"#);
+    assert_eq!(world.call("state"), r#"{"ok":[{"count":101,"text":""}]}"#);
     assert_eq!(world.state().as_deref(), Some(r#"{"count":101,"text":""}"#));
 }
 

@@ -90,10 +90,22 @@ scripted_room! {
 /// Every handler.
 #[room]
 pub mod probe {
-    use crate::script;
-    pub use crate::script::{Alarm, Broadcast, Connection, Event, State};
+    use crate::script::{self, Step};
+    pub use crate::script::{Alarm, Broadcast, Connection, State};
     use room_runtime::prelude::*;
     use std::time::Duration;
+
+    /// What all rooms here are sent.
+    pub enum Event {
+        /// Runs a script; [`Broadcast`]s that answer it go to the sender, or to all when the Worker sent it.
+        Do { steps: Vec<Step> },
+        /// Answered with a `Pong`.
+        Ping { n: u32 },
+        /// Sets an alarm.
+        Schedule { after_ms: u64, steps: Vec<Step> },
+        /// Handled like the event in it.
+        In { event: Box<Event> },
+    }
 
     pub async fn on_start(ctx: &Ctx) -> Result {
         script::on_start(ctx).await
@@ -189,7 +201,7 @@ pub mod founded {
             return Err(Failure::msg("there is no founder"));
         }
         let log = vec![format!("init {} of {name}/{id}", backstage::note_init(name, id))];
-        Ok(State { count: 100, log, blob: String::new() })
+        Ok(State { count: 100, log, ..State::default() })
     }
 
     pub fn on_start(ctx: &Ctx) {

@@ -156,7 +156,7 @@ pub mod moved {
 
     pub fn migrate(version: u32, state: serde_json::Value) -> Result<State> {
         let log = vec![format!("migrated from {version}")];
-        Ok(State { count: serde_json::from_value(state)?, log, blob: String::new() })
+        Ok(State { count: serde_json::from_value(state)?, log, ..State::default() })
     }
 
     pub async fn on_start(ctx: &Ctx) -> Result {

@@ -4,7 +4,7 @@
 //! Handlers have a script of their own in the peer's data, in the upgrade's meta or [`crate::backstage`], and
 //! note in the state's log that they ran.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
 use room_runtime::{DecodeReason, Error, Peer, Peers, Room, RoomContext, UpgradeRequest, prelude::*};
 
@@ -19,6 +19,8 @@ pub struct State {
     pub log: Vec<String>,
     /// As long as a case wants it.
     pub blob: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Thing>,
 }
 
 /// A peer, and what its handlers do.
@@ -29,26 +31,97 @@ pub struct Connection {
     pub name: String,
     pub on_connect: Vec<Step>,
     pub on_close: Vec<Step>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Thing>,
 }
 
-#[data]
-pub enum Event {
-    /// Runs a script; [`Broadcast`]s that answer it go to the sender, or to all when the Worker sent it.
-    Do { steps: Vec<Step> },
-    /// Answered with a `Pong`.
-    Ping { n: u32 },
-    /// Sets an alarm.
-    Schedule { after_ms: u64, steps: Vec<Step> },
-}
+// A room's own schema: the runtime reads it, not serde.
+pub use crate::probe::Event;
 
 #[data]
 pub struct Alarm {
     pub steps: Vec<Step>,
 }
 
+/// What JSON has, and what it has not.
+#[data(externally_tagged)]
+pub enum Thing {
+    Leaf,
+    In(Box<Thing>),
+    Float(f64),
+    Big(u128),
+    Twice(Option<Option<u8>>),
+    Unit(Option<()>),
+    Json(Option<serde_json::Value>),
+    Keys(BTreeMap<Key, u8>),
+    Flat {
+        own: u8,
+        #[serde(flatten)]
+        rest: BTreeMap<String, u8>,
+    },
+}
+
+impl Thing {
+    /// It, in so many others.
+    pub fn inside(self, levels: usize) -> Thing {
+        (0..levels).fold(self, |inner, _| Thing::In(Box::new(inner)))
+    }
+}
+
+/// A number and its text are one as a key.
+#[data]
+#[derive(Eq, PartialOrd, Ord)]
+#[serde(untagged)]
+pub enum Key {
+    Number(u8),
+    Text(String),
+}
+
+/// What no frame can bring, since JSON has no way to write it.
+#[data(externally_tagged)]
+#[derive(Copy)]
+pub enum Unwritable {
+    /// In so many others.
+    Deep(usize),
+    NotANumber,
+    Large,
+    SomeOfNone,
+    SomeOfUnit,
+    SomeOfNull,
+    SameKeys,
+    OwnKey,
+}
+
+impl Unwritable {
+    pub fn thing(self) -> Thing {
+        match self {
+            Unwritable::Deep(levels) => Thing::Leaf.inside(levels),
+            Unwritable::NotANumber => Thing::Float(f64::NAN),
+            Unwritable::Large => Thing::Big(u128::MAX),
+            Unwritable::SomeOfNone => Thing::Twice(Some(None)),
+            Unwritable::SomeOfUnit => Thing::Unit(Some(())),
+            Unwritable::SomeOfNull => Thing::Json(Some(serde_json::Value::Null)),
+            Unwritable::SameKeys => Thing::Keys([(Key::Number(1), 1), (Key::Text("1".to_owned()), 2)].into()),
+            Unwritable::OwnKey => Thing::Flat { own: 1, rest: [("own".to_owned(), 2)].into() },
+        }
+    }
+}
+
 /// One thing to do.
 #[data(externally_tagged)]
 pub enum Step {
+    /// Keeps it in the state, in so many others.
+    Keep(usize, Thing),
+    /// Keeps it in the peer's data.
+    KeepInData(Thing),
+    /// Answers [`Broadcast::Kept`] with what is in the state and in the sender's data.
+    Show,
+    /// Keeps it in the state.
+    KeepUnwritable(Unwritable),
+    /// Keeps it in the peer's data.
+    KeepUnwritableInData(Unwritable),
+    /// Says it to all.
+    SayUnwritable(Unwritable),
     /// Adds to the count.
     Add(i64),
     /// Adds to the count in a `try_update` that then fails.
@@ -143,6 +216,7 @@ pub enum Broadcast {
     Report { report: Report },
     Now { ms: u64 },
     Meta { meta: Option<Visa> },
+    Kept { state: Vec<Thing>, data: Vec<Thing> },
     Outcome { kind: Option<ErrorKind>, message: String },
     Selected { ids: Vec<String>, len: usize, is_empty: bool },
     Delivered { sent: usize, failed: Vec<String>, unread: Vec<String> },
@@ -262,6 +336,7 @@ pub async fn on_event<R: Scripted>(ctx: &RoomContext<R>, event: Event) -> Result
     match event {
         Event::Do { steps } => run(ctx, ctx.sender(), &steps).await,
         Event::Ping { n } => answer(ctx, ctx.sender(), &Broadcast::Pong { n }),
+        Event::In { event } => Box::pin(on_event(ctx, *event)).await,
         Event::Schedule { .. } => Err(Failure::msg("this room has no alarms")),
     }
 }
@@ -334,6 +409,21 @@ pub fn run<'a, R: Scripted>(ctx: &'a RoomContext<R>, peer: Option<&'a Peer<R>>, 
 async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, step: &Step) -> Result<(), Failure> {
     let me = || peer.ok_or_else(|| Failure::msg("there is no peer here"));
     match step {
+        Step::Keep(levels, thing) => ctx.update(|state| state.kept.push(thing.clone().inside(*levels)))?,
+        Step::KeepInData(thing) => me()?.update_data(|data| data.kept.push(thing.clone()))?,
+        Step::Show => {
+            let data = peer.map(|peer| peer.data().kept.clone()).unwrap_or_default();
+            answer(ctx, peer, &Broadcast::Kept { state: ctx.state()?.kept.clone(), data })?;
+        }
+        Step::KeepUnwritable(what) => {
+            ctx.update(|state| state.kept.push(what.thing()))?;
+            // The change is stored now, and what is wrong with it said here.
+            drop(ctx.broadcast(&Broadcast::Pong { n: 1 })?);
+        }
+        Step::KeepUnwritableInData(what) => me()?.update_data(|data| data.kept.push(what.thing()))?,
+        Step::SayUnwritable(what) => {
+            drop(ctx.broadcast(&Broadcast::Kept { state: vec![what.thing()], data: Vec::new() })?);
+        }
         Step::Add(amount) => ctx.update(|state| state.count += amount)?,
         Step::TryAddAndFail(amount) => ctx.try_update(|state| {
             state.count += amount;

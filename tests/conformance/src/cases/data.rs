@@ -7,7 +7,7 @@ use conformance_rooms::{
 };
 use room_runtime::ErrorKind;
 
-use super::steps::{attempt, rename, sender, set_data};
+use super::steps::{EVENT_DEPTH, UNWRITABLE, attempt, deep_event, rename, sender, set_data};
 use crate::harness::{Harness, guest, room};
 
 pub(super) async fn data_tags_id_and_time_of_connecting_survive_hibernation<H: Harness>(h: H) -> Result<()> {
@@ -92,5 +92,37 @@ pub(super) async fn sockets_of_one_id_have_data_of_their_own<H: Harness>(h: H) -
     same!(sender(one.ask([Step::Report]).await?)?.name, "first");
     let other = sender(other.ask([Step::Report]).await?)?;
     same!((&*other.name, &*other.tags), ("other", &["x".to_owned()][..]));
+    Ok(())
+}
+
+pub(super) async fn data_as_deep_as_an_event_may_be_is_read_again<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let (event, thing) = deep_event(EVENT_DEPTH, Step::KeepInData)?;
+    alice.send_raw(serde_json::to_string(&event)?).await?;
+    alice.fence().await?;
+    // Deeper than the room keeps it.
+    same!(room.peers(None).await?[0].data.kept, std::slice::from_ref(&thing));
+    room.hibernate().await?;
+    same!(room.peers(None).await?[0].data.kept, std::slice::from_ref(&thing));
+    same!(alice.ask([Step::Show]).await?, Broadcast::Kept { state: Vec::new(), data: vec![thing] });
+    Ok(())
+}
+
+pub(super) async fn data_that_would_not_be_read_again_is_a_typed_error_and_changes_nothing<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    for what in UNWRITABLE {
+        alice.run([attempt(Step::KeepUnwritableInData(what))]).await?;
+        let (kind, message) = is!(alice.next().await?, Broadcast::Outcome { kind, message } => (kind, message));
+        holds!(kind == Some(ErrorKind::Encode), "{what:?}: {kind:?} {message}");
+        holds!(message.contains("the peer's data cannot be written as JSON: it "), "{what:?}: {message}");
+    }
+    let nothing = Broadcast::Kept { state: Vec::new(), data: Vec::new() };
+    same!(alice.ask([Step::Show]).await?, nothing);
+    room.hibernate().await?;
+    same!(alice.ask([Step::Show]).await?, nothing);
     Ok(())
 }

@@ -5,8 +5,9 @@ use conformance_rooms::{
     probe,
     script::{Broadcast, Selector, Step},
 };
+use room_runtime::ErrorKind;
 
-use super::steps::{close, except, send, tagged, with_id};
+use super::steps::{UNWRITABLE, attempt, close, except, send, tagged, with_id};
 use crate::{
     harness::{Harness, Peer, Room, guest, room},
     memory::Memory,
@@ -186,5 +187,17 @@ pub(super) async fn a_socket_that_fails_is_reported_and_stops_nobody(h: Memory) 
     }
     bob.socket().fail_sends(false);
     bob.fence().await?;
+    Ok(())
+}
+
+pub(super) async fn a_message_that_would_not_be_read_is_a_typed_error_and_is_not_sent<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    for what in UNWRITABLE {
+        alice.run([attempt(Step::SayUnwritable(what))]).await?;
+        let (kind, message) = is!(alice.next().await?, Broadcast::Outcome { kind, message } => (kind, message));
+        holds!(kind == Some(ErrorKind::Encode), "{what:?}: {kind:?} {message}");
+        holds!(message.contains("the message cannot be written as JSON: it "), "{what:?}: {message}");
+    }
     Ok(())
 }

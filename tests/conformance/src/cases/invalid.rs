@@ -120,6 +120,78 @@ pub(super) async fn json_ten_thousand_deep_is_an_error_frame<H: Harness>(h: H) -
     harmless::<probe::Room, _>(h, frames, ErrorKind::Decode, "malformed").await
 }
 
+/// An event in so many others; each has its tag first, or last, as the level says.
+fn nested(levels: usize, event: &str, tag_first: fn(usize) -> bool) -> String {
+    let mut opening = String::new();
+    let mut closing = Vec::new();
+    for level in 0..levels {
+        if tag_first(level) {
+            opening.push_str(r#"{"type":"In","event":"#);
+            closing.push("}");
+        } else {
+            opening.push_str(r#"{"event":"#);
+            closing.push(r#","type":"In"}"#);
+        }
+    }
+    closing.reverse();
+    format!("{opening}{event}{}", closing.concat())
+}
+
+/// First, last, and one after the other.
+const ORDERS: [fn(usize) -> bool; 3] = [|_| true, |_| false, |level| level % 2 == 0];
+
+pub(super) async fn events_in_events_are_understood_in_any_order_of_keys<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    for tag_first in ORDERS {
+        for event in [r#"{"type":"Ping","n":7}"#, r#"{"n":7,"type":"Ping"}"#] {
+            alice.send_raw(nested(99, event, tag_first)).await?;
+            is!(alice.next().await?, conformance_rooms::script::Broadcast::Pong { n: 7 });
+            alice.send_raw(nested(100, event, tag_first)).await?;
+            let error = alice.next_error().await?;
+            same!(error.code, ErrorKind::Decode);
+            holds!(error.message.contains("100 levels"), "{error:?}");
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn events_ten_thousand_deep_are_an_error_frame_in_any_order_of_keys<H: Harness>(h: H) -> Result<()> {
+    const DEPTH: usize = 10_000;
+    let mut frames = ORDERS.map(|tag_first| text(nested(DEPTH, r#"{"type":"Ping","n":7}"#, tag_first))).to_vec();
+    frames.push(text(nested(DEPTH, r#"{"n":7,"type":"Ping"}"#, |_| false).replace("event", r"\u0065vent")));
+    harmless::<probe::Room, _>(h, frames, ErrorKind::Decode, "malformed").await
+}
+
+pub(super) async fn events_in_events_that_are_long_are_understood_when_their_tags_come_first<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let long = format!(r#"{{"type":"Ping","n":7,"more":"{}"}}"#, "x".repeat(500_000));
+    for (levels, tag_first) in [(90, ORDERS[0]), (5, ORDERS[1])] {
+        alice.send_raw(nested(levels, &long, tag_first)).await?;
+        is!(alice.next().await?, conformance_rooms::script::Broadcast::Pong { n: 7 });
+    }
+    alice.send_raw(nested(90, &long, ORDERS[1])).await?;
+    let error = alice.next_error().await?;
+    same!(error.code, ErrorKind::Decode);
+    holds!(error.message.contains("put the key that says the variant first"), "{error:?}");
+    alice.fence().await?;
+    Ok(())
+}
+
+pub(super) async fn an_error_frame_quotes_only_so_much_of_what_was_sent<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.send_raw(format!(r#"{{"type":"Dance{}"}}"#, "e".repeat(100_000))).await?;
+    let error = alice.next_error().await?;
+    same!(error.code, ErrorKind::Decode);
+    holds!(error.message.contains("Dance"), "{error:?}");
+    holds!(error.message.len() < 1_000, "an error frame of {} bytes", error.message.len());
+    Ok(())
+}
+
 pub(super) async fn a_frame_that_is_too_large_is_an_error_frame_and_is_not_looked_at<H: Harness>(h: H) -> Result<()> {
     let padded = format!(r#"{{"type":"Ping","n":1,"x":"{}"}}"#, "x".repeat(1_000));
     let frames = vec![text(padded), text("ä".repeat(501)), Sent::Binary(vec![0; 1_001]), text("[".repeat(100_000))];

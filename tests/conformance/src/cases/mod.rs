@@ -159,6 +159,10 @@ macro_rules! all_cases {
                 a_change_that_cannot_be_stored_where_a_handler_waits_ends_the_handler: rule(3);
                 a_change_that_cannot_be_stored_where_spawned_work_waits_ends_the_work: rule(3);
                 init_may_send_and_has_no_state: rule(3);
+                floats_keep_their_value_to_the_last_bit: rule(3);
+                an_event_as_deep_as_it_may_be_can_be_stored_and_read_again: rule(3);
+                a_state_that_would_not_be_read_again_is_a_typed_error_and_the_old_one_stays: rule(3);
+                an_alarm_as_deep_as_an_event_may_be_is_read_again: rule(3);
                 a_room_is_initialized_when_its_state_is_first_changed: feature("DE: recall, save");
                 a_room_that_was_never_changed_stays_so_over_hibernation: feature("DE: recall, save");
                 init_runs_once_in_the_life_of_a_room: feature("DE: recall, save");
@@ -172,6 +176,8 @@ macro_rules! all_cases {
                 data_as_large_as_it_may_be_survives_hibernation: rule(4);
                 set_data_replaces_and_update_data_changes: rule(4);
                 sockets_of_one_id_have_data_of_their_own: rule(4);
+                data_as_deep_as_an_event_may_be_is_read_again: rule(4);
+                data_that_would_not_be_read_again_is_a_typed_error_and_changes_nothing: rule(4);
             }
             delivery {
                 each_selector_selects: rule(5);
@@ -181,6 +187,7 @@ macro_rules! all_cases {
                 selections_are_the_same_after_hibernation: rule(5);
                 everyone_is_not_the_sender_when_the_worker_sends: rule(5);
                 peers_that_are_closing_are_skipped: rule(5);
+                a_message_that_would_not_be_read_is_a_typed_error_and_is_not_sent: rule(5);
                 a_socket_that_fails_is_reported_and_stops_nobody: rule(5),
                     only memory: "workerd has no socket that fails to send: it buffers without bound";
             }
@@ -210,6 +217,10 @@ macro_rules! all_cases {
                 an_unknown_variant_is_an_error_frame_that_names_it: rule(7);
                 a_binary_frame_is_an_error_frame: rule(7);
                 json_ten_thousand_deep_is_an_error_frame: rule(7);
+                events_in_events_are_understood_in_any_order_of_keys: rule(7);
+                events_ten_thousand_deep_are_an_error_frame_in_any_order_of_keys: rule(7);
+                events_in_events_that_are_long_are_understood_when_their_tags_come_first: rule(7);
+                an_error_frame_quotes_only_so_much_of_what_was_sent: rule(7);
                 a_frame_that_is_too_large_is_an_error_frame_and_is_not_looked_at: rule(7);
                 on_decode_error_may_answer_behind_the_error_frame: rule(7);
                 a_frame_that_is_no_event_wakes_the_room_and_is_an_error_frame: rule(7);

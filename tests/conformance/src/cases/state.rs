@@ -3,11 +3,11 @@
 use anyhow::Result;
 use conformance_rooms::{
     founded, plain, probe,
-    script::{Broadcast, State, Step},
+    script::{Broadcast, Event, State, Step, Thing},
 };
 use room_runtime::ErrorKind;
 
-use super::steps::{attempt, hold, log, open, report, say, sender, whisper};
+use super::steps::{EVENT_DEPTH, UNWRITABLE, attempt, deep_event, hold, log, open, report, say, sender, whisper};
 use crate::harness::{Harness, guest, room, until};
 
 pub(super) async fn state_survives_hibernation<H: Harness>(h: H) -> Result<()> {
@@ -142,6 +142,93 @@ pub(super) async fn nobody_is_told_of_a_state_that_cannot_be_stored<H: Harness>(
     Ok(())
 }
 
+pub(super) async fn floats_keep_their_value_to_the_last_bit<H: Harness>(h: H) -> Result<()> {
+    // The first of them are read as others by what is fast, not exact.
+    const FLOATS: [f64; 9] = [
+        -1.119_313_317_998_188_7e-17,
+        122.416_294_033_786_58,
+        51.248_178_375_444_2,
+        0.1 + 0.2,
+        -0.0,
+        5e-324,
+        f64::MAX,
+        1e23,
+        9_007_199_254_740_993.0,
+    ];
+    let bits = |things: &[Thing]| -> Result<Vec<u64>> {
+        things.iter().map(|thing| Ok(is!(thing, Thing::Float(value) => value.to_bits()))).collect()
+    };
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let keep = |value| [Step::Keep(0, Thing::Float(value)), Step::KeepInData(Thing::Float(value))];
+    alice.run(FLOATS.into_iter().flat_map(keep).collect::<Vec<_>>()).await?;
+    alice.fence().await?;
+    room.hibernate().await?;
+    let (state, data) = is!(alice.ask([Step::Show]).await?, Broadcast::Kept { state, data } => (state, data));
+    let expected = FLOATS.map(f64::to_bits);
+    same!(bits(&state)?, expected);
+    same!(bits(&data)?, expected);
+    same!(bits(&room.state().await?.unwrap_or_default().kept)?, expected);
+    Ok(())
+}
+
+pub(super) async fn an_event_as_deep_as_it_may_be_can_be_stored_and_read_again<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    // It is kept deeper than it came.
+    let (event, thing) = deep_event(EVENT_DEPTH, |thing| Step::Keep(20, thing))?;
+    alice.send_raw(serde_json::to_string(&event)?).await?;
+    alice.fence().await?;
+    for depth in [EVENT_DEPTH + 1, 120, 126, 127, 128] {
+        let (event, _) = deep_event(depth, |thing| Step::Keep(20, thing))?;
+        alice.send_raw(serde_json::to_string(&event)?).await?;
+        same!(alice.next_error().await?.code, ErrorKind::Decode);
+    }
+    alice.fence().await?;
+    let kept = vec![thing.inside(20)];
+    room.hibernate().await?;
+    let shown = alice.ask([Step::Show]).await?;
+    same!(shown, Broadcast::Kept { state: kept.clone(), data: Vec::new() });
+    same!(room.state().await?.map(|state| state.kept), Some(kept));
+    Ok(())
+}
+
+pub(super) async fn a_state_that_would_not_be_read_again_is_a_typed_error_and_the_old_one_stays<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    alice.run([Step::Add(1)]).await?;
+    for what in UNWRITABLE {
+        alice.run([attempt(Step::KeepUnwritable(what))]).await?;
+        let (kind, message) = is!(alice.next().await?, Broadcast::Outcome { kind, message } => (kind, message));
+        holds!(kind == Some(ErrorKind::Encode), "{what:?}: {kind:?} {message}");
+        holds!(message.contains("the room's state cannot be written as JSON: it "), "{what:?}: {message}");
+        let error = is!(room.try_run([Step::KeepUnwritable(what)]).await?, Err(error) => error);
+        same!(error.kind, ErrorKind::Encode);
+        let state = room.state().await?.unwrap_or_default();
+        same!((state.count, state.kept), (1, Vec::new()));
+    }
+    room.hibernate().await?;
+    same!(alice.ask([Step::Show]).await?, Broadcast::Kept { state: Vec::new(), data: Vec::new() });
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn an_alarm_as_deep_as_an_event_may_be_is_read_again<H: Harness>(h: H) -> Result<()> {
+    let room = room::<probe::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let (event, thing) = deep_event(EVENT_DEPTH, |thing| Step::Keep(0, thing))?;
+    let mut steps = is!(event, Event::Do { steps } => steps);
+    steps.push(say("awake"));
+    let event = Event::Schedule { after_ms: 15_000, steps };
+    alice.send_raw(serde_json::to_string(&event)?).await?;
+    room.hibernate().await?;
+    alice.hears(None, "awake").await?;
+    same!(room.state().await?.map(|state| state.kept), Some(vec![thing]));
+    Ok(())
+}
+
 pub(super) async fn a_room_is_initialized_when_its_state_is_first_changed<H: Harness>(h: H) -> Result<()> {
     let room = room::<plain::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
@@ -176,7 +263,7 @@ pub(super) async fn init_runs_once_in_the_life_of_a_room<H: Harness>(h: H) -> Re
     // Not before it is needed.
     same!(room.state().await?, None);
     same!(report(alice.ask([Step::Report]).await?)?.count, 100);
-    let state = State { count: 100, log: vec![format!("init 1 of founded/{}", room.id())], blob: String::new() };
+    let state = State { count: 100, log: vec![format!("init 1 of founded/{}", room.id())], ..State::default() };
     same!(room.state().await?, Some(state.clone()));
     room.hibernate().await?;
     same!(report(alice.ask([Step::Report]).await?)?.count, 100);

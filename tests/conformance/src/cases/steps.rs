@@ -1,6 +1,8 @@
 //! Steps as they are written in cases.
 
-use conformance_rooms::script::{Broadcast, Connection, PeerReport, Report, Selector, Step, UpgradeStep};
+use conformance_rooms::script::{
+    Broadcast, Connection, Event, PeerReport, Report, Selector, Step, Thing, Unwritable, UpgradeStep,
+};
 
 pub(super) fn log(text: &str) -> Step {
     Step::Log(text.to_owned())
@@ -64,6 +66,43 @@ pub(super) fn except(id: &str) -> Selector {
 
 pub(super) fn refuse(status: u16, body: &str) -> UpgradeStep {
     UpgradeStep::Refuse { status, body: body.to_owned(), header: None }
+}
+
+/// How deep an event may be nested.
+pub(super) const EVENT_DEPTH: usize = 100;
+
+/// All kinds of what a room refuses to store and to send.
+pub(super) const UNWRITABLE: [Unwritable; 9] = [
+    Unwritable::Deep(120),
+    Unwritable::Deep(1_000),
+    Unwritable::NotANumber,
+    Unwritable::Large,
+    Unwritable::SomeOfNone,
+    Unwritable::SomeOfUnit,
+    Unwritable::SomeOfNull,
+    Unwritable::SameKeys,
+    Unwritable::OwnKey,
+];
+
+/// An event, as deep as that, that lets a room do something with a thing; and the thing.
+pub(super) fn deep_event(event_depth: usize, step: fn(Thing) -> Step) -> anyhow::Result<(Event, Thing)> {
+    let event = |thing| Event::Do { steps: vec![step(thing)] };
+    let around = depth(&serde_json::to_string(&event(Thing::Leaf))?);
+    let thing = Thing::Leaf.inside(event_depth - around);
+    Ok((event(thing.clone()), thing))
+}
+
+/// How deep a JSON without brackets in its strings is nested.
+fn depth(json: &str) -> usize {
+    let levels = json.bytes().scan(0_usize, |depth, byte| {
+        match byte {
+            b'[' | b'{' => *depth += 1,
+            b']' | b'}' => *depth -= 1,
+            _ => {}
+        }
+        Some(*depth)
+    });
+    levels.max().unwrap_or_default()
 }
 
 /// The report that a message is.
