@@ -468,9 +468,10 @@ impl<R: Room> TestPeer<R> {
         }
     }
 
-    /// Sends the room's heartbeat, which the platform answers by itself: it wakes nobody, and shows that the client lives.
+    /// Sends the room's heartbeat, which the platform answers by itself: the room is not woken. It shows that the client
+    /// [reads](crate::Limits::max_unread_bytes), and that it will go on sending them.
     pub fn heartbeat(&self) {
-        self.with_socket(|socket| socket.unread = 0);
+        self.object.memory.heartbeat(self.socket);
     }
 
     /// Closes the connection with 1000 and no reason.

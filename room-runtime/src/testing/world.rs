@@ -275,6 +275,7 @@ impl<R: Room> Object<R> {
             None => Err(Failure::msg("the test is over")),
         });
         let host = RoomHost::new(self.memory.clone(), services);
+        self.memory.forget_unread();
         self.host.replace(Some(host.clone()));
         self.incarnations.set(self.incarnations.get() + 1);
         host

@@ -289,6 +289,9 @@ macro_rules! all_cases {
                 sending_to_a_peer_that_does_not_read_is_a_typed_error: rule(12);
                 a_frame_shows_that_a_peer_reads: rule(12);
                 a_heartbeat_shows_that_a_peer_reads: rule(12);
+                who_only_listens_and_sends_no_heartbeats_has_a_limit_that_refills: rule(12);
+                who_sends_heartbeats_has_to_go_on_with_them: rule(12);
+                a_room_that_has_slept_has_nothing_unread: rule(12);
                 a_heartbeat_is_answered_and_wakes_nobody: rule(12);
                 only_the_very_text_of_a_heartbeat_is_one: rule(12),
                     only workerd: "in memory a heartbeat is no text";
