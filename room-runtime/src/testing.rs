@@ -496,6 +496,11 @@ impl<R: Room> TestPeer<R> {
 
     // What the client sees.
 
+    /// The subprotocol that the handshake was answered with.
+    pub fn protocol(&self) -> Option<String> {
+        self.with_socket(|socket| socket.protocol.clone())
+    }
+
     /// The next message; `None` when there is none.
     ///
     /// # Panics

@@ -48,6 +48,8 @@ pub(crate) struct MemorySocket {
     pub(crate) client: Option<Waker>,
     /// Whether its client takes several messages in one frame.
     pub(crate) v1: bool,
+    /// The subprotocol of the handshake.
+    pub(crate) protocol: Option<String>,
     /// What is kept for it.
     held: Vec<String>,
     /// Whether the room has done with it, or a restart took it.
@@ -64,8 +66,6 @@ impl MemorySocket {
         }
     }
 
-    fn release(&mut self) {
-        let held = std::mem::take(&mut self.held);
     /// Whether a client that is over its budget may be sent more after all: for one that sends no heartbeats it refills with
     /// time.
     fn settle(&mut self, max_unread: usize, now_ms: u64) -> bool {
@@ -79,6 +79,8 @@ impl MemorySocket {
         self.unread <= max_unread
     }
 
+    fn release(&mut self) {
+        let held = std::mem::take(&mut self.held);
         if !held.is_empty() && Memory::is_open(self) {
             self.arrive(packed(&held));
         }
@@ -165,8 +167,6 @@ impl Memory {
         change(self.sockets.borrow_mut().get_mut(&socket).expect("a socket that was accepted"))
     }
 
-    /// The sockets that `on_connect` had not let in when the object went down.
-    pub(crate) fn half_open(&self) -> Vec<Socket> {
     /// The room comes into memory, with no account of who reads.
     pub(crate) fn forget_unread(&self) {
         let now_ms = self.clock.now_ms();
@@ -183,6 +183,8 @@ impl Memory {
         });
     }
 
+    /// The sockets that `on_connect` had not let in when the object went down.
+    pub(crate) fn half_open(&self) -> Vec<Socket> {
         let sockets = self.sockets.borrow();
         let half = sockets.iter().filter(|(_, socket)| Memory::is_open(socket) && socket.attachment.is_none());
         half.map(|(index, _)| *index).collect()

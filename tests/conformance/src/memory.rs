@@ -238,6 +238,10 @@ impl<R: Scripted> Socket for TestPeer<R> {
         TestPeer::disconnect(self);
     }
 
+    fn protocol(&self) -> Option<String> {
+        TestPeer::protocol(self)
+    }
+
     async fn heartbeat(&self) -> Result<()> {
         TestPeer::heartbeat(self);
         Ok(())

@@ -105,12 +105,12 @@ export class Sockets {
   }
 
   // `request` is the upgrade's; see `guard`.
-  accept(request, tags, subprotocol) {
+  accept(request, tags, protocol, v1) {
     const { 0: client, 1: server } = new WebSocketPair();
     this.#state.acceptWebSocket(server, tags);
-    accepted.set(request, { client, server, subprotocol });
+    accepted.set(request, { client, server, protocol });
     const slot = this.#slot(server);
-    slot.v1 = subprotocol !== undefined;
+    slot.v1 = v1;
     return slot.index;
   }
 
@@ -299,8 +299,8 @@ export function requestHead(request) {
 
 /** The answer to an upgrade: its half of the socket pair. */
 export function upgraded(request) {
-  const { client, subprotocol } = accepted.get(request);
-  const headers = subprotocol === undefined ? {} : { "sec-websocket-protocol": subprotocol };
+  const { client, protocol } = accepted.get(request);
+  const headers = protocol === undefined ? {} : { "sec-websocket-protocol": protocol };
   return new Response(null, { status: 101, webSocket: client, headers });
 }
 

@@ -39,11 +39,12 @@ pub struct Join<C> {
     pub meta: Option<Value>,
     pub on_duplicate: Option<OnDuplicate>,
     pub resume: Option<String>,
+    pub protocol: Option<String>,
 }
 
 impl<C> Join<C> {
     pub fn into_upgrade(self) -> Upgrade<C> {
-        let Join { data, id, tags, meta, on_duplicate, resume } = self;
+        let Join { data, id, tags, meta, on_duplicate, resume, protocol } = self;
         let mut upgrade = Upgrade::new(data).tags(tags);
         if let Some(id) = id {
             upgrade = upgrade.id(id);
@@ -53,6 +54,9 @@ impl<C> Join<C> {
         }
         if let Some(token) = resume {
             upgrade = upgrade.resume(token);
+        }
+        if let Some(protocol) = protocol {
+            upgrade = upgrade.protocol(protocol);
         }
         match on_duplicate {
             Some(on_duplicate) => upgrade.on_duplicate(on_duplicate),
@@ -79,6 +83,9 @@ pub struct Asking {
 
 /// The header of a response that is a [`Failed`] and not the room's.
 pub const FAILED_HEADER: &str = "conformance-failed";
+
+/// The header that the Worker adds to what a room answers.
+pub const WORKER_HEADER: &str = "conformance-worker";
 
 /// A call of the client, and its idempotency key.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -258,8 +258,7 @@ macro_rules! all_cases {
                 in_a_room_without_batches_each_frame_is_an_array_of_one: feature("room.v1");
                 the_subprotocol_survives_hibernation_and_lets_the_room_sleep: feature("room.v1");
                 the_largest_data_still_fits_beside_the_subprotocol: feature("room.v1");
-                a_client_that_offers_the_subprotocol_is_answered_with_it: feature("room.v1"),
-                    only workerd: "in memory there is no answer to an upgrade";
+                a_client_that_offers_the_subprotocol_is_answered_with_it: feature("room.v1");
             }
             outside {
                 a_forwarded_request_without_a_ticket_does_nothing: rule(11),
@@ -319,6 +318,15 @@ macro_rules! all_cases {
                 on_upgrade_decides_over_duplicates: feature("DE: onDuplicate");
                 what_is_no_upgrade_is_answered_426: feature("BC: 426"),
                     only workerd: "in memory every upgrade is one";
+                a_handshake_that_is_wrong_is_refused_before_the_room_hears_of_it: feature("BC: 426"),
+                    only workerd: "in memory every upgrade is one";
+                the_worker_may_add_headers_to_what_the_room_answers: feature("BC: upgrade"),
+                    only workerd: "in memory there is no response of the platform";
+                the_handshake_is_answered_with_the_subprotocol_that_was_chosen: feature("subprotocols");
+                a_client_that_is_answered_with_another_subprotocol_is_a_plain_one: feature("subprotocols");
+                a_client_none_of_whose_subprotocols_is_chosen_is_refused_with_400: feature("subprotocols");
+                a_subprotocol_that_was_not_offered_is_a_typed_error: feature("subprotocols");
+                a_peer_that_on_connect_closes_sees_the_code_of_the_application: rule(6);
             }
             calls {
                 an_event_of_the_worker_has_no_sender: feature("DE: client");
