@@ -172,7 +172,12 @@ pub struct Dialogue<C, E> {
 pub enum Line<E> {
     Send(E),
     Receive,
-    Close { code: u16, reason: String },
+    /// Says by which token it may come back.
+    ResumeToken,
+    Close {
+        code: u16,
+        reason: String,
+    },
 }
 
 /// What became of a line.
@@ -181,6 +186,7 @@ pub enum Said<B> {
     /// It was sent, or closed.
     Done,
     Message(B),
+    ResumeToken(Option<String>),
     Closed {
         code: u16,
         reason: String,
@@ -204,6 +210,7 @@ pub async fn dialogue<R: Room>(
         answers.push(match line {
             Line::Send(event) => done(socket.send(&event)),
             Line::Close { code, reason } => done(code.try_into().and_then(|code| socket.close(code, &reason))),
+            Line::ResumeToken => Said::ResumeToken(socket.resume_token().map(str::to_owned)),
             Line::Receive => match (socket.receive().await, socket.closed()) {
                 (Ok(Some(message)), _) => Said::Message(message),
                 (Ok(None), Some(close)) => Said::Closed { code: close.code, reason: close.reason.clone() },

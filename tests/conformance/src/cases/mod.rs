@@ -353,6 +353,9 @@ macro_rules! all_cases {
             }
             dialogues {
                 the_worker_can_be_a_peer: feature("FZ: connect()");
+                the_worker_may_come_back_with_the_token_that_no_message_is: feature("FZ: connect()");
+                a_test_peer_gets_messages_errors_and_its_token_each_by_itself: feature("testing"),
+                    only memory: "a test peer is in memory";
                 the_worker_hears_of_an_event_that_the_room_does_not_take: feature("FZ: connect()");
                 the_worker_hears_how_the_room_closes: feature("FZ: connect()");
                 the_worker_hears_that_on_connect_failed: feature("FZ: connect()");
