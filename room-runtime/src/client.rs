@@ -153,13 +153,17 @@ impl<R: Room> RoomHandle<R> {
     /// Hands a WebSocket upgrade on to the room, which gets the new peer with the data, id and tags given here. What
     /// the request itself says of them, in whatever header or body, counts for nothing.
     ///
-    /// The response is the one to return from the fetch handler: 101 with the socket; 426 when the request is no
-    /// WebSocket upgrade; 503 when the room is [full](crate::Limits::max_peers); 409 when the peer's id is taken and
-    /// [that is refused](crate::OnDuplicate::Reject); what `on_upgrade` refused with.
+    /// The response is the one to return from the fetch handler, and its headers may be added to: 101 with the socket; 426
+    /// when the request is no WebSocket upgrade, or one of another version than 13; 405 when its method is not GET; 400 when
+    /// its key is missing or malformed, when it has a body, or when it offers subprotocols and [none of them is
+    /// chosen](Upgrade::protocol); 503 when the room is [full](crate::Limits::max_peers); 409 when the peer's id is taken
+    /// and [that is refused](crate::OnDuplicate::Reject); what `on_upgrade` refused with. A request that is no handshake is
+    /// refused before the room hears of it. `wrangler dev` passes every upgrade on as a GET: there a HEAD is not noticed.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRoomId`], [`ErrorKind::InvalidPeerId`], [`ErrorKind::InvalidTag`],
-    /// [`ErrorKind::AttachmentTooLarge`], [`ErrorKind::Encode`]; and those of reaching the room.
+    /// [`ErrorKind::InvalidProtocol`], [`ErrorKind::AttachmentTooLarge`], [`ErrorKind::Encode`]; and those of reaching the
+    /// room.
     pub fn upgrade(
         &self,
         request: Request,

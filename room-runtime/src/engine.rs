@@ -37,6 +37,10 @@ impl Handshake for Nobody {
     fn head(&self) -> Result<Request<()>, Error> {
         Ok(Request::default())
     }
+
+    fn protocols(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 fn now<T>(work: impl Future<Output = T>) -> T {
@@ -66,9 +70,10 @@ impl<R: Room> Engine<R> {
             meta: None,
             on_duplicate: crate::OnDuplicate::Allow,
             resume: None,
+            protocol: None,
         };
         let mut accepted = None;
-        let accept = |tags: &[String]| Ok(*accepted.insert(self.memory.accept(tags)));
+        let accept = |tags: &[String], _: Option<&str>| Ok(*accepted.insert(self.memory.accept(tags)));
         let upgraded = now(self.host.connect(options, || Rc::new(Nobody), accept));
         match (upgraded, accepted) {
             (Ok(Upgraded::Accepted), Some(socket)) => socket,

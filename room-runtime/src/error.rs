@@ -49,6 +49,8 @@ error_kinds! {
         InvalidPeerId = "invalid_peer_id",
         /// More tags than [`Upgrade::MAX_TAGS`](crate::Upgrade::MAX_TAGS), or one that is too long.
         InvalidTag = "invalid_tag",
+        /// A WebSocket subprotocol was [chosen](crate::Upgrade::protocol) that the client does not offer.
+        InvalidProtocol = "invalid_protocol",
         /// A close code that may not be sent, or a reason of more than 123 bytes.
         InvalidClose = "invalid_close",
         /// A peer's data, encoded, is larger than the platform keeps with a socket.

@@ -16,13 +16,28 @@ pub struct Limits {
     pub max_peers: usize,
     /// The largest frame of a peer, in bytes. What is larger is not decoded. Cloudflare passes on at most 32 MiB.
     pub max_message_bytes: usize,
-    /// How many bytes may be sent to a peer after it last showed that it reads: by a frame of its own, or by a heartbeat
-    /// that the platform answered. Past it the peer is passed over and its connection closed with 1013. The platform has
-    /// no bound of its own here: what a peer does not read stays in the object's 128 MB of memory.
+    /// The most bytes that a peer may be sent after it last showed that it reads. Past it the peer is skipped, and its
+    /// connection closed with 1013. Cloudflare has no such bound and does not say how much waits in a socket; what a peer
+    /// does not read stays in the object's 128 MB of memory.
+    ///
+    /// A peer shows that it reads by a frame of its own, by a [heartbeat](crate::Room::HEARTBEAT), and when the room
+    /// hibernates, which a room with undelivered frames does not. A client that only listens shows nothing. So, for a peer
+    /// that has never sent a heartbeat, the count falls with time, by the whole limit in a minute: with the default of
+    /// 16 MiB a silent client can be sent 279 kB each second without an end. Both the heartbeat and the time are looked at
+    /// only when the count is over the limit: a peer that stops reading can be sent twice the limit in a burst.
+    ///
+    /// The refill costs certainty: a peer without heartbeats that stops reading is not noticed in a room that sends it less
+    /// than the limit in a minute, and what waits for it grows until its connection breaks. In a room that sends a lot for a
+    /// long time, let clients send the heartbeat every 30 seconds; the platform answers it, and the room is not woken. From its
+    /// first heartbeat on, a peer is held to the limit between two of them, so a client that sends one has to go on.
     pub max_unread_bytes: usize,
     /// How fast a peer may send frames; `None` is any rate.
     pub rate_limit: Option<RateLimit>,
 }
+
+/// The time in which the [budget](Limits::max_unread_bytes) of a peer without heartbeats refills.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) const REFILL_MS: u64 = 60_000;
 
 impl Limits {
     /// How deep the JSON of an event may be nested: 100 levels, each `[` or `{` being one. A frame that is nested deeper,

@@ -12,6 +12,7 @@ use crate::{Close, CloseCode, Error, ErrorKind, Room, platform::cloudflare::name
 pub struct RoomSocket<R> {
     socket: AnySocket,
     closed: Option<Close>,
+    resume_token: Option<String>,
     room: PhantomData<fn() -> R>,
 }
 
@@ -32,7 +33,7 @@ pub(crate) enum Arrival {
 
 impl<R: Room> RoomSocket<R> {
     pub(crate) fn new(socket: AnySocket) -> Self {
-        RoomSocket { socket, closed: None, room: PhantomData }
+        RoomSocket { socket, closed: None, resume_token: None, room: PhantomData }
     }
 
     /// Sends the room an event.
@@ -52,7 +53,8 @@ impl<R: Room> RoomSocket<R> {
         }
     }
 
-    /// The next message; `None` when the connection has been closed, by whichever side.
+    /// The next message; `None` when the connection has been closed, by whichever side. The frame with the
+    /// [`resume_token`](RoomSocket::resume_token) is no message.
     ///
     /// # Errors
     /// What the room said of an event that it could not handle: [`ErrorKind::Decode`], [`ErrorKind::TooLarge`],
@@ -62,22 +64,34 @@ impl<R: Room> RoomSocket<R> {
         if self.closed.is_some() {
             return Ok(None);
         }
-        let arrival = match &mut self.socket {
-            AnySocket::Cloudflare(socket) => socket.receive().await,
-            #[cfg(not(target_arch = "wasm32"))]
-            AnySocket::Memory(socket) => socket.receive().await,
-        };
-        match arrival {
-            Arrival::Text(text) => decode(&text).map(Some),
-            Arrival::Binary(bytes) => Err(Error::new(
-                ErrorKind::Decode,
-                format!("a binary frame of {bytes} bytes, where JSON text is spoken"),
-            )),
-            Arrival::Closed(close) => {
-                self.closed = Some(close);
-                Ok(None)
+        loop {
+            let arrival = match &mut self.socket {
+                AnySocket::Cloudflare(socket) => socket.receive().await,
+                #[cfg(not(target_arch = "wasm32"))]
+                AnySocket::Memory(socket) => socket.receive().await,
+            };
+            match arrival {
+                Arrival::Text(text) => match decode(&text)? {
+                    Received::Message(message) => return Ok(Some(message)),
+                    Received::ResumeToken(token) => self.resume_token = Some(token),
+                },
+                Arrival::Binary(bytes) => {
+                    let message = format!("a binary frame of {bytes} bytes, where JSON text is spoken");
+                    return Err(Error::new(ErrorKind::Decode, message));
+                }
+                Arrival::Closed(close) => {
+                    self.closed = Some(close);
+                    return Ok(None);
+                }
             }
         }
+    }
+
+    /// The token for [`Upgrade::resume`](crate::Upgrade::resume), where the room has a
+    /// [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS). It is the first that the room sends, and is known once
+    /// [`receive`](RoomSocket::receive) has given something.
+    pub fn resume_token(&self) -> Option<&str> {
+        self.resume_token.as_deref()
     }
 
     /// How the connection ended, once [`receive`](RoomSocket::receive) has said so.
@@ -108,26 +122,55 @@ impl<R: Room> fmt::Debug for RoomSocket<R> {
     }
 }
 
+/// What a frame of the room is, when it is no error.
+pub(crate) enum Received<B> {
+    Message(B),
+    ResumeToken(String),
+}
+
+/// What the runtime itself has to say to a client.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Notice {
+    Error { code: ErrorKind, message: String },
+    Resume(String),
+}
+
+impl Notice {
+    /// `None` for a message of the room.
+    pub(crate) fn parse(text: &str) -> Option<Notice> {
+        #[derive(Deserialize)]
+        struct Frame {
+            #[serde(rename = "$room")]
+            notice: Notice,
+        }
+        // Nearly everything else is told from it without being parsed.
+        let frame = text.starts_with(r#"{"$room""#).then(|| serde_json::from_str::<Frame>(text).ok())?;
+        frame.map(|frame| frame.notice)
+    }
+}
+
 /// A message of the room, or what the runtime itself has to say.
-pub(crate) fn decode<B: serde::de::DeserializeOwned>(text: &str) -> Result<B, Error> {
-    #[derive(Deserialize)]
-    struct Report {
-        #[serde(rename = "$room")]
-        room: Body,
+pub(crate) fn decode<B: serde::de::DeserializeOwned>(text: &str) -> Result<Received<B>, Error> {
+    match Notice::parse(text) {
+        Some(Notice::Error { code, message }) => Err(Error::new(code, message)),
+        Some(Notice::Resume(token)) => Ok(Received::ResumeToken(token)),
+        None => wire::decode_value(text.as_bytes(), "the room's message").map(Received::Message),
     }
-    #[derive(Deserialize)]
-    struct Body {
-        error: FrameError,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_runtime_says_is_told_from_messages() {
+        let error = wire::error_frame(ErrorKind::RateLimited, "slow down", Some(250));
+        let parsed = Notice::parse(&error);
+        assert_eq!(parsed, Some(Notice::Error { code: ErrorKind::RateLimited, message: "slow down".to_owned() }));
+        assert_eq!(Notice::parse(&wire::resume_frame("0f")), Some(Notice::Resume("0f".to_owned())));
+        for message in [r#"{"type":"$room"}"#, r#"{"$room":{"else":1}}"#, r#""{\"$room\"""#, "{}", ""] {
+            assert_eq!(Notice::parse(message), None, "{message}");
+        }
     }
-    #[derive(Deserialize)]
-    struct FrameError {
-        code: ErrorKind,
-        message: String,
-    }
-    if text.starts_with(r#"{"$room""#)
-        && let Ok(Report { room: Body { error: FrameError { code, message } } }) = serde_json::from_str(text)
-    {
-        return Err(Error::new(code, message));
-    }
-    wire::decode_value(text.as_bytes(), "the room's message")
 }

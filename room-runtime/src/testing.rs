@@ -63,7 +63,7 @@ use crate::{
     Close, CloseCode, Delivery, Error, Failure, PeerId, PeerInfo, Room, RoomClient, RoomHandle, RoomId, Upgrade,
     client::prepare,
     platform::{OwnedFrame, Platform, Socket},
-    socket,
+    socket::{self, Notice, Received},
     transport::Transport,
     upgrade::{ID_MARK, TAG_MARK},
     wire,
@@ -188,7 +188,7 @@ impl<R: Room> TestRoom<R> {
     }
 
     /// A new peer, with the request that `on_upgrade` is to see. A client that offers
-    /// [`room.v1`](crate::SUBPROTOCOL) says so in its `sec-websocket-protocol`.
+    /// [`room.v1`](crate::SUBPROTOCOL), or other subprotocols, says so in its `sec-websocket-protocol`.
     ///
     /// # Errors
     /// Those of [`try_connect`](TestRoom::try_connect).
@@ -227,7 +227,8 @@ impl<R: Room> TestRoom<R> {
                     let of = |mark: char| marked.iter().filter_map(move |tag| tag.strip_prefix(mark));
                     let id = PeerId::from(of(ID_MARK).collect::<String>());
                     let tags = of(TAG_MARK).map(str::to_owned).collect();
-                    Ok(TestPeer { world, object, socket, id, tags, unpacked: RefCell::default() })
+                    let (unpacked, resume_token) = (RefCell::default(), RefCell::default());
+                    Ok(TestPeer { world, object, socket, id, tags, unpacked, resume_token })
                 }
                 Ok((_, Answer::Response(response))) => Err(Refusal::Response(Box::new(response))),
                 Err(error) => Err(Refusal::Error(error.in_room(&id))),
@@ -428,7 +429,9 @@ pub struct TestPeer<R: Room> {
     id: PeerId,
     tags: Vec<String>,
     /// What came in one frame with a message that was taken, where several may.
-    unpacked: RefCell<VecDeque<Box<RawValue>>>,
+    unpacked: RefCell<VecDeque<String>>,
+    /// The last one in the frames that were taken.
+    resume_token: RefCell<Option<String>>,
 }
 
 impl<R: Room> TestPeer<R> {
@@ -475,9 +478,10 @@ impl<R: Room> TestPeer<R> {
         }
     }
 
-    /// Sends the room's heartbeat, which the platform answers by itself: it wakes nobody, and shows that the client lives.
+    /// Sends the room's heartbeat, which the platform answers by itself: the room is not woken. It shows that the client
+    /// [reads](crate::Limits::max_unread_bytes), and that it will go on sending them.
     pub fn heartbeat(&self) {
-        self.with_socket(|socket| socket.unread = 0);
+        self.object.memory.heartbeat(self.socket);
     }
 
     /// Closes the connection with 1000 and no reason.
@@ -502,37 +506,99 @@ impl<R: Room> TestPeer<R> {
 
     // What the client sees.
 
-    /// The next message; `None` when there is none.
+    /// The subprotocol that the handshake was answered with.
+    pub fn protocol(&self) -> Option<String> {
+        self.with_socket(|socket| socket.protocol.clone())
+    }
+
+    /// The next message; `None` when there is none. The frame with the [`resume_token`](TestPeer::resume_token) is no
+    /// message.
     ///
     /// # Panics
-    /// When what arrived is an error frame of the runtime, or is not a `Broadcast`.
+    /// When what arrived is an error frame of the runtime, for which there is [`receive_error`](TestPeer::receive_error), or is
+    /// not a `Broadcast`.
     #[track_caller]
     pub fn receive(&self) -> Option<R::Broadcast> {
-        match self.receive_text().map(|text| socket::decode(&text).map_err(|error| (text, error))) {
-            None => None,
-            Some(Ok(message)) => Some(message),
-            Some(Err((text, error))) => panic!("peer `{}` got {text}: {error}", self.id),
+        loop {
+            let text = self.receive_text()?;
+            match socket::decode(&text) {
+                Ok(Received::Message(message)) => return Some(message),
+                Ok(Received::ResumeToken(token)) => drop(self.resume_token.replace(Some(token))),
+                Err(error) => panic!("peer `{}` got {text}: {error}", self.id),
+            }
+        }
+    }
+
+    /// The next error frame of the runtime; `None` when there is none. Messages before it stay where they are.
+    pub fn receive_error(&self) -> Option<Error> {
+        let waiting = self.waiting();
+        let (at, error) = waiting.iter().enumerate().find_map(|(at, text)| match Notice::parse(text)? {
+            Notice::Error { code, message } => Some((at, Error::new(code, message))),
+            Notice::Resume(_) => None,
+        })?;
+        self.take(at);
+        Some(error)
+    }
+
+    /// The token for [`Upgrade::resume`], where the room has a
+    /// [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS): it arrives when the peer is let in.
+    pub fn resume_token(&self) -> Option<String> {
+        let waiting = self.waiting();
+        let token = waiting.iter().rev().find_map(|text| match Notice::parse(text)? {
+            Notice::Resume(token) => Some(token),
+            Notice::Error { .. } => None,
+        });
+        token.or_else(|| self.resume_token.borrow().clone())
+    }
+
+    /// Everything that has arrived and was not taken, one message in each text.
+    fn waiting(&self) -> Vec<String> {
+        let arrived: Vec<_> = self.with_socket(|socket| socket.received.iter().cloned().collect());
+        let mut waiting: Vec<_> = self.unpacked.borrow().iter().cloned().collect();
+        waiting.extend(arrived.iter().flat_map(|frame| self.messages(frame)));
+        waiting
+    }
+
+    /// Takes one of the [waiting](TestPeer::waiting) messages.
+    fn take(&self, at: usize) {
+        let mut unpacked = self.unpacked.borrow_mut();
+        if self.with_socket(|socket| socket.v1) {
+            let frames: Vec<_> = self.with_socket(|socket| socket.received.drain(..).collect());
+            unpacked.extend(frames.iter().flat_map(|frame| self.messages(frame)));
+            unpacked.remove(at);
+        } else {
+            self.with_socket(|socket| socket.received.remove(at));
+        }
+    }
+
+    /// The messages in one frame.
+    fn messages(&self, frame: &str) -> Vec<String> {
+        if !self.with_socket(|socket| socket.v1) {
+            return vec![frame.to_owned()];
+        }
+        match serde_json::from_str::<Vec<Box<RawValue>>>(frame) {
+            Ok(messages) => messages.iter().map(|message| message.get().to_owned()).collect(),
+            Err(error) => panic!("peer `{}` got {frame}: {error}", self.id),
         }
     }
 
     fn receive_text(&self) -> Option<String> {
-        if !self.with_socket(|socket| socket.v1) {
-            return self.receive_raw();
-        }
-        let mut unpacked = self.unpacked.borrow_mut();
-        if unpacked.is_empty() {
+        if self.unpacked.borrow().is_empty() {
             let frame = self.receive_raw()?;
-            match serde_json::from_str(&frame) {
-                Ok(messages) => *unpacked = messages,
-                Err(error) => panic!("peer `{}` got {frame}: {error}", self.id),
-            }
+            self.unpacked.borrow_mut().extend(self.messages(&frame));
         }
-        unpacked.pop_front().map(|message| message.get().to_owned())
+        self.unpacked.borrow_mut().pop_front()
     }
 
     /// The next frame as text; `None` when there is none. One that [offered `room.v1`](crate::SUBPROTOCOL) gets arrays.
     pub fn receive_raw(&self) -> Option<String> {
-        self.with_socket(|socket| socket.received.pop_front())
+        let frame = self.with_socket(|socket| socket.received.pop_front())?;
+        for message in self.messages(&frame) {
+            if let Some(Notice::Resume(token)) = Notice::parse(&message) {
+                self.resume_token.replace(Some(token));
+            }
+        }
+        Some(frame)
     }
 
     /// All messages that [`receive`](TestPeer::receive) would give one by one.

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     Error, ErrorKind, Failure, PeerId, Room,
     tickets::TICKET_HEADER,
-    wire::{self, UpgradeOptions},
+    wire::{self, SUBPROTOCOL, UpgradeOptions},
 };
 
 /// What the Worker gives a new peer: its data, and where wanted an id, tags and more.
@@ -34,6 +34,7 @@ pub struct Upgrade<C> {
     meta: Option<Result<Box<RawValue>, String>>,
     on_duplicate: OnDuplicate,
     resume: Option<String>,
+    protocol: Option<String>,
 }
 
 /// What becomes of an upgrade whose peer id is connected already.
@@ -59,7 +60,15 @@ impl<C> Upgrade<C> {
 
     /// An upgrade of a peer with this data, a random id and no tags.
     pub fn new(data: C) -> Self {
-        Upgrade { data, id: None, tags: Vec::new(), meta: None, on_duplicate: OnDuplicate::Allow, resume: None }
+        Upgrade {
+            data,
+            id: None,
+            tags: Vec::new(),
+            meta: None,
+            on_duplicate: OnDuplicate::Allow,
+            resume: None,
+            protocol: None,
+        }
     }
 
     /// Gives it an id: up to [`PeerId::MAX_BYTES`], not empty. Without one it gets a UUID, version 7.
@@ -107,12 +116,28 @@ impl<C> Upgrade<C> {
         self
     }
 
+    /// Answers the client's handshake with this WebSocket subprotocol, one of those that it offers in
+    /// `sec-websocket-protocol`: a browser offers `bearer` and a token by `new WebSocket(url, ["bearer", token])`. A
+    /// subprotocol that the client does not offer is [`ErrorKind::InvalidProtocol`].
+    ///
+    /// Without it, a client that offers [`room.v1`](crate::SUBPROTOCOL) is answered with that, and one that offers none
+    /// with none. A client that offers only others is refused with 400 before `on_connect` runs: browsers close a
+    /// connection whose handshake chooses none of the subprotocols that they offered.
+    ///
+    /// Only one subprotocol can be chosen: a client that offers `bearer` and `room.v1`, and is answered with `bearer`,
+    /// gets one message in each frame. `on_upgrade` sees the choice, and the offer, as
+    /// [`UpgradeRequest::protocol`] and [`UpgradeRequest::protocols`].
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = Some(protocol.into());
+        self
+    }
+
     pub(crate) fn into_options(self) -> Result<UpgradeOptions<C>, Error> {
-        let Upgrade { data, id, tags, meta, on_duplicate, resume } = self;
+        let Upgrade { data, id, tags, meta, on_duplicate, resume, protocol } = self;
         check(id.as_ref(), &tags)?;
         let meta = meta.transpose().map_err(|message| Error::new(ErrorKind::Encode, message))?;
         let meta = meta.filter(|meta| meta.get() != "null");
-        Ok(UpgradeOptions { data, id, tags, meta, on_duplicate, resume })
+        Ok(UpgradeOptions { data, id, tags, meta, on_duplicate, resume, protocol })
     }
 }
 
@@ -137,6 +162,105 @@ pub(crate) fn check(id: Option<&PeerId>, tags: &[String]) -> Result<(), Error> {
 /// The request of an upgrade, as its own client sent it.
 pub(crate) trait Handshake {
     fn head(&self) -> Result<http::Request<()>, Error>;
+
+    /// The subprotocols that the client offers. Every upgrade asks for them, and few for the rest.
+    fn protocols(&self) -> Vec<String>;
+}
+
+/// The subprotocols in the values of `sec-websocket-protocol`, in the order in which the client prefers them. The header
+/// may come several times, with several names in each (RFC 6455, 11.3.4).
+pub(crate) fn parse_protocols<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let names = values.into_iter().flat_map(|value| value.split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Why a handshake is not answered with a subprotocol.
+#[derive(Debug)]
+pub(crate) enum NoProtocol {
+    /// The client offers only subprotocols that nobody chose. The text of the 400 that it gets.
+    Refused(String),
+    /// The Worker, or `on_upgrade`, chose one that the client does not offer.
+    Invalid(Error),
+}
+
+/// The subprotocol to answer a handshake with; `None` for a client that offers none.
+pub(crate) fn choose_protocol(offered: &[String], chosen: Option<String>) -> Result<Option<String>, NoProtocol> {
+    let offers = |wanted: &str| offered.iter().any(|name| name == wanted);
+    match chosen {
+        Some(chosen) if offers(&chosen) => Ok(Some(chosen)),
+        Some(chosen) => {
+            let message = match offered {
+                [] => format!("the WebSocket subprotocol `{chosen}` was chosen, and the client offers none"),
+                _ => {
+                    format!("the WebSocket subprotocol `{chosen}` was chosen, and the client offers {}", list(offered))
+                }
+            };
+            Err(NoProtocol::Invalid(Error::new(ErrorKind::InvalidProtocol, message)))
+        }
+        None if offered.is_empty() => Ok(None),
+        None if offers(SUBPROTOCOL) => Ok(Some(SUBPROTOCOL.to_owned())),
+        None => Err(NoProtocol::Refused(format!(
+            "this client offers the WebSocket subprotocols {}, and the room answers with none of them: choose one with \
+             `Upgrade::protocol`, or in `on_upgrade`",
+            list(offered)
+        ))),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The answer to a request that is not a WebSocket handshake: its status, its text, and a header that says what is expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoHandshake {
+    pub(crate) status: u16,
+    pub(crate) text: &'static str,
+    pub(crate) header: Option<(&'static str, &'static str)>,
+}
+
+/// Whether a request is a WebSocket handshake (RFC 6455, 4.2.1), which the platform checks only when the room has let the
+/// peer in. It accepts any `connection`, and so does this.
+///
+/// A request that another Worker made, over a service binding or in a test, has neither key nor version: the platform needs
+/// them only where it speaks HTTP. What came over HTTP always has a `host`.
+pub(crate) fn check_handshake(
+    method: &str,
+    header: impl Fn(&'static str) -> Option<String>,
+) -> Result<(), NoHandshake> {
+    let refuse = |status, text, header| Err(NoHandshake { status, text, header });
+    if !header("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        let text = "this is a WebSocket: send an upgrade request";
+        return refuse(426, text, Some(("upgrade", "websocket")));
+    }
+    if method != "GET" {
+        return refuse(405, "a WebSocket is opened with GET", Some(("allow", "GET")));
+    }
+    let is_over_http = header("host").is_some();
+    match header("sec-websocket-version") {
+        Some(version) if version.trim() == "13" => {}
+        None if !is_over_http => {}
+        _ => {
+            let text = "the version of a WebSocket is 13: send `sec-websocket-version: 13`";
+            return refuse(426, text, Some(("sec-websocket-version", "13")));
+        }
+    }
+    match header("sec-websocket-key") {
+        Some(key) if is_key(key.trim()) => {}
+        None if !is_over_http => {}
+        _ => return refuse(400, "a WebSocket's `sec-websocket-key` is 16 bytes in base64", None),
+    }
+    // What came as the body would be taken for frames.
+    let has_length = header("content-length").is_some_and(|length| length.trim() != "0");
+    if has_length || header("transfer-encoding").is_some() {
+        return refuse(400, "a WebSocket is opened with a request without a body", None);
+    }
+    Ok(())
+}
+
+fn is_key(key: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    key.strip_suffix("==").is_some_and(|digits| digits.len() == 22 && digits.bytes().all(is_digit))
 }
 
 /// An upgrade that `on_upgrade` is to judge: `#[room]` adds the alias `UpgradeRequest` to the module.
@@ -152,6 +276,10 @@ pub struct UpgradeRequest<R: Room> {
     pub tags: Vec<String>,
     /// What becomes of it when a peer with its id is connected already.
     pub on_duplicate: OnDuplicate,
+    /// The WebSocket subprotocol that the client's handshake is answered with, one of
+    /// [`protocols`](UpgradeRequest::protocols); see [`Upgrade::protocol`].
+    pub protocol: Option<String>,
+    pub(crate) protocols: Vec<String>,
     pub(crate) meta: Option<Box<RawValue>>,
     pub(crate) handshake: Rc<dyn Handshake>,
     /// Read when first asked for: most rooms do not.
@@ -173,6 +301,12 @@ impl<R: Room> UpgradeRequest<R> {
     /// Those of [`uri`](UpgradeRequest::uri).
     pub fn headers(&self) -> Result<&HeaderMap, Error> {
         Ok(self.head()?.headers())
+    }
+
+    /// The WebSocket subprotocols that the client offers, the one that it prefers first. A browser can set no header of a
+    /// WebSocket but this one, and so some clients carry a token in it.
+    pub fn protocols(&self) -> &[String] {
+        &self.protocols
     }
 
     /// What the Worker gave with [`Upgrade::meta`]; `None` when it gave nothing.
@@ -200,6 +334,7 @@ impl<R: Room> fmt::Debug for UpgradeRequest<R> {
             .field("id", &self.id)
             .field("tags", &self.tags)
             .field("on_duplicate", &self.on_duplicate)
+            .field("protocol", &self.protocol)
             .field("meta", &self.meta)
             .finish_non_exhaustive()
     }
@@ -221,6 +356,12 @@ pub(crate) fn decode_meta<M: DeserializeOwned>(meta: Option<&RawValue>) -> Resul
 /// # use room_runtime::Reject;
 /// let refused = Reject::new(401, "who are you?").header("www-authenticate", "Bearer");
 /// ```
+///
+/// A browser does not show the response to the page: to `new WebSocket(…)` every refusal is a close with 1006 and no reason,
+/// like a network that is down, and a client that connects again by itself does so for ever. A page that has to know why asks
+/// first, with a `fetch` that the Worker answers with the same 401; or the room lets the peer in and `on_connect` closes it
+/// with a code of the application, `peer.close(CloseCode::new(4401)?, "who are you?")`, which arrives as it is. Programs that
+/// are not browsers see status, headers and body.
 pub struct Reject(Box<Rejection>);
 
 enum Rejection {
@@ -323,6 +464,84 @@ mod tests {
         let error = tags(1, longest + 1).expect_err("too long");
         assert!(error.contains(&format!("a tag has {} bytes, the limit is {longest}", longest + 1)), "{error}");
         assert!(check(Some(&PeerId::from("")), &[]).is_err());
+    }
+
+    #[test]
+    fn the_offer_is_read_from_one_header_or_several() {
+        let offers = |values: &[&str]| parse_protocols(values.iter().copied());
+        assert_eq!(offers(&["bearer, t0ken", "chat"]), ["bearer", "t0ken", "chat"]);
+        assert_eq!(offers(&["\troom.v1 ,,x", ""]), ["room.v1", "x"]);
+        assert!(offers(&[]).is_empty() && offers(&[" , "]).is_empty());
+    }
+
+    #[test]
+    fn a_handshake_is_answered_with_a_subprotocol_that_was_offered_or_not_at_all() {
+        let choose = |offered: &[&str], chosen: Option<&str>| {
+            let offered: Vec<_> = offered.iter().map(|name| (*name).to_owned()).collect();
+            choose_protocol(&offered, chosen.map(str::to_owned)).map_err(|none| match none {
+                NoProtocol::Refused(text) => (400, text),
+                NoProtocol::Invalid(error) => (0, format!("{} {}", error.kind(), error.message())),
+            })
+        };
+        assert_eq!(choose(&[], None), Ok(None));
+        assert_eq!(choose(&["chat", "room.v1"], None), Ok(Some("room.v1".to_owned())));
+        assert_eq!(choose(&["room.v1", "bearer"], Some("bearer")), Ok(Some("bearer".to_owned())));
+        assert_eq!(choose(&["room.v1"], Some("room.v1")), Ok(Some("room.v1".to_owned())));
+        for others in [&["room.v10"][..], &["Room.v1", "room.v1;q=1"]] {
+            let (status, text) = choose(others, None).expect_err("none of them is ours");
+            assert_eq!(status, 400);
+            assert!(others.iter().all(|name| text.contains(name)) && text.contains("Upgrade::protocol"), "{text}");
+        }
+        for (offered, what) in [(&[][..], "offers none"), (&["a", "b"], "offers `a`, `b`")] {
+            let (_, text) = choose(offered, Some("bearer")).expect_err("it was not offered");
+            assert!(
+                text.starts_with("invalid_protocol ") && text.contains("`bearer`") && text.contains(what),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_is_a_handshake_when_it_has_all_that_one_needs() {
+        const WHOLE: [(&str, &str); 4] = [
+            ("host", "h"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        let check = |method: &str, changed: &[(&str, Option<&str>)]| {
+            let header = |name: &'static str| {
+                let changed = changed.iter().find(|(changed, _)| *changed == name).map(|(_, value)| *value);
+                let whole = || WHOLE.iter().find(|(whole, _)| *whole == name).map(|(_, value)| *value);
+                changed.unwrap_or_else(whole).map(str::to_owned)
+            };
+            check_handshake(method, header).map_err(|refused| (refused.status, refused.header))
+        };
+        let version = Some(("sec-websocket-version", "13"));
+        let from_a_worker = [("host", None), ("sec-websocket-version", None), ("sec-websocket-key", None)];
+        for (changed, expected) in [
+            (&[][..], Ok(())),
+            (&[("content-length", Some("0"))], Ok(())),
+            (&from_a_worker, Ok(())),
+            (&from_a_worker[1..], Err((426, version))),
+            (&[("upgrade", None)], Err((426, Some(("upgrade", "websocket"))))),
+            (&[("upgrade", Some("h2c"))], Err((426, Some(("upgrade", "websocket"))))),
+            (&[("sec-websocket-version", Some("8"))], Err((426, version))),
+            (&[("sec-websocket-version", Some("8, 13"))], Err((426, version))),
+            (&[("host", None), ("sec-websocket-version", Some("8"))], Err((426, version))),
+            (&[("sec-websocket-key", None)], Err((400, None))),
+            (&[("sec-websocket-key", Some(""))], Err((400, None))),
+            (&[("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ="))], Err((400, None))),
+            (&[("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25j=Q=="))], Err((400, None))),
+            (&[("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZWQ="))], Err((400, None))),
+            (&[("content-length", Some("1"))], Err((400, None))),
+            (&[("transfer-encoding", Some("chunked"))], Err((400, None))),
+        ] {
+            assert_eq!(check("GET", changed), expected, "{changed:?}");
+        }
+        for method in ["HEAD", "POST", "PUT", "OPTIONS", "get"] {
+            assert_eq!(check(method, &[]), Err((405, Some(("allow", "GET")))), "{method}");
+        }
     }
 
     #[test]

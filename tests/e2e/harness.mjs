@@ -55,11 +55,13 @@ const VERBOSE = !["", "0", undefined].includes(process.env.E2E_VERBOSE);
  *   host has a directory of its own, kept over `restart()` and removed by `stop()`.
  * @param {boolean} [options.apart] runs the Worker and its Durable Objects in two isolates, as they may well be in
  *   production: what takes one of them down leaves the other alone
+ * @param {boolean} [options.direct] also gives the Worker a socket of its own, `host.direct`. Miniflare's own Worker, which
+ *   stands before it otherwise, makes a GET of every upgrade.
  * @returns {Promise<Host>}
  */
-export async function startWorker({ dir, vars = {}, persist, apart = false }) {
+export async function startWorker({ dir, vars = {}, persist, apart = false, direct = false }) {
   const folder = path.resolve(ROOT, dir);
-  const host = new Host(folder, vars, persist, apart);
+  const host = new Host(folder, vars, persist, { apart, direct });
   hosts.add(host);
   try {
     await host.restart();
@@ -74,10 +76,13 @@ export async function startWorker({ dir, vars = {}, persist, apart = false }) {
 class Host {
   /** Base address, "http://127.0.0.1:41234". It stays the same over `restart()` unless something took the port. */
   url;
+  /** The address of the Worker's own socket, where it has one. */
+  direct;
 
   #folder;
   #vars;
   #apart;
+  #isDirect;
   #persist;
   #ownsPersist;
   #miniflare;
@@ -86,10 +91,11 @@ class Host {
   #clients = new Set();
   #log = [];
 
-  constructor(folder, vars, persist, apart) {
+  constructor(folder, vars, persist, { apart, direct }) {
     this.#folder = folder;
     this.#vars = vars;
     this.#apart = apart;
+    this.#isDirect = direct;
     this.#ownsPersist = persist === undefined;
     this.#persist = persist ?? fs.mkdtempSync(path.join(os.tmpdir(), "room-e2e-"));
   }
@@ -177,6 +183,7 @@ class Host {
   async #start(port) {
     const { main, options } = await describe(this.#folder);
     const worker = { ...options, bindings: { ...options.bindings, ...this.#vars }, ...modules(main) };
+    if (this.#isDirect) worker.unsafeDirectSockets = [{ host: "127.0.0.1", port: 0 }];
     const miniflare = spawns.run(this.#processes, () =>
       new Miniflare({
         workers: this.#apart ? inTwo(worker) : [worker],
@@ -194,6 +201,7 @@ class Host {
     this.#miniflare = miniflare;
     const url = await within(START_TIMEOUT, miniflare.ready, () => `workerd of ${this.#name()} to start\n${this.logs()}`);
     this.url = url.origin;
+    if (this.#isDirect) this.direct = (await miniflare.unsafeGetDirectURL(worker.name)).origin;
   }
 
   async #dispose() {

@@ -13,7 +13,7 @@ use crate::{
     context::is_own_purge,
     peer::{Slot, Status},
     platform::*,
-    upgrade::{self, Handshake, id_tag, user_tag},
+    upgrade::{self, Handshake, NoProtocol, id_tag, user_tag},
     wire::{self, UpgradeOptions},
 };
 
@@ -35,15 +35,17 @@ struct Asked<R: Room> {
     tags: Vec<String>,
     meta: Option<Box<RawValue>>,
     on_duplicate: OnDuplicate,
+    protocol: Option<String>,
 }
 
 impl<R: Room> RoomHost<R> {
-    /// The upgrade of the request that carries this ticket. The caller's `accept` makes the socket, given its tags.
+    /// The upgrade of the request that carries this ticket. The caller's `accept` makes the socket, given its tags and the
+    /// subprotocol that the handshake is answered with.
     pub(crate) async fn upgrade(
         self: &Rc<Self>,
         ticket: &str,
         handshake: impl FnOnce() -> Rc<dyn Handshake>,
-        accept: impl FnOnce(&[String]) -> Result<Socket, Refusal>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
     ) -> Result<Upgraded, Error> {
         let options = self.tickets.claim(ticket, self.platform.clone()).await?;
         self.start(false).await?;
@@ -54,7 +56,7 @@ impl<R: Room> RoomHost<R> {
         self: &Rc<Self>,
         options: UpgradeOptions<R::Connection>,
         handshake: impl FnOnce() -> Rc<dyn Handshake>,
-        accept: impl FnOnce(&[String]) -> Result<Socket, Refusal>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
     ) -> Result<Upgraded, Error> {
         // Whoever comes back has a place.
         if !options.resume.as_deref().is_some_and(|token| self.has_place(token))
@@ -64,27 +66,35 @@ impl<R: Room> RoomHost<R> {
         }
 
         let now_ms = self.platform.now_ms();
-        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume } = options;
+        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, protocol } = options;
         let id = id.unwrap_or_else(|| self.random_peer_id(now_ms));
         let ctx = self.context(None);
-        let mut asked = Asked { data, id, tags, meta, on_duplicate };
+        let handshake = handshake();
+        let protocols = handshake.protocols();
+        let mut asked = Asked { data, id, tags, meta, on_duplicate, protocol };
         if R::HAS_ON_UPGRADE {
             // In a box, and with it nothing of it in the wasm of a room that has no such handler.
-            let asking: LocalFuture<Result<Asked<R>, Response<Bytes>>> = Box::pin(self.clone().ask(asked, handshake()));
+            let asking: LocalFuture<Result<Asked<R>, Response<Bytes>>> =
+                Box::pin(self.clone().ask(asked, handshake, protocols.clone()));
             asked = match asking.await {
                 Ok(asked) => asked,
                 Err(answer) => return Ok(Upgraded::Answered(answer)),
             };
         }
-        let Asked { data, id, tags, meta, on_duplicate } = asked;
+        let Asked { data, id, tags, meta, on_duplicate, protocol } = asked;
         upgrade::check(Some(&id), &tags)?;
+        let protocol = match upgrade::choose_protocol(&protocols, protocol) {
+            Ok(protocol) => protocol,
+            Err(NoProtocol::Refused(text)) => return Ok(Upgraded::Refused(400, text)),
+            Err(NoProtocol::Invalid(error)) => return Err(error),
+        };
 
         // Others may have come while `on_upgrade` waited. From here to the accept nothing waits.
         if Self::KEEPS_PLACES
             && let Some(token) = &resume
             && let Some(slot) = self.place_of(&id, token)?
         {
-            let socket = self.accept(&slot, accept)?;
+            let socket = self.accept(&slot, protocol.as_deref(), accept)?;
             self.resume(slot, socket, meta, ctx).await;
             return Ok(Upgraded::Accepted);
         }
@@ -106,7 +116,7 @@ impl<R: Room> RoomHost<R> {
         let slot = Slot::new(NO_SOCKET, id, now_ms, data, Status::Connecting, name, 0);
         let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
-        let socket = self.accept(&slot, accept)?;
+        let socket = self.accept(&slot, protocol.as_deref(), accept)?;
         slot.socket.set(socket);
         let slot = Rc::new(slot);
         self.keep(socket, &slot);
@@ -120,25 +130,32 @@ impl<R: Room> RoomHost<R> {
     fn accept(
         &self,
         slot: &Slot<R>,
-        accept: impl FnOnce(&[String]) -> Result<Socket, Refusal>,
+        protocol: Option<&str>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
     ) -> Result<Socket, Error> {
         let tags = slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).iter().map(|tag| user_tag(tag));
         let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags).collect();
-        accept(&marked).map_err(|refusal| {
+        accept(&marked, protocol).map_err(|refusal| {
             Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&slot.id)
         })
     }
 
     /// What `on_upgrade` makes of it, or answers.
-    async fn ask(self: Rc<Self>, asked: Asked<R>, handshake: Rc<dyn Handshake>) -> Result<Asked<R>, Response<Bytes>> {
-        let Asked { data, id, tags, meta, on_duplicate } = asked;
-        let mut request = UpgradeRequest { data, id, tags, on_duplicate, meta, handshake, head: OnceCell::new() };
+    async fn ask(
+        self: Rc<Self>,
+        asked: Asked<R>,
+        handshake: Rc<dyn Handshake>,
+        protocols: Vec<String>,
+    ) -> Result<Asked<R>, Response<Bytes>> {
+        let Asked { data, id, tags, meta, on_duplicate, protocol } = asked;
+        let head = OnceCell::new();
+        let mut request = UpgradeRequest { data, id, tags, on_duplicate, protocol, protocols, meta, handshake, head };
         let ctx = self.context(None);
         if let Err(reject) = self.run(R::on_upgrade(&ctx, &mut request)).await {
             return Err(self.refuse(reject, &request.id, &ctx).await);
         }
-        let UpgradeRequest { data, id, tags, on_duplicate, meta, .. } = request;
-        Ok(Asked { data, id, tags, meta, on_duplicate })
+        let UpgradeRequest { data, id, tags, on_duplicate, protocol, meta, .. } = request;
+        Ok(Asked { data, id, tags, meta, on_duplicate, protocol })
     }
 
     /// A new peer: `on_connect`, and then the end of those it replaces.

@@ -270,6 +270,10 @@ impl Handshake for NoHandshake {
     fn head(&self) -> Result<http::Request<()>, Error> {
         Ok(http::Request::default())
     }
+
+    fn protocols(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 fn new_host(memory: &Rc<Memory>) -> Rc<RoomHost<Probe>> {
@@ -324,10 +328,11 @@ impl World {
             meta: None,
             on_duplicate: OnDuplicate::Allow,
             resume: None,
+            protocol: None,
         };
         self.spawn(async move {
             host.start(false).await.expect("there are services");
-            let accept = |tags: &[String]| Ok(memory.accept(tags));
+            let accept = |tags: &[String], _: Option<&str>| Ok(memory.accept(tags));
             if let Err(error) = host.connect(options, || Rc::new(NoHandshake), accept).await {
                 note(format!("refused: {}", error.kind()));
             }
@@ -1044,7 +1049,7 @@ mod tickets {
     fn begin_upgrade_with(world: &World, ticket: String) {
         let (host, memory) = (world.host.clone(), world.memory.clone());
         world.spawn(async move {
-            match host.upgrade(&ticket, || Rc::new(NoHandshake), |tags| Ok(memory.accept(tags))).await {
+            match host.upgrade(&ticket, || Rc::new(NoHandshake), |tags, _| Ok(memory.accept(tags))).await {
                 Ok(_) => note("upgraded"),
                 Err(error) => note(format!("refused: {}", error.kind())),
             }
@@ -1298,10 +1303,11 @@ mod without_handlers {
             meta: None,
             on_duplicate: OnDuplicate::Allow,
             resume: None,
+            protocol: None,
         };
-        let asked = || -> Rc<dyn Handshake> { panic!("nobody asks about the request") };
+        let asked = || -> Rc<dyn Handshake> { Rc::new(NoHandshake) };
         now(host.start(false)).expect("it starts");
-        let upgraded = now(host.connect(options, asked, |tags| Ok(memory.accept(tags))));
+        let upgraded = now(host.connect(options, asked, |tags, _| Ok(memory.accept(tags))));
         assert!(matches!(upgraded, Ok(Upgraded::Accepted)), "{upgraded:?}");
         memory.with_socket(0, |socket| socket.closing = true);
         now(host.closed(0, Close::new(1000, "", true)));

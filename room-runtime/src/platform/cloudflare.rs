@@ -30,8 +30,8 @@ use crate::{
     sql::{SqlRows, SqlValue},
     tickets,
     transport::Transport,
-    upgrade::Handshake,
-    wire::{Reply, SUBPROTOCOL, WireError, decode_value, encode_value, offers_v1},
+    upgrade::{Handshake, parse_protocols},
+    wire::{Reply, SUBPROTOCOL, WireError, decode_value, encode_value},
 };
 
 /// The bindings to `room.js`.
@@ -53,7 +53,8 @@ pub(crate) mod js {
             this: &Sockets,
             request: &JsValue,
             tags: Vec<JsValue>,
-            subprotocol: Option<&str>,
+            protocol: Option<&str>,
+            v1: bool,
         ) -> Result<u32, JsValue>;
         #[wasm_bindgen(method)]
         pub(crate) fn open(this: &Sockets, tag: Option<&str>) -> Vec<u32>;
@@ -369,11 +370,19 @@ impl Platform for Cloudflare {
 }
 
 /// The request of an upgrade.
-struct Incoming(JsValue);
+struct Incoming {
+    request: JsValue,
+    /// Its `sec-websocket-protocol`; the platform makes one of several.
+    offered: Option<String>,
+}
 
 impl Handshake for Incoming {
     fn head(&self) -> Result<http::Request<()>, Error> {
-        read_head(&js::request_head(&self.0), ())
+        read_head(&js::request_head(&self.request), ())
+    }
+
+    fn protocols(&self) -> Vec<String> {
+        parse_protocols(self.offered.as_deref())
     }
 }
 
@@ -414,13 +423,14 @@ impl<R: Room> Object<R> {
             return Response::error("this room is reached through its client", 403);
         };
         let offered = request.headers().get("sec-websocket-protocol")?;
-        let subprotocol = offers_v1(offered.as_deref()).then_some(SUBPROTOCOL);
         let request: &JsValue = request.inner();
-        let accept = |tags: &[String]| {
+        let handshake = || -> Rc<dyn Handshake> { Rc::new(Incoming { request: request.clone(), offered }) };
+        let accept = |tags: &[String], protocol: Option<&str>| {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
-            self.platform.sockets.accept(request, tags, subprotocol).map_err(refusal)
+            let v1 = protocol == Some(SUBPROTOCOL);
+            self.platform.sockets.accept(request, tags, protocol, v1).map_err(refusal)
         };
-        match self.host.upgrade(&ticket, || Rc::new(Incoming(request.clone())), accept).await {
+        match self.host.upgrade(&ticket, handshake, accept).await {
             Ok(Upgraded::Accepted) => Ok(js::upgraded(request).unchecked_into::<worker::web_sys::Response>().into()),
             Ok(Upgraded::Refused(status, text)) => plain(status, &text),
             Ok(Upgraded::Answered(response)) if R::HAS_ON_UPGRADE => {

@@ -13,6 +13,7 @@ use std::{
 
 use super::{Audience, Frame, LocalFuture, Platform, Refusal, SIZES, Sent, Socket};
 use crate::{
+    limits::REFILL_MS,
     sql::{SqlRows, SqlValue},
     testing::{
         Link,
@@ -38,12 +39,17 @@ pub(crate) struct MemorySocket {
     pub(crate) refuses: bool,
     /// Whether its client answers the room's close.
     pub(crate) unresponsive: bool,
-    /// Bytes sent since its client last showed that it reads.
+    /// Bytes sent since its client last showed that it reads, and when that was last looked at.
     pub(crate) unread: usize,
+    settled_at: u64,
+    /// Whether its client has ever sent a heartbeat.
+    sends_heartbeats: bool,
     /// Wakes the client's side when something arrives.
     pub(crate) client: Option<Waker>,
     /// Whether its client takes several messages in one frame.
     pub(crate) v1: bool,
+    /// The subprotocol of the handshake.
+    pub(crate) protocol: Option<String>,
     /// What is kept for it.
     held: Vec<String>,
     /// Whether the room has done with it, or a restart took it.
@@ -58,6 +64,19 @@ impl MemorySocket {
         if let Some(client) = self.client.take() {
             client.wake();
         }
+    }
+
+    /// Whether a client that is over its budget may be sent more after all: for one that sends no heartbeats it refills with
+    /// time.
+    fn settle(&mut self, max_unread: usize, now_ms: u64) -> bool {
+        if self.sends_heartbeats {
+            return false;
+        }
+        let passed = u128::from(now_ms.saturating_sub(self.settled_at));
+        let refilled = max_unread as u128 * passed / u128::from(REFILL_MS);
+        self.unread = self.unread.saturating_sub(usize::try_from(refilled).unwrap_or(usize::MAX));
+        self.settled_at = now_ms;
+        self.unread <= max_unread
     }
 
     fn release(&mut self) {
@@ -143,13 +162,30 @@ impl Memory {
     pub(crate) fn accept(&self, tags: &[String]) -> Socket {
         let socket = self.next_socket.get();
         self.next_socket.set(socket + 1);
-        let accepted = MemorySocket { tags: tags.to_vec(), ..MemorySocket::default() };
+        let settled_at = self.clock.now_ms();
+        let accepted = MemorySocket { tags: tags.to_vec(), settled_at, ..MemorySocket::default() };
         self.sockets.borrow_mut().insert(socket, accepted);
         socket
     }
 
     pub(crate) fn with_socket<T>(&self, socket: Socket, change: impl FnOnce(&mut MemorySocket) -> T) -> T {
         change(self.sockets.borrow_mut().get_mut(&socket).expect("a socket that was accepted"))
+    }
+
+    /// The room comes into memory, with no account of who reads.
+    pub(crate) fn forget_unread(&self) {
+        let now_ms = self.clock.now_ms();
+        for socket in self.sockets.borrow_mut().values_mut() {
+            socket.unread = 0;
+            socket.settled_at = now_ms;
+        }
+    }
+
+    pub(crate) fn heartbeat(&self, socket: Socket) {
+        self.with_socket(socket, |socket| {
+            socket.unread = 0;
+            socket.sends_heartbeats = true;
+        });
     }
 
     /// The sockets that `on_connect` had not let in when the object went down.
@@ -313,9 +349,10 @@ impl Platform for Memory {
         #[cfg(test)]
         self.trace(format!("send {text}"));
         let mut outcome = Sent::default();
+        let now_ms = self.clock.now_ms();
         for socket in sockets {
             self.with_socket(socket, |at| {
-                if at.unread > max_unread {
+                if at.unread > max_unread && !at.settle(max_unread, now_ms) {
                     outcome.unread.push(socket);
                 } else if at.refuses {
                     outcome.failed.push(socket);

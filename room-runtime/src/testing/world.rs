@@ -23,7 +23,7 @@ use crate::{
     socket::{AnySocket, Arrival},
     tickets::new_ticket,
     transport::{Address, Sending},
-    upgrade::Handshake,
+    upgrade::{Handshake, parse_protocols},
     wire,
 };
 
@@ -277,6 +277,7 @@ impl<R: Room> Object<R> {
             None => Err(Failure::msg("the test is over")),
         });
         let host = RoomHost::new(self.memory.clone(), services);
+        self.memory.forget_unread();
         self.host.replace(Some(host.clone()));
         self.incarnations.set(self.incarnations.get() + 1);
         host
@@ -367,13 +368,14 @@ impl<R: Room> AnyObject for Object<R> {
     fn open(self: Rc<Self>, ticket: String, request: Request<()>) -> oneshot::Receiver<Result<Answer, Error>> {
         let (sender, receiver) = oneshot::channel();
         let (host, memory) = (self.host(), self.memory.clone());
-        let offered = request.headers().get(http::header::SEC_WEBSOCKET_PROTOCOL);
-        let v1 = wire::offers_v1(offered.and_then(|offered| offered.to_str().ok()));
         self.spawn(Work::Call, async move {
             let opening = Opening { sender: Some(sender), accepted: Cell::new(None) };
-            let accept = |tags: &[String]| {
+            let accept = |tags: &[String], protocol: Option<&str>| {
                 let socket = memory.accept(tags);
-                memory.with_socket(socket, |socket| socket.v1 = v1);
+                memory.with_socket(socket, |socket| {
+                    socket.v1 = protocol == Some(wire::SUBPROTOCOL);
+                    socket.protocol = protocol.map(str::to_owned);
+                });
                 opening.accepted.set(Some(socket));
                 Ok(socket)
             };
@@ -465,6 +467,11 @@ struct Sent(Request<()>);
 impl Handshake for Sent {
     fn head(&self) -> Result<Request<()>, Error> {
         Ok(self.0.clone())
+    }
+
+    fn protocols(&self) -> Vec<String> {
+        let values = self.0.headers().get_all(http::header::SEC_WEBSOCKET_PROTOCOL);
+        parse_protocols(values.iter().filter_map(|value| value.to_str().ok()))
     }
 }
 

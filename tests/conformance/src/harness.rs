@@ -120,6 +120,8 @@ pub trait Socket {
     fn disconnect(&self);
     /// Reads nothing more, and leaves the room's close unanswered, until it is disconnected.
     fn mute(&self);
+    /// The subprotocol that the handshake was answered with.
+    fn protocol(&self) -> Option<String>;
     /// Sends a heartbeat, and waits for its answer.
     fn heartbeat(&self) -> impl Future<Output = Result<()>>;
 }
@@ -575,8 +577,15 @@ pub fn guest(id: &str) -> Guest {
 
 /// A guest without an id.
 pub fn anonymous() -> Guest {
-    let join =
-        Join { data: Connection::default(), id: None, tags: Vec::new(), meta: None, on_duplicate: None, resume: None };
+    let join = Join {
+        data: Connection::default(),
+        id: None,
+        tags: Vec::new(),
+        meta: None,
+        on_duplicate: None,
+        resume: None,
+        protocol: None,
+    };
     Guest { join, knock: Knock::default() }
 }
 
@@ -627,6 +636,17 @@ impl Guest {
     pub fn resume(mut self, token: &str) -> Self {
         self.join.resume = Some(token.to_owned());
         self
+    }
+
+    /// Answered with this subprotocol.
+    pub fn protocol(mut self, protocol: &str) -> Self {
+        self.join.protocol = Some(protocol.to_owned());
+        self
+    }
+
+    /// That offers subprotocols.
+    pub fn offering(self, protocols: &str) -> Self {
+        self.header("sec-websocket-protocol", protocols)
     }
 
     /// With a token in the query of its request.
@@ -854,6 +874,11 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
     /// Reads nothing more, and leaves the room's close unanswered, until it is disconnected: half dead.
     pub fn mute(&self) {
         self.socket.mute();
+    }
+
+    /// The subprotocol that the handshake was answered with.
+    pub fn protocol(&self) -> Option<String> {
+        self.socket.protocol()
     }
 
     /// Its end of the connection, for what only one platform can do.

@@ -242,6 +242,10 @@ impl<R: Scripted> Socket for TestPeer<R> {
         self.stop_responding();
     }
 
+    fn protocol(&self) -> Option<String> {
+        TestPeer::protocol(self)
+    }
+
     async fn heartbeat(&self) -> Result<()> {
         TestPeer::heartbeat(self);
         Ok(())

@@ -357,6 +357,11 @@ impl Socket for WireSocket {
         self.client.mute();
     }
 
+    fn protocol(&self) -> Option<String> {
+        let chosen = self.client.response().headers.get("sec-websocket-protocol");
+        chosen.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
     async fn heartbeat(&self) -> Result<()> {
         let (ping, pong) = self.heartbeat;
         self.send_text(ping.to_owned()).await?;

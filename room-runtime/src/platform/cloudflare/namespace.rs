@@ -24,6 +24,7 @@ use crate::{
     socket::{AnySocket, Arrival},
     tickets::{ERROR_HEADER, TICKET_HEADER},
     transport::{Address, Sending},
+    upgrade::{NoHandshake, check_handshake},
     wire::WireError,
 };
 
@@ -56,6 +57,8 @@ mod js {
         ) -> Result<js_sys::Promise, JsValue>;
         #[wasm_bindgen(catch)]
         pub(super) fn forward(stub: &JsValue, request: &JsValue) -> Result<js_sys::Promise, JsValue>;
+        #[wasm_bindgen(catch)]
+        pub(super) fn owned(response: &JsValue) -> Result<JsValue, JsValue>;
         pub(super) fn respond(status: u16, headers: Vec<js_sys::Array>, body: &JsValue) -> JsValue;
 
         pub(super) type ClientSocket;
@@ -155,9 +158,10 @@ impl Namespace {
     ) -> Sending<Response> {
         let (namespace, to) = (self.clone(), to.clone());
         Box::pin(SendFuture::new(async move {
-            let asked = request.headers().get("upgrade").ok().flatten();
-            if !asked.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
-                return upgrade_required().map_err(|error| platform_error(&error));
+            let headers = request.headers();
+            let header = |name: &'static str| headers.get(name).ok().flatten();
+            if let Err(refused) = check_handshake(&request.inner().method(), header) {
+                return no_handshake(&refused).map_err(|error| platform_error(&error));
             }
             let prepare = prepare?;
             let stub = namespace.stub(&to)?;
@@ -192,7 +196,10 @@ impl Namespace {
         let fetched = JsFuture::from(fetched.map_err(|error| call_error(&error))?);
         let (prepared, response) = join(self.call(to, prepare), fetched).await;
         let answered = match response {
-            Ok(response) => room_answer(response.unchecked_into::<web_sys::Response>().into()).await,
+            Ok(response) => match js::owned(&response) {
+                Ok(response) => room_answer(response.unchecked_into::<web_sys::Response>().into()).await,
+                Err(error) => Err(call_error(&error)),
+            },
             Err(error) => Err(call_error(&error)),
         };
         // Where the request was answered, its other half had arrived, whatever became of that afterwards. Where it was
@@ -255,9 +262,11 @@ fn platform_error(error: &worker::Error) -> Error {
     Error::new(ErrorKind::Platform, error.to_string())
 }
 
-fn upgrade_required() -> worker::Result<Response> {
-    let mut response = Response::error("this is a WebSocket: send an upgrade request", 426)?;
-    response.headers_mut().set("upgrade", "websocket")?;
+fn no_handshake(refused: &NoHandshake) -> worker::Result<Response> {
+    let response = Response::error(refused.text, refused.status)?;
+    if let Some((name, value)) = refused.header {
+        response.headers().set(name, value)?;
+    }
     Ok(response)
 }
 

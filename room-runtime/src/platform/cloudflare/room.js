@@ -13,6 +13,9 @@ const V1 = 2;
 // Longer than frames are kept in any room.
 const LATEST_MS = 1_100;
 
+// The time in which the budget of a peer that sends no heartbeats refills: see `Limits::max_unread_bytes`.
+const REFILL_MS = 60_000;
+
 // Where a socket keeps what the room knows of it. It is on the socket object itself, which stays the same one for as long
 // as the room is awake; the owner tells what is of this incarnation from what a predecessor left.
 const SLOT = Symbol("room");
@@ -61,8 +64,9 @@ export class Sockets {
       v1: (flags & V1) !== 0,
       held: undefined,
       attachment,
+      // The bytes that it was sent since it last showed that it reads, and when that was last looked at.
       unread: 0,
-      answeredAt: 0,
+      settledAt: Date.now(),
     };
     this.#table[index] = slot;
     socket[SLOT] = slot;
@@ -101,12 +105,12 @@ export class Sockets {
   }
 
   // `request` is the upgrade's; see `guard`.
-  accept(request, tags, subprotocol) {
+  accept(request, tags, protocol, v1) {
     const { 0: client, 1: server } = new WebSocketPair();
     this.#state.acceptWebSocket(server, tags);
-    accepted.set(request, { client, server, subprotocol });
+    accepted.set(request, { client, server, protocol });
     const slot = this.#slot(server);
-    slot.v1 = subprotocol !== undefined;
+    slot.v1 = v1;
     return slot.index;
   }
 
@@ -185,7 +189,7 @@ export class Sockets {
 
   #send(slot, frame, size, maxUnread, hold) {
     if (slot.closing) return 0;
-    if (slot.unread > maxUnread && !this.#hasAnswered(slot)) {
+    if (slot.unread > maxUnread && !this.#settle(slot, maxUnread)) {
       this.#unread.push(slot.index);
       return 0;
     }
@@ -224,13 +228,21 @@ export class Sockets {
     } catch {}
   }
 
-  // A heartbeat that the platform answered says no more than a frame does, and no less.
-  #hasAnswered(slot) {
-    const at = this.#state.getWebSocketAutoResponseTimestamp(slot.socket)?.getTime() ?? 0;
-    if (at <= slot.answeredAt) return false;
-    slot.answeredAt = at;
-    slot.unread = 0;
-    return true;
+  // Whether a peer that is over its budget may be sent more after all. A heartbeat that the platform answered says no more
+  // than a frame does, and no less. Of a peer that never sent one nothing is known, since the platform does not say what
+  // waits in a socket: its budget refills with time. Only here, so that to send takes no look at the clock.
+  #settle(slot, maxUnread) {
+    const answeredAt = this.#state.getWebSocketAutoResponseTimestamp(slot.socket)?.getTime();
+    if (answeredAt !== undefined) {
+      if (answeredAt <= slot.settledAt) return false;
+      slot.settledAt = answeredAt;
+      slot.unread = 0;
+      return true;
+    }
+    const now = Date.now();
+    slot.unread = Math.max(0, slot.unread - (maxUnread * (now - slot.settledAt)) / REFILL_MS);
+    slot.settledAt = now;
+    return slot.unread <= maxUnread;
   }
 
   takeFailed() {
@@ -296,8 +308,8 @@ export function requestHead(request) {
 
 /** The answer to an upgrade: its half of the socket pair. */
 export function upgraded(request) {
-  const { client, subprotocol } = accepted.get(request);
-  const headers = subprotocol === undefined ? {} : { "sec-websocket-protocol": subprotocol };
+  const { client, protocol } = accepted.get(request);
+  const headers = protocol === undefined ? {} : { "sec-websocket-protocol": protocol };
   return new Response(null, { status: 101, webSocket: client, headers });
 }
 

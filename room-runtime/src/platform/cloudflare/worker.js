@@ -39,6 +39,11 @@ export async function forward(stub, request) {
   return stub.roomRequest(JSON.stringify({ method, uri, headers: [...request.headers] }), body);
 }
 
+/** The room's response as the Worker's own: what another made has headers that cannot be changed. */
+export function owned(response) {
+  return new Response(response.body, response);
+}
+
 // The statuses for which the platform takes no body, not even an empty one.
 const WITHOUT_BODY = new Set([204, 205, 304]);
 

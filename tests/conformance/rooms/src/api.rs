@@ -39,11 +39,12 @@ pub struct Join<C> {
     pub meta: Option<Value>,
     pub on_duplicate: Option<OnDuplicate>,
     pub resume: Option<String>,
+    pub protocol: Option<String>,
 }
 
 impl<C> Join<C> {
     pub fn into_upgrade(self) -> Upgrade<C> {
-        let Join { data, id, tags, meta, on_duplicate, resume } = self;
+        let Join { data, id, tags, meta, on_duplicate, resume, protocol } = self;
         let mut upgrade = Upgrade::new(data).tags(tags);
         if let Some(id) = id {
             upgrade = upgrade.id(id);
@@ -53,6 +54,9 @@ impl<C> Join<C> {
         }
         if let Some(token) = resume {
             upgrade = upgrade.resume(token);
+        }
+        if let Some(protocol) = protocol {
+            upgrade = upgrade.protocol(protocol);
         }
         match on_duplicate {
             Some(on_duplicate) => upgrade.on_duplicate(on_duplicate),
@@ -79,6 +83,9 @@ pub struct Asking {
 
 /// The header of a response that is a [`Failed`] and not the room's.
 pub const FAILED_HEADER: &str = "conformance-failed";
+
+/// The header that the Worker adds to what a room answers.
+pub const WORKER_HEADER: &str = "conformance-worker";
 
 /// A call of the client, and its idempotency key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -165,7 +172,12 @@ pub struct Dialogue<C, E> {
 pub enum Line<E> {
     Send(E),
     Receive,
-    Close { code: u16, reason: String },
+    /// Says by which token it may come back.
+    ResumeToken,
+    Close {
+        code: u16,
+        reason: String,
+    },
 }
 
 /// What became of a line.
@@ -174,6 +186,7 @@ pub enum Said<B> {
     /// It was sent, or closed.
     Done,
     Message(B),
+    ResumeToken(Option<String>),
     Closed {
         code: u16,
         reason: String,
@@ -197,6 +210,7 @@ pub async fn dialogue<R: Room>(
         answers.push(match line {
             Line::Send(event) => done(socket.send(&event)),
             Line::Close { code, reason } => done(code.try_into().and_then(|code| socket.close(code, &reason))),
+            Line::ResumeToken => Said::ResumeToken(socket.resume_token().map(str::to_owned)),
             Line::Receive => match (socket.receive().await, socket.closed()) {
                 (Ok(Some(message)), _) => Said::Message(message),
                 (Ok(None), Some(close)) => Said::Closed { code: close.code, reason: close.reason.clone() },

@@ -265,6 +265,9 @@ pub enum UpgradeStep {
     /// A name this long.
     SetNameTo(usize),
     SetOnDuplicate(OnDuplicate),
+    /// Logs the subprotocols that the client offers, and the one that was chosen.
+    LogProtocols,
+    SetProtocol(String),
     Refuse {
         status: u16,
         body: String,
@@ -311,6 +314,10 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
             UpgradeStep::SetName(name) => upgrade.data.name = name,
             UpgradeStep::SetNameTo(bytes) => upgrade.data.name = "x".repeat(bytes),
             UpgradeStep::SetOnDuplicate(on_duplicate) => upgrade.on_duplicate = on_duplicate,
+            UpgradeStep::LogProtocols => {
+                log(ctx, format!("offers {:?}, chosen {:?}", upgrade.protocols(), upgrade.protocol))?;
+            }
+            UpgradeStep::SetProtocol(protocol) => upgrade.protocol = Some(protocol),
             UpgradeStep::Refuse { status, body, header } => {
                 let reject = Reject::new(status, body);
                 return Err(match header {

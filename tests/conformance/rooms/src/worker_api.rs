@@ -70,7 +70,7 @@ async fn serve<R: Scripted>(path: &str, mut req: Request, env: &Env) -> Result<R
         "upgrade" => {
             let api::Joining { room, join } = parse(&parameter("with")?)?;
             match api::handle(rooms, &room).upgrade(req, join.into_upgrade()).await {
-                Ok(response) => Ok(response),
+                Ok(response) => signed(response),
                 Err(error) => failed(&error.into()),
             }
         }
@@ -90,7 +90,7 @@ async fn serve<R: Scripted>(path: &str, mut req: Request, env: &Env) -> Result<R
             }
             let request = Request::new_with_init(&uri, &init)?;
             match api::handle(rooms, &room).request(request).await {
-                Ok(response) => Ok(response),
+                Ok(response) => signed(response),
                 Err(error) => failed(&error.into()),
             }
         }
@@ -109,6 +109,12 @@ async fn serve<R: Scripted>(path: &str, mut req: Request, env: &Env) -> Result<R
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| Error::from(format!("{error} in {text}")))
+}
+
+/// The room's response with a header of the Worker's, as a session's cookie would be one.
+fn signed(mut response: Response) -> Result<Response> {
+    response.headers_mut().set(api::WORKER_HEADER, "1")?;
+    Ok(response)
 }
 
 /// An error of the client, where an answer of the room may come as well.

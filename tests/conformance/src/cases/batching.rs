@@ -8,14 +8,11 @@ use conformance_rooms::{
 use room_runtime::{ErrorKind, SUBPROTOCOL};
 
 use super::steps::{close, send, with_id};
-use crate::{
-    harness::{Arrival, Guest, Harness, Peer, guest, room},
-    workerd::Workerd,
-};
+use crate::harness::{Arrival, Guest, Harness, Peer, guest, room};
 
 /// A guest whose client speaks it, and another.
 fn modern(id: &str) -> Guest {
-    guest(id).header("sec-websocket-protocol", &format!("chat, {SUBPROTOCOL}"))
+    guest(id).offering(&format!("chat, {SUBPROTOCOL}"))
 }
 
 fn said(text: &str) -> Broadcast {
@@ -154,14 +151,9 @@ pub(super) async fn the_largest_data_still_fits_beside_the_subprotocol<H: Harnes
     Ok(())
 }
 
-pub(super) async fn a_client_that_offers_the_subprotocol_is_answered_with_it(h: Workerd) -> Result<()> {
+pub(super) async fn a_client_that_offers_the_subprotocol_is_answered_with_it<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
-    let chosen = |peer: &Peer<Workerd, probe::Room>| {
-        let chosen = peer.socket().client().response().headers.get("sec-websocket-protocol");
-        chosen.map(|value| value.to_str().unwrap_or("?").to_owned())
-    };
-    same!(chosen(&room.connect(modern("alice")).await?), Some(SUBPROTOCOL.to_owned()));
-    same!(chosen(&room.connect(guest("bob")).await?), None);
-    same!(chosen(&room.connect(guest("carol").header("sec-websocket-protocol", "chat")).await?), None);
+    same!(room.connect(modern("alice")).await?.protocol(), Some(SUBPROTOCOL.to_owned()));
+    same!(room.connect(guest("bob")).await?.protocol(), None);
     Ok(())
 }

@@ -1,16 +1,21 @@
 //! The Worker as a peer of a room: `connect()`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use conformance_rooms::{
     api::{Failed, Line, Said},
+    lounge::lounge,
     probe,
-    script::{Broadcast, Event, Step, UpgradeStep},
+    script::{Broadcast, Connection, Event, Step, UpgradeStep},
     small,
 };
-use room_runtime::ErrorKind;
+use hyper::Request;
+use room_runtime::{ErrorKind, SUBPROTOCOL, Upgrade};
 
 use super::steps::{fail, leave, log, refuse, report, say};
-use crate::harness::{Harness, guest, room, until};
+use crate::{
+    harness::{Harness, guest, room, until},
+    memory::Memory,
+};
 
 type Probe = probe::Room;
 
@@ -54,6 +59,60 @@ pub(super) async fn the_worker_can_be_a_peer<H: Harness>(h: H) -> Result<()> {
     alice.hears(None, "the bot is here").await?;
     let gone = |log: &Vec<String>| log.iter().any(|line| line.starts_with("close bot 3000 \"done\" clean"));
     until(&h, "on_close of the bot", || room.log(), gone).await?;
+    Ok(())
+}
+
+pub(super) async fn the_worker_may_come_back_with_the_token_that_no_message_is<H: Harness>(h: H) -> Result<()> {
+    let room = room::<lounge::Room, _>(&h, "r");
+    let lines = || vec![ping(1), Line::Receive, Line::ResumeToken];
+    let said = is!(room.dialogue(guest("bot"), lines()).await?, Ok(said) => said);
+    same!(said[..2], [Said::Done, pong(1)]);
+    let token = is!(&said[2], Said::ResumeToken(Some(token)) => token.clone());
+    let said = is!(room.dialogue(guest("bot").resume(&token), lines()).await?, Ok(said) => said);
+    same!(said, [Said::Done, pong(1), Said::ResumeToken(Some(token))]);
+    same!(room.log().await?, ["connect bot", "resume bot"]);
+    Ok(())
+}
+
+pub(super) async fn a_test_peer_gets_messages_errors_and_its_token_each_by_itself(h: Memory) -> Result<()> {
+    for offered in ["", SUBPROTOCOL] {
+        let room = h.room::<lounge::Room>(&format!("r{offered}"));
+        let connect = |id: &str, token: Option<String>| {
+            let mut upgrade = Upgrade::new(Connection::default()).id(id);
+            if let Some(token) = token {
+                upgrade = upgrade.resume(token);
+            }
+            let mut request = Request::get("https://room/");
+            if !offered.is_empty() {
+                request = request.header("sec-websocket-protocol", offered);
+            }
+            room.try_connect_with(request.body(())?, upgrade).context("the room did not let it in")
+        };
+        let alice = connect("alice", None)?;
+        let token = alice.resume_token();
+        holds!(token.is_some(), "there is no token before anything is received");
+        same!(alice.receive(), None);
+        same!(alice.resume_token(), token);
+        same!(alice.receive_error().is_none(), true);
+
+        alice.send(&Event::Ping { n: 1 });
+        alice.send_raw("{");
+        alice.send(&Event::Ping { n: 2 });
+        alice.send_binary([1]);
+        let errors = [alice.receive_error(), alice.receive_error(), alice.receive_error()];
+        let kinds = errors.map(|error| error.map(|error| error.kind()));
+        same!(kinds, [Some(ErrorKind::Decode), Some(ErrorKind::Decode), None]);
+        same!(alice.received(), [Broadcast::Pong { n: 1 }, Broadcast::Pong { n: 2 }]);
+
+        alice.disconnect();
+        let again = connect("alice", token)?;
+        again.send(&Event::Ping { n: 3 });
+        // The frame itself can be had as well, and is then not missed.
+        holds!(again.receive_raw().is_some_and(|frame| frame.contains("resume")), "the token comes first");
+        same!(again.received(), [Broadcast::Pong { n: 3 }]);
+        holds!(again.resume_token().is_some(), "the token of a frame that was taken");
+        same!(room.state()?.unwrap_or_default().log, ["connect alice", "resume alice"]);
+    }
     Ok(())
 }
 

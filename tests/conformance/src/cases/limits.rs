@@ -179,7 +179,12 @@ pub(super) async fn neither_heartbeats_nor_the_workers_events_count_for_the_rate
 
 /// Sends everyone four thousand bytes; says who got it.
 async fn flood<H: Harness>(by: &Peer<H, narrow::Room>) -> Result<(usize, Vec<String>)> {
-    by.run([send([], &"x".repeat(4_000))]).await?;
+    give(by, 4_000).await
+}
+
+/// Sends everyone that many bytes; says who got it.
+async fn give<H: Harness>(by: &Peer<H, narrow::Room>, bytes: usize) -> Result<(usize, Vec<String>)> {
+    by.run([send([], &"x".repeat(bytes))]).await?;
     is!(by.next().await?, Broadcast::Said { .. });
     Ok(is!(by.next().await?, Broadcast::Delivered { sent, unread, .. } => (sent, unread)))
 }
@@ -242,6 +247,69 @@ pub(super) async fn a_heartbeat_shows_that_a_peer_reads<H: Harness>(h: H) -> Res
         is!(bob.next().await?, Broadcast::Said { .. });
         bob.heartbeat().await?;
     }
+    Ok(())
+}
+
+/// Sends everyone up to just over the limit of who shows nothing, and says when.
+async fn fill<H: Harness>(by: &Peer<H, narrow::Room>, to: &Peer<H, narrow::Room>) -> Result<()> {
+    for bytes in [4_000, 4_000, 2_000] {
+        same!(give(by, bytes).await?, (2, vec![]));
+        is!(to.next().await?, Broadcast::Said { .. });
+    }
+    Ok(())
+}
+
+pub(super) async fn who_only_listens_and_sends_no_heartbeats_has_a_limit_that_refills<H: Harness>(h: H) -> Result<()> {
+    let room = room::<narrow::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    fill(&alice, &bob).await?;
+    for _ in 0..4 {
+        // A thirtieth of a minute is 333 bytes.
+        h.clone().pass(Duration::from_secs(2)).await;
+        same!(give(&alice, 200).await?, (2, vec![]));
+        is!(bob.next().await?, Broadcast::Said { .. });
+    }
+    // It was not given once and for all.
+    for _ in 0..2 {
+        give(&alice, 4_000).await?;
+    }
+    same!(give(&alice, 200).await?, (1, vec![]));
+    same!(room.peer_ids().await?, ["alice"]);
+    Ok(())
+}
+
+pub(super) async fn who_sends_heartbeats_has_to_go_on_with_them<H: Harness>(h: H) -> Result<()> {
+    let room = room::<narrow::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    fill(&alice, &bob).await?;
+    bob.heartbeat().await?;
+    same!(give(&alice, 200).await?, (2, vec![]));
+    is!(bob.next().await?, Broadcast::Said { .. });
+    fill(&alice, &bob).await?;
+    for _ in 0..4 {
+        h.clone().pass(Duration::from_secs(2)).await;
+        alice.fence().await?;
+    }
+    same!(give(&alice, 200).await?, (1, vec!["bob".to_owned()]));
+    same!(bob.closed().await?.0, 1013);
+    Ok(())
+}
+
+pub(super) async fn a_room_that_has_slept_has_nothing_unread<H: Harness>(h: H) -> Result<()> {
+    let room = room::<narrow::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    fill(&alice, &bob).await?;
+    room.hibernate().await?;
+    for _ in 0..3 {
+        same!(flood(&alice).await?, (2, vec![]));
+    }
+    for _ in 0..3 {
+        is!(bob.next().await?, Broadcast::Said { .. });
+    }
+    bob.fence().await?;
     Ok(())
 }
 

@@ -277,8 +277,7 @@ macro_rules! all_cases {
                 in_a_room_without_batches_each_frame_is_an_array_of_one: feature("room.v1");
                 the_subprotocol_survives_hibernation_and_lets_the_room_sleep: feature("room.v1");
                 the_largest_data_still_fits_beside_the_subprotocol: feature("room.v1");
-                a_client_that_offers_the_subprotocol_is_answered_with_it: feature("room.v1"),
-                    only workerd: "in memory there is no answer to an upgrade";
+                a_client_that_offers_the_subprotocol_is_answered_with_it: feature("room.v1");
             }
             outside {
                 a_forwarded_request_without_a_ticket_does_nothing: rule(11),
@@ -308,6 +307,9 @@ macro_rules! all_cases {
                 sending_to_a_peer_that_does_not_read_is_a_typed_error: rule(12);
                 a_frame_shows_that_a_peer_reads: rule(12);
                 a_heartbeat_shows_that_a_peer_reads: rule(12);
+                who_only_listens_and_sends_no_heartbeats_has_a_limit_that_refills: rule(12);
+                who_sends_heartbeats_has_to_go_on_with_them: rule(12);
+                a_room_that_has_slept_has_nothing_unread: rule(12);
                 a_heartbeat_is_answered_and_wakes_nobody: rule(12);
                 only_the_very_text_of_a_heartbeat_is_one: rule(12),
                     only workerd: "in memory a heartbeat is no text";
@@ -337,6 +339,15 @@ macro_rules! all_cases {
                 on_upgrade_decides_over_duplicates: feature("DE: onDuplicate");
                 what_is_no_upgrade_is_answered_426: feature("BC: 426"),
                     only workerd: "in memory every upgrade is one";
+                a_handshake_that_is_wrong_is_refused_before_the_room_hears_of_it: feature("BC: 426"),
+                    only workerd: "in memory every upgrade is one";
+                the_worker_may_add_headers_to_what_the_room_answers: feature("BC: upgrade"),
+                    only workerd: "in memory there is no response of the platform";
+                the_handshake_is_answered_with_the_subprotocol_that_was_chosen: feature("subprotocols");
+                a_client_that_is_answered_with_another_subprotocol_is_a_plain_one: feature("subprotocols");
+                a_client_none_of_whose_subprotocols_is_chosen_is_refused_with_400: feature("subprotocols");
+                a_subprotocol_that_was_not_offered_is_a_typed_error: feature("subprotocols");
+                a_peer_that_on_connect_closes_sees_the_code_of_the_application: rule(6);
             }
             calls {
                 an_event_of_the_worker_has_no_sender: feature("DE: client");
@@ -363,6 +374,9 @@ macro_rules! all_cases {
             }
             dialogues {
                 the_worker_can_be_a_peer: feature("FZ: connect()");
+                the_worker_may_come_back_with_the_token_that_no_message_is: feature("FZ: connect()");
+                a_test_peer_gets_messages_errors_and_its_token_each_by_itself: feature("testing"),
+                    only memory: "a test peer is in memory";
                 the_worker_hears_of_an_event_that_the_room_does_not_take: feature("FZ: connect()");
                 the_worker_hears_how_the_room_closes: feature("FZ: connect()");
                 the_worker_hears_that_on_connect_failed: feature("FZ: connect()");

@@ -2,14 +2,16 @@
 
 use anyhow::Result;
 use conformance_rooms::{
+    api::WORKER_HEADER,
     probe,
-    script::{Broadcast, Step, UpgradeStep, Visa},
+    script::{Broadcast, Event, Step, UpgradeStep, Visa},
 };
-use room_runtime::{ErrorKind, OnDuplicate};
+use hyper::{Request, body::Bytes};
+use room_runtime::{ErrorKind, OnDuplicate, SUBPROTOCOL};
 
 use super::steps::{fail, leave, open, refuse, report, sender};
 use crate::{
-    harness::{Harness, Refusal, anonymous, guest, room, until},
+    harness::{Arrival, Harness, Refusal, anonymous, guest, room, until},
     workerd::Workerd,
 };
 
@@ -277,5 +279,142 @@ pub(super) async fn what_is_no_upgrade_is_answered_426(h: Workerd) -> Result<()>
     same!(response.status(), 426);
     holds!(!response.body().is_empty(), "a 426 that does not say what to do");
     same!(room.starts().await?, 0);
+    Ok(())
+}
+
+pub(super) async fn a_handshake_that_is_wrong_is_refused_before_the_room_hears_of_it(h: Workerd) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let with = serde_json::json!({
+        "room": { "id": room.id(), "jurisdiction": null, "location_hint": null },
+        "join": { "data": {}, "id": "alice", "tags": [], "meta": null, "on_duplicate": null },
+    });
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    let (version, key) = ("sec-websocket-version", "sec-websocket-key");
+    for (headers, status, expected) in [
+        (&[(version, "13")][..], 400, None),
+        (&[(version, "13"), (key, "short")], 400, None),
+        (&[(version, "13"), (key, "dGhlIHNhbXBsZSBub25jZWQ=")], 400, None),
+        (&[(key, KEY)], 426, Some((version, "13"))),
+        (&[(version, "8"), (key, KEY)], 426, Some((version, "13"))),
+        (&[], 426, Some((version, "13"))),
+        // The platform keeps `upgrade` out of an answer that is no 101.
+        (&[(version, "13"), (key, KEY), ("upgrade", "h2c")], 426, None),
+        (&[(version, "13"), (key, KEY), ("body", "Hello")], 400, None),
+    ] {
+        let mut all = vec![("connection", "upgrade"), ("upgrade", "websocket")];
+        let mut body = "";
+        for (name, value) in headers {
+            match *name {
+                "upgrade" => all[1].1 = value,
+                "body" => body = value,
+                name => all.push((name, value)),
+            }
+        }
+        // In front of the Worker a GET is made of it.
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let response = h.fetch(method, "/probe/upgrade", &[("with", &with.to_string())], &all, body).await?;
+        same!((response.status().as_u16(), headers), (status, headers));
+        if let Some((name, value)) = expected {
+            same!(response.headers().get(name).and_then(|given| given.to_str().ok()), Some(value));
+        }
+        holds!(!response.body().is_empty(), "a {status} that does not say what to do");
+    }
+    same!(room.starts().await?, 0);
+    Ok(())
+}
+
+pub(super) async fn the_worker_may_add_headers_to_what_the_room_answers(h: Workerd) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let is_signed = |headers: &hyper::HeaderMap| headers.get(WORKER_HEADER).is_some_and(|value| value == "1");
+    holds!(is_signed(&alice.socket().client().response().headers), "a 101 without it");
+    alice.fence().await?;
+    holds!(is_signed(room.refused(guest("bob").on_upgrade([refuse(403, "no")])).await?.headers()), "a 403 without it");
+    let request = Request::get("https://room/").header("x-status", "200").body(Bytes::new())?;
+    holds!(is_signed(room.request(request).await?.headers()), "an answer without it");
+    Ok(())
+}
+
+pub(super) async fn the_handshake_is_answered_with_the_subprotocol_that_was_chosen<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let log = UpgradeStep::LogProtocols;
+    let alice = guest("alice").offering("bearer, t0ken").protocol("bearer").on_upgrade([log.clone()]);
+    let alice = room.connect(alice).await?;
+    same!(alice.protocol().as_deref(), Some("bearer"));
+    // What the Worker chose is the room's to change.
+    let steps = [UpgradeStep::SetProtocol("chat".to_owned()), log];
+    let bob = room.connect(guest("bob").offering("bearer,chat").protocol("bearer").on_upgrade(steps)).await?;
+    same!(bob.protocol().as_deref(), Some("chat"));
+    let expected = [
+        r#"offers ["bearer", "t0ken"], chosen Some("bearer")"#,
+        "connect alice",
+        r#"offers ["bearer", "chat"], chosen Some("chat")"#,
+        "connect bob",
+    ];
+    same!(room.log().await?, expected);
+    alice.fence().await?;
+    bob.fence().await?;
+    Ok(())
+}
+
+pub(super) async fn a_client_that_is_answered_with_another_subprotocol_is_a_plain_one<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let both = format!("{SUBPROTOCOL}, bearer");
+    let alice = room.connect(guest("alice").offering(&both).protocol("bearer")).await?;
+    same!(alice.protocol().as_deref(), Some("bearer"));
+    alice.fence().await?;
+    room.hibernate().await?;
+    alice.fence().await?;
+    let bob = room.connect(guest("bob").offering(&both).protocol(SUBPROTOCOL)).await?;
+    same!(bob.protocol().as_deref(), Some(SUBPROTOCOL));
+    bob.send(&Event::Ping { n: 1 }).await?;
+    same!(bob.next_of_any_kind().await?, Arrival::Text(r#"[{"type":"Pong","n":1}]"#.to_owned()));
+    Ok(())
+}
+
+pub(super) async fn a_client_none_of_whose_subprotocols_is_chosen_is_refused_with_400<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = || guest("alice").offering("chat, t0ken").on_upgrade([UpgradeStep::LogProtocols]);
+    let response = room.refused(alice()).await?;
+    same!(response.status(), 400);
+    let text = String::from_utf8_lossy(response.body()).into_owned();
+    holds!(text.contains("`chat`, `t0ken`") && text.contains("Upgrade::protocol"), "{text}");
+    // It was nobody's peer.
+    same!(room.log().await?, [r#"offers ["chat", "t0ken"], chosen None"#]);
+    same!(room.peer_ids().await?.len(), 0);
+    room.connect(alice().protocol("chat")).await?.fence().await?;
+    Ok(())
+}
+
+pub(super) async fn a_subprotocol_that_was_not_offered_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let set = |protocol: &str| [UpgradeStep::SetProtocol(protocol.to_owned())];
+    for guest in [
+        guest("alice").protocol("bearer"),
+        guest("alice").offering("chat").protocol("bearer"),
+        guest("alice").offering(SUBPROTOCOL).protocol("bearer"),
+        guest("alice").offering("bearer").on_upgrade(set("")),
+        guest("alice").offering("bearer").protocol("bearer").on_upgrade(set("x\r\ny: z")),
+    ] {
+        let failed = room.failed(guest).await?;
+        same!(failed.kind, ErrorKind::InvalidProtocol);
+        same!(failed.room, Some(room.id().to_owned()));
+    }
+    same!(room.log().await?.len(), 0);
+    same!(room.peer_ids().await?.len(), 0);
+    Ok(())
+}
+
+pub(super) async fn a_peer_that_on_connect_closes_sees_the_code_of_the_application<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let bob = room.connect(guest("bob")).await?;
+    // What a browser cannot see of a refusal.
+    let stranger = room.connect(guest("stranger").on_connect([leave(4_401, "sign in")])).await?;
+    bob.run([super::steps::say("to all")]).await?;
+    bob.hears(Some("bob"), "to all").await?;
+    same!(stranger.closed().await?, (4_401, "sign in".to_owned()));
+    let gone = |log: &Vec<String>| log.iter().any(|line| line.starts_with("close stranger 4401 "));
+    until(&h, "on_close of the stranger", || room.log(), gone).await?;
+    same!(room.peer_ids().await?, ["bob"]);
     Ok(())
 }

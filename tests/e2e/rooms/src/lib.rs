@@ -143,6 +143,13 @@ pub mod probe {
         Ok(())
     }
 
+    pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+        match upgrade.data.name.as_str() {
+            "forbidden" => Err(Reject::new(403, "not you")),
+            _ => Ok(()),
+        }
+    }
+
     pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
         match peer.data().name.as_str() {
             "refuse-me" => return Err(Failure::msg("this one is refused")),
@@ -332,7 +339,22 @@ async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
             if let Some(tags) = parameter("tags") {
                 upgrade = upgrade.tags(tags.split(','));
             }
-            probe::RoomClient::from_env(&env)?.room(*room).upgrade(req, upgrade).await
+            if let Some(protocol) = parameter("protocol") {
+                upgrade = upgrade.protocol(protocol);
+            }
+            let upgrading = probe::RoomClient::from_env(&env)?.room(*room).upgrade(req, upgrade).await;
+            match (upgrading, parameter("session")) {
+                (Ok(mut response), Some(session)) => {
+                    // What a Worker adds to every answer, whoever made it.
+                    let headers = response.headers_mut();
+                    headers.append("set-cookie", &format!("session={session}; HttpOnly"))?;
+                    headers.append("set-cookie", "seen=1")?;
+                    headers.set("access-control-allow-origin", "https://app.example")?;
+                    headers.set("access-control-allow-credentials", "true")?;
+                    Ok(response)
+                }
+                (upgrading, _) => upgrading,
+            }
         }
         ["api", room, what] => {
             let room = probe::RoomClient::from_env(&env)?.room(*room);
