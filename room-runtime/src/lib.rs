@@ -93,7 +93,7 @@ pub use crate::{
     room::Room,
     schedule::{Schedule, ScheduleId, SystemFailure},
     socket::RoomSocket,
-    sql::{Sql, SqlParameters, SqlValue},
+    sql::{Sql, SqlParameter, SqlParameters, SqlValue},
     transport::{Jurisdiction, LocationHint},
     upgrade::{OnDuplicate, Reject, Upgrade, UpgradeRequest},
     wire::SUBPROTOCOL,

@@ -13,7 +13,7 @@ use std::{
 
 use super::{Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket};
 use crate::{
-    sql::{SqlRows, SqlValue},
+    sql::{SqlRows, SqlValue, statement::Statement},
     testing::{
         Link,
         database::Database,
@@ -378,7 +378,7 @@ impl Platform for Memory {
         Ok(())
     }
 
-    fn sql(&self, statement: &str, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
         if self.reads_fail.get() || self.writes_fail.get() {
             return Err(Refusal("the disk is gone".to_owned()));
         }
