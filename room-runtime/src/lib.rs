@@ -94,7 +94,7 @@ pub use crate::{
     room::Room,
     schedule::{HandlesAlarms, Schedule, ScheduleId, SystemFailure},
     socket::RoomSocket,
-    sql::{Sql, SqlParameters, SqlValue},
+    sql::{Sql, SqlParameter, SqlParameters, SqlValue},
     transport::{Jurisdiction, LocationHint},
     upgrade::{OnDuplicate, Reject, Upgrade, UpgradeRequest},
     wire::SUBPROTOCOL,

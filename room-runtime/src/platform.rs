@@ -11,7 +11,7 @@ pub(crate) mod memory;
 use std::{fmt, future::Future, pin::Pin, rc::Rc};
 
 use crate::{
-    sql::{SqlRows, SqlValue},
+    sql::{SqlRows, SqlValue, statement::Statement},
     transport::Transport,
 };
 
@@ -151,8 +151,8 @@ pub(crate) trait Platform: fmt::Debug {
     fn delete(&self, key: &str) -> Result<(), Refusal>;
     /// Takes everything out of storage: values, tables, the alarm.
     fn delete_all(&self) -> Result<(), Refusal>;
-    /// Runs a statement on the object's database.
-    fn sql(&self, statement: &str, parameters: &[SqlValue]) -> Result<SqlRows, Refusal>;
+    /// Runs a statement, which has as many parameters, on the object's database.
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal>;
     /// How to reach the rooms under another binding.
     fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, String>;
     /// Sets the object's one alarm, or takes it away.

@@ -1,5 +1,8 @@
 //! The room's own database: typed rows out, bound parameters in.
 
+pub(crate) mod crossing;
+pub(crate) mod statement;
+
 use std::fmt;
 
 use serde::{
@@ -11,7 +14,11 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use crate::{Error, ErrorKind, Room, RoomContext, platform::Platform};
+use self::statement::Statement;
+use crate::{
+    Error, ErrorKind, Room, RoomContext,
+    platform::{Platform, Refusal},
+};
 
 /// The database of a room: SQLite, of its own, in the same storage as its state. From [`RoomContext::sql`].
 ///
@@ -30,6 +37,21 @@ use crate::{Error, ErrorKind, Room, RoomContext, platform::Platform};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Statements
+/// The parameters are SQLite's: `?`, `?2`, `:name`, `@name` and `$name`, at most 100; values are given in the order of their
+/// numbers, and there are as many as parameters. A text with several statements, divided by `;`, and a statement with
+/// `returning` change everything or nothing. Transactions and conflicts that end in `rollback` are not available, and
+/// neither are temporary tables, `attach`, `vacuum` and most pragmas.
+///
+/// # Values
+/// Integers are exact in both directions. Cloudflare reads each value as a JavaScript number, so two rules hold everywhere:
+/// - A REAL that is whole and below 2^53 is read as an INTEGER; a field of the type `f64` takes both.
+/// - Rows with a number from 2^53 to 2^63 are read by a second run of the `select`. Rows of other statements, as of
+///   `insert … returning`, cannot be read again: there such a number is an error, and the statement changes nothing. Return
+///   `cast(id as text)` instead.
+///
+/// SQLite stores `NaN` as NULL, and keeps infinity. A text or a blob has at most 2 MB.
 pub struct Sql<'a, R: Room> {
     ctx: &'a RoomContext<R>,
 }
@@ -39,19 +61,19 @@ impl<'a, R: Room> Sql<'a, R> {
         Sql { ctx }
     }
 
-    /// Runs a statement, or several that are divided by `;`; of those, the last takes the parameters.
+    /// Runs a statement, or several that are divided by `;`; of those, the last takes the parameters. Rows are dropped.
     ///
     /// # Errors
-    /// [`ErrorKind::Sql`] when the database refuses it.
+    /// [`ErrorKind::Sql`] when the database refuses it, or when a parameter does not fit.
     pub fn exec(&self, statement: &str, parameters: impl SqlParameters) -> Result<(), Error> {
         self.run(statement, parameters).map(drop)
     }
 
-    /// The rows that a statement gives: each a struct with a field for each column, a tuple, or, for a single column, its
-    /// value.
+    /// Returns the rows of a statement: each a struct with a field for each column, a tuple, or, for a single column, its
+    /// value. Of several statements, these are the rows of the last.
     ///
     /// # Errors
-    /// [`ErrorKind::Sql`] when the database refuses it, or a row is not a `T`.
+    /// [`ErrorKind::Sql`] when the database refuses it, a parameter does not fit, or a row is not a `T`.
     pub fn query<T: DeserializeOwned>(&self, statement: &str, parameters: impl SqlParameters) -> Result<Vec<T>, Error> {
         let rows = self.run(statement, parameters)?;
         let typed = rows.rows.iter().map(|row| T::deserialize(Row { columns: &rows.columns, values: row }));
@@ -73,8 +95,9 @@ impl<'a, R: Room> Sql<'a, R> {
     fn run(&self, statement: &str, parameters: impl SqlParameters) -> Result<SqlRows, Error> {
         self.ctx.alive()?;
         let mut values = Vec::new();
-        parameters.append_to(&mut values);
-        Platform::sql(&*self.ctx.host.platform, statement, &values).map_err(|refusal| self.error(refusal.0))
+        parameters.append_to(&mut values).map_err(|error| self.error(error.0))?;
+        let statement = Statement::read(statement, values.len()).map_err(|error| self.error(error))?;
+        Platform::sql(&*self.ctx.host.platform, &statement, &values).map_err(|refusal| self.error(refusal.0))
     }
 
     fn error(&self, message: String) -> Error {
@@ -88,9 +111,7 @@ impl<R: Room> fmt::Debug for Sql<'_, R> {
     }
 }
 
-/// A value in the database.
-///
-/// Cloudflare hands integers to the room as numbers of JavaScript: past 2^53 they are not exact.
+/// A value in the database. [`Sql`] says how values are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SqlValue {
@@ -107,10 +128,18 @@ pub enum SqlValue {
 }
 
 /// What a statement gave.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SqlRows {
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<SqlValue>>,
+}
+
+/// The error of rows that cannot be read again, and why they cannot.
+pub(crate) fn rounded(why: &str) -> Refusal {
+    Refusal(format!(
+        "the rows have a number from 2^53 to 2^63, which only a `select` reads exactly ({why}); return it as text: \
+         `cast(id as text)`"
+    ))
 }
 
 macro_rules! values {
@@ -147,25 +176,85 @@ impl<T: Into<SqlValue>> From<Option<T>> for SqlValue {
     }
 }
 
-/// The parameters of a statement: `()`, a tuple of up to eight, or a `Vec<SqlValue>`.
+macro_rules! checked_values {
+    ($($ty:ty)*) => {
+        $(
+            impl TryFrom<$ty> for SqlValue {
+                type Error = std::num::TryFromIntError;
+
+                fn try_from(value: $ty) -> Result<Self, Self::Error> {
+                    i64::try_from(value).map(SqlValue::Integer)
+                }
+            }
+
+            impl SqlParameter for $ty {
+                fn into_value(self) -> Result<SqlValue, NoValue> {
+                    SqlValue::try_from(self).map_err(|_| NoValue(format!(
+                        "{self}: an INTEGER is from {} to {}", i64::MIN, i64::MAX
+                    )))
+                }
+            }
+
+            impl SqlParameter for Option<$ty> {
+                fn into_value(self) -> Result<SqlValue, NoValue> {
+                    self.map_or(Ok(SqlValue::Null), SqlParameter::into_value)
+                }
+            }
+        )*
+    };
+}
+
+checked_values! { isize u64 usize }
+
+/// Says why a value is none for the database.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct NoValue(String);
+
+/// A parameter of a statement: everything that is `Into<SqlValue>`, as numbers, strings, bytes and options of them are, and
+/// `u64`, `usize` and `isize`, of which a number that does not fit an `i64` is an error of the kind
+/// [`Sql`](ErrorKind::Sql).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a statement",
+    note = "a parameter is a number, a string, bytes, or an `Option` of one; for a type of your own, implement \
+            `From<{Self}> for SqlValue`"
+)]
+pub trait SqlParameter {
+    #[doc(hidden)]
+    fn into_value(self) -> Result<SqlValue, NoValue>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<SqlValue>> SqlParameter for T {
+    fn into_value(self) -> Result<SqlValue, NoValue> {
+        Ok(self.into())
+    }
+}
+
+/// The parameters of a statement: `()`, a tuple of up to eight [`SqlParameter`]s, or a `Vec<SqlValue>`.
 pub trait SqlParameters {
     #[doc(hidden)]
-    fn append_to(self, values: &mut Vec<SqlValue>);
+    fn append_to(self, values: &mut Vec<SqlValue>) -> Result<(), NoValue>;
 }
 
 impl SqlParameters for Vec<SqlValue> {
-    fn append_to(self, values: &mut Vec<SqlValue>) {
+    fn append_to(self, values: &mut Vec<SqlValue>) -> Result<(), NoValue> {
         values.extend(self);
+        Ok(())
     }
 }
 
 macro_rules! tuples {
     ($(($($name:ident)*))*) => {
-        $(impl<$($name: Into<SqlValue>),*> SqlParameters for ($($name,)*) {
+        $(impl<$($name: SqlParameter),*> SqlParameters for ($($name,)*) {
             #[allow(non_snake_case, unused_variables)]
-            fn append_to(self, values: &mut Vec<SqlValue>) {
+            fn append_to(self, values: &mut Vec<SqlValue>) -> Result<(), NoValue> {
                 let ($($name,)*) = self;
-                $(values.push($name.into());)*
+                $(
+                    let value = $name.into_value();
+                    values.push(value.map_err(|NoValue(why)| NoValue(format!("parameter {} is {why}", values.len() + 1)))?);
+                )*
+                Ok(())
             }
         })*
     };
@@ -405,7 +494,8 @@ mod tests {
     #[test]
     fn parameters_are_what_they_look_like() {
         let mut values = Vec::new();
-        (true, -1_i8, 7_u32, 0.5, "a", Some(String::from("b")), None::<i64>, vec![1_u8]).append_to(&mut values);
+        let parameters = (true, -1_i8, 7_u32, 0.5, "a", Some(String::from("b")), None::<i64>, vec![1_u8]);
+        parameters.append_to(&mut values).expect("values");
         let text = |text: &str| SqlValue::Text(text.to_owned());
         let expected = [
             SqlValue::Integer(1),
@@ -420,5 +510,20 @@ mod tests {
         assert_eq!(values, expected);
         let json = serde_json::to_string(&values).expect("encodes");
         assert_eq!(serde_json::from_str::<Vec<SqlValue>>(&json).expect("decodes"), expected);
+    }
+
+    #[test]
+    fn large_types_fit_when_their_value_does() {
+        let mut values = Vec::new();
+        let parameters = (5_u64, 7_usize, -9_isize, Some(1_u64), None::<usize>, i64::MAX as u64);
+        parameters.append_to(&mut values).expect("values");
+        let expected = [5, 7, -9, 1].map(SqlValue::Integer);
+        assert_eq!((&values[..4], &values[4..]), (&expected[..], &[SqlValue::Null, SqlValue::Integer(i64::MAX)][..]));
+        let NoValue(why) = (1, i64::MAX as u64 + 1).append_to(&mut Vec::new()).expect_err("too large");
+        let expected =
+            "parameter 2 is 9223372036854775808: an INTEGER is from -9223372036854775808 to 9223372036854775807";
+        assert_eq!(why, expected);
+        assert!(SqlValue::try_from(u64::MAX).is_err());
+        assert_eq!(SqlValue::try_from(3_usize), Ok(SqlValue::Integer(3)));
     }
 }

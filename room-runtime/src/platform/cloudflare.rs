@@ -27,11 +27,11 @@ use crate::{
     Close, Error, Room,
     heads::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
     host::{RoomHost, STATE_KEY, Upgraded},
-    sql::{SqlRows, SqlValue},
+    sql::{self, SqlRows, SqlValue, crossing::Crossing, statement::Statement},
     tickets,
     transport::Transport,
     upgrade::{Handshake, parse_protocols},
-    wire::{Reply, SUBPROTOCOL, WireError, decode_value, encode_value},
+    wire::{Reply, SUBPROTOCOL, WireError, decode_value},
 };
 
 /// The bindings to `room.js`.
@@ -161,9 +161,32 @@ pub(crate) mod js {
         #[wasm_bindgen(method, catch, js_name = deleteAll)]
         pub(crate) fn delete_all(this: &Storage) -> Result<(), JsValue>;
         #[wasm_bindgen(method, catch)]
-        pub(crate) fn sql(this: &Storage, statement: &str, parameters: &str) -> Result<String, JsValue>;
+        pub(crate) fn sql(
+            this: &Storage,
+            statement: &str,
+            is_atomic: bool,
+            is_exact: bool,
+            kinds: &[u8],
+            numbers: &[f64],
+            texts: &str,
+            bytes: &[u8],
+        ) -> Result<Rows, JsValue>;
         #[wasm_bindgen(method, js_name = setAlarm)]
         pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>);
+
+        /// What [`Storage::sql`] returns.
+        pub(crate) type Rows;
+
+        #[wasm_bindgen(method, getter)]
+        pub(crate) fn rounded(this: &Rows) -> bool;
+        #[wasm_bindgen(method, getter)]
+        pub(crate) fn texts(this: &Rows) -> String;
+        #[wasm_bindgen(method, getter)]
+        pub(crate) fn kinds(this: &Rows) -> Vec<u8>;
+        #[wasm_bindgen(method, getter)]
+        pub(crate) fn numbers(this: &Rows) -> Vec<f64>;
+        #[wasm_bindgen(method, getter)]
+        pub(crate) fn bytes(this: &Rows) -> Vec<u8>;
 
         #[wasm_bindgen(js_name = fillRandom)]
         pub(crate) fn fill_random(bytes: &mut [u8]);
@@ -347,11 +370,22 @@ impl Platform for Cloudflare {
         self.storage.delete_all().map_err(refusal)
     }
 
-    fn sql(&self, statement: &str, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
-        let parameters = encode_value(parameters, "the parameters").map_err(|error| Refusal(error.to_string()))?;
-        let parameters = String::from_utf8(parameters).map_err(|error| Refusal(error.to_string()))?;
-        let rows = self.storage.sql(statement, &parameters).map_err(refusal)?;
-        decode_value(rows.as_bytes(), "the rows").map_err(|error| Refusal(error.to_string()))
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+        let text = statement.with_casts(parameters);
+        let Crossing { kinds, numbers, texts, bytes } = Crossing::of(parameters);
+        let run = |text: &str, is_exact| {
+            let is_atomic = statement.is_atomic();
+            self.storage.sql(text, is_atomic, is_exact, &kinds, &numbers, &texts, &bytes)
+        };
+        let rows = run(&text, false).map_err(refusal)?;
+        let (columns, texts) = names_and_texts(&rows)?;
+        if !rows.rounded() {
+            return read_rows(&rows, columns, texts, false);
+        }
+        let exact = statement.exact(&text, columns.len());
+        let rows = run(&exact, true).map_err(|error| sql::rounded(&message_of(&error)))?;
+        let (_, texts) = names_and_texts(&rows)?;
+        read_rows(&rows, columns, texts, true)
     }
 
     fn transport(&self, binding: &str, _class: &'static str) -> Result<Transport, String> {
@@ -367,6 +401,17 @@ impl Platform for Cloudflare {
         // A Date holds less; nobody will know the difference in 285,000 years.
         self.storage.set_alarm(at_ms.map(|ms| (ms as f64).min(8.64e15)));
     }
+}
+
+fn names_and_texts(rows: &js::Rows) -> Result<(Vec<String>, Vec<String>), Refusal> {
+    decode_value(rows.texts().as_bytes(), "the rows").map_err(|error| Refusal(error.to_string()))
+}
+
+fn read_rows(rows: &js::Rows, columns: Vec<String>, texts: Vec<String>, is_exact: bool) -> Result<SqlRows, Refusal> {
+    let (kinds, numbers, bytes) = (rows.kinds(), rows.numbers(), rows.bytes());
+    let crossing = Crossing { kinds, numbers, texts: String::new(), bytes };
+    let rows = crossing.into_rows(columns, texts, is_exact);
+    rows.ok_or_else(|| Refusal("the rows do not cross".to_owned()))
 }
 
 /// The request of an upgrade.

@@ -14,7 +14,7 @@ use std::{
 use super::{Audience, Frame, LocalFuture, Platform, Refusal, SIZES, Sent, Socket};
 use crate::{
     limits::REFILL_MS,
-    sql::{SqlRows, SqlValue},
+    sql::{SqlRows, SqlValue, statement::Statement},
     testing::{
         Link,
         database::Database,
@@ -443,7 +443,7 @@ impl Platform for Memory {
         Ok(())
     }
 
-    fn sql(&self, statement: &str, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
         if self.reads_fail.get() || self.writes_fail.get() {
             return Err(Refusal("the disk is gone".to_owned()));
         }

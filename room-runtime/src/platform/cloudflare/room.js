@@ -313,6 +313,71 @@ export function upgraded(request) {
   return new Response(null, { status: 101, webSocket: client, headers });
 }
 
+// The kinds of values, as in crossing.rs.
+const NULL = 0;
+const NUMBER = 1;
+const TEXT = 2;
+const BLOB = 3;
+
+// An INTEGER in this range may have been rounded, or a REAL look like one that was.
+const isRounded = (number) => Math.abs(number) >= 2 ** 53 && Math.abs(number) <= 2 ** 63;
+
+class Rounded {
+  constructor(columns) {
+    this.columns = columns;
+  }
+}
+
+function unpack(kinds, numbers, json, bytes) {
+  if (kinds.length === 0) return [];
+  const texts = json === "" ? [] : JSON.parse(json);
+  let [number, text, at] = [0, 0, 0];
+  return Array.from(kinds, (kind) => {
+    if (kind === NUMBER) return numbers[number++];
+    if (kind === TEXT) return texts[text++];
+    // A view of wasm memory, which SQLite copies what it keeps of.
+    if (kind === BLOB) return bytes.subarray(at, (at += numbers[number++]));
+    return null;
+  });
+}
+
+function pack(cursor) {
+  const [kinds, numbers, texts, blobs] = [[], [], [], []];
+  let [rounded, size] = [false, 0];
+  for (const row of cursor.raw()) {
+    for (const value of row) {
+      if (value === null) {
+        kinds.push(NULL);
+      } else if (typeof value === "number") {
+        kinds.push(NUMBER);
+        numbers.push(value);
+        rounded ||= isRounded(value);
+      } else if (typeof value === "string") {
+        kinds.push(TEXT);
+        texts.push(value);
+      } else {
+        kinds.push(BLOB);
+        numbers.push(value.byteLength);
+        blobs.push(value);
+        size += value.byteLength;
+      }
+    }
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const blob of blobs) {
+    bytes.set(new Uint8Array(blob), at);
+    at += blob.byteLength;
+  }
+  return {
+    rounded,
+    texts: JSON.stringify([cursor.columnNames, texts]),
+    kinds: Uint8Array.from(kinds),
+    numbers: Float64Array.from(numbers),
+    bytes,
+  };
+}
+
 /** The storage of one object: all of it synchronous, none of it awaited. */
 export class Storage {
   #storage;
@@ -354,13 +419,23 @@ export class Storage {
     this.#storage.deleteAll();
   }
 
-  // A statement with its parameters, as JSON; its columns and rows, as JSON. A blob is an array of numbers.
-  sql(statement, parameters) {
-    const bound = JSON.parse(parameters).map((value) => (Array.isArray(value) ? Uint8Array.from(value) : value));
-    const cursor = this.#storage.sql.exec(statement, ...bound);
-    const plain = (value) => (value instanceof ArrayBuffer ? Array.from(new Uint8Array(value)) : value);
-    const rows = Array.from(cursor.raw(), (row) => row.map(plain));
-    return JSON.stringify({ columns: cursor.columnNames, rows });
+  // Parameters and rows cross as crossing.rs lays them out. With `isAtomic` a failure undoes everything; with `isExact` no
+  // number is rounded, whatever its size.
+  sql(statement, isAtomic, isExact, kinds, numbers, texts, bytes) {
+    const values = unpack(kinds, numbers, texts, bytes);
+    const run = () => {
+      const cursor = this.#storage.sql.exec(statement, ...values);
+      const rows = pack(cursor);
+      if (rows.rounded && !isExact) throw new Rounded(cursor.columnNames);
+      rows.rounded = false;
+      return rows;
+    };
+    try {
+      return isAtomic ? this.#storage.transactionSync(run) : run();
+    } catch (error) {
+      if (error instanceof Rounded) return { rounded: true, texts: JSON.stringify([error.columns, []]) };
+      throw error;
+    }
   }
 
   // Not awaited: like every write it is in place before anything that is sent after it leaves the object.

@@ -3,9 +3,13 @@
 //! It is told what to do by a list of [`Plan`]s in the body of a request, and answers with a list of what each gave. Where
 //! there is no request, in an event or an alarm, the answers are dropped.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use room_runtime::{RoomContext, ScheduleId, SqlValue, prelude::*};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -78,6 +82,64 @@ pub enum Plan {
     Numbers { statement: String },
     /// Gives the first row as its only value.
     One { statement: String },
+    /// Gives the rows as text: the name of each column and the value with its type.
+    Rows { statement: String, parameters: Vec<Bound> },
+    /// Gives the rows as integers.
+    Integers { statement: String, parameters: Vec<SqlValue> },
+    /// Gives the first row as a pair of the types of its parameters.
+    Sizes { statement: String, size: usize, number: Option<u64> },
+    /// Stores a blob of such a size, and gives whether the one that is read is the same.
+    Large { size: usize },
+}
+
+/// A value of the database that survives JSON.
+#[data(externally_tagged)]
+pub enum Bound {
+    Null,
+    Integer(i64),
+    /// The bits of an `f64`.
+    Real(u64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+impl From<Bound> for SqlValue {
+    fn from(bound: Bound) -> Self {
+        match bound {
+            Bound::Null => SqlValue::Null,
+            Bound::Integer(value) => SqlValue::Integer(value),
+            Bound::Real(bits) => SqlValue::Real(f64::from_bits(bits)),
+            Bound::Text(text) => SqlValue::Text(text),
+            Bound::Blob(bytes) => SqlValue::Blob(bytes),
+        }
+    }
+}
+
+/// A row as text.
+struct Written(String);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Columns;
+
+        impl<'de> Visitor<'de> for Columns {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a row")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut row: A) -> Result<Written, A::Error> {
+                let mut written = Vec::new();
+                while let Some((name, value)) = row.next_entry::<String, SqlValue>()? {
+                    written.push(format!("{name}: {value:?}"));
+                }
+                Ok(Written(written.join(", ")))
+            }
+        }
+
+        deserializer.deserialize_map(Columns)
+    }
 }
 
 /// A row of the table that `on_start` makes.
@@ -179,6 +241,23 @@ async fn carry_out(ctx: &Ctx, plan: Plan) -> Result<Value, Failure> {
         Plan::Lines { statement, parameters } => json!(ctx.sql().query::<Line>(&statement, parameters)?),
         Plan::Pairs { statement } => json!(ctx.sql().query::<(String, Option<i64>)>(&statement, ())?),
         Plan::Numbers { statement } => json!(ctx.sql().query::<u8>(&statement, ())?),
+        Plan::Rows { statement, parameters } => {
+            let parameters: Vec<SqlValue> = parameters.into_iter().map(Into::into).collect();
+            let rows = ctx.sql().query::<Written>(&statement, parameters)?;
+            json!(rows.into_iter().map(|row| row.0).collect::<Vec<_>>())
+        }
+        Plan::Integers { statement, parameters } => json!(ctx.sql().query::<i64>(&statement, parameters)?),
+        Plan::Sizes { statement, size, number } => {
+            json!(ctx.sql().query_one::<(usize, Option<u64>)>(&statement, (size, number))?)
+        }
+        Plan::Large { size } => {
+            let bytes: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
+            let text: String = bytes.iter().map(|byte| char::from(*byte)).take(size / 2).collect();
+            let statement = "insert into lines (user, raw) values (?, ?)";
+            ctx.sql().exec(statement, (text.as_str(), bytes.as_slice()))?;
+            let read = ctx.sql().query_one::<(String, Vec<u8>)>("select user, raw from lines", ())?;
+            json!(read == Some((text, bytes)))
+        }
         Plan::One { statement } => json!(ctx.sql().query_one::<SqlValue>(&statement, ())?),
     })
 }

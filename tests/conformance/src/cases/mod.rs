@@ -25,6 +25,7 @@ mod planner;
 mod purges;
 mod requests;
 mod services;
+mod sql;
 mod state;
 mod steps;
 mod upgrade;
@@ -548,11 +549,25 @@ macro_rules! all_cases {
                 work_that_the_purging_handler_spawned_changes_nothing_after: feature("DE: purge");
                 a_purge_in_on_request_is_no_error_for_the_caller: feature("DE: purge");
                 a_room_works_after_it_was_purged: feature("DE: purge");
+            }
+            sql {
                 rows_are_structs_tuples_and_values: feature("SQL");
                 parameters_are_bound_as_they_are: feature("SQL");
                 several_statements_run_in_order_and_the_last_takes_the_parameters: feature("SQL");
                 what_the_database_refuses_is_a_typed_error: feature("SQL");
                 rows_that_are_not_what_was_asked_for_are_a_typed_error: feature("SQL");
+                integers_are_bound_as_integers: feature("SQL");
+                parameters_are_found_wherever_they_are: feature("SQL");
+                large_integers_are_exact_in_both_directions: feature("SQL");
+                a_large_number_that_cannot_be_read_exactly_is_a_typed_error: feature("SQL");
+                reals_are_read_as_they_are_and_whole_ones_as_integers: feature("SQL");
+                texts_and_blobs_are_what_was_bound: feature("SQL");
+                large_types_are_parameters_as_far_as_their_values_fit: feature("SQL");
+                a_text_may_end_in_comments_and_empty_statements: feature("SQL");
+                several_statements_change_everything_or_nothing: feature("SQL");
+                the_number_of_parameters_is_checked: feature("SQL");
+                transactions_are_refused_and_lose_nothing: feature("SQL");
+                what_cloudflare_forbids_is_refused_everywhere: feature("SQL");
                 tables_survive_hibernation: feature("SQL");
                 tables_survive_the_process: feature("SQL").alone(RESTARTS);
             }

@@ -1,11 +1,11 @@
-//! What a room does by itself and with others: alarms in all their forms, calls of other rooms, its end, its database.
+//! What a room does by itself and with others: alarms in all their forms, calls of other rooms, its end.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use conformance_rooms::{
     api::Failed,
-    planner::{Alarm, Line, Plan, event, planner},
+    planner::{Alarm, Plan, event, planner},
     probe,
     script::{State, Step},
 };
@@ -19,7 +19,7 @@ use crate::{
     memory::Memory,
 };
 
-type Planner = planner::Room;
+pub(super) type Planner = planner::Room;
 type Probe = probe::Room;
 
 pub(super) fn alarm(name: &str, plans: impl Into<Vec<Plan>>) -> Alarm {
@@ -38,15 +38,15 @@ pub(super) fn every(ms: u64, name: &str) -> Plan {
     Plan::Every { ms, key: Some(name.to_owned()), alarm: alarm(name, []) }
 }
 
-fn exec(statement: &str, parameters: impl Into<Vec<SqlValue>>) -> Plan {
+pub(super) fn exec(statement: &str, parameters: impl Into<Vec<SqlValue>>) -> Plan {
     Plan::Exec { statement: statement.to_owned(), parameters: parameters.into() }
 }
 
-fn lines(statement: &str, parameters: impl Into<Vec<SqlValue>>) -> Plan {
+pub(super) fn lines(statement: &str, parameters: impl Into<Vec<SqlValue>>) -> Plan {
     Plan::Lines { statement: statement.to_owned(), parameters: parameters.into() }
 }
 
-fn one(statement: &str) -> Plan {
+pub(super) fn one(statement: &str) -> Plan {
     Plan::One { statement: statement.to_owned() }
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn ask<H: Harness>(room: &Room<H, Planner>, plan: Plan) -> Resu
     Ok(give(room, [plan]).await?.remove(0))
 }
 
-async fn refused<H: Harness>(room: &Room<H, Planner>, plan: Plan) -> Result<Failed> {
+pub(super) async fn refused<H: Harness>(room: &Room<H, Planner>, plan: Plan) -> Result<Failed> {
     Ok(is!(attempt(room, [plan]).await?, Err(failed) => failed))
 }
 
@@ -643,117 +643,5 @@ pub(super) async fn a_room_works_after_it_was_purged<H: Harness>(h: H) -> Result
     pass(&h, 4_000).await;
     same!(names(&until_fired(&room, 1).await?), ["later"]);
     alice.fence().await?;
-    Ok(())
-}
-
-// The database.
-
-fn text(value: &str) -> SqlValue {
-    SqlValue::Text(value.to_owned())
-}
-
-const INSERT: &str = "insert into lines (user, weight, raw) values (?, ?, ?)";
-
-pub(super) async fn rows_are_structs_tuples_and_values<H: Harness>(h: H) -> Result<()> {
-    let room = room::<Planner, _>(&h, "r");
-    let insert = |user, weight| exec(INSERT, [text(user), weight, SqlValue::Null]);
-    give(&room, [insert("ann", SqlValue::Real(1.5)), insert("bob", SqlValue::Null)]).await?;
-    let read = ask(&room, lines("select * from lines order by id", [])).await?;
-    let read: Vec<Line> = serde_json::from_value(read)?;
-    let line = |id, user: &str, weight| Line { id, user: user.to_owned(), weight, raw: None };
-    same!(read, [line(1, "ann", Some(1.5)), line(2, "bob", None)]);
-    let pairs = "select user, case user when 'ann' then 7 end from lines order by id".to_owned();
-    same!(ask(&room, Plan::Pairs { statement: pairs }).await?, json!([["ann", 7], ["bob", null]]));
-    let numbers = "select id from lines order by id desc".to_owned();
-    same!(ask(&room, Plan::Numbers { statement: numbers }).await?, json!([2, 1]));
-    same!(ask(&room, one("select user from lines where id = 2")).await?, "bob");
-    same!(ask(&room, one("select user from lines where id = 9")).await?, Value::Null);
-    Ok(())
-}
-
-pub(super) async fn parameters_are_bound_as_they_are<H: Harness>(h: H) -> Result<()> {
-    let room = room::<Planner, _>(&h, "r");
-    let quoted = "'); drop table lines; -- \"ä\" \\ ? ✨";
-    let blob: Vec<u8> = (0..=255).collect();
-    give(
-        &room,
-        [
-            exec(INSERT, [text(quoted), SqlValue::Real(-0.5), SqlValue::Blob(blob.clone())]),
-            exec(INSERT, [text(""), SqlValue::Null, SqlValue::Null]),
-        ],
-    )
-    .await?;
-    let read = ask(&room, lines("select * from lines where user = ?", [text(quoted)])).await?;
-    let read: Vec<Line> = serde_json::from_value(read)?;
-    same!(read, [Line { id: 1, user: quoted.to_owned(), weight: Some(-0.5), raw: Some(blob) }]);
-    let types = "select typeof(user) || typeof(weight) || typeof(raw) from lines order by id";
-    same!(ask(&room, one(types)).await?, "textrealblob");
-    same!(ask(&room, one("select count(*) from lines where user = '' and raw is null")).await?, 1);
-    Ok(())
-}
-
-pub(super) async fn several_statements_run_in_order_and_the_last_takes_the_parameters<H: Harness>(h: H) -> Result<()> {
-    let room = room::<Planner, _>(&h, "r");
-    let several = "insert into lines (user) values ('a'); insert into lines (user) values ('b;c'); \
-                   insert into lines (user) values (?)";
-    give(&room, [exec(several, [text("d")])]).await?;
-    same!(
-        ask(&room, one("select group_concat(user, '|') from (select user from lines order by id)")).await?,
-        "a|b;c|d"
-    );
-    Ok(())
-}
-
-pub(super) async fn what_the_database_refuses_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
-    let room = room::<Planner, _>(&h, "r");
-    give(&room, [exec("insert into lines (id, user) values (1, 'a')", [])]).await?;
-    for plan in [
-        exec("selct", []),
-        exec("insert into nowhere values (1)", []),
-        exec("insert into lines (id) values (1)", []),
-        exec("insert into lines (user) values (?)", []),
-        exec("insert into lines (user) values ('b')", [text("too many")]),
-    ] {
-        let what = format!("{plan:?}");
-        let failed = refused(&room, plan).await.map_err(|error| error.context(what))?;
-        same!((failed.kind, failed.room.as_deref()), (ErrorKind::Sql, Some(room.id())));
-    }
-    same!(ask(&room, one("select count(*) from lines")).await?, 1);
-    Ok(())
-}
-
-pub(super) async fn rows_that_are_not_what_was_asked_for_are_a_typed_error<H: Harness>(h: H) -> Result<()> {
-    let room = room::<Planner, _>(&h, "r");
-    let numbers = |statement: &str| Plan::Numbers { statement: statement.to_owned() };
-    for plan in [
-        numbers("select 'text'"),
-        numbers("select -1"),
-        numbers("select 256"),
-        numbers("select null"),
-        numbers("select 1, 2"),
-        Plan::Pairs { statement: "select 'one'".to_owned() },
-        lines("select 1 as id", []),
-    ] {
-        let what = format!("{plan:?}");
-        let failed = refused(&room, plan).await.map_err(|error| error.context(what))?;
-        same!(failed.kind, ErrorKind::Sql);
-        holds!(failed.message.starts_with("a row is not what was asked for"), "{}", failed.message);
-    }
-    Ok(())
-}
-
-pub(super) async fn tables_survive_hibernation<H: Harness>(h: H) -> Result<()> {
-    let room = room::<Planner, _>(&h, "r");
-    give(&room, [exec("insert into lines (user) values ('a')", [])]).await?;
-    room.hibernate().await?;
-    same!(ask(&room, one("select user from lines")).await?, "a");
-    Ok(())
-}
-
-pub(super) async fn tables_survive_the_process<H: Harness>(h: H) -> Result<()> {
-    let room = room::<Planner, _>(&h, "r");
-    give(&room, [exec("insert into lines (user) values ('a')", [])]).await?;
-    room.restart().await?;
-    same!(ask(&room, one("select user from lines")).await?, "a");
     Ok(())
 }
