@@ -8,8 +8,12 @@ use std::{
     collections::HashMap,
     fmt,
     future::poll_fn,
+    pin::pin,
     rc::{Rc, Weak},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
@@ -164,13 +168,44 @@ pub(crate) mod js {
 
         #[wasm_bindgen(js_name = fillRandom)]
         pub(crate) fn fill_random(bytes: &mut [u8]);
-        pub(crate) fn install(class_name: &str);
+        pub(crate) fn install(class_name: &str, memory: &JsValue, running: u32);
+        #[wasm_bindgen(js_name = instanceEnded)]
+        pub(crate) fn instance_ended();
     }
 }
 
 /// Called at each start of the wasm instance, once for each room.
 pub fn install(class_name: &str) {
-    js::install(class_name);
+    js::install(class_name, &worker::wasm_bindgen::memory(), RUNNING.as_ptr() as usize as u32);
+}
+
+/// Not 0 while the code of a room runs. An exception that goes through that code leaves it so: by that `room.js` knows.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// Runs the code of a room as far as it goes.
+fn run_room<T>(code: impl FnOnce() -> T) -> T {
+    struct Abandoned;
+
+    // Nothing but a panic that unwinds comes here, before anything of the room is dropped. It may have left a change
+    // half-made: the instance ends, as it does where panics do not unwind.
+    impl Drop for Abandoned {
+        fn drop(&mut self) {
+            std::process::abort();
+        }
+    }
+
+    let abandoned = Abandoned;
+    RUNNING.store(1, Ordering::Relaxed);
+    let value = code();
+    RUNNING.store(0, Ordering::Relaxed);
+    std::mem::forget(abandoned);
+    value
+}
+
+/// The same for code that waits.
+async fn run_to_end<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| run_room(|| work.as_mut().poll(cx))).await
 }
 
 /// A number that no one can guess.
@@ -244,7 +279,7 @@ impl Platform for Cloudflare {
     }
 
     fn spawn(&self, work: LocalFuture) {
-        worker::wasm_bindgen_futures::spawn_local(work);
+        worker::wasm_bindgen_futures::spawn_local(run_to_end(work));
     }
 
     fn open(&self, tag: Option<&str>) -> Vec<Socket> {
@@ -390,6 +425,9 @@ impl<R: Room> fmt::Debug for Object<R> {
 impl<R: Room> Object<R> {
     /// The object has come into memory.
     pub fn new(state: State, env: Env) -> Self {
+        // In place of that of `worker`, whose start function comes before or behind ours, and which would have the
+        // instance replaced in the middle of the next call.
+        worker::wasm_bindgen::handler::set_on_abort(js::instance_ended);
         let (ping, pong) = R::HEARTBEAT;
         let sockets = js::Sockets::new(state.as_raw(), ping, pong);
         let storage = js::Storage::new(state.as_raw(), STATE_KEY);
@@ -414,7 +452,7 @@ impl<R: Room> Object<R> {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
             self.platform.sockets.accept(request, tags, subprotocol).map_err(refusal)
         };
-        match self.host.upgrade(&ticket, || Rc::new(Incoming(request.clone())), accept).await {
+        match run_to_end(self.host.upgrade(&ticket, || Rc::new(Incoming(request.clone())), accept)).await {
             Ok(Upgraded::Accepted) => Ok(js::upgraded(request).unchecked_into::<worker::web_sys::Response>().into()),
             Ok(Upgraded::Refused(status, text)) => plain(status, &text),
             Ok(Upgraded::Answered(response)) if R::HAS_ON_UPGRADE => {
@@ -469,7 +507,7 @@ impl<R: Room> Object<R> {
     pub async fn closed(&self, socket: WebSocket, code: usize, reason: String, was_clean: bool) {
         let socket = self.platform.sockets.index(socket.as_ref());
         let code = u16::try_from(code).unwrap_or(1005);
-        self.host.closed(socket, Close::new(code, reason, was_clean)).await;
+        run_to_end(self.host.closed(socket, Close::new(code, reason, was_clean))).await;
     }
 
     /// The connection failed.
@@ -481,22 +519,16 @@ impl<R: Room> Object<R> {
     pub async fn alarm(&self) -> worker::Result<Response> {
         if RoomHost::<R>::HAS_ALARMS {
             // In a box, and with it nothing of it in the wasm of a room without alarms.
-            let firing: LocalFuture<Result<(), Error>> = Box::pin(self.host.clone().alarm());
+            let firing: LocalFuture<Result<(), Error>> = Box::pin(run_to_end(self.host.clone().alarm()));
             firing.await?;
         }
         Response::empty()
     }
 
     /// A command of the Worker's client: the answer, or the promise of it.
-    ///
-    /// # Errors
-    /// When it is no command.
-    pub fn call(&self, command: &JsValue) -> Result<JsValue, JsValue> {
-        let Some(command) = command.as_string() else {
-            return Err(js_sys::Error::new("a room's command is a string").into());
-        };
+    pub fn call(&self, command: String) -> JsValue {
         let host = self.host.clone();
-        Ok(at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) })))
+        at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) }))
     }
 
     /// A request that the Worker forwards: its head and its body, answered with the same.
@@ -509,7 +541,7 @@ impl<R: Room> Object<R> {
             return reply(&Reply::Ok(head), JsValue::from_str(NO_REQUESTS));
         }
         // In a box, and with it nothing of it in the wasm of a room that has no such handler.
-        let answering: LocalFuture<_> = Box::pin(forwarded(self.host.clone(), head, body.to_vec()));
+        let answering: LocalFuture<_> = Box::pin(run_to_end(forwarded(self.host.clone(), head, body.to_vec())));
         answering.await
     }
 }
@@ -548,7 +580,7 @@ type Work = LocalFuture<JsValue>;
 fn at_once(mut work: Work) -> JsValue {
     let relay = RELAY.take().unwrap_or_default();
     let waker = Waker::from(relay.clone());
-    match work.as_mut().poll(&mut Context::from_waker(&waker)) {
+    match run_room(|| work.as_mut().poll(&mut Context::from_waker(&waker))) {
         Poll::Ready(outcome) => {
             drop(waker);
             // Unless something still holds a waker of it.
@@ -560,7 +592,7 @@ fn at_once(mut work: Work) -> JsValue {
         Poll::Pending => {
             let rest = poll_fn(move |cx| {
                 relay.pass_on_to(cx.waker());
-                work.as_mut().poll(&mut Context::from_waker(&waker)).map(Ok)
+                run_room(|| work.as_mut().poll(&mut Context::from_waker(&waker))).map(Ok)
             });
             future_to_promise(rest).into()
         }

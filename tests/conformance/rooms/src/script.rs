@@ -8,7 +8,8 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use room_runtime::{DecodeReason, Error, Peer, Peers, Room, RoomContext, UpgradeRequest, prelude::*};
 
-use crate::{backstage, gates};
+pub use crate::crash::Crash;
+use crate::{backstage, crash, gates};
 
 /// What every room here remembers.
 #[data]
@@ -109,6 +110,8 @@ pub enum Step {
     /// Does what may fail; answers [`Broadcast::Outcome`].
     Try(Box<Step>),
     Panic,
+    /// Goes down in another way.
+    Crash(Crash),
 }
 
 /// How peers are selected.
@@ -195,6 +198,8 @@ pub enum UpgradeStep {
     Fail(String),
     Hold(String),
     Panic,
+    /// Goes down in another way.
+    Crash(Crash),
 }
 
 /// A room of this crate.
@@ -241,6 +246,7 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
             UpgradeStep::Fail(text) => Err(std::io::Error::other(text))?,
             UpgradeStep::Hold(gate) => hold(ctx, &gate).await?,
             UpgradeStep::Panic => panic!("{}", crate::PANIC),
+            UpgradeStep::Crash(how) => crash::crash(how),
         }
     }
     Ok(())
@@ -418,6 +424,7 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
             answer(ctx, peer, &outcome)?;
         }
         Step::Panic => panic!("{}", crate::PANIC),
+        Step::Crash(how) => crash::crash(*how),
     }
     Ok(())
 }
