@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::poll_fn,
+    panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe},
     pin::pin,
     rc::{Rc, Weak},
     sync::{
@@ -416,6 +417,10 @@ pub struct Object<R: Room> {
     host: Rc<RoomHost<R>>,
 }
 
+// Who calls an export again after a panic meets another object: a panic in a room's code ends the instance, see `run_room`.
+impl<R: Room> UnwindSafe for Object<R> {}
+impl<R: Room> RefUnwindSafe for Object<R> {}
+
 impl<R: Room> fmt::Debug for Object<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Object").field("host", &self.host).finish_non_exhaustive()
@@ -542,7 +547,7 @@ impl<R: Room> Object<R> {
         }
         // In a box, and with it nothing of it in the wasm of a room that has no such handler.
         let answering: LocalFuture<_> = Box::pin(run_to_end(forwarded(self.host.clone(), head, body.to_vec())));
-        answering.await
+        AssertUnwindSafe(answering).await
     }
 }
 
@@ -594,7 +599,7 @@ fn at_once(mut work: Work) -> JsValue {
                 relay.pass_on_to(cx.waker());
                 run_room(|| work.as_mut().poll(&mut Context::from_waker(&waker))).map(Ok)
             });
-            future_to_promise(rest).into()
+            future_to_promise(AssertUnwindSafe(rest)).into()
         }
     }
 }
