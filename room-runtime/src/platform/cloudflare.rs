@@ -39,7 +39,8 @@ use crate::{
     wire::{Reply, SUBPROTOCOL, WireError, decode_value, encode_value, offers_v1},
 };
 
-/// The bindings to `room.js`.
+/// The bindings to `room.js`. What an import throws that has no `catch` ends the wasm instance: those without it cannot
+/// throw, for all that the platform says.
 pub(crate) mod js {
     use super::{JsValue, js_sys, wasm_bindgen};
 
@@ -164,8 +165,8 @@ pub(crate) mod js {
         pub(crate) fn delete_all(this: &Storage) -> Result<(), JsValue>;
         #[wasm_bindgen(method, catch)]
         pub(crate) fn sql(this: &Storage, statement: &str, parameters: &str) -> Result<String, JsValue>;
-        #[wasm_bindgen(method, js_name = setAlarm)]
-        pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>);
+        #[wasm_bindgen(method, catch, js_name = setAlarm)]
+        pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>) -> Result<(), JsValue>;
 
         #[wasm_bindgen(js_name = fillRandom)]
         pub(crate) fn fill_random(bytes: &mut [u8]);
@@ -393,8 +394,10 @@ impl Platform for Cloudflare {
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {
-        // A Date holds less; nobody will know the difference in 285,000 years.
-        self.storage.set_alarm(at_ms.map(|ms| (ms as f64).min(8.64e15)));
+        // A Date holds less; nobody will know the difference in 285,000 years. And the epoch is no time for an alarm.
+        if let Err(error) = self.storage.set_alarm(at_ms.map(|ms| (ms as f64).clamp(1.0, 8.64e15))) {
+            self.log_error(&format!("the alarm was not set: {}", message_of(&error)));
+        }
     }
 }
 

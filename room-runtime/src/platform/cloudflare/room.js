@@ -17,6 +17,16 @@ const LATEST_MS = 1_100;
 // as the room is awake; the owner tells what is of this incarnation from what a predecessor left.
 const SLOT = Symbol("room");
 
+// One that cannot be read is that of no peer: all who are sent to are met, so it must not stand in the way of the others.
+function attachmentOf(socket) {
+  try {
+    return socket.deserializeAttachment();
+  } catch (error) {
+    console.error("the attachment of a socket cannot be read:", error);
+    return undefined;
+  }
+}
+
 /** The sockets of one object, by index. */
 export class Sockets {
   // Who they belong to, once a frame or a call has come: the object as the platform calls it, what a method of its class
@@ -49,7 +59,7 @@ export class Sockets {
 
   #meet(socket) {
     const index = this.#free.pop() ?? this.#table.length;
-    const kept = socket.deserializeAttachment();
+    const kept = attachmentOf(socket);
     const [flags, attachment] = Array.isArray(kept) ? kept : [0, kept];
     const slot = {
       owner: this,
@@ -292,6 +302,9 @@ export function upgraded(request) {
   return new Response(null, { status: 101, webSocket: client, headers });
 }
 
+// For the promise of a write: one that fails resets the object, whoever waits for it, and is in the platform's log.
+function ignore() {}
+
 /** The storage of one object: all of it synchronous, none of it awaited. */
 export class Storage {
   #storage;
@@ -329,8 +342,8 @@ export class Storage {
 
   // Not awaited, like every write. The alarm is not part of it in every compatibility date.
   deleteAll() {
-    this.#storage.deleteAlarm();
-    this.#storage.deleteAll();
+    this.#storage.deleteAlarm().catch(ignore);
+    this.#storage.deleteAll().catch(ignore);
   }
 
   // A statement with its parameters, as JSON; its columns and rows, as JSON. A blob is an array of numbers.
@@ -344,8 +357,8 @@ export class Storage {
 
   // Not awaited: like every write it is in place before anything that is sent after it leaves the object.
   setAlarm(at) {
-    if (at === undefined) this.#storage.deleteAlarm();
-    else this.#storage.setAlarm(at);
+    const written = at === undefined ? this.#storage.deleteAlarm() : this.#storage.setAlarm(at);
+    written.catch(ignore);
   }
 }
 
