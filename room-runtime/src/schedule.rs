@@ -566,8 +566,8 @@ fn storage_key(id: ScheduleId) -> String {
 
 fn store(platform: &AnyPlatform, pending: &Pending) -> Result<(), Error> {
     let bytes = wire::encode_value(pending, "the alarm")?;
-    if bytes.len() > SIZES.value {
-        let message = format!("the alarm has {} bytes as JSON, the limit is {}", bytes.len(), SIZES.value);
+    if bytes.len() > MAX_VALUE_BYTES {
+        let message = format!("the alarm has {} bytes as JSON, the limit is {}", bytes.len(), MAX_VALUE_BYTES);
         return Err(Error::new(ErrorKind::ValueTooLarge, message));
     }
     platform

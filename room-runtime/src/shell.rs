@@ -75,8 +75,8 @@ macro_rules! __room_shell {
             impl $class {
                 /// The Worker's client.
                 #[wasm_bindgen(js_name = roomCall)]
-                pub fn room_call(&self, command: JsValue) -> $crate::__private::Result<JsValue, JsValue> {
-                    self.object.call(&command)
+                pub fn room_call(&self, command: $crate::__private::String) -> JsValue {
+                    self.object.call(command)
                 }
 
                 /// For the frames that come past `#[durable_object]`; `install` takes these three off the class.

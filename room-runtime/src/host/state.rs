@@ -91,9 +91,9 @@ impl<R: Room> RoomHost<R> {
         let mut cached = self.borrow_state()?;
         let Cached { value: Some(value), dirty: true, .. } = &*cached else { return Ok(()) };
         let written = wire::encode_value(&**value, "the room's state").and_then(|bytes| match bytes.len() {
-            n if n > SIZES.value => Err(Error::new(
+            n if n > MAX_VALUE_BYTES => Err(Error::new(
                 ErrorKind::ValueTooLarge,
-                format!("the room's state has {n} bytes as JSON, the limit is {}", SIZES.value),
+                format!("the room's state has {n} bytes as JSON, the limit is {}", MAX_VALUE_BYTES),
             )),
             _ => self.store(&bytes, cached.version).map_err(|refusal| {
                 Error::new(ErrorKind::Storage, format!("the room's state could not be stored: {refusal}"))

@@ -664,9 +664,9 @@ fn a_state_that_cannot_be_stored_is_given_up_and_reported() {
     world.frame(a, &add(1));
     assert_eq!(world.received(a), ["\"count 102\""]);
 
-    world.frame(a, &Event::Grow { bytes: SIZES.value });
+    world.frame(a, &Event::Grow { bytes: MAX_VALUE_BYTES });
     let error = world.memory.errors.borrow()[0].clone();
-    assert!(error.ends_with(&format!("bytes as JSON, the limit is {}", SIZES.value)), "{error}");
+    assert!(error.ends_with(&format!("bytes as JSON, the limit is {}", MAX_VALUE_BYTES)), "{error}");
     assert_eq!(world.call("state"), r#"{"ok":[{"count":102,"text":""}]}"#);
 }
 
@@ -676,12 +676,12 @@ fn a_state_and_data_may_be_as_large_as_the_limit_says() {
     let a = world.connect("a", &[]);
     world.frame(a, &Event::Grow { bytes: 0 });
     let without = world.stored("room:state").expect("stored").len();
-    world.frame(a, &Event::Grow { bytes: SIZES.value - without });
+    world.frame(a, &Event::Grow { bytes: MAX_VALUE_BYTES - without });
     assert!(world.memory.errors.borrow().is_empty());
-    assert_eq!(world.stored("room:state").expect("stored").len(), SIZES.value);
-    world.frame(a, &Event::Grow { bytes: SIZES.value - without + 1 });
+    assert_eq!(world.stored("room:state").expect("stored").len(), MAX_VALUE_BYTES);
+    world.frame(a, &Event::Grow { bytes: MAX_VALUE_BYTES - without + 1 });
     let error = world.memory.errors.take().remove(0);
-    assert!(error.ends_with(&format!("{} bytes as JSON, the limit is {}", SIZES.value + 1, SIZES.value)), "{error}");
+    assert!(error.ends_with(&format!("{} bytes as JSON, the limit is {}", MAX_VALUE_BYTES + 1, MAX_VALUE_BYTES)), "{error}");
 
     // Whatever the id: with the longest there is, in the longest way to write it as JSON.
     let b = world.connect(&"\u{1}".repeat(PeerId::MAX_BYTES), &[]);
@@ -1024,7 +1024,7 @@ mod alarms {
         assert_eq!(world.memory.alarm.get(), Some(START_MS + 5_000 + RESTART_MS));
         assert_eq!(world.memory.errors.take().len(), 1);
         world.memory.writes_fail.set(false);
-        world.frame(a, &schedule(&"x".repeat(SIZES.value), 0));
+        world.frame(a, &schedule(&"x".repeat(MAX_VALUE_BYTES), 0));
         let errors = world.memory.errors.take();
         assert!(errors[0].contains("bytes as JSON, the limit is"), "{errors:?}");
         world.begin_alarm();

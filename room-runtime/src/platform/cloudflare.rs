@@ -8,8 +8,13 @@ use std::{
     collections::HashMap,
     fmt,
     future::poll_fn,
+    panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe},
+    pin::pin,
     rc::{Rc, Weak},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
@@ -34,7 +39,8 @@ use crate::{
     wire::{Reply, SUBPROTOCOL, WireError, decode_value},
 };
 
-/// The bindings to `room.js`.
+/// The bindings to `room.js`. What an import throws that has no `catch` ends the wasm instance: those without it cannot
+/// throw, for all that the platform says.
 pub(crate) mod js {
     use super::{JsValue, js_sys, wasm_bindgen};
 
@@ -171,8 +177,8 @@ pub(crate) mod js {
             texts: &str,
             bytes: &[u8],
         ) -> Result<Rows, JsValue>;
-        #[wasm_bindgen(method, js_name = setAlarm)]
-        pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>);
+        #[wasm_bindgen(method, catch, js_name = setAlarm)]
+        pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>) -> Result<(), JsValue>;
 
         /// What [`Storage::sql`] returns.
         pub(crate) type Rows;
@@ -190,13 +196,44 @@ pub(crate) mod js {
 
         #[wasm_bindgen(js_name = fillRandom)]
         pub(crate) fn fill_random(bytes: &mut [u8]);
-        pub(crate) fn install(class_name: &str);
+        pub(crate) fn install(class_name: &str, memory: &JsValue, running: u32);
+        #[wasm_bindgen(js_name = instanceEnded)]
+        pub(crate) fn instance_ended();
     }
 }
 
 /// Called at each start of the wasm instance, once for each room.
 pub fn install(class_name: &str) {
-    js::install(class_name);
+    js::install(class_name, &worker::wasm_bindgen::memory(), RUNNING.as_ptr() as usize as u32);
+}
+
+/// Not 0 while the code of a room runs. An exception that goes through that code leaves it so: by that `room.js` knows.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// Runs the code of a room as far as it goes.
+fn run_room<T>(code: impl FnOnce() -> T) -> T {
+    struct Abandoned;
+
+    // Nothing but a panic that unwinds comes here, before anything of the room is dropped. It may have left a change
+    // half-made: the instance ends, as it does where panics do not unwind.
+    impl Drop for Abandoned {
+        fn drop(&mut self) {
+            std::process::abort();
+        }
+    }
+
+    let abandoned = Abandoned;
+    RUNNING.store(1, Ordering::Relaxed);
+    let value = code();
+    RUNNING.store(0, Ordering::Relaxed);
+    std::mem::forget(abandoned);
+    value
+}
+
+/// The same for code that waits.
+async fn run_to_end<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| run_room(|| work.as_mut().poll(cx))).await
 }
 
 /// A number that no one can guess.
@@ -270,7 +307,7 @@ impl Platform for Cloudflare {
     }
 
     fn spawn(&self, work: LocalFuture) {
-        worker::wasm_bindgen_futures::spawn_local(work);
+        worker::wasm_bindgen_futures::spawn_local(run_to_end(work));
     }
 
     fn open(&self, tag: Option<&str>) -> Vec<Socket> {
@@ -398,8 +435,10 @@ impl Platform for Cloudflare {
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {
-        // A Date holds less; nobody will know the difference in 285,000 years.
-        self.storage.set_alarm(at_ms.map(|ms| (ms as f64).min(8.64e15)));
+        // A Date holds less; nobody will know the difference in 285,000 years. And the epoch is no time for an alarm.
+        if let Err(error) = self.storage.set_alarm(at_ms.map(|ms| (ms as f64).clamp(1.0, 8.64e15))) {
+            self.log_error(&format!("the alarm was not set: {}", message_of(&error)));
+        }
     }
 }
 
@@ -441,6 +480,10 @@ pub struct Object<R: Room> {
     host: Rc<RoomHost<R>>,
 }
 
+// Who calls an export again after a panic meets another object: a panic in a room's code ends the instance, see `run_room`.
+impl<R: Room> UnwindSafe for Object<R> {}
+impl<R: Room> RefUnwindSafe for Object<R> {}
+
 impl<R: Room> fmt::Debug for Object<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Object").field("host", &self.host).finish_non_exhaustive()
@@ -450,6 +493,9 @@ impl<R: Room> fmt::Debug for Object<R> {
 impl<R: Room> Object<R> {
     /// The object has come into memory.
     pub fn new(state: State, env: Env) -> Self {
+        // In place of that of `worker`, whose start function comes before or behind ours, and which would have the
+        // instance replaced in the middle of the next call.
+        worker::wasm_bindgen::handler::set_on_abort(js::instance_ended);
         let (ping, pong) = R::HEARTBEAT;
         let sockets = js::Sockets::new(state.as_raw(), ping, pong);
         let storage = js::Storage::new(state.as_raw(), STATE_KEY);
@@ -475,7 +521,7 @@ impl<R: Room> Object<R> {
             let v1 = protocol == Some(SUBPROTOCOL);
             self.platform.sockets.accept(request, tags, protocol, v1).map_err(refusal)
         };
-        match self.host.upgrade(&ticket, handshake, accept).await {
+        match run_to_end(self.host.upgrade(&ticket, handshake, accept)).await {
             Ok(Upgraded::Accepted) => Ok(js::upgraded(request).unchecked_into::<worker::web_sys::Response>().into()),
             Ok(Upgraded::Refused(status, text)) => plain(status, &text),
             Ok(Upgraded::Answered(response)) if R::HAS_ON_UPGRADE => {
@@ -530,7 +576,7 @@ impl<R: Room> Object<R> {
     pub async fn closed(&self, socket: WebSocket, code: usize, reason: String, was_clean: bool) {
         let socket = self.platform.sockets.index(socket.as_ref());
         let code = u16::try_from(code).unwrap_or(1005);
-        self.host.closed(socket, Close::new(code, reason, was_clean)).await;
+        run_to_end(self.host.closed(socket, Close::new(code, reason, was_clean))).await;
     }
 
     /// The connection failed.
@@ -542,22 +588,16 @@ impl<R: Room> Object<R> {
     pub async fn alarm(&self) -> worker::Result<Response> {
         if RoomHost::<R>::HAS_ALARMS {
             // In a box, and with it nothing of it in the wasm of a room without alarms.
-            let firing: LocalFuture = Box::pin(self.host.clone().alarm());
+            let firing: LocalFuture = Box::pin(run_to_end(self.host.clone().alarm()));
             firing.await;
         }
         Response::empty()
     }
 
     /// A command of the Worker's client: the answer, or the promise of it.
-    ///
-    /// # Errors
-    /// When it is no command.
-    pub fn call(&self, command: &JsValue) -> Result<JsValue, JsValue> {
-        let Some(command) = command.as_string() else {
-            return Err(js_sys::Error::new("a room's command is a string").into());
-        };
+    pub fn call(&self, command: String) -> JsValue {
         let host = self.host.clone();
-        Ok(at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) })))
+        at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) }))
     }
 
     /// A request that the Worker forwards: its head and its body, answered with the same.
@@ -570,8 +610,8 @@ impl<R: Room> Object<R> {
             return reply(&Reply::Ok(head), JsValue::from_str(NO_REQUESTS));
         }
         // In a box, and with it nothing of it in the wasm of a room that has no such handler.
-        let answering: LocalFuture<_> = Box::pin(forwarded(self.host.clone(), head, body.to_vec()));
-        answering.await
+        let answering: LocalFuture<_> = Box::pin(run_to_end(forwarded(self.host.clone(), head, body.to_vec())));
+        AssertUnwindSafe(answering).await
     }
 }
 
@@ -609,7 +649,7 @@ type Work = LocalFuture<JsValue>;
 fn at_once(mut work: Work) -> JsValue {
     let relay = RELAY.take().unwrap_or_default();
     let waker = Waker::from(relay.clone());
-    match work.as_mut().poll(&mut Context::from_waker(&waker)) {
+    match run_room(|| work.as_mut().poll(&mut Context::from_waker(&waker))) {
         Poll::Ready(outcome) => {
             drop(waker);
             // Unless something still holds a waker of it.
@@ -621,9 +661,9 @@ fn at_once(mut work: Work) -> JsValue {
         Poll::Pending => {
             let rest = poll_fn(move |cx| {
                 relay.pass_on_to(cx.waker());
-                work.as_mut().poll(&mut Context::from_waker(&waker)).map(Ok)
+                run_room(|| work.as_mut().poll(&mut Context::from_waker(&waker))).map(Ok)
             });
-            future_to_promise(rest).into()
+            future_to_promise(AssertUnwindSafe(rest)).into()
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     task::Waker,
 };
 
-use super::{Audience, Frame, LocalFuture, Platform, Refusal, SIZES, Sent, Socket};
+use super::{Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket};
 use crate::{
     limits::REFILL_MS,
     sql::{SqlRows, SqlValue, statement::Statement},
@@ -23,6 +23,9 @@ use crate::{
     transport::Transport,
     wire::packed,
 };
+
+/// As many as Cloudflare keeps with a hibernating socket, without the bytes of the format around our own.
+const MAX_ATTACHMENT_BYTES: usize = 16_384 - 64;
 
 /// A socket as both of its ends see it.
 #[derive(Clone, Debug, Default)]
@@ -329,7 +332,7 @@ impl Platform for Memory {
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal> {
         #[cfg(test)]
         self.trace(format!("attach {socket}"));
-        if bytes.len() > SIZES.attachment {
+        if bytes.len() > MAX_ATTACHMENT_BYTES {
             return Err(Refusal(format!("an attachment of {} bytes is too large", bytes.len())));
         }
         self.with_socket(socket, |socket| socket.attachment = Some(bytes.to_vec()));

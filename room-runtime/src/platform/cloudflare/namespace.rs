@@ -289,15 +289,16 @@ impl WorkerSocket {
     fn new(socket: &JsValue) -> Self {
         let (sender, arrivals) = mpsc::unbounded();
         let (on_text, on_binary, on_close) = (sender.clone(), sender.clone(), sender);
-        // The receiver goes together with the callbacks: nothing is lost that anyone could read.
+        // The receiver goes together with the callbacks: nothing is lost that anyone could read. A panic leaves a channel as
+        // it was.
         let callbacks: Callbacks = (
-            Closure::new(move |text: String| {
+            Closure::own_assert_unwind_safe(move |text: String| {
                 let _ = on_text.unbounded_send(Arrival::Text(text));
             }),
-            Closure::new(move |bytes: f64| {
+            Closure::own_assert_unwind_safe(move |bytes: f64| {
                 let _ = on_binary.unbounded_send(Arrival::Binary(bytes as usize));
             }),
-            Closure::new(move |code, reason, was_clean| {
+            Closure::own_assert_unwind_safe(move |code, reason, was_clean| {
                 let _ = on_close.unbounded_send(Arrival::Closed(Close::new(code, reason, was_clean)));
             }),
         );

@@ -20,6 +20,16 @@ const REFILL_MS = 60_000;
 // as the room is awake; the owner tells what is of this incarnation from what a predecessor left.
 const SLOT = Symbol("room");
 
+// One that cannot be read is that of no peer: all who are sent to are met, so it must not stand in the way of the others.
+function attachmentOf(socket) {
+  try {
+    return socket.deserializeAttachment();
+  } catch (error) {
+    console.error("the attachment of a socket cannot be read:", error);
+    return undefined;
+  }
+}
+
 /** The sockets of one object, by index. */
 export class Sockets {
   // Who they belong to, once a frame or a call has come: the object as the platform calls it, what a method of its class
@@ -52,7 +62,7 @@ export class Sockets {
 
   #meet(socket) {
     const index = this.#free.pop() ?? this.#table.length;
-    const kept = socket.deserializeAttachment();
+    const kept = attachmentOf(socket);
     const [flags, attachment] = Array.isArray(kept) ? kept : [0, kept];
     const slot = {
       owner: this,
@@ -378,6 +388,9 @@ function pack(cursor) {
   };
 }
 
+// For the promise of a write: one that fails resets the object, whoever waits for it, and is in the platform's log.
+function ignore() {}
+
 /** The storage of one object: all of it synchronous, none of it awaited. */
 export class Storage {
   #storage;
@@ -415,8 +428,8 @@ export class Storage {
 
   // Not awaited, like every write. The alarm is not part of it in every compatibility date.
   deleteAll() {
-    this.#storage.deleteAlarm();
-    this.#storage.deleteAll();
+    this.#storage.deleteAlarm().catch(ignore);
+    this.#storage.deleteAll().catch(ignore);
   }
 
   // Parameters and rows cross as crossing.rs lays them out. With `isAtomic` a failure undoes everything; with `isExact` no
@@ -440,8 +453,8 @@ export class Storage {
 
   // Not awaited: like every write it is in place before anything that is sent after it leaves the object.
   setAlarm(at) {
-    if (at === undefined) this.#storage.deleteAlarm();
-    else this.#storage.setAlarm(at);
+    const written = at === undefined ? this.#storage.deleteAlarm() : this.#storage.setAlarm(at);
+    written.catch(ignore);
   }
 }
 
@@ -449,14 +462,20 @@ export function fillRandom(bytes) {
   crypto.getRandomValues(bytes);
 }
 
-// A panic ends the wasm instance, and with it every object of this isolate; the stock shim makes a new one at the next
-// event. What it does not do: the promises of the dead instance never settle, so callers would hang, and an object with
-// a handler in flight would never hibernate. So each exported handler is wrapped, and its promise is rejected when the
-// instance dies.
+// The wasm instance ends with a panic or any other trap, and with a JavaScript exception that goes through its frames; and
+// with it every object of this isolate. What the stock build output does not do then: the promises of the dead instance
+// never settle, so callers would hang, and an object with a handler in flight would never hibernate; and after an
+// exception the next call goes with the old object's pointer into a new instance. So all that is in flight is kept here and
+// rejected when the instance ends, and a new one takes its place before anything else is called.
 
 const inflight = new Set();
 // The number of the wasm instance.
 let instance = 0;
+// Whether the instance has ended, and no other has taken its place yet.
+let isOver = false;
+// The instance's memory, and where in it stands whether the code of a room runs.
+let memory;
+let running;
 const accepted = new WeakMap();
 const installed = new WeakSet();
 
@@ -475,8 +494,51 @@ function settle() {
   inflight.clear();
 }
 
-addEventListener("error", (event) => {
-  if (event.error instanceof WebAssembly.RuntimeError) settle();
+/** Called by the instance that ends, while the exception or the trap that ends it is still under way. */
+export function instanceEnded() {
+  if (isOver) return;
+  isOver = true;
+  instance += 1;
+  settle();
+  // Should `replace` fail, the stock shim tries once more before the next call.
+  const shim = globalThis.__worker_init_state;
+  if (shim !== undefined) shim.criticalError = true;
+  // Not in here: frames of the dead instance are still on the stack.
+  queueMicrotask(replace);
+}
+
+// Objects notice by themselves that their instance is gone, and are constructed again when they are next called.
+function replace() {
+  if (!isOver) return;
+  exports.__wbg_reset_state();
+  isOver = false;
+  const shim = globalThis.__worker_init_state;
+  if (shim !== undefined) shim.criticalError = false;
+}
+
+// A panic, and a trap, is in the log already.
+function report(error) {
+  if (!(error instanceof WebAssembly.RuntimeError)) console.error("Critical", error?.cause ?? error);
+}
+
+// Whether what was thrown has ended the instance. Most of that the instance says itself. It does not know of what
+// wasm-bindgen throws for Rust code (`unwrap_throw`), which leaves the frames of a room without running them to their end.
+// No wasm may be on the stack.
+function endedBy(error) {
+  if (!isOver) {
+    const isAbandoned = memory !== undefined && new Uint32Array(memory.buffer, running, 1)[0] !== 0;
+    if (!isAbandoned && !(error instanceof WebAssembly.RuntimeError)) return false;
+    instanceEnded();
+    replace();
+  }
+  report(error);
+  return true;
+}
+
+addEventListener("error", ({ error }) => {
+  if (isOver) report(error);
+  // A room that reports an error itself is on the stack.
+  else queueMicrotask(() => endedBy(error));
 });
 
 // What to say, in the object's own I/O context, to those who wait for a call that died with its instance. What it
@@ -520,8 +582,14 @@ function lasting(promise) {
 function guard(prototype, name) {
   const run = prototype[name];
   prototype[name] = function (...args) {
-    // A synchronous throw stays one: the stock shim has to see it.
-    const settled = lasting(run.apply(this, args));
+    if (isOver) replace();
+    let settled;
+    try {
+      settled = lasting(run.apply(this, args));
+    } catch (error) {
+      if (!endedBy(error)) throw error;
+      settled = Promise.reject(new Restarted(RESTARTED));
+    }
     const mourning = mourn[name];
     if (mourning === undefined) return settled;
     return settled.catch((error) => {
@@ -544,6 +612,7 @@ function shortcut(prototype) {
 
   // `object` is the stock shim's proxy, through which each property takes its time; this is what a method uses of it.
   const enter = (object) => {
+    if (isOver) replace();
     const self = { __wbg_ptr: object.__wbg_ptr, __wbg_inst: object.__wbg_inst };
     const sockets = roomSockets.call(self);
     sockets.object = object;
@@ -562,20 +631,17 @@ function shortcut(prototype) {
   };
 
   prototype.webSocketMessage = function (socket, data) {
-    let sockets = socket[SLOT]?.owner;
-    if (sockets?.object !== this || sockets.instance !== instance) sockets = room(this);
-    const index = sockets.heard(socket);
     let rest;
     try {
+      let sockets = socket[SLOT]?.owner;
+      if (sockets?.object !== this || sockets.instance !== instance) sockets = room(this);
+      const index = sockets.heard(socket);
       rest =
         typeof data === "string"
           ? roomText.call(sockets.self, index, data)
           : roomBytes.call(sockets.self, index, new Uint8Array(data));
     } catch (error) {
-      if (error instanceof WebAssembly.RuntimeError) {
-        settle();
-        mourn.webSocketMessage(socket);
-      }
+      if (endedBy(error)) mourn.webSocketMessage(socket);
       throw error;
     }
     if (rest === undefined) return undefined;
@@ -586,24 +652,29 @@ function shortcut(prototype) {
   };
 
   prototype.roomCall = function (command) {
+    if (typeof command !== "string") throw new TypeError("a room's command is a string");
     let answer;
     try {
       answer = roomCall.call(room(this).self, command);
     } catch (error) {
-      if (!(error instanceof WebAssembly.RuntimeError)) throw error;
-      settle();
+      if (!endedBy(error)) throw error;
       rooms.get(this)?.release();
-      // One that the stock shim takes for what it is, and the caller as well.
-      throw new WebAssembly.RuntimeError(RESTARTED);
+      throw new Restarted(RESTARTED);
     }
     return typeof answer === "string" ? answer : lasting(answer);
   };
 }
 
-/** Prepares the class of a room. Runs at every start of the wasm instance; the class is JavaScript's and outlives it. */
-export function install(className) {
+/**
+ * Prepares the class of a room. Runs at every start of the wasm instance; the class is JavaScript's and outlives it.
+ * `address` is that of a number in the instance's memory, which is not 0 while the code of a room runs.
+ */
+export function install(className, instanceMemory, address) {
   settle();
   instance += 1;
+  isOver = false;
+  memory = instanceMemory;
+  running = address;
   const constructor = exports[className];
   if (installed.has(constructor)) return;
   installed.add(constructor);

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod backstage;
+mod crash;
 mod gates;
 pub mod lounge;
 pub mod planner;

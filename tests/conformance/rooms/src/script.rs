@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
 use room_runtime::{DecodeReason, Error, Peer, Peers, Room, RoomContext, UpgradeRequest, prelude::*};
 
-use crate::{backstage, gates};
+pub use crate::crash::Crash;
+use crate::{backstage, crash, gates};
 
 /// What every room here remembers.
 #[data]
@@ -188,6 +189,8 @@ pub enum Step {
     Panic,
     /// Ends the room's life.
     Purge,
+    /// Goes down in another way.
+    Crash(Crash),
 }
 
 /// How peers are selected.
@@ -278,6 +281,8 @@ pub enum UpgradeStep {
     Hold(String),
     Panic,
     Purge,
+    /// Goes down in another way.
+    Crash(Crash),
 }
 
 /// A room of this crate.
@@ -329,6 +334,7 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
             UpgradeStep::Hold(gate) => hold(ctx, &gate).await?,
             UpgradeStep::Panic => panic!("{}", crate::PANIC),
             UpgradeStep::Purge => return ctx.purge(),
+            UpgradeStep::Crash(how) => crash::crash(how),
         }
     }
     Ok(())
@@ -545,6 +551,7 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
         }
         Step::Panic => panic!("{}", crate::PANIC),
         Step::Purge => return ctx.purge(),
+        Step::Crash(how) => crash::crash(*how),
     }
     Ok(())
 }

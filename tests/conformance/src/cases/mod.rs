@@ -260,6 +260,19 @@ macro_rules! all_cases {
                 a_panic_in_one_room_loses_nothing_of_another: rule(9).alone(PANICS);
                 a_call_with_an_idempotency_key_is_made_again_after_a_panic: rule(9).alone(PANICS);
                 sockets_lost_with_the_process_are_no_ghosts: rule(6).alone(RESTARTS);
+                whatever_ends_the_room_in_a_frame_its_sender_is_told_and_the_next_frame_works: rule(9).alone(PANICS);
+                whatever_ends_the_room_in_a_frame_that_is_no_event_its_sender_is_told: rule(9).alone(PANICS);
+                whatever_ends_the_room_in_a_call_is_a_typed_error: rule(9).alone(PANICS);
+                whatever_ends_the_room_in_on_request_is_a_typed_error: rule(9).alone(PANICS);
+                whatever_ends_the_room_in_on_upgrade_is_a_typed_error_and_lets_nobody_in: rule(9).alone(PANICS);
+                whatever_ends_the_room_in_on_connect_closes_with_1011_and_leaves_no_ghost: rule(9).alone(PANICS);
+                whatever_ends_the_room_in_on_start_is_a_typed_error_and_on_start_runs_again: rule(9).alone(PANICS);
+                whatever_ends_the_room_in_on_close_on_close_runs_once: rule(9).alone(PANICS);
+                whatever_ends_the_room_in_on_alarm_the_alarm_is_tried_again: rule(9).alone(PANICS).first();
+                whatever_ends_the_room_in_spawned_work_those_whose_frames_it_took_are_told: rule(9).alone(PANICS);
+                whatever_ends_a_room_its_calls_in_flight_get_typed_errors: rule(9).alone(PANICS);
+                whatever_ends_a_room_another_loses_nothing_and_its_next_frame_works: rule(9).alone(PANICS);
+                a_room_that_ended_in_every_way_still_hibernates: rule(9).alone(PANICS).first();
             }
             alarms {
                 alarms_fire_in_order_of_time: rule(10);

@@ -1,17 +1,17 @@
-//! Rule 9: a handler that panics.
+//! Rule 9: a handler that panics, or goes down in another way.
 //!
-//! On workerd a panic ends the wasm instance, and with it whatever all rooms of the isolate have in memory.
+//! On workerd that ends the wasm instance, and with it whatever all rooms of the isolate have in memory.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use conformance_rooms::{
     probe,
-    script::{Step, UpgradeStep},
+    script::{Crash, Event, Step, UpgradeStep},
 };
 use hyper::{Request, body::Bytes};
 use room_runtime::ErrorKind;
 
 use super::steps::{hold, log, open, rename, report, say, sender};
-use crate::harness::{Harness, StayedAwake, guest, room, until};
+use crate::harness::{Harness, Room, StayedAwake, guest, room, until};
 
 type Probe = probe::Room;
 
@@ -232,7 +232,7 @@ pub(super) async fn a_panic_in_one_room_loses_nothing_of_another<H: Harness>(h: 
 pub(super) async fn a_call_with_an_idempotency_key_is_made_again_after_a_panic<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
-    let event = conformance_rooms::script::Event::Do { steps: vec![hold("gate"), Step::Add(1)] };
+    let event = Event::Do { steps: vec![hold("gate"), Step::Add(1)] };
     let call = h.begin(room.try_send_once("key", event));
     alice.holding("gate").await?;
     alice.run([Step::Panic]).await?;
@@ -255,5 +255,250 @@ pub(super) async fn sockets_lost_with_the_process_are_no_ghosts<H: Harness>(h: H
     let bob = room.connect(guest("bob")).await?;
     let report = report(bob.ask([Step::Report]).await?)?;
     same!((report.count, report.peers), (1, vec!["bob".to_owned()]));
+    Ok(())
+}
+
+/// For each way to go down: in a room of its own, one after the other.
+async fn each_way<H: Harness>(h: &H, case: impl AsyncFn(Room<H, Probe>, Crash) -> Result<()>) -> Result<()> {
+    for how in Crash::ALL {
+        case(room(h, &format!("{how:?}")), how).await.with_context(|| format!("the room went down by {how:?}"))?;
+    }
+    Ok(())
+}
+
+/// At once, so that a change is not stored, and after a wait, before which it is.
+fn ways_within(how: Crash) -> [Vec<Step>; 2] {
+    [vec![Step::Add(1), Step::Crash(how)], vec![Step::Add(1), Step::Sleep(5), Step::Crash(how)]]
+}
+
+pub(super) async fn whatever_ends_the_room_in_a_frame_its_sender_is_told_and_the_next_frame_works<H: Harness>(
+    h: H,
+) -> Result<()> {
+    each_way(&h, async |room, how| {
+        let alice = room.connect(guest("alice")).await?;
+        let bob = room.connect(guest("bob")).await?;
+        for (count, steps) in (0..).zip(ways_within(how)) {
+            alice.run(steps).await?;
+            same!(alice.next_error().await?.code, ErrorKind::Restarted);
+            bob.fence().await?;
+            alice.fence().await?;
+            same!(room.count().await?, count);
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_the_room_in_a_frame_that_is_no_event_its_sender_is_told<H: Harness>(
+    h: H,
+) -> Result<()> {
+    each_way(&h, async |room, how| {
+        let alice = room.connect(guest("alice")).await?;
+        for steps in ways_within(how) {
+            room.script("on_decode_error", steps).await?;
+            alice.send_binary(vec![1, 2, 3]).await?;
+            same!(alice.next_error().await?.code, ErrorKind::Decode);
+            same!(alice.next_error().await?.code, ErrorKind::Restarted);
+            room.script("on_decode_error", []).await?;
+            alice.fence().await?;
+        }
+        same!(room.count().await?, 1);
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_the_room_in_a_call_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+    each_way(&h, async |room, how| {
+        for (count, steps) in (0..).zip(ways_within(how)) {
+            let error = is!(room.try_run(steps).await?, Err(error) => error);
+            same!(error.kind, ErrorKind::Restarted);
+            holds!(error.retryable, "{error:?}");
+            same!(room.count().await?, count);
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_the_room_in_on_request_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+    each_way(&h, async |room, how| {
+        for (count, steps) in (0..).zip(ways_within(how)) {
+            let request = Request::post("https://room/do").body(Bytes::from(serde_json::to_vec(&steps)?))?;
+            let error = is!(room.try_request(request).await?, Err(error) => error);
+            same!(error.kind, ErrorKind::Restarted);
+            same!(room.count().await?, count);
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_the_room_in_on_upgrade_is_a_typed_error_and_lets_nobody_in<H: Harness>(
+    h: H,
+) -> Result<()> {
+    each_way(&h, async |room, how| {
+        let bob = room.connect(guest("bob")).await?;
+        let error = room.failed(guest("eve").on_upgrade([UpgradeStep::Crash(how)])).await?;
+        same!(error.kind, ErrorKind::Restarted);
+        same!(room.peer_ids().await?, ["bob"]);
+        bob.fence().await?;
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_the_room_in_on_connect_closes_with_1011_and_leaves_no_ghost<H: Harness>(
+    h: H,
+) -> Result<()> {
+    each_way(&h, async |room, how| {
+        let bob = room.connect(guest("bob")).await?;
+        for steps in ways_within(how) {
+            let eve = room.connect(guest("eve").on_connect(steps)).await?;
+            same!(eve.closed().await?.0, 1011);
+            same!(room.peer_ids().await?, ["bob"]);
+            bob.fence().await?;
+        }
+        same!(room.count().await?, 1);
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_the_room_in_on_start_is_a_typed_error_and_on_start_runs_again<H: Harness>(
+    h: H,
+) -> Result<()> {
+    for how in Crash::ALL {
+        for (count, steps) in (0..).zip(ways_within(how)) {
+            let room = room::<Probe, _>(&h, &format!("{how:?}{count}"));
+            room.script("on_start", steps).await?;
+            let error = is!(room.try_run([log("event")]).await?, Err(error) => error);
+            same!((how, error.kind), (how, ErrorKind::Restarted));
+            // On workerd backstage was in the memory that went down.
+            room.script("on_start", [log("start")]).await?;
+            room.run([log("event")]).await?;
+            same!((room.count().await?, room.log().await?), (count, vec!["start".to_owned(), "event".to_owned()]));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn whatever_ends_the_room_in_on_close_on_close_runs_once<H: Harness>(h: H) -> Result<()> {
+    each_way(&h, async |room, how| {
+        let bob = room.connect(guest("bob")).await?;
+        for steps in ways_within(how) {
+            let alice = room.connect(guest("alice").on_close(steps)).await?;
+            alice.begin_close(1000, "").await?;
+            same!(alice.closed().await?, (1000, String::new()));
+            until(&h, "alice to be gone", || room.peer_ids(), |ids| ids == &["bob"]).await?;
+            bob.fence().await?;
+        }
+        let log = room.log().await?;
+        // That of a handler that never got as far as a write is in no log.
+        same!((log.iter().filter(|line| line.starts_with("close alice")).count(), room.count().await?), (1, 1));
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_the_room_in_on_alarm_the_alarm_is_tried_again<H: Harness>(h: H) -> Result<()> {
+    each_way(&h, async |room, how| {
+        let alice = room.connect(guest("alice")).await?;
+        for steps in ways_within(how) {
+            room.script("on_alarm", steps).await?;
+            alice.send(&Event::Schedule { after_ms: 1, steps: vec![log("alarm"), say("alarm")] }).await?;
+            alice.hears(None, "alarm").await?;
+            // On workerd backstage is in the memory that goes down.
+            room.script("on_alarm", []).await?;
+            alice.hears(None, "alarm").await?;
+            alice.fence().await?;
+        }
+        same!(room.log().await?[1..], ["alarm"; 4]);
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_the_room_in_spawned_work_those_whose_frames_it_took_are_told<H: Harness>(
+    h: H,
+) -> Result<()> {
+    each_way(&h, async |room, how| {
+        let alice = room.connect(guest("alice")).await?;
+        let bob = room.connect(guest("bob")).await?;
+        alice.run([hold("gate")]).await?;
+        for peer in [&alice, &bob] {
+            peer.holding("gate").await?;
+        }
+        bob.run([Step::Spawn(vec![Step::Add(1), Step::Sleep(5), Step::Crash(how)])]).await?;
+        same!(alice.next_error().await?.code, ErrorKind::Restarted);
+        for peer in [&alice, &bob] {
+            peer.fence().await?;
+        }
+        same!(room.count().await?, 1);
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_a_room_its_calls_in_flight_get_typed_errors<H: Harness>(h: H) -> Result<()> {
+    each_way(&h, async |room, how| {
+        let alice = room.connect(guest("alice")).await?;
+        for wait in [0, 5] {
+            let call = h.begin(room.try_run([Step::Add(1), hold("gate"), Step::Add(1)]));
+            alice.holding("gate").await?;
+            alice.run([Step::Sleep(wait), Step::Crash(how)]).await?;
+            same!(is!(call.await?, Err(error) => error).kind, ErrorKind::Restarted);
+            same!(alice.next_error().await?.code, ErrorKind::Restarted);
+        }
+        same!(room.count().await?, 2);
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn whatever_ends_a_room_another_loses_nothing_and_its_next_frame_works<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let other = room::<Probe, _>(&h, "other");
+    let bob = other.connect(guest("bob")).await?;
+    bob.run([rename("Bob"), Step::Add(3)]).await?;
+    each_way(&h, async |room, how| {
+        let alice = room.connect(guest("alice")).await?;
+        for steps in ways_within(how) {
+            bob.fence().await?;
+            alice.run(steps).await?;
+            same!(alice.next_error().await?.code, ErrorKind::Restarted);
+            let report = report(bob.ask([Step::Report]).await?)?;
+            same!((report.count, report.sender.map(|sender| sender.name)), (3, Some("Bob".to_owned())));
+        }
+        Ok(())
+    })
+    .await?;
+    same!(other.log().await?, ["connect bob"]);
+    Ok(())
+}
+
+pub(super) async fn a_room_that_ended_in_every_way_still_hibernates<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    for how in Crash::ALL {
+        for steps in ways_within(how) {
+            alice.run([hold("gate")]).await?;
+            for peer in [&alice, &bob] {
+                peer.holding("gate").await?;
+            }
+            bob.run(steps).await?;
+            for peer in [&alice, &bob] {
+                same!(peer.next_error().await?.code, ErrorKind::Restarted);
+            }
+        }
+    }
+    room.hibernate().await?;
+    alice.run([say("awake")]).await?;
+    for peer in [&alice, &bob] {
+        peer.hears(Some("alice"), "awake").await?;
+    }
+    same!(room.count().await?, Crash::ALL.len() as i64);
     Ok(())
 }

@@ -147,6 +147,9 @@ pub(super) async fn an_alarm_for_a_time_that_has_passed_fires_at_once<H: Harness
     let room = room::<Planner, _>(&h, "r");
     give(&room, [after(60_000, "later"), at(1_000, "past")]).await?;
     same!(names(&until_fired(&room, 1).await?), ["past"]);
+    // A time for which the platform takes no alarm.
+    give(&room, [at(0, "the epoch")]).await?;
+    same!(names(&until_fired(&room, 2).await?), ["past", "the epoch"]);
     same!(next(&room).await?.is_some(), true);
     Ok(())
 }
