@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::{
     CloseCode, Delivery, HandlesAlarms, OnDuplicate, PeerId, Peers,
-    platform::{
-        SIZES,
-        memory::{Memory, MemorySocket},
-    },
+    platform::memory::{Memory, MemorySocket},
     testing::{
         START_MS,
         executor::{Clock, Executor, Random, Work},
@@ -681,7 +678,10 @@ fn a_state_and_data_may_be_as_large_as_the_limit_says() {
     assert_eq!(world.stored("room:state").expect("stored").len(), MAX_VALUE_BYTES);
     world.frame(a, &Event::Grow { bytes: MAX_VALUE_BYTES - without + 1 });
     let error = world.memory.errors.take().remove(0);
-    assert!(error.ends_with(&format!("{} bytes as JSON, the limit is {}", MAX_VALUE_BYTES + 1, MAX_VALUE_BYTES)), "{error}");
+    assert!(
+        error.ends_with(&format!("{} bytes as JSON, the limit is {}", MAX_VALUE_BYTES + 1, MAX_VALUE_BYTES)),
+        "{error}"
+    );
 
     // Whatever the id: with the longest there is, in the longest way to write it as JSON.
     let b = world.connect(&"\u{1}".repeat(PeerId::MAX_BYTES), &[]);
