@@ -138,9 +138,14 @@ pub(super) async fn a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once<H
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let alice = room.connect(guest("alice").on_close([say("alice goes"), Step::Sleep(5), Step::Panic])).await?;
+    // It ends with the panic, which shows nowhere else.
+    let held = h.begin(room.try_run([hold("gate")]));
+    bob.holding("gate").await?;
+    alice.holding("gate").await?;
     alice.begin_close(1000, "").await?;
     same!(alice.closed().await?, (1000, String::new()));
     bob.hears(None, "alice goes").await?;
+    same!(is!(held.await?, Err(error) => error).kind, ErrorKind::Restarted);
     until(&h, "alice to be gone", || room.peer_ids(), |ids| ids == &["bob"]).await?;
     room.hibernate().await?;
     same!(report(bob.ask([Step::Report]).await?)?.peers, ["bob"]);
