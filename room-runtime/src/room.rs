@@ -100,7 +100,8 @@ pub trait Room: Sized + 'static {
     /// Without its services a room handles nothing: whatever arrives is refused, and tries again.
     fn services(env: &worker::Env) -> Result<Self::Services, Failure>;
 
-    /// Once each time the object comes into memory, before anything else it handles.
+    /// Once each time the object comes into memory, before anything else it handles. After a failure the room handles nothing:
+    /// each event is refused with [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted), and tries it again.
     fn on_start(ctx: &RoomContext<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = ctx;
         ready(Ok(()))
