@@ -1182,7 +1182,7 @@ async function largestName(client, unit) {
   });
   assert.equal(refusal.kind, "attachment_too_large");
   // Not one of the platform's: our limit is what stops it.
-  assert.match(refusal.message, /the peer's data has \d+ bytes with its id, the limit is \d+/);
+  assert.match(refusal.message, /the peer's data has \d+ bytes as JSON, the limit is 14336/);
   return times;
 }
 
@@ -1195,7 +1195,7 @@ describe("the data of a peer", () => {
       const room = new Room(at.host);
       const alice = await room.join("alice", { name: "small" });
       const times = await largestName(alice, unit);
-      assert.ok(times * bytes > 16_000, `16 KB, and not ${times * bytes}`);
+      assert.ok(times * bytes > 14_200, `14 KiB, and not ${times * bytes}`);
 
       // Too large changes nothing.
       alice.send({ _tag: "Rename", name: unit.repeat(times) });
