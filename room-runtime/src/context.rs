@@ -142,6 +142,7 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then it stays.
     pub fn cancel(&self, schedule: ScheduleId) -> Result<bool, Error> {
         self.alive()?;
+        self.host.not_updating()?;
         self.located(self.host.schedules.cancel(self.host.platform.as_ref(), schedule))
     }
 
@@ -151,6 +152,7 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then it stays.
     pub fn cancel_keyed(&self, key: &str) -> Result<bool, Error> {
         self.alive()?;
+        self.host.not_updating()?;
         self.located(self.host.schedules.cancel_keyed(self.host.platform.as_ref(), key))
     }
 

@@ -49,6 +49,8 @@ const MAX_QUEUED_BYTES: usize = 4 * 1_048_576;
 
 /// After how long an alarm tries again to start a room that could not.
 const RESTART_MS: u64 = 10_000;
+/// It doubles with each failure in a row, up to this.
+const LONGEST_RESTART_MS: u64 = 3_600_000;
 
 /// How long the handler of an alarm may take: as long as the platform lets one take.
 pub(crate) const ALARM_LIMIT_MS: u64 = 15 * 60_000;
@@ -79,10 +81,27 @@ pub(crate) struct RoomHost<R: Room> {
     joined: Cell<Option<bool>>,
     /// Whether this incarnation has set the platform's alarm.
     is_armed: Cell<bool>,
+    /// How often it could not start, in a row.
+    failed_starts: Cell<u32>,
     /// Held while `on_start` runs; what arrives meanwhile waits for it in order.
     starting: Turn,
     /// Whether what is kept for a frame of several messages is about to leave.
     releasing: Cell<bool>,
+}
+
+/// A handler among those that wait, until it has ended or was given up.
+struct Waiting<'a> {
+    number: u64,
+    waiting: &'a RefCell<HashMap<u64, Waker>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Most handlers never wait.
+        if !self.waiting.borrow().is_empty() {
+            self.waiting.borrow_mut().remove(&self.number);
+        }
+    }
 }
 
 /// How a room comes by its services.
@@ -116,6 +135,7 @@ impl<R: Room> RoomHost<R> {
             departing: RefCell::default(),
             joined: Cell::new(None),
             is_armed: Cell::new(false),
+            failed_starts: Cell::new(0),
             starting: Turn::default(),
             releasing: Cell::new(false),
         })
@@ -152,6 +172,10 @@ impl<R: Room> RoomHost<R> {
         slot.queued_bytes.set(queued);
         let _turn = slot.turn.take().await;
         slot.queued_bytes.set(slot.queued_bytes.get() - weight);
+        // A purge leaves nothing to handle it, and it is not to bring the next life about.
+        if slot.status.get() == Status::Gone {
+            return;
+        }
         // Also while the room starts the queue is what waits, and has a bound.
         if let Err(error) = self.start(true).await {
             self.send_error_frame(slot, error.kind(), error.message(), None);
@@ -223,14 +247,16 @@ impl<R: Room> RoomHost<R> {
     pub(crate) async fn alarm(self: Rc<Self>) {
         // The alarm is used up. Should the object go down from here on, or not be able to start, there is another.
         let now_ms = self.platform.now_ms();
+        let is_what_woke_it = !self.is_armed.get();
         self.platform.set_alarm(Some(now_ms.saturating_add(RESTART_MS)));
         if let Err(error) = self.start(false).await {
             self.platform.log_error(&format!("{} {error}: its alarms wait", R::NAME));
             return;
         }
-        if self.schedules.watchdog().is_none_or(|at_ms| at_ms <= now_ms) {
+        if is_what_woke_it || self.schedules.watchdog().is_none_or(|at_ms| at_ms <= now_ms) {
             self.schedules.set_watchdog(None);
-            if Self::HAS_WATCHDOG && self.platform.has_sockets() {
+            // Those that the room has closed, and that have not answered, matter to nobody.
+            if Self::HAS_WATCHDOG && self.platform.count_open() > 0 {
                 self.schedules.set_watchdog(Some(now_ms.saturating_add(R::WATCHDOG_MS)));
             }
         }
@@ -249,29 +275,40 @@ impl<R: Room> RoomHost<R> {
         let platform = self.platform.as_ref();
         // One that a handler sets for now is not part of this: the others come first.
         let before = self.schedules.next_number(platform)?;
-        while let Some(due) = self.schedules.begin(platform, before)? {
-            // The next one begins when this has come as far as it comes without a wait: in order, though side by side.
-            let (polled, is_polled) = oneshot::channel();
+        let life = self.life.get();
+        while self.life.get() == life
+            && let Some(due) = self.schedules.begin(platform, before)?
+        {
+            // In order, though side by side.
             let host = self.clone();
-            self.platform.spawn(Box::pin(async move {
-                let mut firing = pin!(host.fire(due));
-                let mut polled = Some(polled);
-                let outcome = poll_fn(|cx| {
-                    let poll = firing.as_mut().poll(cx);
-                    if let Some(polled) = polled.take() {
-                        // Nobody waits where the object has been purged.
-                        let _ = polled.send(());
-                    }
-                    poll
-                })
-                .await;
-                if let Err(error) = outcome {
+            self.begin(async move {
+                if let Err(error) = host.fire(due).await {
                     host.platform.log_error(&error.in_room(&host.id).to_string());
                 }
-            }));
-            let _ = is_polled.await;
+            })
+            .await;
         }
         Ok(())
+    }
+
+    /// Lets work go on by itself, once it has come as far as it comes without a wait.
+    async fn begin(&self, work: impl Future<Output = ()> + 'static) {
+        let (polled, is_polled) = oneshot::channel();
+        self.platform.spawn(Box::pin(async move {
+            let mut work = pin!(work);
+            let mut polled = Some(polled);
+            poll_fn(|cx| {
+                let poll = work.as_mut().poll(cx);
+                if let Some(polled) = polled.take() {
+                    // Nobody waits where the object has gone down.
+                    let _ = polled.send(());
+                }
+                poll
+            })
+            .await;
+        }));
+        // It is dropped unsent only together with the task.
+        let _ = is_polled.await;
     }
 
     /// Sets the platform's alarm to the earliest time at which something is to happen.
@@ -341,7 +378,8 @@ impl<R: Room> RoomHost<R> {
             }
             What::Purge => {
                 self.schedules.ended((id, number));
-                if self.is_deserted()? {
+                // Code that purges no rooms may follow on code that did.
+                if R::PURGE_AFTER_MS > 0 && self.is_deserted()? {
                     return self.purge().map(Ok);
                 }
             }
@@ -397,14 +435,26 @@ impl<R: Room> RoomHost<R> {
                 return Ok(());
             }
             if let Err(error) = self.try_start(by_socket).await {
-                if Self::HAS_ALARMS {
-                    // Also if nobody comes.
-                    self.platform.set_alarm(Some(self.platform.now_ms().saturating_add(RESTART_MS)));
+                let failures = self.failed_starts.replace(self.failed_starts.get().saturating_add(1));
+                // Also if nobody comes. A room that purged itself has nothing left to do.
+                if Self::HAS_ALARMS && error.kind() != ErrorKind::Purged && self.has_work() {
+                    let delay_ms = RESTART_MS.saturating_mul(1 << failures.min(10)).min(LONGEST_RESTART_MS);
+                    self.platform.set_alarm(Some(self.platform.now_ms().saturating_add(delay_ms)));
                 }
                 return Err(error);
             }
+            self.failed_starts.set(0);
         }
         if self.started.get() { Ok(()) } else { Err(purged_at_start().in_room(&self.id)) }
+    }
+
+    /// Whether anything waits for the room to start: schedules, peers, ends of connections.
+    fn has_work(&self) -> bool {
+        let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
+        // What cannot be read may be there.
+        let has_schedules =
+            Self::HAS_SCHEDULES && self.schedules.is_empty(self.platform.as_ref()).is_ok_and(|empty| !empty);
+        has_schedules || roster::PREFIXES.into_iter().any(has) || self.platform.get(ID_KEY).is_err()
     }
 
     /// Whoever came while the room started goes first, also when that has just ended.
@@ -498,7 +548,7 @@ impl<R: Room> RoomHost<R> {
         let mut handler = pin!(handler);
         let life = self.life.get();
         let number = self.handlers.replace(self.handlers.get() + 1);
-        let mut waits = false;
+        let waiting = Waiting { number, waiting: &self.waiting };
         let outcome = poll_fn(|cx| {
             if self.life.get() != life {
                 return Poll::Ready(Err(interrupted().in_room(&self.id).into()));
@@ -512,7 +562,6 @@ impl<R: Room> RoomHost<R> {
                 };
             }
             if poll.is_pending() {
-                waits = true;
                 self.waiting.borrow_mut().insert(number, cx.waker().clone());
             }
             match (self.flush(), poll) {
@@ -527,9 +576,7 @@ impl<R: Room> RoomHost<R> {
             }
         })
         .await;
-        if waits {
-            self.waiting.borrow_mut().remove(&number);
-        }
+        drop(waiting);
         outcome
     }
 
@@ -619,3 +666,5 @@ fn shortened(text: &str) -> &str {
 mod lives;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unlucky;

@@ -177,6 +177,7 @@ impl<R: Room> Peer<R> {
 
     fn replace_data(&self, data: Rc<R::Connection>) -> Result<(), Error> {
         self.not_changing()?;
+        self.host.not_updating().map_err(|error| self.locate(error))?;
         let slot = &*self.slot;
         let encoded = self.host.encode_data(&slot.id, &data)?;
         match slot.status.get() {
@@ -215,13 +216,19 @@ impl<R: Room> Peer<R> {
 
     /// Closes its connection for good: it leaves [`RoomContext::peers`] at once, frames of it that have not been handled are
     /// dropped, and it cannot resume. `on_close` follows when the client has answered, or when the room next comes into memory,
-    /// whichever is first. Closing a connection that is closing already changes nothing.
+    /// whichever is first. Closing a connection that is closing already changes nothing. In `on_away` it ends the place that is
+    /// kept: the peer cannot come back, and its `on_close` follows.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidClose`] when the reason is too long, [`ErrorKind::PeerGone`] after its `on_close`, and those of
     /// writing changed state, which comes first.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         check_reason(reason)?;
+        if self.slot.status.get() == Status::Away {
+            self.host.flush()?;
+            self.host.force_close(self, code, "closed by the room");
+            return Ok(());
+        }
         if !self.slot.has_socket() {
             return Err(self.gone());
         }

@@ -244,6 +244,8 @@ pub(crate) struct Schedules {
     loaded: RefCell<Option<Loaded>>,
     /// Those whose handler runs in this incarnation. Not part of the cache, which may be dropped meanwhile.
     running: RefCell<BTreeSet<(ScheduleId, u64)>>,
+    /// Those whose handler has ended in this incarnation, as long as storage may say that it runs.
+    ended: RefCell<BTreeSet<(ScheduleId, u64)>>,
     /// When the platform's alarm is needed for something else.
     watchdog: Cell<Option<u64>>,
     /// Whether the handler for the room's own alarms exists; those of older code stay in storage until it does.
@@ -274,6 +276,7 @@ impl Schedules {
     pub(crate) fn purge(&self) {
         self.clear();
         self.running.take();
+        self.ended.take();
         self.watchdog.set(None);
     }
 
@@ -296,6 +299,11 @@ impl Schedules {
     fn arm_for(&self, platform: &AnyPlatform, loaded: &Loaded) {
         let earliest = loaded.order.first().map(|(due_ms, ..)| *due_ms);
         platform.set_alarm(earliest.into_iter().chain(self.watchdog.get()).min());
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self, platform: &AnyPlatform) -> Result<bool, Error> {
+        Ok(self.loaded(platform)?.order.is_empty())
     }
 
     /// Whether the time of any has come.
@@ -437,6 +445,7 @@ impl Schedules {
         loaded.take(id);
         loaded.insert(begun);
         self.running.borrow_mut().insert((id, number));
+        self.ended.borrow_mut().remove(&(id, number));
         self.arm_for(platform, loaded);
         Ok(Due { id, number, what, attempt, failure })
     }
@@ -444,6 +453,7 @@ impl Schedules {
     /// Its handler has ended, in whatever way.
     pub(crate) fn ended(&self, (id, number): (ScheduleId, u64)) {
         self.running.borrow_mut().remove(&(id, number));
+        self.ended.borrow_mut().insert((id, number));
         if let Some(loaded) = &mut *self.loaded.borrow_mut()
             && let Some(pending) = loaded.by_id.get_mut(&id)
             && pending.number == number
@@ -457,17 +467,22 @@ impl Schedules {
     pub(crate) fn finish(&self, platform: &AnyPlatform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
         let mut loaded = self.loaded(platform)?;
         // Cancelled, or replaced, by its own handler perhaps.
-        let Some(pending) = loaded.by_id.get(&id).filter(|pending| pending.number == number) else { return Ok(()) };
+        let Some(pending) = loaded.by_id.get(&id).filter(|pending| pending.number == number) else {
+            self.ended.borrow_mut().remove(&(id, number));
+            return Ok(());
+        };
         match pending.every_ms {
             None => {
                 remove(platform, id)?;
                 loaded.take(id);
+                self.ended.borrow_mut().remove(&(id, number));
             }
             Some(every_ms) => {
                 let next = next_period(pending.nominal_ms, every_ms, platform.now_ms());
                 let pending =
                     Pending { due_ms: next, nominal_ms: next, attempts: 0, running: false, ..pending.clone() };
                 store(platform, &pending)?;
+                self.ended.borrow_mut().remove(&(id, number));
                 loaded.take(id);
                 loaded.insert(pending);
             }
@@ -483,6 +498,7 @@ impl Schedules {
         let mut failed = Pending { running: false, ..pending.clone() };
         failed.due_ms = platform.now_ms().saturating_add(failed.retry_ms());
         store(platform, &failed)?;
+        self.ended.borrow_mut().remove(&(id, number));
         loaded.take(id);
         loaded.insert(failed);
         self.arm_for(platform, &loaded);
@@ -516,7 +532,8 @@ impl Schedules {
                 loaded.by_id.insert(pending.id, pending);
                 continue;
             }
-            if self.running.borrow().contains(&(pending.id, pending.number)) {
+            let schedule = (pending.id, pending.number);
+            if self.running.borrow().contains(&schedule) || self.ended.borrow().contains(&schedule) {
                 pending.running = false;
             }
             loaded.insert(pending);

@@ -22,8 +22,10 @@ use crate::{
 
 /// The database of a room: SQLite, of its own, in the same storage as its state. From [`RoomContext::sql`].
 ///
-/// Statements run at once and in order; what they change is stored together with the state that is changed in the same
-/// stretch of a handler. [`on_start`](crate::Room::on_start) is the place for `create table if not exists`.
+/// Statements run at once and in order. What they change is durable together with the state that is changed in the same
+/// stretch of a handler: a crash loses both or neither. A statement that has succeeded stands when the handler fails later, also
+/// when its state cannot be stored. Inside the closure of an `update` a statement is
+/// [`ErrorKind::NestedUpdate`]. In native tests it needs the feature `sqlite` of this crate. [`on_start`](crate::Room::on_start) is the place for `create table if not exists`.
 ///
 /// ```
 /// # use room_runtime::{Failure, Room, RoomContext};
@@ -94,6 +96,7 @@ impl<'a, R: Room> Sql<'a, R> {
 
     fn run(&self, statement: &str, parameters: impl SqlParameters) -> Result<SqlRows, Error> {
         self.ctx.alive()?;
+        self.ctx.host.not_updating()?;
         let mut values = Vec::new();
         parameters.append_to(&mut values).map_err(|error| self.error(error.0))?;
         let statement = Statement::read(statement, values.len()).map_err(|error| self.error(error))?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::value::RawValue;
 
-use super::{RoomHost, roster::new_name};
+use super::{MAX_QUEUED_FRAMES, RoomHost, roster::new_name};
 use crate::{
     CloseCode, Error, ErrorKind, HandlerError, OnDuplicate, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
     context::is_own_purge,
@@ -94,6 +94,13 @@ impl<R: Room> RoomHost<R> {
             && let Some(token) = &resume
             && let Some(slot) = self.place_of(&id, token)?
         {
+            let others = self.platform.open(Some(&id_tag(id.as_str()))).into_iter().filter_map(|s| self.peer(s));
+            if on_duplicate == OnDuplicate::Reject && others.into_iter().any(|peer| !Rc::ptr_eq(&peer.slot, &slot)) {
+                return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
+            }
+            if slot.turn.queued() >= MAX_QUEUED_FRAMES {
+                return Ok(Upgraded::Refused(503, "what this peer has sent has to be handled first".to_owned()));
+            }
             let socket = self.accept(&slot, protocol.as_deref(), accept)?;
             self.resume(slot, socket, meta, ctx).await;
             return Ok(Upgraded::Accepted);
@@ -107,8 +114,12 @@ impl<R: Room> RoomHost<R> {
             replaced.extend(same.into_iter().filter_map(|socket| self.peer(socket)));
         }
         if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
-            let message = format!("peer `{id}` is connected already");
-            return Ok(Upgraded::Refused(409, message));
+            return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
+        }
+        // The places that are kept now, by name: one that comes later is not replaced by this.
+        let mut kept = Vec::new();
+        if Self::KEEPS_PLACES && on_duplicate == OnDuplicate::Replace {
+            kept.extend(self.kept_for(&id)?.into_iter().map(|peer| peer.slot.entry.clone()));
         }
         let name = new_name(self.platform.random());
         // Before there is a socket: what does not fit is refused while that is still possible.
@@ -121,8 +132,7 @@ impl<R: Room> RoomHost<R> {
         let slot = Rc::new(slot);
         self.keep(socket, &slot);
         let peer = Peer { host: self.clone(), slot };
-        let replaces = on_duplicate == OnDuplicate::Replace;
-        self.let_in(&peer, replaced, replaces, &ctx).await;
+        self.let_in(&peer, replaced, kept, &ctx).await;
         Ok(Upgraded::Accepted)
     }
 
@@ -159,7 +169,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// A new peer: `on_connect`, and then the end of those it replaces.
-    async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, replaces: bool, ctx: &RoomContext<R>) {
+    async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, kept: Vec<String>, ctx: &RoomContext<R>) {
         // The first frame of a connection: whatever the handlers send comes after it.
         self.send_resume_token(&peer.slot);
         let outcome = {
@@ -176,14 +186,18 @@ impl<R: Room> RoomHost<R> {
             self.report(Err(failure), "on_connect", Some(peer), ctx).await;
             return;
         }
+        // One that `on_connect` has turned away itself replaces nobody.
+        if peer.slot.is_closing.get() {
+            return;
+        }
         for old in replaced {
             self.force_close(&old, CloseCode::RESTART, "replaced by a new connection");
         }
-        if replaces && Self::KEEPS_PLACES {
+        if Self::KEEPS_PLACES && !kept.is_empty() {
             match self.kept_for(peer.id()) {
-                Ok(kept) => kept
+                Ok(places) => places
                     .into_iter()
-                    .filter(|old| old.slot.entry != peer.slot.entry)
+                    .filter(|old| kept.contains(&old.slot.entry))
                     .for_each(|old| self.force_close(&old, CloseCode::RESTART, "replaced by a new connection")),
                 Err(error) => self.platform.log_error(&error.in_room(&self.id).to_string()),
             }
@@ -282,6 +296,8 @@ impl<R: Room> RoomHost<R> {
             self.platform.log_error(&format!("room `{}`: closing a refused peer: {refusal}", self.id));
         }
         self.platform.detach(socket);
+        // Its client may never answer.
+        self.release_socket(socket);
     }
 
     /// The answer when there is no place for one more.

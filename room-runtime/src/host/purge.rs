@@ -26,6 +26,7 @@ impl<R: Room> RoomHost<R> {
         self.release_memory();
         self.rates.clear();
         self.schedules.purge();
+        self.is_armed.set(false);
         self.departing.take();
         self.joined.set(None);
         self.id_is_stored.set(false);

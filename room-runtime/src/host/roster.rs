@@ -27,6 +27,9 @@ const PREFIX: &str = "room:peer:";
 /// The storage keys of the ends that have not been handled begin like this; the entry's name follows.
 const LEAVING_PREFIX: &str = "room:leaving:";
 
+/// The storage keys that say of peers.
+pub(super) const PREFIXES: [&str; 2] = [PREFIX, LEAVING_PREFIX];
+
 /// The storage key that says that somebody has joined the room.
 const JOINED_KEY: &str = "room:joined";
 
@@ -244,6 +247,10 @@ impl<R: Room> RoomHost<R> {
     /// The room closes a connection: no further frame of it is handled, and its peer cannot come back. `on_close` follows when
     /// the other side has answered, and at the latest when the room next comes into memory.
     pub(crate) fn close_peer(&self, peer: &Peer<R>, code: CloseCode, reason: &str) -> Result<(), Refusal> {
+        // One that has ended already is not closed once more.
+        if peer.slot.ended.borrow().is_some() {
+            return Ok(());
+        }
         peer.slot.is_final.set(true);
         peer.slot.is_closing.set(true);
         self.note_leaving(peer, &Close::new(code.get(), reason, true));
@@ -266,9 +273,8 @@ impl<R: Room> RoomHost<R> {
         self.schedule_purge_if_empty();
         let ended = slot.ended.borrow().clone();
         let close = ended.unwrap_or_else(|| Close::new(code.get(), reason, true));
-        if slot.turn.is_taken() {
-            self.note_leaving(peer, &close);
-        }
+        // What runs now may crash before the task begins.
+        self.note_leaving(peer, &close);
         self.add_departing(slot);
         let (host, peer, generation) = (self.clone(), peer.clone(), slot.generation.get());
         self.platform.spawn(Box::pin(async move { host.depart(&peer, close, generation).await }));
@@ -534,21 +540,39 @@ impl<R: Room> RoomHost<R> {
 
     pub(super) async fn close_lost(self: &Rc<Self>, lost: Vec<Lost>) {
         let life = self.life.get();
+        let (mut gone, mut unreadable) = (Vec::new(), Vec::new());
         for Lost { entry, close, is_final, is_noted } in lost {
-            let (name, id, generation) = (entry.name.clone(), entry.id.clone(), entry.generation);
+            let (name, id) = (entry.name.clone(), entry.id.clone());
+            // Its close may have come while the room started, and waits for that.
+            if self.departing.borrow().contains_key(&name) {
+                continue;
+            }
             match self.peer_of(entry) {
                 Ok(peer) => {
                     peer.slot.is_final.set(is_final);
                     peer.slot.noted.set(is_noted.then_some(is_final));
+                    peer.slot.ended.replace(Some(close.clone()));
                     self.add_departing(&peer.slot);
-                    self.depart(&peer, close, generation).await;
+                    gone.push((peer, close));
                 }
-                Err(error) => self.drop_entry(&name, id, error).await,
+                Err(error) => unreadable.push((name, id, error)),
             }
+        }
+        for (name, id, error) in unreadable {
+            self.drop_entry(&name, id, error).await;
+        }
+        for (peer, close) in gone {
             // An `on_close` may purge the room, and with it the others.
             if self.life.get() != life {
                 return;
             }
+            // One that waits, for a call of its own room perhaps, does not hold up the start.
+            let host = self.clone();
+            self.begin(async move {
+                let generation = peer.slot.generation.get();
+                host.depart(&peer, close, generation).await;
+            })
+            .await;
         }
     }
 
@@ -612,6 +636,15 @@ impl<R: Room> RoomHost<R> {
             users.entry(peer.id().clone()).or_insert_with(|| absent(peer.id())).peers.push(peer);
         }
         if Self::KEEPS_PLACES {
+            for slot in self.departing.borrow().values().filter(|slot| slot.status.get() == Status::Connected) {
+                // It is about to be away.
+                if Self::may_come_back(slot) {
+                    let user = users.entry(slot.id.clone()).or_insert_with(|| absent(&slot.id));
+                    if user.peers.is_empty() {
+                        user.away_since = Some(self.platform.now_ms());
+                    }
+                }
+            }
             for entry in self.entries()? {
                 if let Some(away) = entry.away {
                     let user = users.entry(entry.id.clone()).or_insert_with(|| absent(&entry.id));

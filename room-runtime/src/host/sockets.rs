@@ -95,6 +95,10 @@ impl<R: Room> RoomHost<R> {
         if let Some(slot) = slot {
             self.met.set(self.met.get() - 1);
             if slot.socket.get() == socket {
+                if Rc::strong_count(&slot) > 1 {
+                    // Whoever holds the peer may ask for them later.
+                    slot.tags.get_or_init(|| self.tags_of(socket));
+                }
                 slot.socket.set(NO_SOCKET);
             }
         }

@@ -142,8 +142,8 @@ impl<R: Room> RoomHost<R> {
 
     fn borrow_state(&self) -> Result<RefMut<'_, Cached<R::State>>, Error> {
         self.state.try_borrow_mut().map_err(|_| {
-            let message = "inside the closure of an `update` the room cannot be used: not its state, to send, close, schedule \
-                           or purge; do that after it";
+            let message = "inside the closure of an `update` the room cannot be used: not its state or database, to send, close, \
+                           schedule, purge or change a peer's data; do that after it";
             Error::new(ErrorKind::NestedUpdate, message).in_room(&self.id)
         })
     }
@@ -159,7 +159,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// That no closure of an `update` runs.
-    pub(super) fn not_updating(&self) -> Result<(), Error> {
+    pub(crate) fn not_updating(&self) -> Result<(), Error> {
         self.borrow_state().map(drop)
     }
 
@@ -173,10 +173,8 @@ impl<R: Room> RoomHost<R> {
         };
         match self.platform.get(STATE_KEY).map_err(unreadable)? {
             Some(bytes) => {
-                let version = match R::STATE_VERSION {
-                    0 => 0,
-                    _ => self.stored_version(self.platform.get(VERSION_KEY).map_err(unreadable)?)?,
-                };
+                // Also where this code has no versions: the code before it may have had.
+                let version = self.stored_version(self.platform.get(VERSION_KEY).map_err(unreadable)?)?;
                 let state = if version == R::STATE_VERSION {
                     wire::decode_value(&bytes, "the room's stored state")
                 } else {

@@ -1,0 +1,924 @@
+//! Orders of events that broke a promise once. Each test says what holds; what a handler does in it is a hook by its name.
+
+use std::{any::Any, cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+
+use futures_channel::oneshot;
+
+use crate::{
+    Close, CloseCode, ErrorKind, Failure, HandlerError, HandlesAlarms, Limits, OnDuplicate, Peer, Room, RoomContext,
+    Upgrade,
+    platform::LocalFuture,
+    testing::{TestRoom, World},
+};
+
+/// GRACE, PURGE, whether there is on_close, the most peers.
+struct Rig<const GRACE: u64, const PURGE: u64, const CLOSE: bool, const MAX: usize>;
+
+type Plain = Rig<0, 0, true, 1000>;
+type Graced = Rig<10_000, 0, true, 1000>;
+
+type Hook<R> = Rc<dyn Fn(RoomContext<R>, Option<Peer<R>>) -> LocalFuture<Result<(), Failure>>>;
+
+thread_local! {
+    static NOTES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static GATES: RefCell<Vec<(String, oneshot::Sender<()>)>> = const { RefCell::new(Vec::new()) };
+    static HOOKS: RefCell<HashMap<String, Box<dyn Any>>> = RefCell::default();
+}
+
+fn note(what: impl Into<String>) {
+    NOTES.with_borrow_mut(|notes| notes.push(what.into()));
+}
+
+fn notes() -> Vec<String> {
+    NOTES.take()
+}
+
+async fn gate(name: &str) {
+    let (sender, receiver) = oneshot::channel();
+    GATES.with_borrow_mut(|gates| gates.push((name.to_owned(), sender)));
+    let _ = receiver.await;
+}
+
+fn open_gate<R: Room>(room: &TestRoom<R>, name: &str) {
+    let gate = GATES.with_borrow_mut(|gates| {
+        let index = gates.iter().position(|(gate, _)| gate == name).expect("someone waits at that gate");
+        gates.remove(index).1
+    });
+    let _ = gate.send(());
+    room.advance(Duration::ZERO);
+}
+
+fn hook<R: Room>(
+    name: &str,
+    f: impl Fn(RoomContext<R>, Option<Peer<R>>) -> LocalFuture<Result<(), Failure>> + 'static,
+) {
+    let hook: Hook<R> = Rc::new(f);
+    HOOKS.with_borrow_mut(|hooks| hooks.insert(name.to_owned(), Box::new(hook)));
+}
+
+fn unhook(name: &str) {
+    HOOKS.with_borrow_mut(|hooks| hooks.remove(name));
+}
+
+async fn act<R: Room>(name: &str, ctx: &RoomContext<R>, peer: Option<&Peer<R>>) -> Result<(), Failure> {
+    let names = peer.map(|peer| format!("{name} {}", peer.data_name())).into_iter().chain([name.to_owned()]);
+    for name in names {
+        let hook = HOOKS.with_borrow(|hooks| hooks.get(&name).and_then(|hook| hook.downcast_ref::<Hook<R>>()).cloned());
+        if let Some(hook) = hook {
+            return hook(ctx.clone(), peer.cloned()).await;
+        }
+    }
+    Ok(())
+}
+
+trait Named {
+    fn data_name(&self) -> String;
+}
+
+impl<R: Room> Named for Peer<R> {
+    fn data_name(&self) -> String {
+        serde_json::to_value(&*self.data()).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
+impl<const G: u64, const P: u64, const C: bool, const M: usize> HandlesAlarms for Rig<G, P, C, M> {}
+
+impl<const G: u64, const P: u64, const C: bool, const M: usize> Room for Rig<G, P, C, M> {
+    const NAME: &'static str = "rig";
+    const BINDING: &'static str = "RIG";
+    const CLASS: &'static str = if P > 0 { "RigP" } else { "Rig" };
+    const RECONNECT_GRACE_MS: u64 = G;
+    const PURGE_AFTER_MS: u64 = P;
+    const HAS_ON_CLOSE: bool = C;
+    const LIMITS: Limits = Limits::DEFAULT.max_peers(M);
+    type State = u64;
+    /// The name of the connection.
+    type Connection = String;
+    /// The name of the hook.
+    type Event = String;
+    type Broadcast = String;
+    type Alarm = String;
+    type Services = ();
+
+    fn init(_ctx: &RoomContext<Self>) -> Result<u64, Failure> {
+        Ok(0)
+    }
+    fn services(_env: &worker::Env) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn on_start(ctx: &RoomContext<Self>) -> Result<(), Failure> {
+        note("start");
+        act("on_start", ctx, None).await
+    }
+    async fn on_connect(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> Result<(), Failure> {
+        note(format!("connect {}", peer.data()));
+        act("on_connect", ctx, Some(peer)).await
+    }
+    async fn on_resume(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> Result<(), Failure> {
+        note(format!("resume {}", peer.data()));
+        act("on_resume", ctx, Some(peer)).await
+    }
+    async fn on_away(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> Result<(), Failure> {
+        note(format!("away {}", peer.data()));
+        act("on_away", ctx, Some(peer)).await
+    }
+    async fn on_close(ctx: &RoomContext<Self>, peer: &Peer<Self>, close: Close) -> Result<(), Failure> {
+        note(format!("close {} {}{}", peer.data(), close.code, if close.is_lost() { " lost" } else { "" }));
+        act("on_close", ctx, Some(peer)).await
+    }
+    async fn on_event(ctx: &RoomContext<Self>, event: String) -> Result<(), Failure> {
+        note(format!("event {event}"));
+        act(&event, ctx, ctx.sender()).await
+    }
+    async fn on_alarm(ctx: &RoomContext<Self>, alarm: String) -> Result<(), Failure> {
+        note(format!("alarm {alarm}{}", if ctx.system_failure().is_some() { " after a crash" } else { "" }));
+        act(&format!("alarm {alarm}"), ctx, None).await
+    }
+    async fn on_error(_ctx: &RoomContext<Self>, error: &HandlerError) -> Result<(), Failure> {
+        note(format!("error {error}"));
+        Ok(())
+    }
+}
+
+fn as_(name: &str) -> Upgrade<String> {
+    Upgrade::new(name.to_owned()).id(name)
+}
+
+fn ev(name: &str) -> String {
+    name.to_owned()
+}
+
+fn kick_everyone<R: Room>(but: &'static str) {
+    hook::<R>("kick", move |ctx, _| {
+        Box::pin(async move {
+            ctx.peers().filter(|peer| peer.data_name() != but).close(CloseCode::POLICY, "out")?;
+            Ok(())
+        })
+    });
+}
+
+/// Rule 6: `on_close` runs once.
+#[test]
+fn the_answer_to_a_kick_comes_while_on_start_waits() {
+    let room = TestRoom::<Plain>::new("r");
+    kick_everyone::<Plain>("ben");
+    let (ann, _ben) = (room.connect(as_("ann")), room.connect(as_("ben")));
+    ann.stop_responding();
+    room.send(&ev("kick")).expect("kicked");
+    room.hibernate();
+    notes();
+    hook::<Plain>("on_start", |_, _| {
+        Box::pin(async {
+            gate("start").await;
+            Ok(())
+        })
+    });
+    _ben.send(&ev("wake"));
+    ann.disconnect();
+    open_gate(&room, "start");
+    assert_eq!(notes(), ["start", "event wake", "close ann 1008"]);
+}
+
+/// The same without an `on_start`: the `on_close` of another one waits.
+#[test]
+fn the_answer_to_a_kick_comes_while_another_on_close_waits() {
+    let room = TestRoom::<Plain>::new("r");
+    kick_everyone::<Plain>("ben");
+    let (a, b, ben) = (room.connect(as_("a")), room.connect(as_("b")), room.connect(as_("ben")));
+    a.stop_responding();
+    b.stop_responding();
+    room.send(&ev("kick")).expect("kicked");
+    room.hibernate();
+    notes();
+    hook::<Plain>("on_close", |_, _| {
+        Box::pin(async {
+            gate("close").await;
+            Ok(())
+        })
+    });
+    ben.send(&ev("wake"));
+    a.disconnect();
+    b.disconnect();
+    unhook("on_close");
+    open_gate(&room, "close");
+    let mut closes: Vec<_> = notes().into_iter().filter(|note| note.starts_with("close")).collect();
+    closes.sort();
+    assert_eq!(closes, ["close a 1008", "close b 1008"]);
+}
+
+/// A room that purges itself as it starts: it is gone, and wakes for ever.
+#[test]
+fn a_room_that_purges_itself_as_it_starts_is_gone() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("on_start", |ctx, _| {
+        Box::pin(async move {
+            if !ctx.is_initialized()? {
+                return ctx.purge();
+            }
+            Ok(())
+        })
+    });
+    let _ = room.state();
+    notes();
+    room.advance(Duration::from_secs(3_600));
+    assert_eq!(notes().len(), 0, "starts in an hour in which nobody visits");
+}
+
+/// A deploy takes `purge_after` away: nothing is purged any more.
+#[test]
+fn an_option_purge_after_that_was_taken_away_purges_nothing() {
+    type Before = Rig<0, 60_000, true, 1000>;
+    let world = World::new();
+    let (before, after) = (world.room::<Before>("r"), world.room::<Plain>("r"));
+    hook::<Before>("add", |ctx, _| {
+        Box::pin(async move {
+            ctx.update(|n| *n = 7)?;
+            Ok(())
+        })
+    });
+    let ann = before.connect(as_("ann"));
+    ann.send(&ev("add"));
+    ann.close();
+    before.hibernate();
+    // The deploy: the same storage, other code.
+    for key in before.object.memory.keys("") {
+        after.object.memory.store(&key, &before.object.memory.stored(&key).expect("there"));
+    }
+    before.object.memory.alarm.set(None);
+    after.object.memory.alarm.set(Some(world.now_ms() + 60_000));
+    // Somebody even joins again under the new code.
+    let ben = after.connect(as_("ben"));
+    ben.close();
+    assert_eq!(after.state().expect("state"), Some(7));
+    after.advance(Duration::from_secs(120));
+    assert_eq!(after.state().expect("state"), Some(7));
+}
+
+/// A purged room is not brought back by what its peers had sent before.
+#[test]
+fn a_frame_from_before_the_purge_starts_no_new_life() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("wait", |_, _| {
+        Box::pin(async {
+            gate("wait").await;
+            Ok(())
+        })
+    });
+    hook::<Plain>("purge", |ctx, _| Box::pin(async move { ctx.purge() }));
+    hook::<Plain>("on_start", |ctx, _| {
+        Box::pin(async move {
+            ctx.schedule("tick".to_owned()).every(Duration::from_secs(60))?;
+            Ok(())
+        })
+    });
+    let ann = room.connect(as_("ann"));
+    ann.send(&ev("wait"));
+    ann.send(&ev("more"));
+    notes();
+    room.send(&ev("purge")).expect("purged");
+    assert_eq!(notes(), ["event purge"]);
+    room.advance(Duration::from_secs(600));
+    assert_eq!(notes().len(), 0, "wakes of a room that was purged and that nobody visited");
+    assert_eq!(room.object.memory.keys(""), Vec::<String>::new());
+}
+
+/// Who has lost the connection keeps its place; who was replaced takes nothing from it.
+#[test]
+fn a_replaced_peer_takes_no_place_from_the_one_that_replaced_it() {
+    let room = TestRoom::<Graced>::new("r");
+    hook::<Graced>("on_connect first", |_, _| {
+        Box::pin(async {
+            gate("connect").await;
+            Ok(())
+        })
+    });
+    let up = |name: &str| Upgrade::new(name.to_owned()).id("ann").on_duplicate(OnDuplicate::Replace);
+    let world = room.world().clone();
+    let first = room.begin_connect(up("first"));
+    let second = room.connect(up("second"));
+    world.advance(Duration::ZERO);
+    let token = second.resume_token().expect("token");
+    second.disconnect();
+    open_gate(&room, "connect");
+    let _first = world.block_on(first).expect("in");
+    let log = notes();
+    let back = room.connect(up("back").resume(&token));
+    let told = back.resume_token();
+    assert_eq!(told.as_deref(), Some(&*token), "after {log:?} then {:?}", notes());
+}
+
+/// OnDuplicate::Reject: one connection of an id.
+#[test]
+fn with_reject_there_is_one_connection_of_an_id() {
+    let room = TestRoom::<Graced>::new("r");
+    let up = |name: &str| Upgrade::new(name.to_owned()).id("ann").on_duplicate(OnDuplicate::Reject);
+    let first = room.connect(up("first"));
+    let token = first.resume_token().expect("token");
+    first.disconnect();
+    let second = room.try_connect(up("second"));
+    let back = room.try_connect(up("back").resume(&token));
+    eprintln!("{:?} {:?}", second.as_ref().map(|_| ()), back.as_ref().map(|_| ()));
+    assert_eq!(room.peers(None).expect("peers").len(), 1, "{:?}", notes());
+}
+
+/// presence: who lost theirs and may still come back.
+#[test]
+fn presence_knows_who_lost_the_connection_while_its_handler_waits() {
+    let room = TestRoom::<Graced>::new("r");
+    hook::<Graced>("wait", |_, _| {
+        Box::pin(async {
+            gate("wait").await;
+            Ok(())
+        })
+    });
+    let ann = room.connect(as_("ann"));
+    let _ben = room.connect(as_("ben"));
+    ann.send(&ev("wait"));
+    ann.disconnect();
+    let who = |room: &TestRoom<Graced>| {
+        room.object
+            .host()
+            .presence()
+            .expect("presence")
+            .into_iter()
+            .map(|u| format!("{} {} {:?}", u.id, u.peers.len(), u.away_since.is_some()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(who(&room), ["ann 0 true", "ben 1 false"]);
+}
+
+/// The same after a restart, in on_away of the first.
+#[test]
+fn presence_knows_all_who_were_lost_in_a_restart() {
+    let room = TestRoom::<Graced>::new("r");
+    hook::<Graced>("on_away", |ctx, _| {
+        Box::pin(async move {
+            note(format!("presence {:?}", ctx.presence()?.into_iter().map(|u| u.id.to_string()).collect::<Vec<_>>()));
+            Ok(())
+        })
+    });
+    let _ann = room.connect(as_("ann"));
+    let _ben = room.connect(as_("ben"));
+    room.restart();
+    notes();
+    let _ = room.state();
+    let log = notes();
+    assert!(
+        log.iter().filter(|n| n.starts_with("presence")).all(|n| n.contains("ann") && n.contains("ben")),
+        "{log:?}"
+    );
+}
+
+/// A handle outlives the connection.
+#[test]
+fn the_tags_of_a_peer_that_has_gone_can_be_asked_for() {
+    type Open = Rig<0, 0, false, 1000>;
+    let room = TestRoom::<Open>::new("r");
+    hook::<Open>("look", |ctx, _| {
+        Box::pin(async move {
+            let ann = ctx.peers().with_id("ann").iter().next().expect("ann");
+            gate("look").await;
+            note(format!("tags {:?}", ann.tags()));
+            Ok(())
+        })
+    });
+    let ann = room.connect(as_("ann").tag("x"));
+    let ben = room.connect(as_("ben"));
+    room.hibernate();
+    ben.send(&ev("look"));
+    ann.disconnect();
+    notes();
+    open_gate(&room, "look");
+    assert_eq!(notes(), ["tags [\"x\"]"], "log {:?}", room.take_log());
+}
+
+/// Memory: what a handler that timed out leaves.
+#[test]
+fn an_alarm_that_times_out_leaves_nothing() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("set", |ctx, _| {
+        Box::pin(async move {
+            ctx.schedule("hang".to_owned()).after(Duration::from_secs(1))?;
+            Ok(())
+        })
+    });
+    hook::<Plain>("alarm hang", |_, _| {
+        Box::pin(async {
+            gate("never").await;
+            Ok(())
+        })
+    });
+    room.send(&ev("set")).expect("set");
+    for _ in 0..5 {
+        room.advance(Duration::from_secs(3_600));
+    }
+    let host = room.object.host();
+    let fired = notes().iter().filter(|n| n.starts_with("alarm")).count();
+    eprintln!("fired {fired} times, waiting: {}", host.waiting.borrow().len());
+    assert!(host.waiting.borrow().len() <= 1, "{} handlers wait after {fired} timeouts", host.waiting.borrow().len());
+}
+
+/// system_failure only when the object went down.
+#[test]
+fn a_write_that_fails_is_no_crash() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("set", |ctx, _| {
+        Box::pin(async move {
+            ctx.schedule("x".to_owned()).after(Duration::from_secs(1))?;
+            Ok(())
+        })
+    });
+    hook::<Plain>("alarm x", |_, _| {
+        Box::pin(async {
+            gate("alarm").await;
+            Err(Failure::msg("as told"))
+        })
+    });
+    let ann = room.connect(as_("ann"));
+    room.send(&ev("set")).expect("set");
+    room.advance(Duration::from_millis(1_500));
+    room.fail_writes(true);
+    open_gate(&room, "alarm");
+    room.fail_writes(false);
+    unhook("alarm x");
+    // The last one goes: memory is let go of. The room was never down.
+    ann.close();
+    room.advance(Duration::from_secs(3_600));
+    let log = notes();
+    assert_eq!(room.incarnations(), 1);
+    assert!(!log.iter().any(|n| n.contains("after a crash")), "{log:?}");
+}
+
+/// Nothing hangs: the on_close of a lost peer asks its own room, or one that asks back.
+#[test]
+fn on_close_may_call_a_room_that_calls_back_also_after_a_restart() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("on_close", |ctx, _| {
+        Box::pin(async move {
+            let n = ctx.room::<Plain>("r")?.peers(None).await?.len();
+            note(format!("{n} are left"));
+            Ok(())
+        })
+    });
+    let ann = room.connect(as_("ann"));
+    let _ben = room.connect(as_("ben"));
+    ann.close();
+    assert!(notes().contains(&"1 are left".to_owned()));
+    room.restart();
+    room.advance(Duration::from_secs(3_600));
+    let log = notes();
+    assert!(log.contains(&"0 are left".to_owned()), "an hour after the restart: {log:?}, busy: {}", room.is_busy());
+}
+
+/// A peer that is back gets its on_resume.
+#[test]
+fn a_crash_right_after_a_resume_loses_no_on_resume() {
+    let room = TestRoom::<Graced>::new("r");
+    let ann = room.connect(as_("ann"));
+    let token = ann.resume_token().expect("token");
+    ann.disconnect();
+    notes();
+    let back = room.world().block_on(room.begin_connect(as_("ann").resume(&token))).expect("in");
+    room.crash();
+    room.advance(Duration::from_secs(3_600));
+    assert!(back.is_open());
+    let log = notes();
+    assert!(log.contains(&"resume ann".to_owned()), "open: {}, {log:?}", back.is_open());
+}
+
+#[test]
+fn a_handler_may_sleep_for_ever() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("sleep", |ctx, _| {
+        Box::pin(async move {
+            ctx.sleep(Duration::MAX).await;
+            Ok(())
+        })
+    });
+    let ann = room.connect(as_("ann"));
+    ann.send(&ev("sleep"));
+    assert!(room.is_busy(), "log {:?}", room.take_log());
+}
+
+/// A call in the new life is not answered with the end of the old one.
+#[test]
+fn a_key_from_before_a_purge_is_forgotten() {
+    for seed in 0..200 {
+        let world = World::with_seed(seed);
+        let room = world.room::<Plain>("r");
+        hook::<Plain>("wait", |_, _| {
+            Box::pin(async {
+                gate("wait").await;
+                Ok(())
+            })
+        });
+        hook::<Plain>("purge", |ctx, _| Box::pin(async move { ctx.purge() }));
+        let first = Box::pin(room.handle().send(&ev("wait")).idempotency_key("k").into_future());
+        let mut first = first;
+        let _ = futures_util::future::FutureExt::now_or_never(&mut first);
+        world.advance(Duration::ZERO);
+        GATES.take().into_iter().for_each(std::mem::forget);
+        unhook("wait");
+        let purge = room.handle().send(&ev("purge")).into_future();
+        let third = room.handle().send(&ev("wait")).idempotency_key("k").into_future();
+        let (_, third) = world.block_on(futures_util::future::join(purge, third));
+        if let Err(error) = third {
+            // Only if it arrived after the purge is this of interest.
+            eprintln!("seed {seed}: {error:?}");
+            assert!(notes().last().map(String::as_str) != Some("start"), "seed {seed}");
+        }
+        let _ = (ErrorKind::Purged, notes());
+    }
+}
+
+/// A refused upgrade with a purge while it waits.
+#[test]
+fn every_reset_without_a_key() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("set", |ctx, _| {
+        Box::pin(async move {
+            ctx.schedule("x".to_owned()).key("k").every(Duration::from_secs(10))?;
+            Ok(())
+        })
+    });
+    hook::<Plain>("alarm x", |ctx, _| {
+        Box::pin(async move {
+            ctx.cancel_keyed("k")?;
+            ctx.schedule("x".to_owned()).key("k").every(Duration::from_secs(10))?;
+            Ok(())
+        })
+    });
+    room.send(&ev("set")).expect("set");
+    room.advance(Duration::from_secs(100));
+    assert_eq!(notes().iter().filter(|n| *n == "alarm x").count(), 10);
+}
+
+/// An alarm stands while there are peers: also in the life after a purge.
+#[test]
+fn after_a_purge_an_alarm_stands_while_there_are_peers() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("purge", |ctx, _| Box::pin(async move { ctx.purge() }));
+    let ann = room.connect(as_("ann"));
+    ann.stop_responding();
+    room.send(&ev("purge")).expect("purged");
+    let _ben = room.connect(as_("ben"));
+    let alarm = room.object.memory.alarm.get();
+    room.restart();
+    notes();
+    room.advance(Duration::from_secs(86_400));
+    let log = notes();
+    assert!(
+        log.contains(&"close ben 1006 lost".to_owned()),
+        "alarm while ben was there: {alarm:?}; a day after the restart: {log:?}"
+    );
+}
+
+/// The same, with a frame of the old life that comes after the purge.
+#[test]
+fn after_a_purge_and_a_late_frame() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("purge", |ctx, _| Box::pin(async move { ctx.purge() }));
+    let ann = room.connect(as_("ann"));
+    room.world().together(|| {
+        ann.send(&ev("purge"));
+        ann.send(&ev("more"));
+    });
+    let _ben = room.connect(as_("ben"));
+    let alarm = room.object.memory.alarm.get();
+    room.restart();
+    let before = notes();
+    room.advance(Duration::from_secs(86_400));
+    let log = notes();
+    assert!(
+        log.contains(&"close ben 1006 lost".to_owned()),
+        "{before:?}, alarm while ben was there: {alarm:?}; a day after the restart: {log:?}"
+    );
+}
+
+/// An alarm stands, also if storage could not be read for a moment.
+#[test]
+fn an_alarm_stands_after_reads_that_failed() {
+    let room = TestRoom::<Plain>::new("r");
+    let memory = room.object.memory.clone();
+    hook::<Plain>("on_connect ann", move |_, _| {
+        memory.reads_fail.set(true);
+        Box::pin(async { Ok(()) })
+    });
+    let ann = room.connect(as_("ann"));
+    room.fail_reads(false);
+    assert!(ann.is_open());
+    let _ben = room.connect(as_("ben"));
+    assert!(room.object.memory.alarm.get().is_some(), "two peers, no alarm; {:?}", room.take_log());
+}
+
+/// docs: "Or the room lets the peer in, and on_connect closes it with a code of the application".
+#[test]
+fn one_that_on_connect_turned_away_with_a_code_replaces_nobody() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("on_connect stranger", |_, peer| {
+        Box::pin(async move {
+            peer.expect("peer").close(CloseCode::new(4401)?, "sign in")?;
+            Ok(())
+        })
+    });
+    let up = |name: &str| Upgrade::new(name.to_owned()).id("ann").on_duplicate(OnDuplicate::Replace);
+    let ann = room.connect(up("ann"));
+    let stranger = room.connect(up("stranger"));
+    assert_eq!(stranger.closed(), Some((4401, "sign in".to_owned())));
+    assert!(ann.is_open(), "{:?} {:?}", ann.closed(), notes());
+}
+
+/// A state of a higher version is refused: also by code that has no state_version (a rollback).
+#[test]
+fn code_without_a_version_refuses_a_state_of_a_version() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("add", |ctx, _| {
+        Box::pin(async move {
+            ctx.update(|n| *n += 1)?;
+            Ok(())
+        })
+    });
+    room.object.memory.store("room:state_version", b"2");
+    room.store_state("7");
+    let read = room.state().map_err(|error| error.kind());
+    let _ = room.send(&ev("add"));
+    let version = String::from_utf8(room.object.memory.stored("room:state_version").expect("there")).expect("text");
+    assert_eq!(
+        read,
+        Err(ErrorKind::Decode),
+        "and then it was overwritten: {:?}, still as version {version}",
+        room.stored_state()
+    );
+}
+
+/// A room whose only peer was kicked and does not answer: how often does it wake?
+#[test]
+fn a_room_without_peers_sleeps() {
+    let room = TestRoom::<Plain>::new("r");
+    kick_everyone::<Plain>("");
+    let ann = room.connect(as_("ann"));
+    ann.stop_responding();
+    room.send(&ev("kick")).expect("kicked");
+    let mut wakes = 0;
+    for _ in 0..1440 {
+        room.hibernate();
+        let before = room.incarnations();
+        room.advance(Duration::from_secs(60));
+        wakes += room.incarnations() - before;
+    }
+    assert!(
+        wakes <= 2,
+        "{wakes} wakes in a day, peers: {:?}, {:?}",
+        room.peers(None).expect("peers").len(),
+        notes().iter().filter(|n| n.starts_with("close")).count()
+    );
+}
+
+/// A crash right after the room closed one that does not read, or that was replaced: its on_close comes.
+#[test]
+fn a_crash_right_after_a_replacement() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("on_connect second", |ctx, _| {
+        Box::pin(async move {
+            ctx.spawn(async |_| panic!("as told"));
+            Ok(())
+        })
+    });
+    let up = |name: &str| Upgrade::new(name.to_owned()).id("ann").on_duplicate(OnDuplicate::Replace);
+    let first = room.connect(up("first"));
+    first.stop_responding();
+    let second = room.connect(up("second"));
+    for _ in 0..3 {
+        room.advance(Duration::from_secs(3_600));
+        room.hibernate();
+        second.send(&ev("hello"));
+    }
+    let log = notes();
+    let entries = room.object.memory.keys("room:peer:").len();
+    assert!(
+        log.iter().any(|n| n.starts_with("close first")),
+        "open: {} {}, {entries} entries, {log:?}",
+        first.is_open(),
+        second.is_open()
+    );
+}
+
+/// An error frame quotes at most 500 bytes.
+#[test]
+fn error_frames_are_short() {
+    #[derive(Debug)]
+    struct _X;
+    let room = TestRoom::<Plain>::new("r");
+    let ann = room.connect(as_("ann"));
+    for text in ["\u{1}".repeat(5_000), "x".repeat(100_000), "é".repeat(50_000), "\"\\".repeat(10_000)] {
+        ann.send_raw(serde_json::to_string(&serde_json::json!({ &text: 1 })).expect("json"));
+        ann.send_raw(format!("[{}]", serde_json::to_string(&text).expect("json")));
+        while let Some(frame) = ann.receive_raw() {
+            eprintln!("{} bytes: {}", frame.len(), frame.chars().take(120).collect::<String>());
+        }
+    }
+}
+
+/// A purge while on_upgrade waits is no failure of the room.
+#[test]
+fn a_hung_on_close_of_a_lost_peer_keeps_nobody_out() {
+    let room = TestRoom::<Plain>::new("r");
+    let _ann = room.connect(as_("ann"));
+    room.restart();
+    hook::<Plain>("on_close ann", |ctx, _| {
+        Box::pin(async move {
+            ctx.sleep(Duration::from_secs(7_200)).await;
+            Ok(())
+        })
+    });
+    let before = room.world().now_ms();
+    let _ben = room.connect(as_("ben"));
+    let waited = room.world().now_ms() - before;
+    assert!(waited < 1_000, "ben waited {waited} ms for the on_close of ann");
+}
+
+/// Nothing keeps an alarm from firing when it is due: not the on_close of a lost peer.
+#[test]
+fn close_at_a_departing_peer() {
+    let room = TestRoom::<Graced>::new("r");
+    hook::<Graced>("wait", |_, peer| {
+        Box::pin(async move {
+            gate("wait").await;
+            note(format!("{:?}", peer.expect("peer").close(CloseCode::NORMAL, "bye").map_err(|e| e.kind())));
+            Ok(())
+        })
+    });
+    let ann = room.connect(as_("ann"));
+    let token = ann.resume_token().expect("token");
+    ann.send(&ev("wait"));
+    ann.disconnect();
+    open_gate(&room, "wait");
+    let back = room.connect(as_("back").id("ann").resume(&token));
+    assert_eq!(back.resume_token(), Some(token), "{:?}", notes());
+}
+
+/// The same, with a frame that was queued behind a handler of the old life.
+#[test]
+fn after_a_purge_and_a_queued_frame() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("wait", |_, _| {
+        Box::pin(async {
+            gate("wait").await;
+            Ok(())
+        })
+    });
+    hook::<Plain>("purge", |ctx, _| Box::pin(async move { ctx.purge() }));
+    let ann = room.connect(as_("ann"));
+    ann.send(&ev("wait"));
+    ann.send(&ev("more"));
+    room.send(&ev("purge")).expect("purged");
+    let _ben = room.connect(as_("ben"));
+    let alarm = room.object.memory.alarm.get();
+    room.restart();
+    let before = notes();
+    room.advance(Duration::from_secs(86_400));
+    let log = notes();
+    assert!(
+        log.contains(&"close ben 1006 lost".to_owned()),
+        "{before:?}, alarm while ben was there: {alarm:?}; a day after the restart: {log:?}"
+    );
+}
+
+/// A room that takes six seconds to start lets peers in all the same.
+#[test]
+fn a_room_that_starts_slowly_lets_peers_in() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("on_start", |ctx, _| {
+        Box::pin(async move {
+            ctx.sleep(Duration::from_secs(6)).await;
+            Ok(())
+        })
+    });
+    let ann = room.try_connect(as_("ann"));
+    assert!(ann.is_ok(), "{}", ann.expect_err("refused"));
+}
+
+/// A full room in which one token comes twice.
+#[test]
+fn one_token_that_comes_twice_into_a_full_room_is_one_peer() {
+    type Two = Rig<10_000, 0, true, 2>;
+    let room = TestRoom::<Two>::new("r");
+    let a = room.connect(as_("a"));
+    let b = room.connect(as_("b"));
+    let token = a.resume_token().expect("token");
+    a.disconnect();
+    assert_eq!(room.try_connect(as_("c")).expect_err("full").status(), Some(503));
+    let a1 = room.connect(as_("a").resume(&token));
+    let a2 = room.connect(as_("a").resume(&token));
+    assert!(!a1.is_open() && a2.is_open() && b.is_open());
+    assert_eq!(room.try_connect(as_("c")).expect_err("full").status(), Some(503));
+}
+
+/// Two deadlocked? The room's on_away at start asks another room that asks back.
+#[test]
+fn alarm_during_a_start_that_waits() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("set", |ctx, _| {
+        Box::pin(async move {
+            ctx.schedule("x".to_owned()).after(Duration::from_secs(5))?;
+            Ok(())
+        })
+    });
+    hook::<Plain>("on_close", |ctx, _| {
+        Box::pin(async move {
+            ctx.sleep(Duration::from_secs(60)).await;
+            Ok(())
+        })
+    });
+    let _ann = room.connect(as_("ann"));
+    room.send(&ev("set")).expect("set");
+    room.restart();
+    notes();
+    room.advance(Duration::from_secs(30));
+    let log = notes();
+    assert!(log.contains(&"alarm x".to_owned()), "{log:?}");
+}
+
+/// A place that is kept: the on_away at a start asks a room that asks back.
+#[test]
+fn on_away_may_ask_its_own_room_after_a_restart() {
+    let room = TestRoom::<Graced>::new("r");
+    hook::<Graced>("on_away", |ctx, _| {
+        Box::pin(async move {
+            ctx.room::<Graced>("r")?.peers(None).await?;
+            Ok(())
+        })
+    });
+    let _ann = room.connect(as_("ann"));
+    room.restart();
+    room.advance(Duration::from_secs(3_600));
+    let log = notes();
+    assert!(
+        log.contains(&"close ann 1006 lost".to_owned()) && !room.is_busy(),
+        "an hour later: {log:?}, busy {}",
+        room.is_busy()
+    );
+}
+
+/// One whose on_connect fails, and that does not answer: nothing is let in, and all of it stays.
+#[test]
+fn refused_peers_that_do_not_answer() {
+    type One = Rig<0, 0, true, 1>;
+    let room = TestRoom::<One>::new("r");
+    hook::<One>("on_connect", |_, _| {
+        Box::pin(async {
+            gate("auth").await;
+            Err(Failure::msg("no"))
+        })
+    });
+    for n in 0..50 {
+        let world = room.world().clone();
+        let connecting = room.begin_connect(as_(&format!("p{n}")));
+        let mut connecting = Box::pin(connecting);
+        let _ = futures_util::future::FutureExt::now_or_never(&mut connecting);
+        world.advance(Duration::ZERO);
+        for socket in 0..=n {
+            room.object.memory.with_socket(socket, |s| s.unresponsive = true);
+        }
+        open_gate(&room, "auth");
+        let peer = world.block_on(connecting).expect("a socket");
+        assert!(!peer.is_open());
+    }
+    assert!(
+        room.object.host().met.get() <= 1,
+        "{} slots of refused peers in memory, max_peers is 1",
+        room.object.host().met.get()
+    );
+}
+
+/// b28 with one that does not read, and a handler that panics after it has sent.
+#[test]
+fn a_panic_after_a_send_to_one_that_does_not_read() {
+    let room = TestRoom::<Plain>::new("r");
+    hook::<Plain>("big", |ctx, _| {
+        Box::pin(async move {
+            let delivery = ctx.peers().except_sender().send(&"x".repeat(20_000_000))?;
+            if !delivery.unread.is_empty() {
+                panic!("as told");
+            }
+            Ok(())
+        })
+    });
+    let (ann, ben) = (room.connect(as_("ann")), room.connect(as_("ben")));
+    ann.stop_responding();
+    ben.send(&ev("big"));
+    ben.send(&ev("big"));
+    for _ in 0..12 {
+        room.advance(Duration::from_secs(600));
+        if !room.is_busy() {
+            room.hibernate();
+        }
+    }
+    let log = notes();
+    assert!(
+        log.iter().any(|n| n.starts_with("close ann")),
+        "ann open: {}, closed with {:?}; two hours later: {log:?}",
+        ann.is_open(),
+        ann.closed()
+    );
+}
