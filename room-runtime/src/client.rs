@@ -154,7 +154,7 @@ impl<R: Room> RoomHandle<R> {
     /// the request itself says of them, in whatever header or body, counts for nothing.
     ///
     /// The response is the one to return from the fetch handler, and its headers may be added to: 101 with the socket; 426
-    /// when the request is no WebSocket upgrade, or one of another version than 13; 405 when its method is not GET; 400 when
+    /// when the request is no WebSocket upgrade, or one of another version than 13; 400 when its method is not GET, when
     /// its key is missing or malformed, when it has a body, or when it offers subprotocols and [none of them is
     /// chosen](Upgrade::protocol); 503 when the room is [full](crate::Limits::max_peers); 409 when the peer's id is taken
     /// and [that is refused](crate::OnDuplicate::Reject); what `on_upgrade` refused with. A request that is no handshake is

@@ -234,7 +234,7 @@ pub(crate) fn check_handshake(
         return refuse(426, text, Some(("upgrade", "websocket")));
     }
     if method != "GET" {
-        return refuse(405, "a WebSocket is opened with GET", Some(("allow", "GET")));
+        return refuse(400, "a WebSocket is opened with GET", Some(("allow", "GET")));
     }
     let is_over_http = header("host").is_some();
     match header("sec-websocket-version") {
@@ -540,7 +540,7 @@ mod tests {
             assert_eq!(check("GET", changed), expected, "{changed:?}");
         }
         for method in ["HEAD", "POST", "PUT", "OPTIONS", "get"] {
-            assert_eq!(check(method, &[]), Err((405, Some(("allow", "GET")))), "{method}");
+            assert_eq!(check(method, &[]), Err((400, Some(("allow", "GET")))), "{method}");
         }
     }
 

@@ -38,7 +38,7 @@ test("a request that is no handshake is refused, and the room does not hear of i
   const path = "/ws/no-handshake?id=eve&name=Eve";
   for (const method of ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
     const { status, headers } = await answer(method, path, {}, method === "POST" ? "hello" : "");
-    assert.deepEqual({ method, status, allow: headers.allow }, { method, status: 405, allow: "GET" });
+    assert.deepEqual({ method, status, allow: headers.allow }, { method, status: 400, allow: "GET" });
   }
   for (const [changed, expected] of [
     // workerd keeps `upgrade` out of an answer that is no 101.
