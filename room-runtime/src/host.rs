@@ -212,7 +212,7 @@ impl<R: Room> RoomHost<R> {
         if close.code == 1006 && !close.was_clean {
             close.reason.clear();
         }
-        // Its attachment is readable now; who knows after the handshake.
+        // Its attachment is readable now, and may not be after the handshake.
         let peer = self.peer(socket);
         // First and without a wait: whatever the handlers do, the handshake completes.
         self.platform.answer_close(socket, close.code, &close.reason);
@@ -243,7 +243,7 @@ impl<R: Room> RoomHost<R> {
     pub(crate) const HAS_ALARMS: bool = Self::HAS_SCHEDULES || Self::HAS_WATCHDOG;
 
     /// The object's alarm: lets everything that is due begin, in order of time, each in a task of its own, so that one that is
-    /// slow holds up no other. It never fails: the platform gives up an alarm that does, and then nothing would set another.
+    /// slow delays no other. It never fails: after some failures the platform gives an alarm up, and nothing would set another.
     pub(crate) async fn alarm(self: Rc<Self>) {
         // The alarm is used up. Should the object go down from here on, or not be able to start, there is another.
         let now_ms = self.platform.now_ms();
@@ -405,7 +405,7 @@ impl<R: Room> RoomHost<R> {
         .await
     }
 
-    /// Work that a handler left behind, in the life of the room in which that runs: a purge ends it, also before it begins.
+    /// Runs work beside the handler that spawned it, in that handler's life of the room: a purge ends it, also before it begins.
     pub(crate) fn spawn<F>(self: &Rc<Self>, life: u64, work: F)
     where
         F: AsyncFnOnce(RoomContext<R>) -> Result<(), Failure> + 'static,

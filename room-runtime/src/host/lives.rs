@@ -266,21 +266,22 @@ impl Life {
 
     fn met(&mut self, user: &'static str, place: u64, peer: TestPeer<Ledger>) {
         let token = peer.receive_raw().and_then(|frame| token(&frame)).expect("the token is the first frame");
-        let end = if peer.is_open() { End::No } else { End::Forgotten };
-        let half_dead = Vec::new();
-        let client = Client {
+        self.add(user, place, token, peer);
+    }
+
+    fn add(&mut self, user: &'static str, place: u64, token: String, peer: TestPeer<Ledger>) {
+        self.clients.push(Client {
             user,
             place,
             token,
+            end: if peer.is_open() { End::No } else { End::Forgotten },
             peer,
-            half_dead,
+            half_dead: Vec::new(),
             sent: 0,
             acknowledged: 0,
-            end,
             is_closed: false,
             last_said: 0,
-        };
-        self.clients.push(client);
+        });
     }
 
     fn say(&mut self) {
@@ -346,20 +347,7 @@ impl Life {
             client.end = End::No;
         } else {
             assert!(!may || is_over, "{place} may come back, and did not");
-            let token_frame = told;
-            let end = if peer.is_open() { End::No } else { End::Forgotten };
-            self.clients.push(Client {
-                user,
-                place: other,
-                token: token_frame,
-                peer,
-                half_dead: Vec::new(),
-                sent: 0,
-                acknowledged: 0,
-                end,
-                is_closed: false,
-                last_said: 0,
-            });
+            self.add(user, other, told, peer);
         }
     }
 

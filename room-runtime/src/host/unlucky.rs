@@ -157,7 +157,6 @@ fn kick_everyone<R: Room>(but: &'static str) {
     });
 }
 
-/// Rule 6: `on_close` runs once.
 #[test]
 fn the_answer_to_a_kick_comes_while_on_start_waits() {
     let room = TestRoom::<Plain>::new("r");
@@ -179,7 +178,6 @@ fn the_answer_to_a_kick_comes_while_on_start_waits() {
     assert_eq!(notes(), ["start", "event wake", "close ann 1008"]);
 }
 
-/// The same without an `on_start`: the `on_close` of another one waits.
 #[test]
 fn the_answer_to_a_kick_comes_while_another_on_close_waits() {
     let room = TestRoom::<Plain>::new("r");
@@ -206,7 +204,6 @@ fn the_answer_to_a_kick_comes_while_another_on_close_waits() {
     assert_eq!(closes, ["close a 1008", "close b 1008"]);
 }
 
-/// A room that purges itself as it starts: it is gone, and wakes for ever.
 #[test]
 fn a_room_that_purges_itself_as_it_starts_is_gone() {
     let room = TestRoom::<Plain>::new("r");
@@ -224,7 +221,6 @@ fn a_room_that_purges_itself_as_it_starts_is_gone() {
     assert_eq!(notes().len(), 0, "starts in an hour in which nobody visits");
 }
 
-/// A deploy takes `purge_after` away: nothing is purged any more.
 #[test]
 fn an_option_purge_after_that_was_taken_away_purges_nothing() {
     type Before = Rig<0, 60_000, true, 1000>;
@@ -254,7 +250,6 @@ fn an_option_purge_after_that_was_taken_away_purges_nothing() {
     assert_eq!(after.state().expect("state"), Some(7));
 }
 
-/// A purged room is not brought back by what its peers had sent before.
 #[test]
 fn a_frame_from_before_the_purge_starts_no_new_life() {
     let room = TestRoom::<Plain>::new("r");
@@ -282,7 +277,6 @@ fn a_frame_from_before_the_purge_starts_no_new_life() {
     assert_eq!(room.object.memory.keys(""), Vec::<String>::new());
 }
 
-/// Who has lost the connection keeps its place; who was replaced takes nothing from it.
 #[test]
 fn a_replaced_peer_takes_no_place_from_the_one_that_replaced_it() {
     let room = TestRoom::<Graced>::new("r");
@@ -307,9 +301,8 @@ fn a_replaced_peer_takes_no_place_from_the_one_that_replaced_it() {
     assert_eq!(told.as_deref(), Some(&*token), "after {log:?} then {:?}", notes());
 }
 
-/// OnDuplicate::Reject: one connection of an id.
 #[test]
-fn with_reject_there_is_one_connection_of_an_id() {
+fn with_reject_an_id_has_one_connection_also_after_a_resume() {
     let room = TestRoom::<Graced>::new("r");
     let up = |name: &str| Upgrade::new(name.to_owned()).id("ann").on_duplicate(OnDuplicate::Reject);
     let first = room.connect(up("first"));
@@ -320,9 +313,8 @@ fn with_reject_there_is_one_connection_of_an_id() {
     assert_eq!(room.peers(None).expect("peers").len(), 1, "{:?}", notes());
 }
 
-/// presence: who lost theirs and may still come back.
 #[test]
-fn presence_knows_who_lost_the_connection_while_its_handler_waits() {
+fn presence_lists_a_peer_that_lost_its_connection_while_its_handler_waits() {
     let room = TestRoom::<Graced>::new("r");
     hook::<Graced>("wait", |_, _| {
         Box::pin(async {
@@ -346,9 +338,8 @@ fn presence_knows_who_lost_the_connection_while_its_handler_waits() {
     assert_eq!(who(&room), ["ann 0 true", "ben 1 false"]);
 }
 
-/// The same after a restart, in on_away of the first.
 #[test]
-fn presence_knows_all_who_were_lost_in_a_restart() {
+fn presence_lists_all_peers_that_were_lost_in_a_restart() {
     let room = TestRoom::<Graced>::new("r");
     hook::<Graced>("on_away", |ctx, _| {
         Box::pin(async move {
@@ -368,7 +359,6 @@ fn presence_knows_all_who_were_lost_in_a_restart() {
     );
 }
 
-/// A handle outlives the connection.
 #[test]
 fn the_tags_of_a_peer_that_has_gone_can_be_asked_for() {
     type Open = Rig<0, 0, false, 1000>;
@@ -391,9 +381,8 @@ fn the_tags_of_a_peer_that_has_gone_can_be_asked_for() {
     assert_eq!(notes(), ["tags [\"x\"]"], "log {:?}", room.take_log());
 }
 
-/// Memory: what a handler that timed out leaves.
 #[test]
-fn an_alarm_that_times_out_leaves_nothing() {
+fn an_alarm_that_times_out_leaves_nothing_in_memory() {
     let room = TestRoom::<Plain>::new("r");
     hook::<Plain>("set", |ctx, _| {
         Box::pin(async move {
@@ -416,9 +405,8 @@ fn an_alarm_that_times_out_leaves_nothing() {
     assert!(host.waiting.borrow().len() <= 1, "{} handlers wait after {fired} timeouts", host.waiting.borrow().len());
 }
 
-/// system_failure only when the object went down.
 #[test]
-fn a_write_that_fails_is_no_crash() {
+fn a_failure_that_cannot_be_stored_is_no_system_failure() {
     let room = TestRoom::<Plain>::new("r");
     hook::<Plain>("set", |ctx, _| {
         Box::pin(async move {
@@ -447,7 +435,6 @@ fn a_write_that_fails_is_no_crash() {
     assert!(!log.iter().any(|n| n.contains("after a crash")), "{log:?}");
 }
 
-/// Nothing hangs: the on_close of a lost peer asks its own room, or one that asks back.
 #[test]
 fn on_close_may_call_a_room_that_calls_back_also_after_a_restart() {
     let room = TestRoom::<Plain>::new("r");
@@ -468,9 +455,8 @@ fn on_close_may_call_a_room_that_calls_back_also_after_a_restart() {
     assert!(log.contains(&"0 are left".to_owned()), "an hour after the restart: {log:?}, busy: {}", room.is_busy());
 }
 
-/// A peer that is back gets its on_resume.
 #[test]
-fn a_crash_right_after_a_resume_loses_no_on_resume() {
+fn on_resume_has_begun_when_an_idle_peer_that_returned_is_in() {
     let room = TestRoom::<Graced>::new("r");
     let ann = room.connect(as_("ann"));
     let token = ann.resume_token().expect("token");
@@ -498,10 +484,8 @@ fn a_handler_may_sleep_for_ever() {
     assert!(room.is_busy(), "log {:?}", room.take_log());
 }
 
-/// A call in the new life is not answered with the end of the old one.
-/// A refused upgrade with a purge while it waits.
 #[test]
-fn every_reset_without_a_key() {
+fn a_period_that_cancels_and_sets_itself_keeps_firing() {
     let room = TestRoom::<Plain>::new("r");
     hook::<Plain>("set", |ctx, _| {
         Box::pin(async move {
@@ -521,7 +505,6 @@ fn every_reset_without_a_key() {
     assert_eq!(notes().iter().filter(|n| *n == "alarm x").count(), 10);
 }
 
-/// An alarm stands while there are peers: also in the life after a purge.
 #[test]
 fn after_a_purge_an_alarm_stands_while_there_are_peers() {
     let room = TestRoom::<Plain>::new("r");
@@ -541,9 +524,8 @@ fn after_a_purge_an_alarm_stands_while_there_are_peers() {
     );
 }
 
-/// The same, with a frame of the old life that comes after the purge.
 #[test]
-fn after_a_purge_and_a_late_frame() {
+fn an_alarm_stands_when_a_late_frame_starts_the_life_after_a_purge() {
     let room = TestRoom::<Plain>::new("r");
     hook::<Plain>("purge", |ctx, _| Box::pin(async move { ctx.purge() }));
     let ann = room.connect(as_("ann"));
@@ -563,7 +545,6 @@ fn after_a_purge_and_a_late_frame() {
     );
 }
 
-/// An alarm stands, also if storage could not be read for a moment.
 #[test]
 fn an_alarm_stands_after_reads_that_failed() {
     let room = TestRoom::<Plain>::new("r");
@@ -579,7 +560,6 @@ fn an_alarm_stands_after_reads_that_failed() {
     assert!(room.object.memory.alarm.get().is_some(), "two peers, no alarm; {:?}", room.take_log());
 }
 
-/// docs: "Or the room lets the peer in, and on_connect closes it with a code of the application".
 #[test]
 fn one_that_on_connect_turned_away_with_a_code_replaces_nobody() {
     let room = TestRoom::<Plain>::new("r");
@@ -596,7 +576,6 @@ fn one_that_on_connect_turned_away_with_a_code_replaces_nobody() {
     assert!(ann.is_open(), "{:?} {:?}", ann.closed(), notes());
 }
 
-/// A state of a higher version is refused: also by code that has no state_version (a rollback).
 #[test]
 fn code_without_a_version_refuses_a_state_of_a_version() {
     let room = TestRoom::<Plain>::new("r");
@@ -619,9 +598,8 @@ fn code_without_a_version_refuses_a_state_of_a_version() {
     );
 }
 
-/// A room whose only peer was kicked and does not answer: how often does it wake?
 #[test]
-fn a_room_without_peers_sleeps() {
+fn a_room_whose_only_peer_was_kicked_is_not_woken_by_the_watchdog() {
     let room = TestRoom::<Plain>::new("r");
     kick_everyone::<Plain>("");
     let ann = room.connect(as_("ann"));
@@ -642,9 +620,8 @@ fn a_room_without_peers_sleeps() {
     );
 }
 
-/// A crash right after the room closed one that does not read, or that was replaced: its on_close comes.
 #[test]
-fn a_crash_right_after_a_replacement() {
+fn a_crash_right_after_a_replacement_loses_no_on_close() {
     let room = TestRoom::<Plain>::new("r");
     hook::<Plain>("on_connect second", |ctx, _| {
         Box::pin(async move {
@@ -671,8 +648,6 @@ fn a_crash_right_after_a_replacement() {
     );
 }
 
-/// An error frame quotes at most 500 bytes.
-/// A purge while on_upgrade waits is no failure of the room.
 #[test]
 fn a_hung_on_close_of_a_lost_peer_keeps_nobody_out() {
     let room = TestRoom::<Plain>::new("r");
@@ -690,9 +665,8 @@ fn a_hung_on_close_of_a_lost_peer_keeps_nobody_out() {
     assert!(waited < 1_000, "ben waited {waited} ms for the on_close of ann");
 }
 
-/// Nothing keeps an alarm from firing when it is due: not the on_close of a lost peer.
 #[test]
-fn close_at_a_departing_peer() {
+fn closing_a_peer_whose_connection_is_lost_leaves_its_place() {
     let room = TestRoom::<Graced>::new("r");
     hook::<Graced>("wait", |_, peer| {
         Box::pin(async move {
@@ -710,9 +684,8 @@ fn close_at_a_departing_peer() {
     assert_eq!(back.resume_token(), Some(token), "{:?}", notes());
 }
 
-/// The same, with a frame that was queued behind a handler of the old life.
 #[test]
-fn after_a_purge_and_a_queued_frame() {
+fn an_alarm_stands_when_a_queued_frame_starts_the_life_after_a_purge() {
     let room = TestRoom::<Plain>::new("r");
     hook::<Plain>("wait", |_, _| {
         Box::pin(async {
@@ -737,7 +710,6 @@ fn after_a_purge_and_a_queued_frame() {
     );
 }
 
-/// A room that takes six seconds to start lets peers in all the same.
 #[test]
 fn a_room_that_starts_slowly_lets_peers_in() {
     let room = TestRoom::<Plain>::new("r");
@@ -751,7 +723,6 @@ fn a_room_that_starts_slowly_lets_peers_in() {
     assert!(ann.is_ok(), "{}", ann.expect_err("refused"));
 }
 
-/// A full room in which one token comes twice.
 #[test]
 fn one_token_that_comes_twice_into_a_full_room_is_one_peer() {
     type Two = Rig<10_000, 0, true, 2>;
@@ -767,9 +738,8 @@ fn one_token_that_comes_twice_into_a_full_room_is_one_peer() {
     assert_eq!(room.try_connect(as_("c")).expect_err("full").status(), Some(503));
 }
 
-/// Two deadlocked? The room's on_away at start asks another room that asks back.
 #[test]
-fn alarm_during_a_start_that_waits() {
+fn an_alarm_fires_while_the_on_close_of_a_lost_peer_waits() {
     let room = TestRoom::<Plain>::new("r");
     hook::<Plain>("set", |ctx, _| {
         Box::pin(async move {
@@ -792,7 +762,6 @@ fn alarm_during_a_start_that_waits() {
     assert!(log.contains(&"alarm x".to_owned()), "{log:?}");
 }
 
-/// A place that is kept: the on_away at a start asks a room that asks back.
 #[test]
 fn on_away_may_ask_its_own_room_after_a_restart() {
     let room = TestRoom::<Graced>::new("r");
@@ -813,9 +782,8 @@ fn on_away_may_ask_its_own_room_after_a_restart() {
     );
 }
 
-/// One whose on_connect fails, and that does not answer: nothing is let in, and all of it stays.
 #[test]
-fn refused_peers_that_do_not_answer() {
+fn refused_peers_that_do_not_answer_take_no_memory() {
     type One = Rig<0, 0, true, 1>;
     let room = TestRoom::<One>::new("r");
     hook::<One>("on_connect", |_, _| {
@@ -844,9 +812,8 @@ fn refused_peers_that_do_not_answer() {
     );
 }
 
-/// A handler that panics after it has sent to a peer that does not read.
 #[test]
-fn a_panic_after_a_send_to_one_that_does_not_read() {
+fn a_panic_after_a_slow_consumer_was_closed_loses_no_on_close() {
     let room = TestRoom::<Plain>::new("r");
     hook::<Plain>("big", |ctx, _| {
         Box::pin(async move {
@@ -876,7 +843,6 @@ fn a_panic_after_a_send_to_one_that_does_not_read() {
     );
 }
 
-/// A peer that is away can be kicked where the room learns of it.
 #[test]
 fn a_peer_that_on_away_closes_does_not_come_back() {
     let room = TestRoom::<Graced>::new("r");
