@@ -149,7 +149,10 @@ pub(crate) mod js {
 
         #[wasm_bindgen(js_name = requestHead)]
         pub(crate) fn request_head(request: &JsValue) -> String;
-        pub(crate) fn upgraded(request: &JsValue) -> JsValue;
+        // With `catch` also because wasm-bindgen imports a function that needs no glue directly, and the bundler warns about
+        // a duplicate key as soon as two are imported so.
+        #[wasm_bindgen(catch)]
+        pub(crate) fn upgraded(request: &JsValue) -> Result<JsValue, JsValue>;
         pub(crate) type Storage;
 
         #[wasm_bindgen(constructor)]
@@ -522,7 +525,7 @@ impl<R: Room> Object<R> {
             self.platform.sockets.accept(request, tags, protocol, v1).map_err(refusal)
         };
         match run_to_end(self.host.upgrade(&ticket, handshake, accept)).await {
-            Ok(Upgraded::Accepted) => Ok(js::upgraded(request).unchecked_into::<worker::web_sys::Response>().into()),
+            Ok(Upgraded::Accepted) => Ok(js::upgraded(request)?.unchecked_into::<worker::web_sys::Response>().into()),
             Ok(Upgraded::Refused(status, text)) => plain(status, &text),
             Ok(Upgraded::Answered(response)) if R::HAS_ON_UPGRADE => {
                 let body = js_sys::Uint8Array::from(&**response.body());
