@@ -62,7 +62,7 @@ fn missing_binding(binding: &str, class: &str, reason: &str) -> String {
     format!(
         "the Worker has no Durable Object binding `{binding}` ({reason}); add to wrangler.toml:\n\n\
          [[durable_objects.bindings]]\nname = \"{binding}\"\nclass_name = \"{class}\"\n\n\
-         [[migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"{class}\"]\n"
+         [[migrations]]\ntag = \"v1\" # the next tag, if there are migrations already\nnew_sqlite_classes = [\"{class}\"]\n"
     )
 }
 

@@ -5,6 +5,7 @@ mod build;
 mod cli;
 mod dev;
 mod process;
+mod readme;
 mod repo;
 mod test;
 mod tools;

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Interrupted};
 use crate::repo::Repo;
-use crate::{bench, build, tools};
+use crate::{bench, build, readme, tools};
 
 /// One file of end-to-end tests, milliseconds. A hanging one must not hold up the rest for ever.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
@@ -117,13 +117,15 @@ fn summary(outcomes: &[(Step, bool, Duration)]) -> String {
 }
 
 fn outside(repo: &Repo) -> Result<()> {
-    let check = |target: &[&str]| {
-        let mut cargo = cargo(repo);
-        cargo.args(["check", "--workspace", "--manifest-path", "tests/outside/Cargo.toml", "--target-dir"]);
-        process::run(cargo.arg(repo.target()).args(target))
-    };
-    check(&[])?;
-    check(&["--target", "wasm32-unknown-unknown"])
+    let first = readme::first_room(repo)?;
+    for manifest in [first, repo.path("tests/outside/Cargo.toml")] {
+        for target in [&[][..], &["--target", "wasm32-unknown-unknown"]] {
+            let mut cargo = cargo(repo);
+            cargo.args(["check", "--workspace", "--manifest-path"]).arg(&manifest);
+            process::run(cargo.arg("--target-dir").arg(repo.target()).args(target))?;
+        }
+    }
+    Ok(())
 }
 
 fn editor(repo: &Repo) -> Result<()> {

@@ -1,0 +1,81 @@
+//! The README's first room, as a reader makes it: the files that the README shows, and nothing else.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::repo::Repo;
+
+/// The folder that the README's dependencies lie in.
+const CLONE: &str = "../rooms/";
+
+/// Writes the crate of the README into the target directory, and returns its manifest.
+pub(crate) fn first_room(repo: &Repo) -> Result<PathBuf> {
+    let readme = fs::read_to_string(repo.path("README.md")).context("cannot read README.md")?;
+    let folder = repo.target().join("readme");
+    let manifest = file(&readme, "Cargo.toml")?;
+    let root = repo.root().to_string_lossy();
+    let manifest = manifest.replace(&format!("\"{CLONE}"), &format!("\"{root}/"));
+    if manifest.contains(CLONE) || !manifest.contains(&*root) {
+        bail!("the README's Cargo.toml does not depend on a clone in `{CLONE}`");
+    }
+    let code = block(&readme, "```rust\n").context("the README has no block of Rust")?;
+    check_configuration(repo, file(&readme, "wrangler.toml")?)?;
+    fs::create_dir_all(folder.join("src")).with_context(|| format!("cannot create {}", folder.display()))?;
+    let written = folder.join("Cargo.toml");
+    // Outside of the workspace, also if the target directory is within it.
+    fs::write(&written, manifest + "\n[workspace]\n").context("cannot write the README's Cargo.toml")?;
+    fs::write(folder.join("src/lib.rs"), code).context("cannot write the README's lib.rs")?;
+    // The versions that everything else here is tested with; Cargo drops what the crate does not need.
+    fs::copy(repo.path("Cargo.lock"), folder.join("Cargo.lock")).context("cannot copy Cargo.lock")?;
+    Ok(written)
+}
+
+/// The README's configuration is that of the example, which is built and served by other steps.
+fn check_configuration(repo: &Repo, shown: &str) -> Result<()> {
+    let example = repo.path("examples/counter/wrangler.toml");
+    let own = fs::read_to_string(&example).with_context(|| format!("cannot read {}", example.display()))?;
+    let (shown, own) = (settings(shown), settings(&own));
+    if shown != own {
+        bail!("the README's wrangler.toml differs from that of examples/counter:\n{shown:#?}\n{own:#?}");
+    }
+    Ok(())
+}
+
+/// The lines that say something to a user of the library: neither comments nor what is watched in this repository.
+fn settings(configuration: &str) -> Vec<&str> {
+    let lines = configuration.lines().map(|line| line.split(" #").next().unwrap_or(line).trim());
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("watch_dir")).collect()
+}
+
+/// The block below the line with a file's name.
+fn file<'a>(readme: &'a str, name: &str) -> Result<&'a str> {
+    let below = readme.split_once(&format!("\n`{name}`:\n")).map(|(_, below)| below);
+    below.and_then(|below| block(below, "```toml\n")).with_context(|| format!("the README does not show a {name}"))
+}
+
+fn block<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
+    let (_, block) = text.split_once(fence)?;
+    block.split_once("```").map(|(block, _)| block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_block_below_its_name() {
+        let readme =
+            "`Cargo.toml` has\n\n`Cargo.toml`:\n\n```toml\n[package]\n```\n\n`wrangler.toml`:\n\n```toml\nname\n```\n";
+        assert_eq!(file(readme, "Cargo.toml").expect("a block"), "[package]\n");
+        assert_eq!(file(readme, "wrangler.toml").expect("a block"), "name\n");
+        assert!(file(readme, "lib.rs").is_err());
+    }
+
+    #[test]
+    fn comments_and_watched_folders_are_no_settings() {
+        let configuration = "# what\nname = \"a\" # the name\n\nwatch_dir = [\"src\"]\ncolor = \"#fff\"\n";
+        assert_eq!(settings(configuration), ["name = \"a\"", "color = \"#fff\""]);
+    }
+}
