@@ -215,13 +215,15 @@ fn add_to_enum(
         add(&mut item.attrs, item.ident.span(), args, krate, None, false);
         return None;
     }
+    // What serde writes under a tag of the author's own, the runtime reads as well.
+    let read_by = key.as_ref().map(|key| key.name.clone());
     let key = key.filter(|key| key.chosen_by != ChosenBy::Serde);
     let tag = key.as_ref().map(|key| &*key.name);
     // Without a derive of serde's on the enum, its `#[serde(…)]` attributes would be unknown there.
     let writes =
         derives(&item.attrs, args, "Serialize") || attrs::derives(&item.attrs).iter().any(|own| own == "Serialize");
     let reads = writes && derives(&item.attrs, args, "Deserialize");
-    let twin = tag.filter(|_| reads).and_then(|tag| twin::of(item, tag));
+    let twin = read_by.filter(|_| reads).and_then(|tag| twin::of(item, &tag));
     add(&mut item.attrs, item.ident.span(), args, krate, tag, twin.is_some());
     twin
 }

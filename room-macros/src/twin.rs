@@ -8,7 +8,7 @@ use syn::{Attribute, Fields, ItemEnum, Path, Type};
 use crate::attrs;
 
 /// What serde may be told of the enum and of a variant that means the same without the tag.
-const OF_ENUM: [&str; 4] = ["rename_all", "rename_all_fields", "deny_unknown_fields", "crate"];
+const OF_ENUM: [&str; 5] = ["tag", "rename_all", "rename_all_fields", "deny_unknown_fields", "crate"];
 const OF_VARIANT: [&str; 5] = ["rename", "alias", "rename_all", "deserialize", "other"];
 
 /// The enum without the key that says the variant, and the key.
@@ -29,6 +29,7 @@ pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
         return None;
     }
     keep_serde(&mut twin.attrs);
+    attrs::remove_serde_key(&mut twin.attrs, "tag");
     for variant in &mut twin.variants {
         if !only(&variant.attrs, &OF_VARIANT) || matches!(variant.fields, Fields::Unnamed(_)) {
             return None;
