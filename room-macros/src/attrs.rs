@@ -142,6 +142,22 @@ pub(crate) fn serde_keys(attrs: &[Attribute]) -> Vec<String> {
     keys
 }
 
+/// Takes everything away that only derives understand.
+pub(crate) fn remove_derives(attrs: &mut Vec<Attribute>) {
+    attrs.retain(|attr| {
+        let path = match &attr.meta {
+            Meta::List(list) if list.path.is_ident("cfg_attr") => {
+                let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+                let is_ours =
+                    |meta: &Meta| ["derive", "serde", "default"].iter().any(|name| meta.path().is_ident(name));
+                return !parts.is_ok_and(|parts| parts.iter().skip(1).any(is_ours));
+            }
+            meta => meta.path(),
+        };
+        !["derive", "serde", "default"].iter().any(|name| path.is_ident(name))
+    });
+}
+
 /// Takes `#[serde(key = …)]` away, where it is not added by `cfg_attr`.
 pub(crate) fn remove_serde_key(attrs: &mut Vec<Attribute>, key: &str) {
     attrs.retain_mut(|attr| {

@@ -4,7 +4,9 @@ mod handlers;
 mod javascript;
 pub(crate) mod options;
 mod schemas;
+mod serde_attrs;
 pub(crate) mod tagging;
+pub(crate) mod types;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;

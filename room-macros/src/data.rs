@@ -2,7 +2,9 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Attribute, Ident, Item, ItemEnum, Path, Token, parse::Parser, parse_quote, punctuated::Punctuated};
+use syn::{
+    Attribute, Field, Ident, Item, ItemEnum, Meta, Path, Token, parse::Parser, parse_quote, punctuated::Punctuated,
+};
 
 use crate::{
     args::{self, Given, Value},
@@ -10,6 +12,7 @@ use crate::{
     check::{
         options,
         tagging::{self, ChosenBy, Key},
+        types,
     },
     diag::{self, Errors},
     expand,
@@ -17,7 +20,7 @@ use crate::{
 };
 
 /// What `#[data]` derives.
-const DERIVES: [&str; 5] = ["Serialize", "Deserialize", "Clone", "Debug", "PartialEq"];
+pub(crate) const DERIVES: [&str; 5] = ["Serialize", "Deserialize", "Clone", "Debug", "PartialEq"];
 
 /// The key that says the variant, where the author chooses none.
 const TAG: &str = "type";
@@ -52,6 +55,15 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     };
     let krate = args.krate.clone().unwrap_or_else(expand::default_crate);
     let mut reader = None;
+    if let Item::Struct(_) | Item::Enum(_) = item {
+        check_twice(item_attrs(&mut item), &mut errors);
+    }
+    let faults = types::alone(&item);
+    if !faults.is_empty() {
+        faults.into_iter().for_each(|fault| fault.report(&mut errors));
+        let (stubs, _) = reject(&mut item, &args, &krate);
+        return quote!(#item #stubs #errors);
+    }
     match &mut item {
         Item::Struct(item) => add_to_struct(&mut item.attrs, item.ident.span(), &args, &krate, &mut errors),
         Item::Enum(item) => {
@@ -66,16 +78,107 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#item #reader #errors)
 }
 
-/// Gives a schema what `#[data]` gives, in place of a `#[data]` attribute of its own.
-pub(crate) fn schema(item_attrs: &mut Vec<Attribute>, ident: &Ident, krate: &Path, errors: &mut Errors) {
-    let args = own_args(item_attrs, errors);
+/// Gives a schema what `#[data]` gives, in place of a `#[data]` attribute of its own. The traits `own` are left out.
+pub(crate) fn schema(
+    item_attrs: &mut Vec<Attribute>,
+    ident: &Ident,
+    krate: &Path,
+    own: &[&'static str],
+    errors: &mut Errors,
+) {
+    let args = own_args(item_attrs, own, errors);
     add_to_struct(item_attrs, ident.span(), &args, krate, errors);
 }
 
 /// The same for an enum, in a room whose enums have the key `tag`.
-pub(crate) fn enum_schema(item: &mut ItemEnum, krate: &Path, tag: &str, errors: &mut Errors) -> Option<Twin> {
-    let args = own_args(&mut item.attrs, errors);
+pub(crate) fn enum_schema(
+    item: &mut ItemEnum,
+    krate: &Path,
+    tag: &str,
+    own: &[&'static str],
+    errors: &mut Errors,
+) -> Option<Twin> {
+    let args = own_args(&mut item.attrs, own, errors);
     add_to_enum(item, &args, krate, Some(tag), errors)
+}
+
+/// A type with mistakes that have been reported: implementations that do nothing in place of what it derives, so that nothing
+/// is reported of them, or of who needs them. Returns whether one of its fields is then of another type.
+pub(crate) fn rejected(
+    item: &mut Item,
+    krate: &Path,
+    own: &[&'static str],
+    errors: &mut Errors,
+) -> (TokenStream, bool) {
+    let args = own_args(item_attrs(item), own, errors);
+    reject(item, &args, krate)
+}
+
+fn reject(item: &mut Item, args: &DataArgs, krate: &Path) -> (TokenStream, bool) {
+    let is_data = matches!(item, Item::Struct(_) | Item::Enum(_));
+    let derived = item_attrs(item);
+    let names = DERIVES.iter().filter(|name| derives(derived, args, name)).map(|name| (*name).to_owned());
+    let names = names.chain(attrs::derives(derived)).collect::<Vec<_>>();
+    attrs::remove_derives(derived);
+    let (ident, generics, fields): (_, _, Vec<&mut Field>) = match item {
+        Item::Struct(item) => (&item.ident, &item.generics, item.fields.iter_mut().collect()),
+        Item::Enum(item) => {
+            item.variants.iter_mut().for_each(|variant| attrs::remove_derives(&mut variant.attrs));
+            (&item.ident, &item.generics, item.variants.iter_mut().flat_map(|variant| &mut variant.fields).collect())
+        }
+        _ => return (TokenStream::new(), false),
+    };
+    let lifetimes: Vec<_> = generics.lifetimes().map(|own| own.lifetime.ident.to_string()).collect();
+    let mut other = false;
+    for field in fields {
+        attrs::remove_derives(&mut field.attrs);
+        other |= types::mend(&mut field.ty, &lifetimes);
+    }
+    let stubs = if is_data { types::stubs(ident, generics, &names, krate) } else { TokenStream::new() };
+    (stubs, other)
+}
+
+fn item_attrs(item: &mut Item) -> &mut Vec<Attribute> {
+    match item {
+        Item::Struct(item) => &mut item.attrs,
+        Item::Enum(item) => &mut item.attrs,
+        Item::Type(item) => &mut item.attrs,
+        Item::Union(item) => &mut item.attrs,
+        _ => unreachable!(),
+    }
+}
+
+/// Has the attributes of a part of a room say what `#[data]` leaves out, and puts it where it sees those that it needs to see.
+pub(crate) fn adapt(item_attrs: &mut Vec<Attribute>, own: &[&'static str]) {
+    let Some(index) = item_attrs.iter().position(is_ours) else { return };
+    // What is derived above it, it does not see, and would derive again.
+    let first = item_attrs.iter().position(|attr| attr.path().is_ident("derive") || attr.path().is_ident("serde"));
+    if let Some(first) = first.filter(|first| *first < index) {
+        let attr = item_attrs.remove(index);
+        item_attrs.insert(first, attr);
+    }
+    if own.is_empty() {
+        return;
+    }
+    let Some(attr) = item_attrs.iter_mut().find(|attr| is_ours(attr)) else { return };
+    let given = match &attr.meta {
+        Meta::List(list) => list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok(),
+        Meta::Path(_) => Some(Punctuated::new()),
+        Meta::NameValue(_) => None,
+    };
+    // What cannot be read, it says itself.
+    let Some(given) = given else { return };
+    let (skips, others): (Vec<_>, Vec<_>) = given.into_iter().partition(|option| option.path().is_ident("skip"));
+    let skipped: Vec<_> = skips.iter().filter_map(|skip| skip.require_list().ok()).map(|list| &list.tokens).collect();
+    if skipped.len() < skips.len() || skips.len() > 1 {
+        return;
+    }
+    let known = skipped.iter().map(ToString::to_string).collect::<String>();
+    let own = own.iter().filter(|name| !known.split(|c: char| !c.is_alphanumeric()).any(|word| word == **name));
+    let own: Vec<_> = own.map(|name| quote::format_ident!("{name}")).collect();
+    let comma = skipped.first().filter(|tokens| !tokens.is_empty()).map(|tokens| quote!(#tokens,));
+    let path = attr.path();
+    *attr = parse_quote!(#[#path(#(#others,)* skip(#comma #(#own),*))]);
 }
 
 fn add_to_struct(item_attrs: &mut Vec<Attribute>, at: Span, args: &DataArgs, krate: &Path, errors: &mut Errors) {
@@ -112,13 +215,15 @@ fn add_to_enum(
         add(&mut item.attrs, item.ident.span(), args, krate, None, false);
         return None;
     }
+    // What serde writes under a tag of the author's own, the runtime reads as well.
+    let read_by = key.as_ref().map(|key| key.name.clone());
     let key = key.filter(|key| key.chosen_by != ChosenBy::Serde);
     let tag = key.as_ref().map(|key| &*key.name);
     // Without a derive of serde's on the enum, its `#[serde(…)]` attributes would be unknown there.
     let writes =
         derives(&item.attrs, args, "Serialize") || attrs::derives(&item.attrs).iter().any(|own| own == "Serialize");
     let reads = writes && derives(&item.attrs, args, "Deserialize");
-    let twin = tag.filter(|_| reads).and_then(|tag| twin::of(item, tag));
+    let twin = read_by.filter(|_| reads).and_then(|tag| twin::of(item, &tag));
     add(&mut item.attrs, item.ident.span(), args, krate, tag, twin.is_some());
     twin
 }
@@ -144,17 +249,38 @@ fn key(item: &ItemEnum, args: &DataArgs, room: Option<&str>) -> Option<Key> {
     (ours || theirs).then(|| Key { name: name.to_owned(), chosen_by })
 }
 
-/// What the item's own `#[data]` says, which goes.
-fn own_args(item_attrs: &mut Vec<Attribute>, errors: &mut Errors) -> DataArgs {
-    let own = item_attrs.iter().position(is_ours);
-    match own.map(|index| item_attrs.remove(index).meta) {
-        Some(syn::Meta::List(list)) => parse_args(list.tokens, errors),
+/// What the item's own `#[data]` says, which goes. The traits `own` need no `skip`.
+fn own_args(item_attrs: &mut Vec<Attribute>, own: &[&'static str], errors: &mut Errors) -> DataArgs {
+    let index = item_attrs.iter().position(is_ours);
+    let mut args = match index.map(|index| item_attrs.remove(index).meta) {
+        Some(Meta::List(list)) => parse_args(list.tokens, errors),
         _ => DataArgs::default(),
+    };
+    check_twice(item_attrs, errors);
+    args.skip.extend(own.iter().map(|name| Path::from(quote::format_ident!("{name}"))));
+    args
+}
+
+/// A second `#[data]` would derive everything again.
+fn check_twice(item_attrs: &mut Vec<Attribute>, errors: &mut Errors) {
+    for second in item_attrs.iter().filter(|attr| is_ours(attr)) {
+        errors.on(second, "`#[data]` is given twice\nremove one of them");
     }
+    item_attrs.retain(|attr| !is_ours(attr));
 }
 
 fn is_ours(attr: &Attribute) -> bool {
     attr.path().segments.last().is_some_and(|last| last.ident == "data")
+}
+
+/// Whether a type's `#[data]` chooses a key that says the variant.
+pub(crate) fn has_tag(item_attrs: &[Attribute]) -> bool {
+    item_attrs.iter().filter(|attr| is_ours(attr)).any(|attr| match &attr.meta {
+        Meta::List(list) => list
+            .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+            .is_ok_and(|options| options.iter().any(|option| option.path().is_ident("tag"))),
+        _ => false,
+    })
 }
 
 /// Whether a type has `#[data]`.

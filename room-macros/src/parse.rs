@@ -5,7 +5,7 @@
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Ident, Item, Signature, Token, Type, Visibility,
+    Attribute, GenericArgument, Ident, Item, PathArguments, Signature, Token, Type, Visibility,
     ext::IdentExt,
     parse::{ParseStream, Parser, discouraged::Speculative},
     parse_quote, token,
@@ -324,26 +324,6 @@ pub(crate) fn add_attribute(item: &mut Item, attr: Attribute) {
     }
 }
 
-pub(crate) fn fields(item: &Item) -> Vec<&syn::Field> {
-    match item {
-        Item::Struct(item) => item.fields.iter().collect(),
-        Item::Enum(item) => item.variants.iter().flat_map(|variant| &variant.fields).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The single names in the types of an item's fields, of those that serde is not told to pass over.
-pub(crate) fn mentioned(item: &Item) -> Vec<Ident> {
-    let mut names = Vec::new();
-    for field in fields(item) {
-        let keys = attrs::serde_keys(&field.attrs);
-        if !keys.iter().any(|key| key.contains("skip") || key.contains("with")) {
-            names.extend(single_names(field.ty.to_token_stream()));
-        }
-    }
-    names
-}
-
 /// The names among these tokens that are not behind a `::`.
 pub(crate) fn single_names(tokens: TokenStream) -> Vec<Ident> {
     let mut names = Vec::new();
@@ -359,16 +339,54 @@ pub(crate) fn single_names(tokens: TokenStream) -> Vec<Ident> {
     names
 }
 
-/// Whether the module has an `impl` of a trait of this name for the type.
-pub(crate) fn implements(module: &RoomModule, ty: &Ident, name: &str) -> bool {
-    module.items.iter().any(|item| match item {
-        ModuleItem::Other(Item::Impl(item)) => {
-            let of = item.trait_.as_ref().and_then(|(path, _)| path.segments.last());
-            let names = single_names(item.self_ty.to_token_stream());
-            of.is_some_and(|last| last.ident == name) && names.first() == Some(ty)
-        }
+/// Whether the item is an `impl` of a trait of this name for the type, over nothing else.
+pub(crate) fn is_impl(item: &Item, ty: &Ident, name: &str) -> bool {
+    let Item::Impl(item) = item else { return false };
+    let of = item.trait_.as_ref().and_then(|(path, _)| path.segments.last());
+    // `PartialEq<str>` is another trait.
+    let is_over_others = |last: &syn::PathSegment| match &last.arguments {
+        PathArguments::AngleBracketed(list) => list.args.iter().any(|arg| matches!(arg, GenericArgument::Type(_))),
         _ => false,
+    };
+    let names = single_names(item.self_ty.to_token_stream());
+    of.is_some_and(|last| last.ident == name && !is_over_others(last)) && names.first() == Some(ty)
+}
+
+/// Which of these traits the module implements for the type, whatever `cfg` says.
+pub(crate) fn implemented<const N: usize>(
+    module: &RoomModule,
+    ty: &Ident,
+    names: [&'static str; N],
+) -> Vec<&'static str> {
+    let of = |item: &ModuleItem, name: &str| match item {
+        ModuleItem::Other(item @ Item::Impl(own)) => attrs::cfgs(&own.attrs).is_empty() && is_impl(item, ty, name),
+        _ => false,
+    };
+    names.into_iter().filter(|name| module.items.iter().any(|item| of(item, name))).collect()
+}
+
+/// The item at this place within the module, and the items beside it.
+pub(crate) fn at_place<'m>(module: &'m mut RoomModule, place: &[usize]) -> Option<&'m mut Item> {
+    let (first, rest) = place.split_first()?;
+    let ModuleItem::Other(item) = module.items.get_mut(*first)? else { return None };
+    rest.iter().try_fold(item, |item, index| match item {
+        Item::Mod(inner) => inner.content.as_mut()?.1.get_mut(*index),
+        _ => None,
     })
+}
+
+/// Adds an item behind the others of the innermost module that `place` is in.
+pub(crate) fn add_beside(module: &mut RoomModule, place: &[usize], tokens: TokenStream) {
+    match place.split_last() {
+        Some((_, [])) | None => module.items.push(ModuleItem::Other(Item::Verbatim(tokens))),
+        Some((_, inner)) => {
+            if let Some(Item::Mod(inner)) = at_place(module, inner)
+                && let Some((_, items)) = &mut inner.content
+            {
+                items.push(Item::Verbatim(tokens));
+            }
+        }
+    }
 }
 
 /// Whether the module re-exports all that another one has.

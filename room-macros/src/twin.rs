@@ -1,15 +1,15 @@
 //! The enum by which the runtime reads a message that says its variant in a key: the schema without the tag, for serde's
 //! `remote`. serde reads tagged enums from a buffer; the runtime's `Tagged` does without.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::{Attribute, Fields, ItemEnum, Path, Type};
 
 use crate::attrs;
 
 /// What serde may be told of the enum and of a variant that means the same without the tag.
-const OF_ENUM: [&str; 4] = ["rename_all", "rename_all_fields", "deny_unknown_fields", "crate"];
-const OF_VARIANT: [&str; 4] = ["rename", "alias", "rename_all", "deserialize"];
+const OF_ENUM: [&str; 5] = ["tag", "rename_all", "rename_all_fields", "deny_unknown_fields", "crate"];
+const OF_VARIANT: [&str; 5] = ["rename", "alias", "rename_all", "deserialize", "other"];
 
 /// The enum without the key that says the variant, and the key.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
         return None;
     }
     keep_serde(&mut twin.attrs);
+    attrs::remove_serde_key(&mut twin.attrs, "tag");
     for variant in &mut twin.variants {
         if !only(&variant.attrs, &OF_VARIANT) || matches!(variant.fields, Fields::Unnamed(_)) {
             return None;
@@ -36,10 +37,13 @@ pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
         keep_serde(&mut variant.attrs);
         variant.discriminant = None;
         for field in &mut variant.fields {
-            // `Self` would be the twin; and what serde borrows, the runtime's way does not.
-            let is_borrowed = matches!(field.ty, Type::Reference(_));
-            if !plain(&field.attrs) || is_borrowed || names_self(field.ty.to_token_stream()) {
+            // What serde borrows, the runtime's way does not.
+            if !plain(&field.attrs) || matches!(field.ty, Type::Reference(_)) {
                 return None;
+            }
+            // `Self` would be the twin.
+            if names_self(field.ty.to_token_stream()) {
+                field.ty = Type::Verbatim(without_self(field.ty.to_token_stream(), &item.ident));
             }
             keep_serde(&mut field.attrs);
         }
@@ -73,6 +77,23 @@ pub(crate) fn expand(Twin { item: twin, tag }: &Twin, schema: &syn::Ident, krate
 
 fn keep_serde(attrs: &mut Vec<Attribute>) {
     attrs.retain(|attr| attr.path().is_ident("serde") || attr.path().is_ident("cfg"));
+}
+
+fn without_self(tokens: TokenStream, ident: &syn::Ident) -> TokenStream {
+    let each = tokens.into_iter().map(|token| match token {
+        TokenTree::Ident(own) if own == "Self" => {
+            let mut named = ident.clone();
+            named.set_span(own.span());
+            TokenTree::Ident(named)
+        }
+        TokenTree::Group(group) => {
+            let mut named = Group::new(group.delimiter(), without_self(group.stream(), ident));
+            named.set_span(group.span());
+            TokenTree::Group(named)
+        }
+        token => token,
+    });
+    each.collect()
 }
 
 fn names_self(tokens: TokenStream) -> bool {

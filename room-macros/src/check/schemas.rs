@@ -1,9 +1,12 @@
 //! The types of a room.
 
-use proc_macro2::{Ident, Span};
-use syn::{Item, ItemEnum, ItemStruct, Type, Visibility, parse_quote};
+use proc_macro2::{Ident, Span, TokenStream};
+use syn::{Item, ItemEnum, ItemStruct, Visibility, parse_quote};
 
-use super::written;
+use super::{
+    types::{self, Fault, Found, Place},
+    written,
+};
 use crate::{
     attrs, data,
     diag::{self, Errors},
@@ -24,6 +27,10 @@ pub(super) struct Schemas {
 
 pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Options, errors: &mut Errors) -> Schemas {
     let mut schemas: Vec<Schema> = Vec::new();
+    let travels = |item: &&Declared| SCHEMAS.iter().any(|kind| kind.travels && kind.name == item.name);
+    let roots: Vec<_> = declared.iter().filter(travels).map(|item| (item.index, item.name)).collect();
+    let mut found = types::of_schemas(module, &roots);
+    let roots: Vec<_> = roots.into_iter().map(|(index, _)| index).collect();
     let (mut doubles, mut conditional) = (Vec::new(), Vec::new());
     for kind in SCHEMAS {
         let mut items: Vec<_> = declared.iter().filter(|item| item.name == kind.name).cloned().collect();
@@ -56,12 +63,19 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
                 parse::add_attribute(item, unless.clone());
                 cfgs.push(unless);
             }
-            if let Some(twin) = check_schema(item, kind, &ident, options, errors) {
+            let is_wrong = |(place, _): &mut (Place, _)| *place == [index];
+            let faults: Vec<_> = found.faults.extract_if(.., is_wrong).map(|(_, fault)| fault).collect();
+            let own = parse::implemented(module, &ident, data::DERIVES);
+            let ModuleItem::Other(item) = &mut module.items[index] else { continue };
+            let (twin, stubs) = check_schema(item, kind, &ident, faults, &own, options, errors);
+            if let Some(twin) = twin {
                 schemas.push(Schema { kind, ident, cfgs, twin });
             }
+            module.items.extend(stubs.map(|stubs| ModuleItem::Other(Item::Verbatim(stubs))));
         }
     }
-    check_parts(module, declared, options, errors);
+    adapt_parts(module, &roots);
+    check_parts(module, found, &roots, options, errors);
     let lacking =
         SCHEMAS.into_iter().filter(|kind| !kind.optional || declared.iter().any(|item| item.name == kind.name));
     let lacking = lacking.filter(|kind| schemas.iter().all(|schema| schema.kind != *kind));
@@ -84,35 +98,65 @@ fn check_cfgs(room: &Ident, schemas: &[Schema]) -> Vec<Conditional> {
     conditional.collect()
 }
 
-/// A type of the module that is part of a schema, without `#[data]`, would be one error for each derive and each field.
-fn check_parts(module: &mut RoomModule, declared: &[Declared], options: &Options, errors: &mut Errors) {
-    let travels = |name: &str| SCHEMAS.iter().any(|kind| kind.travels && kind.name == name);
-    let mut waiting: Vec<_> = declared.iter().filter(|item| travels(item.name)).map(|item| item.index).collect();
-    let mut seen = waiting.clone();
-    while let Some(whole) = waiting.pop() {
-        let ModuleItem::Other(item) = &module.items[whole] else { continue };
-        let (parts, owner) = (parse::mentioned(item), parse::type_name(item).map(ToString::to_string));
-        let (Some(owner), parts) = (owner, parse::types(module).into_iter().filter(|(name, _)| parts.contains(name)))
-        else {
-            continue;
-        };
-        let parts: Vec<_> = parts.filter(|(_, index)| !seen.contains(index)).collect();
-        for (name, index) in parts {
-            seen.push(index);
-            waiting.push(index);
-            let has_impl =
-                parse::implements(module, &name, "Serialize") || parse::implements(module, &name, "Deserialize");
-            let ModuleItem::Other(Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. })) =
-                &mut module.items[index]
-            else {
-                continue;
-            };
-            let derives = attrs::derives(attrs);
-            let derives = derives.iter().any(|derive| derive == "Serialize" || derive == "Deserialize");
-            if !derives && !has_impl && !data::is_data(attrs) {
-                errors.on(&name, format!("`{name}` is part of `{owner}`, but cannot travel\nput `#[data]` on it"));
-                data::schema(attrs, &name, &options.krate, errors);
+/// Reports what is wrong with the types of the module that are parts of schemas.
+fn check_parts(module: &mut RoomModule, found: Found, schemas: &[usize], options: &Options, errors: &mut Errors) {
+    let Found { faults, lacking } = found;
+    let mut rejected: Vec<Place> = Vec::new();
+    for (place, fault) in faults.into_iter().filter(|(place, _)| !is_schema(place, schemas)) {
+        fault.report(errors);
+        if !rejected.contains(&place) {
+            rejected.push(place);
+        }
+    }
+    for (place, name, owner) in lacking {
+        let own = parse::implemented(module, &name, data::DERIVES);
+        let is_rejected = rejected.contains(&place);
+        let Some(item) = parse::at_place(module, &place) else { continue };
+        errors.on(&name, format!("`{name}` is part of `{owner}`, but is not serializable\n{}", advice(item)));
+        match item {
+            // A type with its own tag needs no twin to be one that is not to blame.
+            Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) if !is_rejected => {
+                data::schema(attrs, &name, &options.krate, &own, errors);
             }
+            _ => {}
+        }
+    }
+    for place in rejected {
+        let Some(item) = parse::at_place(module, &place) else { continue };
+        let Some(name) = parse::type_name(item).cloned() else { continue };
+        let own = parse::implemented(module, &name, data::DERIVES);
+        let Some(item) = parse::at_place(module, &place) else { continue };
+        if let Item::Struct(_) | Item::Enum(_) = item {
+            let (stubs, _) = data::rejected(item, &options.krate, &own, errors);
+            parse::add_beside(module, &place, stubs);
+        }
+    }
+}
+
+fn is_schema(place: &[usize], schemas: &[usize]) -> bool {
+    matches!(place, [index] if schemas.contains(index))
+}
+
+/// How to make a type serializable.
+fn advice(item: &Item) -> &'static str {
+    match item {
+        Item::Union(_) => "write an `enum` with `#[data]`",
+        _ => "put `#[data]` on it",
+    }
+}
+
+/// Has the `#[data]` of each part leave out what the module implements itself.
+fn adapt_parts(module: &mut RoomModule, schemas: &[usize]) {
+    for index in (0..module.items.len()).filter(|index| !schemas.contains(index)) {
+        let name = match &module.items[index] {
+            ModuleItem::Other(Item::Struct(ItemStruct { ident, .. }) | Item::Enum(ItemEnum { ident, .. })) => ident,
+            _ => continue,
+        };
+        let own = parse::implemented(module, &name.clone(), data::DERIVES);
+        if let ModuleItem::Other(Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. })) =
+            &mut module.items[index]
+        {
+            data::adapt(attrs, &own);
         }
     }
 }
@@ -146,14 +190,17 @@ fn check_missing(module: &RoomModule, kind: SchemaKind, errors: &mut Errors) -> 
     None
 }
 
-/// The twin of the type, if it has one; `None` when it cannot be named as that schema.
+/// The twin of the type, if it has one, `None` when it cannot be named as that schema; and what stands in for what it would
+/// derive.
 fn check_schema(
     item: &mut Item,
     kind: SchemaKind,
     ident: &Ident,
+    faults: Vec<Fault>,
+    own: &[&'static str],
     options: &Options,
     errors: &mut Errors,
-) -> Option<Option<Twin>> {
+) -> (Option<Option<Twin>>, Option<TokenStream>) {
     let name = kind.name;
     let is_import = matches!(item, Item::Use(_));
     let (vis, generics) = match item {
@@ -164,13 +211,13 @@ fn check_schema(
         Item::Union(item) if !kind.travels => (&mut item.vis, Some(&item.generics)),
         Item::Union(item) => {
             errors.on(item.union_token, format!("`{name}` must be a `struct` or an `enum`, not a `union`"));
-            return None;
+            return (None, None);
         }
         Item::Trait(item) => {
             errors.on(item.trait_token, format!("`{name}` must be a `struct` or an `enum`, not a `trait`"));
-            return None;
+            return (None, None);
         }
-        _ => return None,
+        _ => return (None, None),
     };
     let speaker = if kind.travels { "the room's client speaks of it" } else { "the room's public type names it" };
     match &*vis {
@@ -192,40 +239,28 @@ fn check_schema(
         let over = written(&generics.params);
         let message = format!("`{name}` cannot be generic over `{over}`");
         errors.on(generics, format!("{message}\na room has exactly one type of each schema"));
-        return None;
+        return (None, None);
     }
     if !kind.travels {
-        return Some(None);
+        return (Some(None), None);
     }
-    let before = errors.len();
-    check_references(item, errors);
-    if errors.len() > before {
-        return None;
+    if !faults.is_empty() {
+        faults.into_iter().for_each(|fault| fault.report(errors));
+        let (stubs, is_another) = match item {
+            Item::Struct(_) | Item::Enum(_) => data::rejected(item, &options.krate, own, errors),
+            _ => return (Some(None), None),
+        };
+        // What handlers do with a field of another type would be wrong.
+        return ((!is_another).then_some(None), Some(stubs));
     }
-    Some(match item {
-        Item::Enum(item) => data::enum_schema(item, &options.krate, &options.tag, errors),
+    let twin = match item {
+        Item::Enum(item) => data::enum_schema(item, &options.krate, &options.tag, own, errors),
         Item::Struct(ItemStruct { attrs, ident, .. }) => {
-            data::schema(attrs, ident, &options.krate, errors);
+            data::schema(attrs, ident, &options.krate, own, errors);
             None
         }
         // An alias or a re-export is what it is.
         _ => None,
-    })
-}
-
-/// A reference cannot be read: there is nothing that it could point into.
-fn check_references(item: &Item, errors: &mut Errors) {
-    for field in parse::fields(item) {
-        let keys = attrs::serde_keys(&field.attrs);
-        if let Type::Reference(reference) = &field.ty
-            && !keys.iter().any(|key| key.contains("skip") || key.contains("with"))
-        {
-            let owned = match written(&reference.elem).as_str() {
-                "str" => "String".to_owned(),
-                other => other.to_owned(),
-            };
-            let message = "a schema owns what it is read into, and cannot have a reference";
-            errors.on(&field.ty, format!("{message}\nwrite `{owned}`"));
-        }
-    }
+    };
+    (Some(twin), None)
 }

@@ -8,7 +8,7 @@ pub mod chat {
     pub struct State {}
     pub struct Connection {}
     pub struct Event {
-        pub at: std::time::Instant,
+        pub at: std::cmp::Ordering,
     }
     pub struct Broadcast {}
 }

@@ -181,7 +181,7 @@ pub mod shared {
         },
     }
 
-    /// No twin: the message goes through serde's buffer.
+    /// With a variant for what is not known.
     #[data]
     pub enum Buffered {
         /// The parts have tags of their own.

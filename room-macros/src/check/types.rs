@@ -1,0 +1,814 @@
+//! What the types of fields can be: what JSON and storage have no form for, where the names around a type tell.
+//!
+//! A name is judged by what it stands for: an item of the module, or a path that leads out of it. What comes from elsewhere
+//! under a name of its own is for rustc to judge.
+
+use std::collections::HashSet;
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{
+    Expr, ExprLit, Field, Fields, GenericArgument, Ident, Item, Lit, PathArguments, Type, UseTree, ext::IdentExt,
+    parse_quote,
+};
+
+use super::{serde_attrs, tagging, written};
+use crate::{
+    attrs, data,
+    diag::Errors,
+    model::SCHEMAS,
+    parse::{self, ModuleItem, RoomModule},
+};
+
+/// The longest array and tuples that serde, and the traits of the standard library, have an `impl` for.
+const MAX_ARRAY: usize = 32;
+const MAX_TUPLE: usize = 12;
+
+/// Where an item is: its index, within the module and then within inner modules.
+pub(super) type Place = Vec<usize>;
+
+/// A mistake, with the tokens at fault.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    tokens: TokenStream,
+    message: String,
+}
+
+impl Fault {
+    pub(super) fn new(tokens: impl ToTokens, message: impl Into<String>) -> Fault {
+        Fault { tokens: tokens.to_token_stream(), message: message.into() }
+    }
+
+    pub(crate) fn report(self, errors: &mut Errors) {
+        errors.on(self.tokens, self.message);
+    }
+}
+
+/// What was found of a module's types.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Items with mistakes, and which.
+    pub(super) faults: Vec<(Place, Fault)>,
+    /// Parts of schemas that derive nothing of serde's, and the names of what they are part of.
+    pub(super) lacking: Vec<(Place, Ident, String)>,
+}
+
+/// How a value is kept and read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Use {
+    /// It is read again after a change, from what was stored.
+    is_stored: bool,
+    /// Why serde reads it from a buffer, in which numbers are not keys.
+    buffered: Option<&'static str>,
+    /// Whether the owner may borrow from what it is read from.
+    may_borrow: bool,
+}
+
+/// The mistakes in a type that stands alone.
+pub(crate) fn alone(item: &Item) -> Vec<Fault> {
+    let mut walk = Walk { items: Vec::new(), room: None, found: Found::default(), seen: HashSet::new() };
+    walk.item(&Vec::new(), item, Use { may_borrow: true, ..Use::default() });
+    walk.found.faults.into_iter().map(|(_, fault)| fault).collect()
+}
+
+/// The mistakes in the schemas at `roots` and in the types of the module that are part of them.
+pub(super) fn of_schemas(module: &RoomModule, roots: &[(usize, &'static str)]) -> Found {
+    let mut items = Vec::new();
+    for (index, item) in module.items.iter().enumerate() {
+        if let ModuleItem::Other(item) = item {
+            collect(item, vec![index], &mut items);
+        }
+    }
+    let mut walk = Walk { items, room: Some(&module.ident), found: Found::default(), seen: HashSet::new() };
+    for (index, name) in roots {
+        walk.enter(&vec![*index], Use { is_stored: ["State", "Connection"].contains(name), ..Use::default() }, None);
+    }
+    walk.found
+}
+
+fn collect<'m>(item: &'m Item, place: Place, items: &mut Vec<(Place, &'m Item)>) {
+    if let Item::Mod(inner) = item
+        && let Some((_, content)) = &inner.content
+    {
+        for (index, item) in content.iter().enumerate() {
+            collect(item, [&*place, &[index]].concat(), items);
+        }
+    }
+    items.push((place, item));
+}
+
+/// What a path stands for.
+enum Named {
+    Own(Place),
+    /// A name that leads out of the module.
+    Elsewhere(Vec<String>),
+    /// A name that a glob may bring in, or that cannot be followed.
+    Unknown,
+}
+
+struct Walk<'m> {
+    items: Vec<(Place, &'m Item)>,
+    room: Option<&'m Ident>,
+    found: Found,
+    seen: HashSet<(Place, Use)>,
+}
+
+impl<'m> Walk<'m> {
+    fn at(&self, place: &Place) -> Option<&'m Item> {
+        self.items.iter().find(|(other, _)| other == place).map(|(_, item)| *item)
+    }
+
+    /// The items of the inner module at `scope`, which is the module itself when it is empty.
+    fn within<'s>(&'s self, scope: &'s [usize]) -> impl Iterator<Item = &'s (Place, &'m Item)> {
+        self.items.iter().filter(move |(place, _)| place.len() == scope.len() + 1 && place.starts_with(scope))
+    }
+
+    fn resolve(&self, scope: &[usize], path: &syn::Path) -> Named {
+        let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.unraw().to_string()).collect();
+        if self.room.is_none() || path.leading_colon.is_some() {
+            return Named::Elsewhere(segments);
+        }
+        self.follow(scope, segments, 8)
+    }
+
+    fn follow(&self, scope: &[usize], mut segments: Vec<String>, depth: u8) -> Named {
+        if depth == 0 || segments.is_empty() {
+            return Named::Unknown;
+        }
+        let first = segments[0].clone();
+        match &*first {
+            "self" => return self.follow(scope, segments.split_off(1), depth - 1),
+            "super" if scope.is_empty() => {
+                // Back into the module by its own name.
+                let room = self.room.is_some_and(|room| segments.get(1).is_some_and(|next| room.unraw() == next));
+                return if room { self.follow(&[], segments.split_off(2), depth - 1) } else { Named::Unknown };
+            }
+            "super" => return self.follow(&scope[..scope.len() - 1], segments.split_off(1), depth - 1),
+            "crate" => {
+                let room = self.room.and_then(|room| segments.iter().position(|segment| room.unraw() == segment));
+                return room.map_or(Named::Unknown, |room| self.follow(&[], segments.split_off(room + 1), depth - 1));
+            }
+            _ => {}
+        }
+        let named = |item: &Item| match item {
+            Item::Mod(item) => item.ident.unraw() == first,
+            item => parse::type_name(item).is_some_and(|name| name.unraw() == first),
+        };
+        if let Some((place, _)) = self.within(scope).find(|(_, item)| named(item)) {
+            return match segments.len() {
+                1 => Named::Own(place.clone()),
+                _ => self.follow(&place.clone(), segments.split_off(1), depth - 1),
+            };
+        }
+        let mut has_glob = false;
+        for (_, item) in self.within(scope) {
+            let Item::Use(item) = item else { continue };
+            if let Some(path) = imported_path(&item.tree, &first, &mut has_glob) {
+                let path = [path, segments.split_off(1)].concat();
+                let is_itself = path.len() == 1 && path[0] == first;
+                return if is_itself { Named::Unknown } else { self.follow(scope, path, depth - 1) };
+            }
+        }
+        Named::Elsewhere(segments)
+    }
+
+    /// Looks at an item of the module, once for each use.
+    fn enter(&mut self, place: &Place, how: Use, part_of: Option<&Ident>) {
+        if !self.seen.insert((place.clone(), how)) {
+            return;
+        }
+        let Some(item) = self.at(place) else { return };
+        if let (Some(owner), Item::Struct(_) | Item::Enum(_) | Item::Union(_), Some(name)) =
+            (part_of, item, parse::type_name(item))
+            && !self.found.lacking.iter().any(|(other, ..)| other == place)
+            && !self.is_data(place, name, item)
+        {
+            self.found.lacking.push((place.clone(), name.clone(), owner.to_string()));
+        }
+        // What its own `#[data]` says is said.
+        if is_part(place, item) && data::is_data(parse::item_attrs(item)) && !alone(item).is_empty() {
+            return;
+        }
+        self.item(place, item, how);
+    }
+
+    /// Whether a type has something of serde's, or will have it from `#[room]`.
+    fn is_data(&self, place: &Place, name: &Ident, item: &Item) -> bool {
+        let attrs = parse::item_attrs(item);
+        let derives = attrs::derives(attrs).iter().any(|derive| derive == "Serialize" || derive == "Deserialize");
+        derives || data::is_data(attrs) || self.has_impl(place, name) || !is_part(place, item)
+    }
+
+    fn has_impl(&self, place: &Place, name: &Ident) -> bool {
+        let scope = &place[..place.len().saturating_sub(1)];
+        let serdes = ["Serialize", "Deserialize"];
+        let mut items = self.items.iter().map(|(place, item)| (place.starts_with(scope), *item));
+        items.any(|(_, item)| serdes.iter().any(|of| parse::is_impl(item, name, of)))
+    }
+
+    fn item(&mut self, place: &Place, item: &'m Item, how: Use) {
+        let name = parse::type_name(item);
+        // What is written by hand is read by hand.
+        if name.is_some_and(|name| self.room.is_some() && self.has_impl(place, name)) {
+            return;
+        }
+        for fault in serde_attrs::check(item) {
+            self.fault(place, fault);
+        }
+        match item {
+            Item::Type(alias) if alias.generics.params.is_empty() => {
+                self.ty(place, &alias.ty, how, &alias.ident, &[]);
+            }
+            Item::Struct(item) => self.fields(place, item.fields.iter(), how, &item.ident, &item.generics),
+            Item::Enum(item) => {
+                let keys = attrs::serde_keys(&item.attrs);
+                let has = |key: &str| keys.iter().any(|own| own == key);
+                let derives = attrs::derives(&item.attrs).iter().any(|derive| derive == "Deserialize");
+                let is_tagged = has("tag") && !has("content");
+                let is_newtype = item.variants.iter().any(|variant| matches!(variant.fields, Fields::Unnamed(_)));
+                let buffered = match how.buffered {
+                    Some(why) => Some(why),
+                    None if has("untagged") => Some("an `untagged` enum"),
+                    None if is_tagged && derives => Some("a tagged enum that derives `Deserialize` itself"),
+                    None if is_tagged && is_newtype => Some("a tagged enum with tuple variants"),
+                    None => None,
+                };
+                let how = Use { buffered, ..how };
+                for variant in &item.variants {
+                    let keys = attrs::serde_keys(&variant.attrs);
+                    if keys.iter().any(|key| key == "skip" || key.contains("with")) {
+                        continue;
+                    }
+                    let untagged = keys.iter().any(|key| key == "untagged");
+                    let how = match how.buffered {
+                        None if untagged => Use { buffered: Some("an `untagged` variant"), ..how },
+                        _ => how,
+                    };
+                    self.fields(place, variant.fields.iter(), how, &item.ident, &item.generics);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn fields(
+        &mut self,
+        place: &Place,
+        fields: impl Iterator<Item = &'m Field>,
+        how: Use,
+        owner: &Ident,
+        generics: &syn::Generics,
+    ) {
+        let lifetimes: Vec<_> = generics.lifetimes().map(|param| param.lifetime.ident.to_string()).collect();
+        for field in fields {
+            let keys = attrs::serde_keys(&field.attrs);
+            if keys.iter().any(|key| (key.contains("skip") && key != "skip_serializing_if") || key.contains("with")) {
+                continue;
+            }
+            let is_flat = keys.iter().any(|key| key == "flatten");
+            let how = match how.buffered {
+                None if is_flat => Use { buffered: Some("a `flatten`ed field"), ..how },
+                _ => how,
+            };
+            self.ty(place, &field.ty, how, owner, &lifetimes);
+        }
+    }
+
+    fn fault(&mut self, place: &Place, fault: Fault) {
+        let text = |fault: &Fault| (format!("{:?}", span_key(&fault.tokens)), fault.message.clone());
+        let new = text(&fault);
+        if !self.found.faults.iter().any(|(other, known)| other == place && text(known) == new) {
+            self.found.faults.push((place.clone(), fault));
+        }
+    }
+
+    fn ty(&mut self, place: &Place, ty: &Type, how: Use, owner: &Ident, lifetimes: &[String]) {
+        let scope = place[..place.len().saturating_sub(1)].to_vec();
+        match ty {
+            Type::Paren(inner) => self.ty(place, &inner.elem, how, owner, lifetimes),
+            Type::Group(inner) => self.ty(place, &inner.elem, how, owner, lifetimes),
+            Type::Reference(reference) => {
+                let borrows = reference.lifetime.as_ref().is_some_and(|own| lifetimes.contains(&own.ident.to_string()));
+                if !(borrows && how.may_borrow) {
+                    self.fault(place, reference_fault(reference, how.may_borrow));
+                }
+            }
+            Type::Slice(slice) => {
+                let element = written(&slice.elem);
+                self.fault(place, unsized_fault(ty, &format!("Vec<{element}>")));
+            }
+            Type::TraitObject(_) => self.fault(place, unsized_fault(ty, "an `enum` of the types it can be")),
+            Type::FnPtr(_) => self.fault(place, not_data(ty, "code", "an `enum` of what it can do")),
+            Type::Ptr(_) => self.fault(place, not_data(ty, "an address in memory", "an owned value")),
+            Type::Never(_) => self.fault(place, not_data(ty, "no value", "an `enum` without variants")),
+            Type::ImplTrait(_) => {
+                self.fault(place, Fault::new(ty, "a field has one type, not an `impl Trait`\nwrite the type"));
+            }
+            Type::Array(array) => {
+                if let Some(len) = self.length(&scope, &array.len).filter(|len| *len > MAX_ARRAY) {
+                    let element = written(&array.elem);
+                    let message =
+                        format!("serde has no arrays of more than {MAX_ARRAY} values, and this one has {len}");
+                    self.fault(place, Fault::new(ty, format!("{message}\nwrite `Vec<{element}>`")));
+                    return;
+                }
+                self.ty(place, &array.elem, how, owner, lifetimes);
+            }
+            Type::Tuple(tuple) => {
+                if tuple.elems.len() > MAX_TUPLE {
+                    let message = format!(
+                        "a tuple of data has at most {MAX_TUPLE} values, and this one has {}",
+                        tuple.elems.len()
+                    );
+                    self.fault(place, Fault::new(ty, format!("{message}\nwrite a `struct` with `#[data]`")));
+                    return;
+                }
+                tuple.elems.iter().for_each(|elem| self.ty(place, elem, how, owner, lifetimes));
+            }
+            Type::Path(path) if path.qself.is_none() => {
+                let named = self.resolve(&scope, &path.path);
+                let last = path.path.segments.last();
+                let arguments: Vec<&Type> = match last.map(|last| &last.arguments) {
+                    Some(PathArguments::AngleBracketed(list)) => list.args.iter().filter_map(type_argument).collect(),
+                    _ => Vec::new(),
+                };
+                match named {
+                    Named::Own(part) => {
+                        self.own(place, ty, &part, how, owner);
+                        arguments.iter().for_each(|inner| self.ty(place, inner, how, owner, lifetimes));
+                    }
+                    Named::Elsewhere(name) => self.elsewhere(place, ty, &name, &arguments, how, owner, lifetimes),
+                    Named::Unknown => arguments.iter().for_each(|inner| self.ty(place, inner, how, owner, lifetimes)),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A type of the module.
+    fn own(&mut self, place: &Place, ty: &Type, part: &Place, how: Use, owner: &Ident) {
+        let Some(item) = self.at(part) else { return };
+        let is_services = part.len() == 1 && parse::type_name(item).is_some_and(|name| parse::is(name, "Services"));
+        if is_services {
+            let message =
+                "`Services` is what the room is given when it starts, and is not data\nread it with `ctx.services()`";
+            self.fault(place, Fault::new(ty, message));
+            return;
+        }
+        let has_lifetime = match item {
+            Item::Struct(item) => item.generics.lifetimes().next().is_some(),
+            Item::Enum(item) => item.generics.lifetimes().next().is_some(),
+            _ => false,
+        };
+        if has_lifetime && !how.may_borrow {
+            let name = written(ty);
+            let message = format!("data owns what it is read into, and `{name}` borrows");
+            self.fault(place, Fault::new(ty, format!("{message}\nuse a type without lifetimes")));
+            return;
+        }
+        self.enter(part, how, Some(owner));
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn elsewhere(
+        &mut self,
+        place: &Place,
+        ty: &Type,
+        name: &[String],
+        arguments: &[&Type],
+        how: Use,
+        owner: &Ident,
+        lifetimes: &[String],
+    ) {
+        let Some(last) = name.last().map(String::as_str) else { return };
+        let root = (name.len() > 1).then(|| &*name[0]);
+        if let Some(fault) = self.judge(ty, root, last, arguments, how) {
+            self.fault(place, fault);
+            return;
+        }
+        let is_map = MAPS.contains(&last) && arguments.len() >= 2;
+        if is_map {
+            let scope = place[..place.len().saturating_sub(1)].to_vec();
+            if let Some(fault) = self.key(&scope, arguments[0], arguments[0], arguments[1], last, how, 8) {
+                self.fault(place, fault);
+                // The values may be wrong on their own account.
+                arguments[1..].iter().for_each(|inner| self.ty(place, inner, how, owner, lifetimes));
+                return;
+            }
+        }
+        if SETS.contains(&last)
+            && let [element] = arguments
+        {
+            let scope = place[..place.len().saturating_sub(1)].to_vec();
+            if let Some(fault) = self.order(&scope, element, last, "an element of a set") {
+                self.fault(place, fault);
+                return;
+            }
+        }
+        let is_pointer = ["Box", "Rc", "Arc", "Cow"].contains(&last);
+        for inner in arguments {
+            match inner {
+                // A pointer to it has a size.
+                Type::Slice(slice) if is_pointer => self.ty(place, &slice.elem, how, owner, lifetimes),
+                Type::Path(path) if is_pointer && path.path.is_ident("str") => {}
+                Type::TraitObject(_) if is_pointer => {
+                    self.fault(place, not_data(inner, "one of many types", "an `enum` of the types it can be"));
+                }
+                inner => self.ty(place, inner, how, owner, lifetimes),
+            }
+        }
+    }
+
+    /// A type from elsewhere that is known not to be data.
+    fn judge(&self, ty: &Type, root: Option<&str>, last: &str, arguments: &[&Type], how: Use) -> Option<Fault> {
+        let std = root.is_some_and(|root| ["std", "core", "alloc"].contains(&root));
+        let bare = root.is_none();
+        let behind = "what changes behind a shared reference is never stored";
+        let plain = match arguments {
+            [inner] => written(inner),
+            _ => last.to_lowercase().trim_start_matches("atomic").to_owned(),
+        };
+        let advice =
+            format!("write `{plain}`: the state changes through `ctx.update`, a peer's data through `update_data`");
+        match last {
+            "str" if bare => Some(unsized_fault(ty, "String")),
+            "RefCell" if how.is_stored && (std || bare) => Some(Fault::new(ty, format!("{behind}\n{advice}"))),
+            "Cell" if how.is_stored && std => Some(Fault::new(ty, format!("{behind}\n{advice}"))),
+            "Mutex" | "RwLock" if std || bare || root == Some("parking_lot") => {
+                Some(Fault::new(ty, format!("{behind}\n{advice}")))
+            }
+            "OnceCell" | "OnceLock" | "LazyCell" | "LazyLock" | "UnsafeCell" if std || bare => {
+                Some(Fault::new(ty, format!("{behind}\n{advice}")))
+            }
+            "AtomicBool" | "AtomicU8" | "AtomicU16" | "AtomicU32" | "AtomicU64" | "AtomicUsize" | "AtomicI8"
+            | "AtomicI16" | "AtomicI32" | "AtomicI64" | "AtomicIsize"
+                if std || bare =>
+            {
+                Some(Fault::new(ty, format!("{behind}\n{advice}")))
+            }
+            "Weak" if std => Some(not_data(ty, "a reference that does not keep its value", "an id or an index")),
+            "Instant" if std => Some(not_data(
+                ty,
+                "a time that means nothing in another process",
+                "`std::time::Duration`, or a `u64` of milliseconds",
+            )),
+            "File" | "TcpStream" | "JoinHandle" | "Sender" | "Receiver" if std => {
+                Some(not_data(ty, "a resource of this process", "what it is made from"))
+            }
+            "Ctx" | "RoomContext" if self.is_runtimes(root) => {
+                Some(not_data(ty, "the room itself", "what you need of it"))
+            }
+            "Peer" if self.is_runtimes(root) => Some(not_data(ty, "a live connection", "`PeerId`")),
+            "UpgradeRequest" if self.is_runtimes(root) => {
+                Some(not_data(ty, "a request that is being answered", "what you need of it"))
+            }
+            "RoomClient" if self.is_runtimes(root) => {
+                Some(not_data(ty, "a handle to rooms", "`RoomId`, and `ctx.room(…)` where it is needed"))
+            }
+            "Room" if self.room.is_some() && bare => Some(not_data(ty, "the room as a type", "`RoomId`")),
+            "Env" if root == Some("worker") => {
+                Some(not_data(ty, "the Worker's bindings", "a type `Services`, which `ctx.services()` gives"))
+            }
+            "WebSocket" | "Request" | "Response" | "Context" | "State" | "Stub" if root == Some("worker") => {
+                Some(not_data(ty, "a handle of the platform", "what you need of it"))
+            }
+            "Bytes" | "BytesMut" if matches!(root, Some("room_runtime" | "bytes")) => {
+                Some(not_data(ty, "a buffer", "`Vec<u8>`"))
+            }
+            "i128" | "u128" if bare => how.buffered.map(|why| {
+                let message = format!("serde reads {why} from a buffer, which has no `{last}`");
+                Fault::new(ty, format!("{message}\nwrite `{}`, or `String`", last.replace("128", "64")))
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether a name that starts like this is what the runtime or the macro gives.
+    fn is_runtimes(&self, root: Option<&str>) -> bool {
+        match root {
+            None => self.room.is_some(),
+            Some(root) => root == "room_runtime",
+        }
+    }
+
+    /// What is wrong with the key of a map, if something is.
+    #[allow(clippy::too_many_arguments)]
+    fn key(
+        &self,
+        scope: &[usize],
+        at: &Type,
+        key: &Type,
+        value: &Type,
+        map: &str,
+        how: Use,
+        depth: u8,
+    ) -> Option<Fault> {
+        let bad = |what: &str| {
+            let message = format!("{what}, and a key in JSON is a text");
+            let instead = format!("write `Vec<({}, {})>`", written(at), written(value));
+            Some(Fault::new(
+                at,
+                format!("{message}\n{instead}, or a key that is a `String`, an integer or an `enum` without fields"),
+            ))
+        };
+        let depth = depth.checked_sub(1)?;
+        match key {
+            Type::Paren(inner) => self.key(scope, at, &inner.elem, value, map, how, depth),
+            Type::Group(inner) => self.key(scope, at, &inner.elem, value, map, how, depth),
+            Type::Tuple(tuple) if tuple.elems.is_empty() => bad("`()` is `null`"),
+            Type::Tuple(_) => bad("a tuple is an array"),
+            Type::Array(_) | Type::Slice(_) => bad(&format!("`{}` is an array", written(key))),
+            Type::Path(path) if path.qself.is_none() => {
+                let arguments: Vec<&Type> = match path.path.segments.last().map(|last| &last.arguments) {
+                    Some(PathArguments::AngleBracketed(list)) => list.args.iter().filter_map(type_argument).collect(),
+                    _ => Vec::new(),
+                };
+                match self.resolve(scope, &path.path) {
+                    Named::Elsewhere(name) => {
+                        let last = name.last().map(String::as_str)?;
+                        match (last, &*arguments) {
+                            ("Box" | "Rc" | "Arc" | "Cow", [.., inner]) => {
+                                self.key(scope, at, inner, value, map, how, depth)
+                            }
+                            ("Vec" | "VecDeque" | "HashSet" | "BTreeSet", [_, ..]) => {
+                                bad(&format!("`{}` is an array", written(key)))
+                            }
+                            ("HashMap" | "BTreeMap", [_, _, ..]) => bad(&format!("`{}` is an object", written(key))),
+                            ("Option", [_]) => bad("`None` is `null`"),
+                            ("f32" | "f64", []) if name.len() == 1 => {
+                                let message = format!("`{last}` cannot be the key of a map: `NaN` equals nothing");
+                                let instead = "a key that is an integer or a `String`";
+                                Some(Fault::new(at, format!("{message}\nwrite {instead}")))
+                            }
+                            _ => how.buffered.filter(|_| name.len() == 1 && NUMBERS.contains(&last)).map(|why| {
+                                let message = format!("serde reads {why} from a buffer, in which keys are text, not `{last}`");
+                                Fault::new(at, format!("{message}\nwrite `String`, or a form without `flatten` and `untagged`, such as that of `#[data]`"))
+                            }),
+                        }
+                    }
+                    Named::Own(part) => {
+                        if let Some(fault) = self.own_key(at, value, &part, map, how, depth) {
+                            return Some(fault);
+                        }
+                        self.order(scope, at, map, "the key of a map")
+                    }
+                    Named::Unknown => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// A type of the module as a key.
+    fn own_key(&self, at: &Type, value: &Type, part: &Place, map: &str, how: Use, depth: u8) -> Option<Fault> {
+        let item = self.at(part)?;
+        let name = parse::type_name(item)?;
+        let scope = &part[..part.len() - 1];
+        let bad = |what: &str| {
+            let message = format!("`{name}` is {what}, and a key in JSON is a text");
+            let instead = format!("write `Vec<({}, {})>`", written(at), written(value));
+            Some(Fault::new(
+                at,
+                format!("{message}\n{instead}, or a key that is a `String`, an integer or an `enum` without fields"),
+            ))
+        };
+        if self.has_impl(part, name) {
+            return None;
+        }
+        let keys = attrs::serde_keys(parse::item_attrs(item));
+        if keys.iter().any(|key| ["into", "from", "try_from", "remote", "transparent", "untagged"].contains(&&**key)) {
+            return None;
+        }
+        match item {
+            Item::Type(alias) if alias.generics.params.is_empty() => {
+                self.key(scope, at, &alias.ty, value, map, how, depth)
+            }
+            Item::Struct(item) => match &item.fields {
+                Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+                    let field = &fields.unnamed[0];
+                    // Its own type may have an order that a number has not.
+                    let is_float =
+                        matches!(&field.ty, Type::Path(path) if path.path.is_ident("f64") || path.path.is_ident("f32"));
+                    let is_own = !attrs::serde_keys(&field.attrs).is_empty() || !item.generics.params.is_empty();
+                    if is_own || is_float { None } else { self.key(scope, at, &field.ty, value, map, how, depth) }
+                }
+                Fields::Unnamed(_) => bad("an array"),
+                Fields::Unit => bad("`null`"),
+                Fields::Named(_) => bad("an object"),
+            },
+            Item::Enum(item) => {
+                let is_schema =
+                    part.len() == 1 && SCHEMAS.iter().any(|kind| kind.travels && parse::is(name, kind.name));
+                let tagged = keys.iter().any(|key| key == "tag") || is_schema || data::has_tag(&item.attrs);
+                match tagging::has_units_only(item) {
+                    true if tagged => bad("an object with the name of the variant in it"),
+                    true => None,
+                    false => bad("an `enum` with fields"),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// A type of the module that lacks what maps and sets need: rustc says it once for each derive.
+    fn order(&self, scope: &[usize], ty: &Type, of: &str, what: &str) -> Option<Fault> {
+        let Type::Path(path) = ty else { return None };
+        let Named::Own(part) = self.resolve(scope, &path.path) else { return None };
+        let (Item::Struct(syn::ItemStruct { attrs, .. }) | Item::Enum(syn::ItemEnum { attrs, .. })) = self.at(&part)?
+        else {
+            return None;
+        };
+        let name = parse::type_name(self.at(&part)?)?;
+        let needed: &[&str] = if of.starts_with("BTree") { &["Eq", "PartialOrd", "Ord"] } else { &["Eq", "Hash"] };
+        let derives = attrs::derives(attrs);
+        let has = |of: &str| {
+            derives.iter().any(|own| own == of) || self.items.iter().any(|(_, item)| parse::is_impl(item, name, of))
+        };
+        let lacking: Vec<_> = needed.iter().copied().filter(|needed| !has(needed)).collect();
+        if lacking.is_empty() {
+            return None;
+        }
+        let message = format!("`{name}` is {what}, but does not have {}", crate::diag::list(lacking.iter().copied()));
+        Some(Fault::new(ty, format!("{message}\nadd `#[derive({})]` to `{name}`", lacking.join(", "))))
+    }
+
+    /// The length of an array, if it can be told.
+    fn length(&self, scope: &[usize], len: &Expr) -> Option<usize> {
+        match len {
+            Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => int.base10_parse().ok(),
+            Expr::Path(path) => {
+                let name = path.path.get_ident()?;
+                let constant = self.within(scope).find_map(|(_, item)| match item {
+                    Item::Const(item) if item.ident == *name => Some(&*item.expr),
+                    _ => None,
+                })?;
+                match constant {
+                    Expr::Lit(_) => self.length(scope, constant),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+const MAPS: [&str; 3] = ["HashMap", "BTreeMap", "IndexMap"];
+const SETS: [&str; 3] = ["HashSet", "BTreeSet", "IndexSet"];
+const NUMBERS: [&str; 13] =
+    ["u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "bool"];
+
+/// Whether the item is none of the schemas.
+fn is_part(place: &Place, item: &Item) -> bool {
+    let is_schema = |name: &Ident| SCHEMAS.iter().any(|kind| parse::is(name, kind.name));
+    place.len() != 1 || !parse::type_name(item).is_some_and(is_schema)
+}
+
+fn span_key(tokens: &TokenStream) -> Vec<String> {
+    tokens.clone().into_iter().map(|token| format!("{:?}", token.span())).collect()
+}
+
+fn type_argument(argument: &GenericArgument) -> Option<&Type> {
+    match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    }
+}
+
+/// The path by which an import brings in `name`.
+fn imported_path(tree: &UseTree, name: &str, has_glob: &mut bool) -> Option<Vec<String>> {
+    match tree {
+        UseTree::Path(path) => {
+            let rest = imported_path(&path.tree, name, has_glob)?;
+            let own = path.ident.unraw().to_string();
+            Some(if rest == ["self"] { vec![own] } else { [vec![own], rest].concat() })
+        }
+        UseTree::Name(own) if own.ident.unraw() == name => Some(vec![name.to_owned()]),
+        UseTree::Rename(own) if own.rename.unraw() == name => Some(vec![own.ident.unraw().to_string()]),
+        UseTree::Group(group) => group.items.iter().find_map(|tree| imported_path(tree, name, has_glob)),
+        UseTree::Glob(_) => {
+            *has_glob = true;
+            None
+        }
+        _ => None,
+    }
+}
+
+fn reference_fault(reference: &syn::TypeReference, may_borrow: bool) -> Fault {
+    let owned = match &*reference.elem {
+        Type::Slice(slice) => format!("Vec<{}>", written(&slice.elem)),
+        other => match written(other).as_str() {
+            "str" => "String".to_owned(),
+            other => other.to_owned(),
+        },
+    };
+    let owner = if may_borrow { "data" } else { "a schema" };
+    let message = format!("{owner} owns what it is read into, and cannot have a reference");
+    Fault::new(reference, format!("{message}\nwrite `{owned}`"))
+}
+
+fn unsized_fault(ty: &Type, instead: &str) -> Fault {
+    let instead = if instead.contains('`') { instead.to_owned() } else { format!("`{instead}`") };
+    let message = format!("`{}` has no size that is known beforehand", written(ty));
+    Fault::new(ty, format!("{message}\nwrite {instead}"))
+}
+
+fn not_data(ty: &Type, what: &str, instead: &str) -> Fault {
+    let name = written(ty).replace("* ", "*");
+    Fault::new(ty, format!("`{name}` is not serializable: it is {what}\nwrite {instead}"))
+}
+
+/// Makes a type one that rustc has nothing to add to. Returns whether it is then another one.
+pub(crate) fn mend(ty: &mut Type, lifetimes: &[String]) -> bool {
+    match ty {
+        Type::Paren(inner) => mend(&mut inner.elem, lifetimes),
+        Type::Group(inner) => mend(&mut inner.elem, lifetimes),
+        Type::Array(inner) => mend(&mut inner.elem, lifetimes),
+        Type::Tuple(tuple) => tuple.elems.iter_mut().fold(false, |other, elem| mend(elem, lifetimes) | other),
+        Type::Reference(reference) => {
+            let is_known = |own: &syn::Lifetime| own.ident == "static" || lifetimes.contains(&own.ident.to_string());
+            if !reference.lifetime.as_ref().is_some_and(is_known) {
+                reference.lifetime = Some(parse_quote!('static));
+            }
+            match &mut *reference.elem {
+                Type::Slice(slice) => mend(&mut slice.elem, lifetimes),
+                Type::TraitObject(_) => false,
+                Type::Path(path) if path.path.is_ident("str") => false,
+                elem => mend(elem, lifetimes),
+            }
+        }
+        Type::Slice(_) | Type::TraitObject(_) | Type::Never(_) | Type::ImplTrait(_) => {
+            *ty = parse_quote!(());
+            true
+        }
+        Type::Path(path) if path.qself.is_none() && path.path.is_ident("str") => {
+            *ty = parse_quote!(());
+            true
+        }
+        Type::Path(path) if path.qself.is_none() => {
+            let Some(last) = path.path.segments.last_mut() else { return false };
+            let is_pointer = ["Box", "Rc", "Arc", "Cow"].iter().any(|name| last.ident == name);
+            let PathArguments::AngleBracketed(list) = &mut last.arguments else { return false };
+            list.args.iter_mut().fold(false, |other, argument| match argument {
+                GenericArgument::Type(Type::Slice(slice)) if is_pointer => mend(&mut slice.elem, lifetimes) | other,
+                GenericArgument::Type(Type::TraitObject(_)) if is_pointer => other,
+                GenericArgument::Type(Type::Path(inner)) if is_pointer && inner.path.is_ident("str") => other,
+                GenericArgument::Type(inner) => mend(inner, lifetimes) | other,
+                _ => other,
+            })
+        }
+        _ => false,
+    }
+}
+
+/// Implementations that do nothing of the traits `names`, for a type with mistakes: whoever uses it is not to blame.
+pub(crate) fn stubs(ident: &Ident, generics: &syn::Generics, names: &[String], krate: &syn::Path) -> TokenStream {
+    let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
+    let mut reading = generics.clone();
+    reading.params.insert(0, parse_quote!('__de));
+    let (reading, _, _) = reading.split_for_impl();
+    let serde = quote!(#krate::__private::serde);
+    let never = quote!(::core::unreachable!());
+    let of = |path: TokenStream, body: TokenStream| {
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics #path for #ident #ty_generics #where_clause { #body }
+        }
+    };
+    let mut done = HashSet::new();
+    let stubs = names.iter().filter(|name| done.insert(name.as_str())).map(|name| match &**name {
+        "Clone" => of(quote!(::core::clone::Clone), quote!(fn clone(&self) -> Self { #never })),
+        "Debug" => of(
+            quote!(::core::fmt::Debug),
+            quote!(fn fmt(&self, _: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result { #never }),
+        ),
+        "PartialEq" => of(quote!(::core::cmp::PartialEq), quote!(fn eq(&self, _: &Self) -> bool { #never })),
+        "Eq" => of(quote!(::core::cmp::Eq), TokenStream::new()),
+        "PartialOrd" => of(
+            quote!(::core::cmp::PartialOrd),
+            quote!(fn partial_cmp(&self, _: &Self) -> ::core::option::Option<::core::cmp::Ordering> { #never }),
+        ),
+        "Ord" => of(quote!(::core::cmp::Ord), quote!(fn cmp(&self, _: &Self) -> ::core::cmp::Ordering { #never })),
+        "Hash" => {
+            of(quote!(::core::hash::Hash), quote!(fn hash<__H: ::core::hash::Hasher>(&self, _: &mut __H) { #never }))
+        }
+        "Default" => of(quote!(::core::default::Default), quote!(fn default() -> Self { #never })),
+        "Serialize" => of(
+            quote!(#serde::Serialize),
+            quote! {
+                fn serialize<__S: #serde::Serializer>(&self, _: __S) -> ::core::result::Result<__S::Ok, __S::Error> {
+                    #never
+                }
+            },
+        ),
+        "Deserialize" => quote! {
+            #[automatically_derived]
+            impl #reading #serde::Deserialize<'__de> for #ident #ty_generics #where_clause {
+                fn deserialize<__D: #serde::Deserializer<'__de>>(_: __D) -> ::core::result::Result<Self, __D::Error> {
+                    #never
+                }
+            }
+        },
+        _ => TokenStream::new(),
+    });
+    stubs.collect()
+}

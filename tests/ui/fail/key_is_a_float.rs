@@ -1,0 +1,15 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    #[derive(Default)]
+    pub struct State {
+        pub field: std::collections::BTreeMap<f64, u8>,
+    }
+}
+
+fn main() {}

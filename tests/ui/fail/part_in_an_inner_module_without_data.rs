@@ -1,0 +1,21 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Broadcast {}
+
+    pub enum Event {
+        Do { field: parts::Card },
+    }
+
+    pub mod parts {
+        pub struct Card {
+            pub text: String,
+        }
+    }
+}
+
+fn main() {}

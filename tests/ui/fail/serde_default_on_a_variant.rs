@@ -1,0 +1,16 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Broadcast {}
+
+    pub enum Event {
+        #[serde(default)]
+        Do { times: u8 },
+    }
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Broadcast {}
+
+    pub enum Event {
+        Do { #[serde(defualt)] times: u8 },
+    }
+}
+
+fn main() {}

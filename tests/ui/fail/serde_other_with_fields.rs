@@ -1,0 +1,17 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Broadcast {}
+
+    pub enum Event {
+        Go,
+        #[serde(other)]
+        Else { text: String },
+    }
+}
+
+fn main() {}
