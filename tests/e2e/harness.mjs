@@ -19,7 +19,7 @@
 // Rules that hold for everything below: no sleeps, every wait has a bound and fails with what it was waiting for, and
 // every process and every directory made here is gone after `stop()` (and, should a test forget it, at the end of its
 // file). What workerd and the worker print is kept in `host.logs()`; it is shown when the test file failed, or live
-// with E2E_VERBOSE=1.
+// with E2E_VERBOSE=1. COMPATIBILITY_DATE=2024-04-03 takes the place of each worker's own date.
 
 import { Buffer } from "node:buffer";
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -42,6 +42,8 @@ const STOP_TIMEOUT = 15_000;
 const DEFAULT_TIMEOUT = 10_000;
 const LOG_LINES = 10_000;
 const REPORT_LINES = 200;
+/** In place of the date in wrangler.toml: how the worker behaves for a user who has not moved to a newer one. */
+const { COMPATIBILITY_DATE } = process.env;
 const VERBOSE = !["", "0", undefined].includes(process.env.E2E_VERBOSE);
 
 /**
@@ -450,6 +452,7 @@ async function describe(folder) {
       envFiles: [os.devNull],
     });
     if (externalWorkers.length > 0) throw new Error(`${config} refers to other workers: the harness hosts a single one`);
+    if (COMPATIBILITY_DATE) workerOptions.compatibilityDate = COMPATIBILITY_DATE;
     described = { main, options: workerOptions };
     descriptions.set(config, described);
   }

@@ -1,15 +1,14 @@
 // The page of the chat example in a real browser, before a real worker: what people do, what they see, and what
 // becomes of it when the network or the worker goes away.
 //
-// Needs a Chromium: $CHROMIUM, or chromium, chromium-browser or google-chrome on the PATH. What the page looked like is
-// left in target/e2e/*.png.
+// What the page looked like is left in target/e2e/*.png.
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import test, { after, afterEach, before } from "node:test";
-import { chromium } from "playwright-core";
+import { launchBrowser } from "./browser.mjs";
 import { ROOT, startWorker } from "./harness.mjs";
 
 const TIMEOUT = 15_000;
@@ -23,18 +22,7 @@ let browser;
 let tabs = [];
 
 before(async () => {
-  browser = await chromium.launch({
-    executablePath: findChromium(),
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  browser = await launchBrowser();
   fs.mkdirSync(SHOTS, { recursive: true });
   host = await startWorker({ dir: "examples/chat" });
   front = await Front.before(host);
@@ -535,17 +523,4 @@ class Front {
       if (this.#state === "hushed") from.pause();
     }
   }
-}
-
-function findChromium() {
-  const wanted = process.env.CHROMIUM;
-  const candidates = wanted ? [wanted] : ["chromium", "chromium-browser", "google-chrome"].flatMap((name) =>
-    (process.env.PATH ?? "").split(path.delimiter).filter(Boolean).map((folder) => path.join(folder, name)));
-  const found = candidates.find((file) => fs.existsSync(file));
-  if (found !== undefined) return found;
-  throw new Error(
-    wanted
-      ? `CHROMIUM is ${wanted}, and there is no such file: unset it, or install one (apt-get install chromium)`
-      : "no Chromium on the PATH: run `apt-get install chromium`, or set CHROMIUM to one",
-  );
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::repo::Repo;
-use crate::{build, process, tools};
+use crate::{build, node, process, tools};
 
 /// Measures. The arguments are the benchmark's own.
 pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
 
 /// A little of everything: whether it works, not what it costs. It takes what is built.
 pub(crate) fn quick(repo: &Repo) -> Result<()> {
-    tools::install_node(repo)?;
+    node::install(repo)?;
     let quick = [OsString::from("--quick")];
     engine(repo, &quick)?;
     measure(repo, &quick)

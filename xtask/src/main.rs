@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cli;
 mod dev;
+mod node;
 mod process;
 mod readme;
 mod repo;

