@@ -2,9 +2,11 @@
 
 use std::{fmt, rc::Rc, time::Duration};
 
+use http::StatusCode;
+
 use crate::{
     Delivery, Error, ErrorKind, Failure, HandlesAlarms, Peer, Peers, Presence, Room, RoomClient, RoomHandle, RoomId,
-    Schedule, ScheduleId, Sql, SystemFailure, host::RoomHost, platform::Platform,
+    Schedule, ScheduleId, Sql, SystemFailure, host::RoomHost, platform::Platform, report::brief, wire,
 };
 
 /// The room as a handler sees it. `#[room]` adds the alias `Ctx` to the module.
@@ -71,6 +73,49 @@ impl<R: Room> RoomContext<R> {
     pub fn try_update<T>(&self, change: impl FnOnce(&mut R::State) -> Result<T, Failure>) -> Result<T, Failure> {
         self.alive()?;
         self.host.try_update(change)
+    }
+
+    /// A refusal for the handler to end with, `return Err(ctx.refuse("the auction is over"))`: an answer that the room expects to
+    /// give. It is not logged, and `on_error` does not run. Changes and messages that came before stay; a refusal
+    /// in the closure of a [`try_update`](RoomContext::try_update) rolls back what the closure changed.
+    ///
+    /// | handler | who is told |
+    /// |---|---|
+    /// | `on_event`, from a peer | the sender gets an error frame, `{"$room": {"error": {"code": "refused", "message": "…"}}}` |
+    /// | `on_event`, from the Worker | [`send`](RoomHandle::send) fails with [`ErrorKind::Refused`] |
+    /// | `on_connect`, `on_resume` | the peer gets the error frame, and is closed with 1008 and the reason |
+    /// | `on_upgrade`, `on_request` | the client gets 403 and `{"error": {"code": "refused", "message": "…"}}` |
+    ///
+    /// In all other handlers there is nobody to refuse: there it is an error like any other.
+    ///
+    /// ```
+    /// # use room_runtime::{Failure, Room, RoomContext};
+    /// # fn example<R: Room<State = u32>>(ctx: &RoomContext<R>, amount: u32) -> Result<(), Failure> {
+    /// ctx.try_update(|highest| {
+    ///     if amount <= *highest {
+    ///         return Err(ctx.refuse(format!("bid more than {highest}")));
+    ///     }
+    ///     *highest = amount;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn refuse(&self, reason: impl fmt::Display) -> Failure {
+        Failure::refuse(reason)
+    }
+
+    /// A [refusal](RoomContext::refuse) that is one of the room's own messages: the sender gets it in place of the error frame,
+    /// an HTTP client as the body, and the Worker by [`Error::refusal`].
+    ///
+    /// If the message cannot be written as JSON, the handler fails with [`ErrorKind::Encode`].
+    pub fn refuse_with(&self, message: &R::Broadcast) -> Failure {
+        match wire::encode_frame(message) {
+            Ok(json) => {
+                let reason = format!("refused with {}", brief(&json));
+                Failure::refused(reason, StatusCode::FORBIDDEN, Some(json.into()))
+            }
+            Err(error) => error.in_room(self.id()).into(),
+        }
     }
 
     /// Whether the room's state was ever changed.

@@ -3,9 +3,11 @@
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
-use crate::{PeerId, RoomId};
+use crate::{PeerId, RoomId, heads};
 
 /// The kinds, each with its name on the wire: one list, so that none can be forgotten in another.
 macro_rules! error_kinds {
@@ -89,7 +91,8 @@ error_kinds! {
         TooLarge = "too_large",
         /// Frames come faster than [`Limits::rate_limit`](crate::Limits::rate_limit) allows.
         RateLimited = "rate_limited",
-        /// The room refused an upgrade.
+        /// A handler [refused](crate::RoomContext::refuse), or the room answered [`connect`](crate::RoomHandle::connect) without
+        /// a socket.
         Refused = "refused",
         /// A period of nothing.
         InvalidSchedule = "invalid_schedule",
@@ -106,6 +109,38 @@ error_kinds! {
         Restarted = "restarted",
         /// The platform failed in a way that has no kind of its own.
         Platform = "platform",
+    }
+}
+
+impl ErrorKind {
+    /// The HTTP status that tells a client of it:
+    ///
+    /// | status | kinds |
+    /// |---|---|
+    /// | 400 | `InvalidRoomId`, `InvalidPeerId`, `InvalidTag`, `InvalidProtocol`, `InvalidIdempotencyKey` |
+    /// | 403 | `Refused` |
+    /// | 409 | `IdempotencyConflict` |
+    /// | 410 | `PeerGone`, `Purged` |
+    /// | 413 | `TooLarge` |
+    /// | 429 | `RateLimited` |
+    /// | 503 | `NotStarted`, `Overloaded`, `Restarted`, `Ticket` |
+    /// | 504 | `Timeout` |
+    /// | 500 | all others: nothing that the client did, nor can mend |
+    pub const fn status(self) -> StatusCode {
+        use ErrorKind::*;
+        match self {
+            InvalidRoomId | InvalidPeerId | InvalidTag | InvalidProtocol | InvalidIdempotencyKey => {
+                StatusCode::BAD_REQUEST
+            }
+            Refused => StatusCode::FORBIDDEN,
+            IdempotencyConflict => StatusCode::CONFLICT,
+            PeerGone | Purged => StatusCode::GONE,
+            TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            NotStarted | Overloaded | Restarted | Ticket => StatusCode::SERVICE_UNAVAILABLE,
+            Timeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 }
 
@@ -138,12 +173,23 @@ struct Inner {
     peer: Option<PeerId>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     retryable: bool,
+    handler: Option<String>,
+    refusal: Option<Box<str>>,
 }
 
 impl Error {
     /// An error of that kind; `message` says what happened and with what, in lower case and without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, message: message.into(), room: None, peer: None, source: None, retryable: false }))
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            room: None,
+            peer: None,
+            source: None,
+            retryable: false,
+            handler: None,
+            refusal: None,
+        }))
     }
 
     /// What kind of error this is.
@@ -151,7 +197,8 @@ impl Error {
         self.0.kind
     }
 
-    /// What happened, without the room and the peer that [`Display`](fmt::Display) adds.
+    /// What happened, without the room, the peer and the handler that [`Display`](fmt::Display) adds. For an error that a
+    /// handler returned, what the handler said.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -164,6 +211,54 @@ impl Error {
     /// The peer it happened to, where there is one.
     pub fn peer(&self) -> Option<&PeerId> {
         self.0.peer.as_ref()
+    }
+
+    /// The handler that returned it, for example `on_event`, where it is known.
+    pub fn handler(&self) -> Option<&str> {
+        self.0.handler.as_deref()
+    }
+
+    /// The message that a handler [refused with](crate::RoomContext::refuse_with), as the room's `Broadcast`; `None` when there
+    /// is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] when it is not a `T`.
+    pub fn refusal<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        let decoded = self.0.refusal.as_deref().map(serde_json::from_str).transpose();
+        decoded.map_err(|error| {
+            Error::new(ErrorKind::Decode, format!("the room's refusal does not decode: {error}")).because(error)
+        })
+    }
+
+    /// The HTTP status that tells a client of it: that of its [kind](ErrorKind::status).
+    pub fn status(&self) -> StatusCode {
+        self.kind().status()
+    }
+
+    /// The answer of the Worker to a client: its [status](Error::status), and
+    /// `{"error": {"code": "refused", "message": "the auction is over"}}`, or the message of a
+    /// [typed refusal](Error::refusal) as it is. What is behind a 500 is for the log: the client is told
+    /// `the room failed`.
+    ///
+    /// ```no_run
+    /// # use room_runtime::{Error, Room, RoomHandle};
+    /// # async fn example<R: Room>(room: RoomHandle<R>, event: R::Event) -> worker::Result<worker::Response> {
+    /// match room.send(&event).await {
+    ///     Ok(()) => worker::Response::ok("sent"),
+    ///     Err(error) => error.into_response(),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// None that is known: the platform makes each of these responses.
+    pub fn into_response(self) -> worker::Result<worker::Response> {
+        let (head, body) = http::Response::from(self).into_parts();
+        let response = worker::Response::from_bytes(body.to_vec())?.with_status(head.status.as_u16());
+        for (name, value) in &head.headers {
+            response.headers().set(name.as_str(), value.to_str().unwrap_or_default())?;
+        }
+        Ok(response)
     }
 
     /// Whether the same may work a moment later: the room restarted, or could not be reached. Whether it took effect this
@@ -187,6 +282,21 @@ impl Error {
         self
     }
 
+    pub(crate) fn by_handler(mut self, handler: impl Into<String>) -> Self {
+        self.0.handler.get_or_insert_with(|| handler.into());
+        self
+    }
+
+    pub(crate) fn with_refusal(mut self, refusal: Option<Box<str>>) -> Self {
+        self.0.refusal = refusal;
+        self
+    }
+
+    /// The JSON of the message that a handler refused with.
+    pub(crate) fn refusal_json(&self) -> Option<&str> {
+        self.0.refusal.as_deref()
+    }
+
     pub(crate) fn because(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Box::new(source));
         self
@@ -195,7 +305,7 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, room, peer, source, retryable } = &*self.0;
+        let Inner { kind, message, room, peer, source, retryable, handler, refusal } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
@@ -203,6 +313,8 @@ impl fmt::Debug for Error {
             .field("peer", peer)
             .field("source", source)
             .field("retryable", retryable)
+            .field("handler", handler)
+            .field("refusal", refusal)
             .finish()
     }
 }
@@ -215,6 +327,9 @@ impl fmt::Display for Error {
             (None, Some(peer)) => write!(f, "peer `{peer}`: ")?,
             (None, None) => {}
         }
+        if let Some(handler) = &self.0.handler {
+            write!(f, "{handler}: ")?;
+        }
         f.write_str(&self.0.message)
     }
 }
@@ -222,6 +337,24 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// See [`Error::into_response`].
+impl From<Error> for http::Response<Bytes> {
+    fn from(error: Error) -> Self {
+        let status = error.status();
+        let mut response = match error.refusal_json() {
+            Some(refusal) => heads::json_text(status, refusal.to_owned()),
+            None if status == StatusCode::INTERNAL_SERVER_ERROR => {
+                heads::error(status, error.kind(), "the room failed")
+            }
+            None => heads::error(status, error.kind(), error.message()),
+        };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 
@@ -242,6 +375,20 @@ impl Failure {
         Failure(Box::new(Message(message.to_string())))
     }
 
+    /// A refusal, for functions that have no [`RoomContext`](crate::RoomContext): see
+    /// [`refuse`](crate::RoomContext::refuse).
+    pub fn refuse(reason: impl fmt::Display) -> Self {
+        Failure::refused(reason.to_string(), StatusCode::FORBIDDEN, None)
+    }
+
+    pub(crate) fn refused(reason: String, status: StatusCode, message: Option<Box<str>>) -> Self {
+        Failure(Box::new(Refused { reason, status, message }))
+    }
+
+    pub(crate) fn as_refused(&self) -> Option<&Refused> {
+        self.downcast_ref()
+    }
+
     /// The error inside, if it is of that type.
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.0.downcast_ref()
@@ -252,9 +399,11 @@ impl Failure {
         &*self.0
     }
 
-    /// The kind of the runtime's [`Error`] inside; [`ErrorKind::Handler`] for everything else.
+    /// The kind of the runtime's [`Error`] inside; [`ErrorKind::Refused`] for a refusal, and [`ErrorKind::Handler`] for
+    /// everything else.
     pub fn kind(&self) -> ErrorKind {
-        self.downcast_ref::<Error>().map_or(ErrorKind::Handler, Error::kind)
+        let other = if self.as_refused().is_some() { ErrorKind::Refused } else { ErrorKind::Handler };
+        self.downcast_ref::<Error>().map_or(other, Error::kind)
     }
 }
 
@@ -281,6 +430,41 @@ impl fmt::Debug for Failure {
         fmt::Debug::fmt(&self.0, f)
     }
 }
+
+/// An expected answer of a handler that is no success, and no fault of the room.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    reason: String,
+    status: StatusCode,
+    /// The JSON of a message to its sender, in place of an error frame.
+    message: Option<Box<str>>,
+}
+
+impl Refused {
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(crate) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// The answer to HTTP.
+    pub(crate) fn response(&self) -> http::Response<Bytes> {
+        match &self.message {
+            Some(message) => heads::json_text(self.status, message.to_string()),
+            None => heads::error(self.status, ErrorKind::Refused, &self.reason),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl StdError for Refused {}
 
 #[derive(Debug)]
 struct Message(String);

@@ -2,9 +2,10 @@
 //! type is one error that says what to write.
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
+use serde::Serialize;
 
-use crate::{Failure, Reject};
+use crate::{Failure, Json, Reject};
 
 /// What a handler may return.
 #[diagnostic::on_unimplemented(
@@ -57,8 +58,8 @@ impl UpgradeOutcome for Result<(), Reject> {
 /// What `on_request` may return.
 #[diagnostic::on_unimplemented(
     message = "`on_request` cannot return `{Self}`",
-    label = "expected `http::Response<Bytes>` or a `Result` of it",
-    note = "write `-> Result<http::Response<Bytes>>`; any body that is `Into<Bytes>` will do"
+    label = "expected `http::Response<Bytes>`, `Json<T>` or a `Result` of one",
+    note = "write `-> Result<http::Response<Bytes>>` with any body that is `Into<Bytes>`, or `-> Result<Json<T>>`"
 )]
 pub trait RequestOutcome {
     /// As the engine takes it.
@@ -76,6 +77,34 @@ impl<B: Into<Bytes>> RequestOutcome for Response<B> {
 impl<B: Into<Bytes>, E: Into<Failure>> RequestOutcome for Result<Response<B>, E> {
     fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
         self.map(|response| response.map(Into::into)).map_err(Into::into)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize> RequestOutcome for Json<T> {
+    fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
+        self.into_response(StatusCode::OK)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize, E: Into<Failure>> RequestOutcome for Result<Json<T>, E> {
+    fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
+        self.map_err(Into::into)?.into_response(StatusCode::OK)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize> RequestOutcome for (StatusCode, Json<T>) {
+    fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
+        self.1.into_response(self.0)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize, E: Into<Failure>> RequestOutcome for Result<(StatusCode, Json<T>), E> {
+    fn into_request_outcome(self) -> Result<Response<Bytes>, Failure> {
+        self.map_err(Into::into)?.into_request_outcome()
     }
 }
 

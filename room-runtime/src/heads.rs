@@ -20,6 +20,29 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Byte
     response
 }
 
+/// A response that is JSON already.
+pub(crate) fn json_text(status: StatusCode, json: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(json.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A response that tells of an error, like the frame that tells a peer.
+pub(crate) fn error(status: StatusCode, code: ErrorKind, message: &str) -> Response<Bytes> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: BodyError<'a>,
+    }
+    #[derive(Serialize)]
+    struct BodyError<'a> {
+        code: ErrorKind,
+        message: &'a str,
+    }
+    // Two strings: this cannot fail.
+    json_text(status, serde_json::to_vec(&Body { error: BodyError { code, message } }).unwrap_or_default())
+}
+
 /// A request without its body, as one JSON text.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RequestHead {

@@ -188,7 +188,10 @@ impl<R: Room> RoomHost<R> {
         match frame.and_then(wire::decode_frame) {
             Ok(event) => {
                 let outcome = self.run(R::on_event(&ctx, event)).await;
-                self.report(outcome, "on_event", Some(&peer), &ctx).await;
+                if let Err(failure) = &outcome {
+                    self.answer_refusal(failure, slot);
+                }
+                self.report(calls::unless_refused(outcome), "on_event", Some(&peer), &ctx).await;
             }
             Err(error) => {
                 match R::ON_INVALID {
@@ -360,7 +363,7 @@ impl<R: Room> RoomHost<R> {
                 self.schedules.ended((id, number));
                 match outcome {
                     Err(failure) if !is_own_purge(&failure) => {
-                        let error = calls::handler_error("on_alarm", &failure);
+                        let error = WireError::of_handler("on_alarm", &failure);
                         let stays = self.schedules.fail(platform, (id, number));
                         // One that does not decode stays for code that knows it, and is reported once.
                         if is_known || attempt == 1 {
@@ -618,6 +621,18 @@ impl<R: Room> RoomHost<R> {
         let frame = wire::error_frame(code, message, retry_after_ms);
         // One that cannot be sent to is closing, or does not read: there is no one to tell.
         self.transmit(Frame::Text(&frame), Audience::Only(&[to.socket.get()]));
+    }
+
+    /// Tells the peer why its event, or its connection, was refused, if it was.
+    pub(crate) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot<R>) {
+        let Some(refused) = failure.as_refused() else { return };
+        match refused.message() {
+            Some(message) => {
+                // One that cannot be sent to is closing, or does not read: there is no one to tell.
+                self.transmit(Frame::Text(message), Audience::Only(&[to.socket.get()]));
+            }
+            None => self.send_error_frame(to, ErrorKind::Refused, refused.reason(), None),
+        }
     }
 
     /// Sees to it that the room knows its id when an alarm is what brings it into memory.

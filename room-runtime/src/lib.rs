@@ -57,6 +57,7 @@ mod handler;
 mod heads;
 mod host;
 mod id;
+mod json;
 mod limits;
 mod peer;
 #[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
@@ -88,6 +89,7 @@ pub use crate::{
     context::RoomContext,
     error::{Error, ErrorKind, Failure},
     id::{PeerId, RoomId},
+    json::{Json, query},
     limits::{Limits, OnInvalid, RateLimit},
     peer::{Close, CloseCode, Delivery, Peer, PeerInfo, Peers, Presence},
     report::{DecodeError, DecodeReason, HandlerError},
@@ -111,7 +113,7 @@ pub use serde_json;
 /// It goes together with `use worker::*;`: no name here is one of `worker`'s.
 pub mod prelude {
     pub use crate::{
-        Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, OnDuplicate, PeerId,
+        Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, Json, OnDuplicate, PeerId,
         PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Upgrade, data, http, room, serde_json,
     };
 }

@@ -295,6 +295,23 @@ impl<R: Room> UpgradeRequest<R> {
         Ok(self.head()?.uri())
     }
 
+    /// The first value of this parameter in the query of the client's request, decoded: a `+` is a space, and bytes that are not
+    /// UTF-8 become U+FFFD.
+    ///
+    /// ```
+    /// # use room_runtime::{Reject, Room, UpgradeRequest};
+    /// # fn example<R: Room>(upgrade: &UpgradeRequest<R>) -> Result<(), Reject> {
+    /// let token = upgrade.query("token")?.ok_or_else(|| Reject::new(401, "who are you?"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`uri`](UpgradeRequest::uri).
+    pub fn query(&self, name: &str) -> Result<Option<String>, Error> {
+        Ok(crate::json::query(self.uri()?, name))
+    }
+
     /// The headers of the client's request, as the Worker handed it on.
     ///
     /// # Errors
@@ -411,6 +428,13 @@ impl Reject {
 
 fn invalid_status(status: u16) -> Error {
     Error::new(ErrorKind::Encode, format!("an upgrade cannot be refused with {status}, only with 300 to 599"))
+}
+
+/// A [refusal](crate::RoomContext::refuse) is answered with 403, or with the message that it carries.
+impl From<Failure> for Reject {
+    fn from(failure: Failure) -> Self {
+        Reject::failure(failure)
+    }
 }
 
 impl<E: std::error::Error + 'static> From<E> for Reject {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    DecodeError, Error, ErrorKind, Limits, OnDuplicate, PeerId, RoomId, depth, platform::OwnedFrame, report::brief,
-    round_trip::RoundTrip,
+    DecodeError, Error, ErrorKind, Failure, Limits, OnDuplicate, PeerId, RoomId, depth, error::Refused,
+    platform::OwnedFrame, report::brief, round_trip::RoundTrip,
 };
 
 /// An error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. No envelope of a room's own
@@ -228,15 +228,37 @@ pub(crate) struct WireError {
     room: Option<RoomId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     peer: Option<PeerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handler: Option<String>,
+    /// The JSON of the message that a handler refused with, as a string: what reads it knows its type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refusal: Option<Box<str>>,
 }
 
 impl WireError {
-    pub(crate) fn new(kind: ErrorKind, message: String) -> Self {
-        WireError { kind, message, room: None, peer: None }
+    /// An error that a handler returned.
+    pub(crate) fn of_handler(handler: &str, failure: &Failure) -> Self {
+        let error = match failure.downcast_ref::<Error>() {
+            Some(error) => WireError::from(error),
+            None => WireError {
+                kind: failure.kind(),
+                message: failure.to_string(),
+                room: None,
+                peer: None,
+                handler: None,
+                refusal: failure.as_refused().and_then(Refused::message).map(Into::into),
+            },
+        };
+        // One that came from another room has the handler of that room.
+        WireError { handler: error.handler.or_else(|| Some(handler.to_owned())), ..error }
     }
 
     pub(crate) fn into_error(self) -> Error {
-        let error = Error::new(self.kind, self.message);
+        let error = Error::new(self.kind, self.message).with_refusal(self.refusal);
+        let error = match self.handler {
+            Some(handler) => error.by_handler(handler),
+            None => error,
+        };
         // Not always the room that was called: it may pass on what another said.
         let error = match self.room {
             Some(room) => error.in_room(&room),
@@ -256,6 +278,8 @@ impl From<&Error> for WireError {
             message: error.message().to_owned(),
             room: error.room().cloned(),
             peer: error.peer().cloned(),
+            handler: error.handler().map(str::to_owned),
+            refusal: error.refusal_json().map(Into::into),
         }
     }
 }

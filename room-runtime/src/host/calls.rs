@@ -51,10 +51,10 @@ impl<R: Room> RoomHost<R> {
                 let outcome = self.run(R::on_event(&ctx, event)).await;
                 let reply = match &outcome {
                     // To purge the room is what the caller asked for.
-                    Err(failure) if !is_own_purge(failure) => Err(handler_error("on_event", failure)),
+                    Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure)),
                     _ => Ok(()),
                 };
-                self.report(outcome, "on_event", None, &ctx).await;
+                self.report(unless_refused(outcome), "on_event", None, &ctx).await;
                 answer(reply)
             }
             Command::State => {
@@ -124,7 +124,10 @@ impl<R: Room> RoomHost<R> {
                 Ok(response)
             }
             Err(failure) => {
-                let error = handler_error("on_request", &failure);
+                if let Some(refused) = failure.as_refused() {
+                    return Ok(refused.response());
+                }
+                let error = WireError::of_handler("on_request", &failure);
                 self.report(Err(failure), "on_request", None, &ctx).await;
                 Err(error)
             }
@@ -132,14 +135,13 @@ impl<R: Room> RoomHost<R> {
     }
 }
 
-fn not_understood(what: impl Display) -> Error {
-    Error::new(ErrorKind::Decode, format!("the room does not understand this: {}", brief(what)))
+/// A refusal is an answer: it has been given, and is nothing to report.
+pub(super) fn unless_refused(outcome: Result<(), Failure>) -> Result<(), Failure> {
+    outcome.or_else(|failure| failure.as_refused().map(drop).ok_or(failure))
 }
 
-pub(super) fn handler_error(handler: &str, failure: &Failure) -> WireError {
-    failure
-        .downcast_ref::<Error>()
-        .map_or_else(|| WireError::new(ErrorKind::Handler, format!("{handler}: {failure}")), WireError::from)
+fn not_understood(what: impl Display) -> Error {
+    Error::new(ErrorKind::Decode, format!("the room does not understand this: {}", brief(what)))
 }
 
 pub(super) fn answer<T: Serialize>(outcome: Result<T, WireError>) -> String {

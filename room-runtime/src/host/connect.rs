@@ -7,15 +7,20 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::value::RawValue;
 
-use super::{MAX_QUEUED_FRAMES, RoomHost, roster::new_name};
+use super::{MAX_QUEUED_FRAMES, RoomHost, calls::unless_refused, roster::new_name, shortened};
 use crate::{
-    CloseCode, Error, ErrorKind, HandlerError, OnDuplicate, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
+    CloseCode, Error, ErrorKind, Failure, HandlerError, OnDuplicate, Peer, PeerId, Reject, Room, RoomContext,
+    UpgradeRequest,
     context::is_own_purge,
+    error::Refused,
     peer::{Slot, Status},
     platform::*,
     upgrade::{self, Handshake, NoProtocol, id_tag, user_tag},
     wire::{self, UpgradeOptions},
 };
+
+/// What a client reads whose `on_connect` failed.
+const NOT_LET_IN: &str = "the room could not let this peer in";
 
 /// What became of an upgrade.
 #[derive(Debug)]
@@ -177,13 +182,13 @@ impl<R: Room> RoomHost<R> {
             let outcome = self.run(R::on_connect(ctx, peer)).await;
             peer.slot.meta.take();
             let outcome = outcome.and_then(|()| Ok(self.admit(peer)?));
-            if outcome.is_err() {
-                self.turn_away(peer);
+            if let Err(failure) = &outcome {
+                self.turn_away(peer, failure);
             }
             outcome
         };
-        if let Err(failure) = outcome {
-            self.report(Err(failure), "on_connect", Some(peer), ctx).await;
+        if outcome.is_err() {
+            self.report(unless_refused(outcome), "on_connect", Some(peer), ctx).await;
             return;
         }
         // One that `on_connect` has turned away itself replaces nobody.
@@ -221,7 +226,7 @@ impl<R: Room> RoomHost<R> {
             .encode_data(&slot.id, &slot.data.borrow())
             .and_then(|data| self.write_place(slot, socket, generation, &data));
         if let Err(error) = written {
-            self.close_refused(socket);
+            self.close_refused(socket, CloseCode::ERROR, NOT_LET_IN);
             self.report(Err(error.into()), "on_resume", Some(&peer), &ctx).await;
             return;
         }
@@ -258,7 +263,14 @@ impl<R: Room> RoomHost<R> {
             if peer.slot.generation.get() == generation && peer.slot.status.get() == Status::Connected {
                 let outcome = host.run(R::on_resume(&ctx, &peer)).await;
                 peer.slot.meta.take();
-                host.report(outcome, "on_resume", Some(&peer), &ctx).await;
+                if let Err(failure) = &outcome
+                    && let Some(refused) = failure.as_refused()
+                {
+                    host.answer_refusal(failure, &peer.slot);
+                    // One that is closing already is gone all the same.
+                    let _ = host.close_peer(&peer, CloseCode::POLICY, shortened(refused.reason()));
+                }
+                host.report(unless_refused(outcome), "on_resume", Some(&peer), &ctx).await;
             }
         }));
     }
@@ -276,6 +288,9 @@ impl<R: Room> RoomHost<R> {
             Ok(response) => response,
             // The room is gone, by its own will.
             Err(failure) if is_own_purge(&failure) => crate::heads::text(StatusCode::GONE, "the room was purged"),
+            Err(failure) if failure.as_refused().is_some() => {
+                failure.as_refused().map_or_else(Response::default, Refused::response)
+            }
             Err(failure) => {
                 let error = HandlerError::new("on_upgrade", Some(id.clone()), failure);
                 self.report_error(&error, ctx).await;
@@ -284,14 +299,19 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    fn turn_away(&self, peer: &Peer<R>) {
+    fn turn_away(self: &Rc<Self>, peer: &Peer<R>, failure: &Failure) {
+        let (code, reason) = match failure.as_refused() {
+            Some(refused) => (CloseCode::POLICY, shortened(refused.reason())),
+            None => (CloseCode::ERROR, NOT_LET_IN),
+        };
+        self.answer_refusal(failure, &peer.slot);
         peer.slot.status.set(Status::Gone);
-        self.close_refused(peer.slot.socket.get());
+        self.close_refused(peer.slot.socket.get(), code, reason);
     }
 
     /// Closes a socket that was accepted and did not become a peer's.
-    fn close_refused(&self, socket: Socket) {
-        let closed = self.platform.close(socket, 1011, "the room could not let this peer in");
+    fn close_refused(&self, socket: Socket, code: CloseCode, reason: &str) {
+        let closed = self.platform.close(socket, code.get(), reason);
         if let Err(refusal) = closed {
             self.platform.log_error(&format!("room `{}`: closing a refused peer: {refusal}", self.id));
         }

@@ -811,7 +811,7 @@ fn a_queue_that_is_full_tells_the_sender_of_each_frame() {
 fn the_workers_send_says_how_the_handler_failed() {
     let mut world = World::new();
     assert_eq!(world.call(r#"send {"type":"Add","amount":1}"#), r#"{"ok":null}"#);
-    let failed = r#"{"err":{"kind":"handler","message":"on_event: as told"}}"#;
+    let failed = r#"{"err":{"kind":"handler","message":"as told","handler":"on_event"}}"#;
     assert_eq!(world.call(r#"send {"type":"Fail"}"#), failed);
     world.memory.writes_fail.set(true);
     let reply = world.call(r#"send {"type":"Add","amount":1}"#);

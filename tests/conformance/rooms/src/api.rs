@@ -113,6 +113,10 @@ pub struct Failed {
     pub room: Option<String>,
     pub peer: Option<String>,
     pub retryable: bool,
+    pub handler: Option<String>,
+    pub status: u16,
+    /// The message that a handler of these rooms refused with.
+    pub refusal: Option<crate::script::Broadcast>,
 }
 
 impl From<Error> for Failed {
@@ -124,6 +128,10 @@ impl From<Error> for Failed {
             room: error.room().map(ToString::to_string),
             peer: error.peer().map(ToString::to_string),
             retryable: error.is_retryable(),
+            handler: error.handler().map(ToOwned::to_owned),
+            status: error.status().as_u16(),
+            // The rooms of other schemas do not refuse with a message.
+            refusal: error.refusal().unwrap_or_default(),
         }
     }
 }

@@ -182,6 +182,12 @@ pub enum Step {
 
     /// Gives up with this text.
     Fail(String),
+    /// Refuses, with this reason.
+    Refuse(String),
+    /// Refuses with [`Broadcast::Said`].
+    RefuseWith(String),
+    /// Adds to the count in a `try_update` that then refuses.
+    TryAddAndRefuse(i64, String),
     /// Gives up with an error of the runtime.
     FailTyped,
     /// Does what may fail; answers [`Broadcast::Outcome`].
@@ -278,6 +284,8 @@ pub enum UpgradeStep {
     },
     /// Gives up with an error, by `?`.
     Fail(String),
+    /// Refuses as other handlers do.
+    RefuseByFailure(String),
     Hold(String),
     Panic,
     Purge,
@@ -305,8 +313,7 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
             UpgradeStep::LogPlace => log(ctx, place(ctx))?,
             UpgradeStep::LogRequest => {
                 let uri = upgrade.uri()?;
-                let query = uri.query().unwrap_or_default().as_bytes();
-                let token = form_urlencoded::parse(query).find(|(key, _)| key == "token").map(|(_, value)| value);
+                let token = upgrade.query("token")?;
                 let headers = upgrade.headers()?;
                 let header = headers.get("x-token").and_then(|value| value.to_str().ok());
                 let ours: Vec<_> =
@@ -331,6 +338,7 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
                 });
             }
             UpgradeStep::Fail(text) => Err(std::io::Error::other(text))?,
+            UpgradeStep::RefuseByFailure(reason) => Err(ctx.refuse(reason))?,
             UpgradeStep::Hold(gate) => hold(ctx, &gate).await?,
             UpgradeStep::Panic => panic!("{}", crate::PANIC),
             UpgradeStep::Purge => return ctx.purge(),
@@ -392,6 +400,10 @@ pub async fn on_request<R: Scripted>(
     ctx: &RoomContext<R>,
     request: http::Request<Bytes>,
 ) -> Result<http::Response<Bytes>, Failure> {
+    if request.uri().path() == "/json" {
+        let Json(steps) = Json::<Vec<Step>>::from_request(&request)?;
+        return Json(steps).into_response(http::StatusCode::CREATED);
+    }
     if request.uri().path() == "/do" {
         let steps: Vec<Step> = serde_json::from_slice(request.body())?;
         run(ctx, None, &steps).await?;
@@ -541,6 +553,14 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
         }
 
         Step::Fail(text) => return Err(Failure::msg(text)),
+        Step::Refuse(reason) => return Err(ctx.refuse(reason)),
+        Step::RefuseWith(text) => {
+            return Err(ctx.refuse_with(&Broadcast::Said { from: None, text: text.clone() }));
+        }
+        Step::TryAddAndRefuse(amount, reason) => ctx.try_update(|state| {
+            state.count += amount;
+            Err(ctx.refuse(reason))
+        })?,
         Step::FailTyped => drop(CloseCode::new(1005)?),
         Step::Try(step) => {
             let outcome = match Box::pin(carry_out(ctx, peer, step)).await {

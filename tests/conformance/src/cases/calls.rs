@@ -39,7 +39,7 @@ pub(super) async fn a_call_ends_when_its_handler_has<H: Harness>(h: H) -> Result
 pub(super) async fn an_error_keeps_its_kind_its_text_and_its_room<H: Harness>(h: H) -> Result<()> {
     let room = room::<plain::Room, _>(&h, "räume ✨");
     let table = [
-        (vec![fail("oops ✨")], ErrorKind::Handler, "on_event: oops ✨"),
+        (vec![fail("oops ✨")], ErrorKind::Handler, "oops ✨"),
         (vec![Step::FailTyped], ErrorKind::InvalidClose, "1005"),
         (vec![Step::Fill(2_000_001)], ErrorKind::ValueTooLarge, "2000000"),
         (vec![Step::Meta], ErrorKind::Handler, "there is no peer here"),

@@ -47,7 +47,8 @@ pub(super) async fn an_error_in_the_workers_send_is_told_to_on_error_and_to_the_
     let room = room::<Probe, _>(&h, "r");
     let error = is!(room.try_run([Step::Add(1), fail("oops")]).await?, Err(error) => error);
     same!(error.kind, ErrorKind::Handler);
-    same!(error.message, "on_event: oops");
+    same!((&*error.message, error.handler.as_deref()), ("oops", Some("on_event")));
+    holds!(error.display.ends_with(": on_event: oops"), "{error:?}");
     same!(room.log().await?, ["error on_event nobody: handler oops"]);
     same!(room.count().await?, 1);
     Ok(())
@@ -69,7 +70,7 @@ pub(super) async fn an_error_in_on_request_is_told_to_on_error_and_to_the_worker
     let request = Request::post("https://room/do").body(Bytes::from(body))?;
     let error = is!(room.try_request(request).await?, Err(error) => error);
     same!(error.kind, ErrorKind::Handler);
-    same!(error.message, "on_request: oops");
+    same!((&*error.message, error.handler.as_deref()), ("oops", Some("on_request")));
     same!(room.log().await?, ["error on_request nobody: handler oops"]);
     same!(room.count().await?, 1);
     Ok(())

@@ -23,6 +23,7 @@ mod panics;
 mod places;
 mod planner;
 mod purges;
+mod refusals;
 mod requests;
 mod services;
 mod sql;
@@ -241,6 +242,18 @@ macro_rules! all_cases {
                 an_error_in_on_upgrade_is_told_to_on_error_and_to_nobody_else: rule(8);
                 an_on_error_that_fails_itself_is_harmless: rule(8);
                 on_error_knows_the_sender_and_may_answer: rule(8);
+            }
+            refusals {
+                a_refused_event_is_told_to_its_sender_and_is_no_error: rule(8);
+                a_refusal_with_a_message_is_that_message: rule(8);
+                a_refusal_inside_a_try_update_rolls_it_back: rule(8);
+                a_refusal_of_the_workers_send_is_a_typed_error: rule(8);
+                a_refusal_is_the_answer_to_its_idempotency_key: rule(8);
+                a_refused_connection_is_closed_with_1008_and_the_reason: rule(8);
+                a_refusal_in_on_upgrade_is_answered_with_403: rule(8);
+                a_refusal_in_on_request_is_answered_with_403: rule(8);
+                where_nobody_can_be_refused_it_is_an_error: rule(8);
+                json_comes_and_goes_and_what_does_not_decode_is_answered_with_400: feature("DE: client");
             }
             panics {
                 a_panic_is_told_to_its_sender_and_to_those_whose_frames_it_took: rule(9).alone(PANICS);

@@ -335,7 +335,7 @@ pub(super) async fn a_fire_alarm_that_fails_is_a_typed_error_and_is_tried_again<
     let trips = alarm("trips", [Plan::Trip { times: 1, panics: false }]);
     give(&target, [Plan::After { ms: 60_000, key: None, alarm: trips }]).await?;
     let failed = refused(&caller, Plan::Fire { room: target.id().to_owned() }).await?;
-    same!((failed.kind, &*failed.message), (ErrorKind::Handler, "on_alarm: tripped 1"));
+    same!((failed.kind, &*failed.message), (ErrorKind::Handler, "tripped 1"));
     let fired = until_fired(&target, 2).await?;
     holds!(fired[1].1 + LATE_MS >= fired[0].1 + 2_000, "tried again too early: {fired:?}");
     until(&h, "the second try to be over", || next(&target), Option::is_none).await?;
@@ -465,7 +465,7 @@ pub(super) async fn an_error_of_another_room_keeps_its_kind_and_its_text<H: Harn
     let (planner, probe) = (room::<Planner, _>(&h, "p"), room::<Probe, _>(&h, "q"));
     let tell = |steps: Vec<Step>| Plan::Tell { room: probe.id().to_owned(), steps };
     let failed = refused(&planner, tell(vec![fail("no")])).await?;
-    same!((failed.kind, &*failed.message), (ErrorKind::Handler, "on_event: no"));
+    same!((failed.kind, &*failed.message), (ErrorKind::Handler, "no"));
     same!(refused(&planner, tell(vec![Step::FailTyped])).await?.kind, ErrorKind::InvalidClose);
     let nameless = Plan::Tell { room: String::new(), steps: Vec::new() };
     same!(refused(&planner, nameless).await?.kind, ErrorKind::InvalidRoomId);

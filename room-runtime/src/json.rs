@@ -1,0 +1,69 @@
+//! [`Json`], for the bodies of `on_request`, and the parameters of a query.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Uri};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Error, ErrorKind, Failure, Limits, heads, report::brief, round_trip::RoundTrip};
+
+/// JSON as the body of a request or a response.
+///
+/// `on_request` returns one, with the status 200, or with another as `(StatusCode, Json<T>)`:
+///
+/// ```
+/// # use room_runtime::{Bytes, Failure, Json, data, http};
+/// #[data]
+/// pub struct Bid {
+///     amount: u32,
+/// }
+///
+/// fn on_request(request: http::Request<Bytes>) -> Result<Json<Bid>, Failure> {
+///     let Json(bid) = Json::<Bid>::from_request(&request)?;
+///     Ok(Json(bid))
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> Json<T> {
+    /// The body of a request.
+    ///
+    /// # Errors
+    /// A [refusal](crate::RoomContext::refuse) when it is not a `T`: returned from `on_request`, it is answered with 400 and says
+    /// what is wrong, and where.
+    pub fn from_request(request: &Request<Bytes>) -> Result<Self, Failure> {
+        let decoded = str::from_utf8(request.body()).map_err(brief).and_then(|text| {
+            crate::depth::measured(text, Limits::MAX_DEPTH, || serde_json::from_str(text)).map_err(brief)
+        });
+        decoded.map(Json).map_err(|error| {
+            Failure::refused(format!("the body is not what is expected: {error}"), StatusCode::BAD_REQUEST, None)
+        })
+    }
+}
+
+impl<T: Serialize> Json<T> {
+    /// A response with that status and it as the body, for an `on_request` that answers with JSON in some cases only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`] when it cannot be written as JSON.
+    pub fn into_response(self, status: StatusCode) -> Result<Response<Bytes>, Failure> {
+        let json = serde_json::to_vec(&RoundTrip::new(&self.0)).map_err(|error| {
+            Error::new(ErrorKind::Encode, format!("the answer cannot be written as JSON: {}", brief(error)))
+        })?;
+        Ok(heads::json_text(status, json))
+    }
+}
+
+/// The first value of this parameter in the query of a URI, decoded: a `+` is a space, and bytes that are not UTF-8 become
+/// U+FFFD.
+///
+/// ```
+/// let uri = "https://example.com/bids?limit=10&after=a%20b".parse().expect("a URI");
+/// assert_eq!(room_runtime::query(&uri, "limit").as_deref(), Some("10"));
+/// assert_eq!(room_runtime::query(&uri, "after").as_deref(), Some("a b"));
+/// assert_eq!(room_runtime::query(&uri, "before"), None);
+/// ```
+pub fn query(uri: &Uri, name: &str) -> Option<String> {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
