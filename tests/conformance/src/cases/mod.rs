@@ -325,8 +325,7 @@ macro_rules! all_cases {
                 who_sends_heartbeats_has_to_go_on_with_them: rule(12);
                 a_room_that_has_slept_has_nothing_unread: rule(12);
                 a_heartbeat_is_answered_and_wakes_nobody: rule(12);
-                only_the_very_text_of_a_heartbeat_is_one: rule(12),
-                    only workerd: "in memory a heartbeat is no text";
+                only_the_very_text_of_a_heartbeat_is_one: rule(12);
                 what_waits_for_on_start_is_bounded: rule(12);
                 a_peer_does_not_reset_its_rate_by_coming_back: rule(12);
                 the_workers_events_are_handled_while_a_peer_is_over_its_rate: rule(12);
