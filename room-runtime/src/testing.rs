@@ -115,7 +115,7 @@ impl World {
     /// 275760, with the last moment of a JavaScript `Date`: `advance(Duration::MAX)` runs everything there is to run.
     ///
     /// # Panics
-    /// When timers end and alarms fire at more than a million moments: a schedule that repeats has no last one.
+    /// When timers end and alarms fire at more than 100,000 moments: a schedule that repeats has no last one.
     #[track_caller]
     pub fn advance(&self, time: Duration) {
         self.0.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));

@@ -43,7 +43,7 @@ const ALARM_RETRY_MS: u64 = 2_000;
 const END_MS: u64 = 8_640_000_000_000_000;
 
 /// At how many moments something may happen while a test waits: a room that repeats something never comes to an end.
-const MAX_MOMENTS: u32 = 1_000_000;
+const MAX_MOMENTS: u32 = 100_000;
 
 /// How often in a row a future may wake itself and do nothing.
 const MAX_ALONE: u32 = 1_000;
