@@ -253,6 +253,7 @@ macro_rules! all_cases {
                 a_panic_in_on_connect_closes_with_1011_and_leaves_no_ghost: rule(9).alone(PANICS);
                 a_panic_at_the_start_of_on_connect_is_like_any_other: rule(9).alone(PANICS);
                 a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once: rule(9).alone(PANICS).first();
+                a_close_whose_on_close_a_panic_cuts_short_completes_and_on_close_runs_once: rule(9).alone(PANICS);
                 a_panic_in_spawned_work_takes_what_else_runs_and_nothing_more: rule(9).alone(PANICS);
                 a_panic_in_on_start_is_a_typed_error_and_on_start_runs_again: rule(9).alone(PANICS);
                 a_room_that_panicked_still_hibernates: rule(9).alone(PANICS).first();
