@@ -41,6 +41,14 @@
 //! # }
 //! ```
 //!
+//! A test lets time pass with [`TestRoom::advance`], ends the room with [`crash`](TestRoom::crash) or
+//! [`restart`](TestRoom::restart), and makes storage fail with [`fail_writes`](TestRoom::fail_writes) and
+//! [`fail_reads`](TestRoom::fail_reads). Two rooms that call each other are rooms of one [`World`]. Rooms with services get
+//! them from [`TestRoom::with_services`] or [`World::provide`], and [`TestRoom::query`] reads a room's database.
+//!
+//! A test that fails prints what its rooms have logged, with the time. [`TestRoom::assert_no_errors`] fails when a handler has
+//! failed, and [`TestRoom::take_log`] takes the errors that a test expects.
+//!
 //! What a test does is carried to its end before it goes on: after `alice.send(…)` the handler has run, up to where it waits
 //! for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else. [`World::together`] lets
 //! several things arrive before anything runs.
