@@ -78,8 +78,7 @@ impl<'a, R: Room> Sql<'a, R> {
     /// [`ErrorKind::Sql`] when the database refuses it, a parameter does not fit, or a row is not a `T`.
     pub fn query<T: DeserializeOwned>(&self, statement: &str, parameters: impl SqlParameters) -> Result<Vec<T>, Error> {
         let rows = self.run(statement, parameters)?;
-        let typed = rows.rows.iter().map(|row| T::deserialize(Row { columns: &rows.columns, values: row }));
-        typed.collect::<Result<_, _>>().map_err(|error| self.error(format!("a row is not what was asked for: {error}")))
+        rows.read().map_err(|error| self.error(error))
     }
 
     /// The first row; `None` when there is none.
@@ -97,15 +96,24 @@ impl<'a, R: Room> Sql<'a, R> {
     fn run(&self, statement: &str, parameters: impl SqlParameters) -> Result<SqlRows, Error> {
         self.ctx.alive()?;
         self.ctx.host.not_updating()?;
-        let mut values = Vec::new();
-        parameters.append_to(&mut values).map_err(|error| self.error(error.0))?;
-        let statement = Statement::read(statement, values.len()).map_err(|error| self.error(error))?;
-        Platform::sql(&*self.ctx.host.platform, &statement, &values).map_err(|refusal| self.error(refusal.0))
+        run(&*self.ctx.host.platform, statement, parameters).map_err(|error| self.error(error))
     }
 
     fn error(&self, message: String) -> Error {
         Error::new(ErrorKind::Sql, message).in_room(self.ctx.id())
     }
+}
+
+/// Runs a statement on the database of an object; the error is the text of one of the kind `sql`.
+pub(crate) fn run(
+    platform: &(impl Platform + ?Sized),
+    statement: &str,
+    parameters: impl SqlParameters,
+) -> Result<SqlRows, String> {
+    let mut values = Vec::new();
+    parameters.append_to(&mut values).map_err(|error| error.0)?;
+    let statement = Statement::read(statement, values.len())?;
+    Platform::sql(platform, &statement, &values).map_err(|refusal| refusal.0)
 }
 
 impl<R: Room> fmt::Debug for Sql<'_, R> {
@@ -135,6 +143,14 @@ pub enum SqlValue {
 pub(crate) struct SqlRows {
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<SqlValue>>,
+}
+
+impl SqlRows {
+    /// The rows as values of a type.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>, String> {
+        let typed = self.rows.iter().map(|row| T::deserialize(Row { columns: &self.columns, values: row }));
+        typed.collect::<Result<_, _>>().map_err(|error| format!("a row is not what was asked for: {error}"))
+    }
 }
 
 /// The error of rows that cannot be read again, and why they cannot.

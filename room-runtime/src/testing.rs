@@ -41,6 +41,14 @@
 //! # }
 //! ```
 //!
+//! A test lets time pass with [`TestRoom::advance`], ends the room with [`crash`](TestRoom::crash) or
+//! [`restart`](TestRoom::restart), and makes storage fail with [`fail_writes`](TestRoom::fail_writes) and
+//! [`fail_reads`](TestRoom::fail_reads). Two rooms that call each other are rooms of one [`World`]. Rooms with services get
+//! them from [`TestRoom::with_services`] or [`World::provide`], and [`TestRoom::query`] reads a room's database.
+//!
+//! A test that fails prints what its rooms have logged, with the time. [`TestRoom::assert_no_errors`] fails when a handler has
+//! failed, and [`TestRoom::take_log`] takes the errors that a test expects.
+//!
 //! What a test does is carried to its end before it goes on: after `alice.send(…)` the handler has run, up to where it waits
 //! for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else. [`World::together`] lets
 //! several things arrive before anything runs.
@@ -53,6 +61,7 @@ use std::{cell::RefCell, collections::VecDeque, fmt, future::Future, rc::Rc, tim
 
 use bytes::Bytes;
 use http::{Request, Response};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 #[cfg(any(test, feature = "bench"))]
@@ -60,7 +69,8 @@ pub(crate) use self::world::START_MS;
 use self::world::{Answer, AnyObject, Object, address, close_by_client, ticket};
 pub(crate) use self::world::{ClientSocket, Inner, Link, register};
 use crate::{
-    Close, CloseCode, Delivery, Error, Failure, PeerId, PeerInfo, Room, RoomClient, RoomHandle, RoomId, Upgrade,
+    Close, CloseCode, Delivery, Error, ErrorKind, Failure, PeerId, PeerInfo, Room, RoomClient, RoomHandle, RoomId,
+    SqlParameters, Upgrade,
     client::prepare,
     platform::{OwnedFrame, Platform, Socket},
     socket::{self, Notice, Received},
@@ -109,7 +119,12 @@ impl World {
         self.0.clock.now_ms()
     }
 
-    /// Lets time pass, with everything that falls into it: handlers that sleep go on, alarms fire.
+    /// Lets time pass, with everything that falls into it: handlers that sleep go on, alarms fire. Time ends in the year
+    /// 275760, with the last moment of a JavaScript `Date`: `advance(Duration::MAX)` runs everything there is to run.
+    ///
+    /// # Panics
+    /// When timers end and alarms fire at more than 100,000 moments: a schedule that repeats has no last one.
+    #[track_caller]
     pub fn advance(&self, time: Duration) {
         self.0.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     }
@@ -120,13 +135,24 @@ impl World {
         self.0.hold(work)
     }
 
-    /// Runs a future of the code under test, and the world with it. Where everything waits for time, it passes.
+    /// Runs a future of the code under test, and the world with it. Where everything waits for time, it passes. The future may
+    /// consist of several that wait for each other, as those of `join!`, `select!` and `join_all` do.
     ///
     /// # Panics
-    /// When the future waits for something that will not come.
+    /// When the future waits for something that will not come. The message names what the rooms still work on.
     #[track_caller]
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.0.block_on(future)
+    }
+
+    /// Checks that no room has logged an error, but those that [`TestRoom::take_log`] has taken: no handler failed, and none
+    /// panicked.
+    ///
+    /// # Panics
+    /// When there are errors; the message lists them.
+    #[track_caller]
+    pub fn assert_no_errors(&self) {
+        assert_none(&self.0.errors());
     }
 }
 
@@ -134,6 +160,11 @@ impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World").field("now_ms", &self.now_ms()).finish_non_exhaustive()
     }
+}
+
+#[track_caller]
+fn assert_none(errors: &[String]) {
+    assert!(errors.is_empty(), "the log has errors:\n  {}", errors.join("\n  "));
 }
 
 /// A room in a test.
@@ -147,6 +178,13 @@ impl<R: Room> TestRoom<R> {
     /// A room in a world of its own.
     pub fn new(id: impl Into<RoomId>) -> Self {
         World::new().room(id)
+    }
+
+    /// A room in a world of its own, with its services; [`World::provide`] gives them to the rooms of a larger world.
+    pub fn with_services(id: impl Into<RoomId>, make: impl Fn() -> Result<R::Services, Failure> + 'static) -> Self {
+        let world = World::new();
+        world.provide::<R>(make);
+        world.room(id)
     }
 
     /// The world it is in.
@@ -174,7 +212,11 @@ impl<R: Room> TestRoom<R> {
     pub fn connect(&self, upgrade: Upgrade<R::Connection>) -> TestPeer<R> {
         match self.try_connect(upgrade) {
             Ok(peer) => peer,
-            Err(refusal) => panic!("the room did not let this peer in: {refusal}"),
+            Err(refusal) => {
+                let errors = self.object.memory.errors.borrow().join("\n  ");
+                let log = if errors.is_empty() { errors } else { format!("\nthe log of the room:\n  {errors}") };
+                panic!("the room did not let this peer in: {refusal}{log}")
+            }
         }
     }
 
@@ -289,12 +331,13 @@ impl<R: Room> TestRoom<R> {
     /// Those of the call.
     #[track_caller]
     pub fn request(&self, request: Request<impl Into<Bytes>>) -> Result<Response<Bytes>, Error> {
-        self.world.block_on(self.object.request(request.map(Into::into)))
+        self.world.block_on(self.object.clone().request(request.map(Into::into)))
     }
 
     // What happens to a room.
 
     /// [`World::advance`].
+    #[track_caller]
     pub fn advance(&self, time: Duration) {
         self.world.advance(time);
     }
@@ -348,7 +391,7 @@ impl<R: Room> TestRoom<R> {
         self.object.memory.reads_fail.set(fail);
     }
 
-    /// Makes writing to storage fail, until it is told otherwise.
+    /// Makes writing to storage fail, until it is told otherwise: state, schedules, and statements that change the database.
     pub fn fail_writes(&self, fail: bool) {
         self.object.memory.writes_fail.set(fail);
     }
@@ -361,6 +404,26 @@ impl<R: Room> TestRoom<R> {
     /// The errors that the room has logged since this was last asked.
     pub fn take_log(&self) -> Vec<String> {
         self.object.memory.errors.take()
+    }
+
+    /// Checks that the room has logged no error, but those that [`take_log`](TestRoom::take_log) has taken.
+    ///
+    /// # Panics
+    /// When there are errors; the message lists them.
+    #[track_caller]
+    pub fn assert_no_errors(&self) {
+        assert_none(&self.object.memory.errors.borrow());
+    }
+
+    /// The rows of a statement on the room's database, typed as those of [`Sql::query`](crate::Sql::query). The room is not
+    /// woken. A statement that changes something works too: a test may prepare tables before the room comes into memory.
+    ///
+    /// # Errors
+    /// Those of [`Sql::query`](crate::Sql::query).
+    pub fn query<T: DeserializeOwned>(&self, statement: &str, parameters: impl SqlParameters) -> Result<Vec<T>, Error> {
+        let rows = crate::sql::run(&*self.object.memory, statement, parameters);
+        let rows = rows.and_then(|rows| rows.read());
+        rows.map_err(|error| Error::new(ErrorKind::Sql, error).in_room(&self.id))
     }
 
     /// What is stored as the room's state, as JSON.
@@ -459,7 +522,8 @@ impl<R: Room> TestPeer<R> {
         }
     }
 
-    /// Sends the room any text.
+    /// Sends the room any text. The room's [heartbeat](crate::Room::HEARTBEAT) is answered by the platform: the room is not
+    /// woken, and [`receive_raw`](TestPeer::receive_raw) gives the answer.
     pub fn send_raw(&self, text: impl Into<String>) {
         self.send_frame(OwnedFrame::Text(text.into()));
     }
@@ -479,9 +543,10 @@ impl<R: Room> TestPeer<R> {
     }
 
     /// Sends the room's heartbeat, which the platform answers by itself: the room is not woken. It shows that the client
-    /// [reads](crate::Limits::max_unread_bytes), and that it will go on sending them.
+    /// [reads](crate::Limits::max_unread_bytes), and that it will go on sending them. The answer arrives as after
+    /// [`send_raw`](TestPeer::send_raw).
     pub fn heartbeat(&self) {
-        self.object.memory.heartbeat(self.socket);
+        self.send_raw(R::HEARTBEAT.0);
     }
 
     /// Closes the connection with 1000 and no reason.
@@ -511,8 +576,8 @@ impl<R: Room> TestPeer<R> {
         self.with_socket(|socket| socket.protocol.clone())
     }
 
-    /// The next message; `None` when there is none. The frame with the [`resume_token`](TestPeer::resume_token) is no
-    /// message.
+    /// The next message; `None` when there is none. The frame with the [`resume_token`](TestPeer::resume_token) and
+    /// the answers to heartbeats are no messages.
     ///
     /// # Panics
     /// When what arrived is an error frame of the runtime, for which there is [`receive_error`](TestPeer::receive_error), or is
@@ -521,10 +586,17 @@ impl<R: Room> TestPeer<R> {
     pub fn receive(&self) -> Option<R::Broadcast> {
         loop {
             let text = self.receive_text()?;
+            if text == R::HEARTBEAT.1 {
+                continue;
+            }
             match socket::decode(&text) {
                 Ok(Received::Message(message)) => return Some(message),
                 Ok(Received::ResumeToken(token)) => drop(self.resume_token.replace(Some(token))),
-                Err(error) => panic!("peer `{}` got {text}: {error}", self.id),
+                Err(_) if Notice::parse(&text).is_some() => panic!(
+                    "peer `{}` received an error frame, not a message: {text}\n`receive_error` takes error frames",
+                    self.id
+                ),
+                Err(error) => panic!("peer `{}` received {text}: {error}", self.id),
             }
         }
     }
@@ -573,7 +645,8 @@ impl<R: Room> TestPeer<R> {
 
     /// The messages in one frame.
     fn messages(&self, frame: &str) -> Vec<String> {
-        if !self.with_socket(|socket| socket.v1) {
+        // The platform answers a heartbeat with the answer alone.
+        if !self.with_socket(|socket| socket.v1) || frame == R::HEARTBEAT.1 {
             return vec![frame.to_owned()];
         }
         match serde_json::from_str::<Vec<Box<RawValue>>>(frame) {

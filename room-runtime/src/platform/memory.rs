@@ -21,6 +21,7 @@ use crate::{
         executor::{Clock, Executor, Owner, Random, Work},
     },
     transport::Transport,
+    upgrade::ID_MARK,
     wire::packed,
 };
 
@@ -104,7 +105,10 @@ pub(crate) struct Memory {
     sockets: RefCell<BTreeMap<Socket, MemorySocket>>,
     next_socket: Cell<Socket>,
     storage: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// What it has logged and no test has taken.
     pub(crate) errors: RefCell<Vec<String>>,
+    /// Everything that it has logged, and when.
+    pub(crate) journal: RefCell<Vec<(u64, String)>>,
     /// Everything that reached storage or a socket, in order.
     #[cfg(test)]
     pub(crate) trace: RefCell<Vec<String>>,
@@ -142,6 +146,7 @@ impl Memory {
             next_socket: Cell::new(0),
             storage: RefCell::default(),
             errors: RefCell::default(),
+            journal: RefCell::default(),
             #[cfg(test)]
             trace: RefCell::default(),
             attachments_read: Cell::new(0),
@@ -184,11 +189,28 @@ impl Memory {
         }
     }
 
-    pub(crate) fn heartbeat(&self, socket: Socket) {
+    /// Answers a heartbeat, as the platform does without waking the room.
+    pub(crate) fn heartbeat(&self, socket: Socket, answer: &str) {
         self.with_socket(socket, |socket| {
             socket.unread = 0;
             socket.sends_heartbeats = true;
+            socket.arrive(answer.to_owned());
         });
+    }
+
+    /// The work in words, with its peer.
+    pub(crate) fn describe(&self, work: &Work) -> String {
+        let peer = |socket: &Socket| {
+            let tags = self.sockets.borrow().get(socket).map(|socket| socket.tags.clone()).unwrap_or_default();
+            tags.iter().find_map(|tag| tag.strip_prefix(ID_MARK)).unwrap_or_default().to_owned()
+        };
+        match work {
+            Work::Frame(socket) => format!("a frame of peer `{}`", peer(socket)),
+            Work::Close(socket) => format!("the close of peer `{}`", peer(socket)),
+            Work::Alarm => "an alarm".to_owned(),
+            Work::Call => "a call or an upgrade".to_owned(),
+            Work::Spawned => "`on_alarm` or spawned work".to_owned(),
+        }
     }
 
     /// The sockets that `on_connect` had not let in when the object went down.
@@ -291,6 +313,7 @@ impl Platform for Memory {
 
     fn log_error(&self, message: &str) {
         self.errors.borrow_mut().push(message.to_owned());
+        self.journal.borrow_mut().push((self.clock.now_ms(), message.to_owned()));
     }
 
     fn timer(self: Rc<Self>, ms: u64) -> LocalFuture {
@@ -447,10 +470,10 @@ impl Platform for Memory {
     }
 
     fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
-        if self.reads_fail.get() || self.writes_fail.get() {
+        if self.reads_fail.get() {
             return Err(Refusal("the disk is gone".to_owned()));
         }
-        self.database.run(statement, parameters)
+        self.database.run(statement, parameters, !self.writes_fail.get())
     }
 
     fn transport(&self, _binding: &str, class: &'static str) -> Result<Transport, String> {
@@ -468,7 +491,7 @@ impl Platform for Memory {
 
     fn set_alarm(&self, at_ms: Option<u64>) {
         // Between two alarms a clock moves on; here nothing else makes it.
-        let earliest = self.alarm_fired_at.get().map_or(0, |fired_at| fired_at + 1);
+        let earliest = self.alarm_fired_at.get().map_or(0, |fired_at| fired_at.saturating_add(1));
         self.alarm.set(at_ms.map(|at_ms| at_ms.max(earliest)));
     }
 }

@@ -18,7 +18,12 @@ mod without {
     pub(crate) struct Database(());
 
     impl Database {
-        pub(crate) fn run(&self, _statement: &Statement<'_>, _parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+        pub(crate) fn run(
+            &self,
+            _statement: &Statement<'_>,
+            _parameters: &[SqlValue],
+            _may_write: bool,
+        ) -> Result<SqlRows, Refusal> {
             let message = "a test of a room that uses `ctx.sql()` needs the feature `sqlite` of room-runtime: \
                            `[dev-dependencies] room-runtime = { version = \"…\", features = [\"sqlite\"] }`";
             Err(Refusal(message.to_owned()))
@@ -48,7 +53,13 @@ mod sqlite {
     pub(crate) struct Database(RefCell<Option<Connection>>);
 
     impl Database {
-        pub(crate) fn run(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+        /// Runs a statement; where the disk is full, one that only reads.
+        pub(crate) fn run(
+            &self,
+            statement: &Statement<'_>,
+            parameters: &[SqlValue],
+            may_write: bool,
+        ) -> Result<SqlRows, Refusal> {
             let mut connection = self.0.borrow_mut();
             let connection = match &mut *connection {
                 Some(connection) => connection,
@@ -56,7 +67,7 @@ mod sqlite {
             };
             // The object's writes are always in a transaction.
             connection.execute_batch("savepoint room").map_err(refusal)?;
-            let rows = run(connection, statement, parameters);
+            let rows = run(connection, statement, parameters, may_write);
             if rows.is_err() && statement.is_atomic() {
                 connection.execute_batch("rollback to room").map_err(refusal)?;
             }
@@ -190,12 +201,21 @@ mod sqlite {
     }
 
     /// Runs every statement of the text, binds to the last, and gives the rows of the last.
-    fn run(connection: &Connection, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+    fn run(
+        connection: &Connection,
+        statement: &Statement<'_>,
+        parameters: &[SqlValue],
+        may_write: bool,
+    ) -> Result<SqlRows, Refusal> {
         let mut rows = SqlRows::default();
         let mut parts = statement.parts().peekable();
         while let Some(part) = parts.next() {
             let bound = if parts.peek().is_none() { parameters } else { &[] };
-            rows = run_one(connection, part, bound).map_err(refusal)?;
+            let mut prepared = connection.prepare(part).map_err(refusal)?;
+            if !may_write && !prepared.readonly() {
+                return Err(Refusal("the disk is full".to_owned()));
+            }
+            rows = run_one(&mut prepared, bound).map_err(refusal)?;
         }
         if rows.rows.iter().flatten().any(crossing::may_be_rounded) {
             // Cloudflare has to read them again.
@@ -207,8 +227,7 @@ mod sqlite {
         Ok(rows)
     }
 
-    fn run_one(connection: &Connection, text: &str, parameters: &[SqlValue]) -> rusqlite::Result<SqlRows> {
-        let mut statement = connection.prepare(text)?;
+    fn run_one(statement: &mut rusqlite::Statement<'_>, parameters: &[SqlValue]) -> rusqlite::Result<SqlRows> {
         let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
         let mut cursor = statement.query(rusqlite::params_from_iter(parameters))?;
         let mut rows = Vec::new();

@@ -34,7 +34,15 @@ pub(crate) struct Executor {
     /// Decides what runs next; without it that is what was woken first.
     random: RefCell<Option<Random>>,
     running: Cell<bool>,
-    panicked: RefCell<Vec<Owner>>,
+    panicked: RefCell<Vec<Panicked>>,
+}
+
+/// A task that panicked.
+#[derive(Debug)]
+pub(crate) struct Panicked {
+    pub(crate) owner: Owner,
+    pub(crate) work: Work,
+    pub(crate) message: String,
 }
 
 struct Task {
@@ -86,10 +94,10 @@ impl Executor {
         let Some(id) = self.pick() else { return false };
         let taken = self.tasks.borrow_mut().get_mut(&id).map(|task| {
             task.started = true;
-            (task.future.take(), task.waker.clone(), task.owner)
+            (task.future.take(), task.waker.clone(), task.owner, task.work.clone())
         });
         // Woken, and gone since.
-        let Some((Some(mut future), waker, owner)) = taken else { return true };
+        let Some((Some(mut future), waker, owner, work)) = taken else { return true };
         self.running.set(true);
         let poll = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
         self.running.set(false);
@@ -101,7 +109,11 @@ impl Executor {
                 }
             }
             Ok(_) => drop(self.tasks.borrow_mut().remove(&id)),
-            Err(_) => self.panicked.borrow_mut().push(owner),
+            Err(payload) => {
+                let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+                self.panicked.borrow_mut().push(Panicked { owner, work, message });
+            }
         }
         true
     }
@@ -127,8 +139,8 @@ impl Executor {
         tasks.iter().find(|(_, task)| same(task)).map_or(picked, |(id, _)| *id)
     }
 
-    /// The owners of tasks that panicked since this was last asked.
-    pub(crate) fn take_panicked(&self) -> Vec<Owner> {
+    /// The tasks that panicked since this was last asked.
+    pub(crate) fn take_panicked(&self) -> Vec<Panicked> {
         self.panicked.take()
     }
 
@@ -139,8 +151,17 @@ impl Executor {
 
     /// Ends all tasks of an owner; says what they were.
     pub(crate) fn abort(&self, owner: Owner) -> Vec<Work> {
-        let ended: Vec<Task> =
-            self.tasks.borrow_mut().extract_if(.., |_, task| task.owner == owner).map(|(_, t)| t).collect();
+        self.end(|task| task.owner == owner)
+    }
+
+    /// Ends the tasks of an owner that run in its memory; says what they were. What has arrived and has not begun is an event
+    /// that the platform has not delivered yet: the next life of the object gets it.
+    pub(crate) fn abort_begun(&self, owner: Owner) -> Vec<Work> {
+        self.end(|task| task.owner == owner && (task.started || task.work == Work::Spawned))
+    }
+
+    fn end(&self, ends: impl Fn(&Task) -> bool) -> Vec<Work> {
+        let ended: Vec<Task> = self.tasks.borrow_mut().extract_if(.., |_, task| ends(task)).map(|(_, t)| t).collect();
         // Dropped when nothing is borrowed: a task's end may wake others.
         ended.into_iter().map(|task| task.work).collect()
     }

@@ -4,17 +4,23 @@ use std::{
     any::{Any, TypeId},
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
+    fmt::Write,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::{Rc, Weak},
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http::{Request, Response};
 
-use super::executor::{Clock, Executor, Owner, Random, Work};
+use super::executor::{Clock, Executor, Owner, Panicked, Random, Work};
 use crate::{
     Close, Error, ErrorKind, Failure, Jurisdiction, Room, RoomId,
     client::decode,
@@ -32,6 +38,15 @@ pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
 /// The time after which the platform repeats an alarm that did not end; it doubles with each try.
 const ALARM_RETRY_MS: u64 = 2_000;
+
+/// When time ends: the last moment that a JavaScript `Date` can hold.
+const END_MS: u64 = 8_640_000_000_000_000;
+
+/// At how many moments something may happen while a test waits: a room that repeats something never comes to an end.
+const MAX_MOMENTS: u32 = 100_000;
+
+/// How often in a row a future may wake itself and do nothing.
+const MAX_ALONE: u32 = 1_000;
 
 /// How often the platform repeats it before it gives the alarm up.
 const ALARM_RETRIES: u32 = 6;
@@ -139,9 +154,11 @@ impl Inner {
     /// One step of whatever can run; false when all of it waits.
     pub(crate) fn step(&self) -> bool {
         let stepped = self.executor.step();
-        for owner in self.executor.take_panicked() {
+        for Panicked { owner, work, message } in self.executor.take_panicked() {
             let object = self.objects.borrow().values().find(|object| object.memory().owner == owner).cloned();
             if let Some(object) = object {
+                let memory = object.memory();
+                memory.log_error(&format!("{}: {} panicked: {message}", object.name(), memory.describe(&work)));
                 object.crash();
             }
         }
@@ -185,36 +202,119 @@ impl Inner {
         self.settle();
     }
 
+    #[track_caller]
     pub(crate) fn advance(&self, ms: u64) {
         self.settle();
-        let end = self.clock.now_ms() + ms;
-        while let Some(at) = self.next_event().filter(|at| *at <= end) {
-            self.pass_until(at);
+        let begin = self.clock.now_ms();
+        let end = begin.saturating_add(ms).min(END_MS);
+        for _ in 0..MAX_MOMENTS {
+            match self.next_event().filter(|at| *at <= end) {
+                Some(at) => self.pass_until(at),
+                None => return self.pass_until(end),
+            }
         }
-        self.pass_until(end);
+        panic!(
+            "`advance` stopped after {MAX_MOMENTS} moments at which a timer ended or an alarm fired, {:?} of {:?} later: \
+             something repeats without an end; advance by less",
+            Duration::from_millis(self.clock.now_ms() - begin),
+            Duration::from_millis(end - begin),
+        );
     }
 
     /// Runs the world until the future is ready. Where everything waits for time, it passes.
     #[track_caller]
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
+        let woken = Arc::new(Flag(AtomicBool::new(false)));
+        let waker = Waker::from(woken.clone());
+        // How often the future has been polled because it woke itself, while nothing else happened.
+        let mut alone = 0;
+        let mut moments = 0;
         loop {
-            if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            woken.0.store(false, Ordering::Relaxed);
+            if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return value;
             }
             if self.step() {
+                alone = 0;
                 continue;
             }
-            match self.next_event() {
-                Some(at) => self.pass_until(at),
-                None => panic!("the room does not answer: it waits for something that nothing in this test will bring"),
+            // It may have woken itself, to let another part of it run first. One that does nothing else waits for time.
+            if woken.0.load(Ordering::Relaxed) && alone < MAX_ALONE {
+                alone += 1;
+                continue;
+            }
+            match self.next_event().filter(|at| *at <= END_MS) {
+                Some(at) if moments < MAX_MOMENTS => {
+                    (alone, moments) = (0, moments + 1);
+                    self.pass_until(at);
+                }
+                Some(_) => panic!(
+                    "what this test waits for did not come in {MAX_MOMENTS} moments at which a timer ended or an alarm fired{}",
+                    self.waiting()
+                ),
+                None => panic!(
+                    "deadlock: this test waits for something that nothing in it will bring: no room has anything to run, and no \
+                     timer or alarm is set{}",
+                    self.waiting()
+                ),
             }
         }
+    }
+
+    /// What the rooms have begun and not ended.
+    fn waiting(&self) -> String {
+        let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
+        let mut lines = String::new();
+        for object in objects {
+            for work in self.executor.unfinished(object.memory().owner) {
+                let _ = write!(lines, "\n  {}: {} waits", object.name(), object.memory().describe(&work));
+            }
+        }
+        lines + &self.journal()
+    }
+
+    /// Everything that the rooms have logged, in order of time; nothing when they have not.
+    fn journal(&self) -> String {
+        let mut lines = Vec::new();
+        for object in self.objects.borrow().values() {
+            lines.extend(object.memory().journal.borrow().iter().map(|(at_ms, line)| (*at_ms, line.clone())));
+        }
+        if lines.is_empty() {
+            return String::new();
+        }
+        lines.sort_by_key(|(at_ms, _)| *at_ms);
+        let mut text = "\nthe log of the rooms, with the time since the world began:".to_owned();
+        for (at_ms, line) in lines {
+            let _ = write!(text, "\n  {:?} {line}", Duration::from_millis(at_ms.saturating_sub(START_MS)));
+        }
+        text
+    }
+
+    /// The errors that the rooms have logged and that no test has taken.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        let objects = self.objects.borrow();
+        objects.values().flat_map(|object| object.memory().errors.borrow().clone()).collect()
+    }
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let journal = self.journal();
+            if !journal.is_empty() {
+                // libtest shows it with the test that failed.
+                eprintln!("{}", journal.trim_start());
+            }
+        }
         // At the end of a thread there is nothing left to tidy.
         let _ = WORLDS.try_with(|worlds| worlds.borrow_mut().remove(&self.number));
     }
@@ -224,6 +324,7 @@ impl Drop for Inner {
 pub(crate) trait AnyObject {
     fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
     fn memory(&self) -> &Memory;
+    fn name(&self) -> &str;
     fn call(self: Rc<Self>, command: String) -> oneshot::Receiver<String>;
     fn open(self: Rc<Self>, ticket: String, request: Request<()>) -> oneshot::Receiver<Result<Answer, Error>>;
     fn frame(self: Rc<Self>, socket: Socket, frame: OwnedFrame);
@@ -314,32 +415,31 @@ impl<R: Room> Object<R> {
     }
 
     pub(crate) fn restart(&self) {
-        let ended = self.abort();
+        let ended = self.world().map_or_else(Vec::new, |world| world.executor.abort(self.memory.owner));
+        self.leave_memory();
         self.memory.lose_sockets();
         self.repeat_alarm(&ended);
     }
 
-    fn abort(&self) -> Vec<Work> {
-        let ended = self.world().map_or_else(Vec::new, |world| world.executor.abort(self.memory.owner));
+    fn leave_memory(&self) {
         self.host.take();
         self.memory.drop_held();
-        ended
     }
 
     fn repeat_alarm(&self, ended: &[Work]) {
         let tries = self.memory.alarm_tries.get();
         if ended.contains(&Work::Alarm) && tries < ALARM_RETRIES {
             self.memory.alarm_tries.set(tries + 1);
-            let retry = self.memory.now_ms() + (ALARM_RETRY_MS << tries);
+            let retry = self.memory.now_ms().saturating_add(ALARM_RETRY_MS << tries);
             self.memory.alarm.set(Some(self.memory.alarm.get().map_or(retry, |at| at.min(retry))));
         }
     }
 
-    pub(crate) async fn request(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+    pub(crate) async fn request(self: Rc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let (sender, receiver) = oneshot::channel();
-        let host = self.host();
+        let object = self.clone();
         self.spawn(Work::Call, async move {
-            let _ = sender.send(host.clone().request(request).await);
+            let _ = sender.send(object.host().request(request).await);
         });
         let answer = receiver.await.map_err(|_| restarted())?;
         answer.map_err(|error| error.into_error().in_room(&self.host().id))
@@ -355,19 +455,23 @@ impl<R: Room> AnyObject for Object<R> {
         &self.memory
     }
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn call(self: Rc<Self>, command: String) -> oneshot::Receiver<String> {
         let (sender, receiver) = oneshot::channel();
-        let host = self.host();
+        let object = self.clone();
         self.spawn(Work::Call, async move {
             // Nobody waits for the answer of a call that was given up.
-            let _ = sender.send(host.call(&command).await);
+            let _ = sender.send(object.host().call(&command).await);
         });
         receiver
     }
 
     fn open(self: Rc<Self>, ticket: String, request: Request<()>) -> oneshot::Receiver<Result<Answer, Error>> {
         let (sender, receiver) = oneshot::channel();
-        let (host, memory) = (self.host(), self.memory.clone());
+        let (object, memory) = (self.clone(), self.memory.clone());
         self.spawn(Work::Call, async move {
             let opening = Opening { sender: Some(sender), accepted: Cell::new(None) };
             let accept = |tags: &[String], protocol: Option<&str>| {
@@ -379,27 +483,31 @@ impl<R: Room> AnyObject for Object<R> {
                 opening.accepted.set(Some(socket));
                 Ok(socket)
             };
-            let upgraded = host.upgrade(&ticket, || Rc::new(Sent(request)), accept).await;
+            let upgraded = object.host().upgrade(&ticket, || Rc::new(Sent(request)), accept).await;
             opening.answer(upgraded);
         });
         receiver
     }
 
     fn frame(self: Rc<Self>, socket: Socket, frame: OwnedFrame) {
+        let (heartbeat, answer) = R::HEARTBEAT;
+        if matches!(&frame, OwnedFrame::Text(text) if text == heartbeat) {
+            return self.memory.heartbeat(socket, answer);
+        }
         self.memory.with_socket(socket, |socket| socket.unread = 0);
-        let host = self.host();
-        self.spawn(Work::Frame(socket), async move { host.message(socket, frame).await });
+        let object = self.clone();
+        self.spawn(Work::Frame(socket), async move { object.host().message(socket, frame).await });
     }
 
     fn closed(self: Rc<Self>, socket: Socket, close: Close) {
-        let host = self.host();
-        self.spawn(Work::Close(socket), async move { host.closed(socket, close).await });
+        let object = self.clone();
+        self.spawn(Work::Close(socket), async move { object.host().closed(socket, close).await });
     }
 
     fn alarm(self: Rc<Self>) {
-        let (host, memory) = (self.host(), self.memory.clone());
+        let (object, memory) = (self.clone(), self.memory.clone());
         self.spawn(Work::Alarm, async move {
-            host.alarm().await;
+            object.host().alarm().await;
             memory.alarm_tries.set(0);
         });
     }
@@ -408,7 +516,8 @@ impl<R: Room> AnyObject for Object<R> {
         let half_open = self.memory.half_open();
         // It waits outside of what a panic ends.
         self.memory.release();
-        let ended = self.abort();
+        let ended = self.world().map_or_else(Vec::new, |world| world.executor.abort_begun(self.memory.owner));
+        self.leave_memory();
         let frame = wire::error_frame(
             ErrorKind::Restarted,
             "the room restarted while it worked on this frame, which may be lost",

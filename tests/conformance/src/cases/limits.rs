@@ -11,10 +11,7 @@ use conformance_rooms::{
 use room_runtime::ErrorKind;
 
 use super::steps::{hold, open, send};
-use crate::{
-    harness::{Arrival, Harness, Peer, Refusal, Room, guest, room, until},
-    workerd::Workerd,
-};
+use crate::harness::{Arrival, Harness, Peer, Refusal, Room, guest, room, until};
 
 // max_peers: three.
 
@@ -331,7 +328,7 @@ pub(super) async fn a_heartbeat_is_answered_and_wakes_nobody<H: Harness>(h: H) -
     Ok(())
 }
 
-pub(super) async fn only_the_very_text_of_a_heartbeat_is_one(h: Workerd) -> Result<()> {
+pub(super) async fn only_the_very_text_of_a_heartbeat_is_one<H: Harness>(h: H) -> Result<()> {
     let room = room::<narrow::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     for text in ["anyone", "Anyone?", "anyone? ", "ping"] {

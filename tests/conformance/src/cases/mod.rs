@@ -266,6 +266,7 @@ macro_rules! all_cases {
                 a_panic_in_on_connect_closes_with_1011_and_leaves_no_ghost: rule(9).alone(PANICS);
                 a_panic_at_the_start_of_on_connect_is_like_any_other: rule(9).alone(PANICS);
                 a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once: rule(9).alone(PANICS).first();
+                a_close_whose_on_close_a_panic_cuts_short_completes_and_on_close_runs_once: rule(9).alone(PANICS);
                 a_panic_in_spawned_work_takes_what_else_runs_and_nothing_more: rule(9).alone(PANICS);
                 a_panic_in_on_start_is_a_typed_error_and_on_start_runs_again: rule(9).alone(PANICS);
                 a_room_that_panicked_still_hibernates: rule(9).alone(PANICS).first();
@@ -338,8 +339,7 @@ macro_rules! all_cases {
                 who_sends_heartbeats_has_to_go_on_with_them: rule(12);
                 a_room_that_has_slept_has_nothing_unread: rule(12);
                 a_heartbeat_is_answered_and_wakes_nobody: rule(12);
-                only_the_very_text_of_a_heartbeat_is_one: rule(12),
-                    only workerd: "in memory a heartbeat is no text";
+                only_the_very_text_of_a_heartbeat_is_one: rule(12);
                 what_waits_for_on_start_is_bounded: rule(12);
                 a_peer_does_not_reset_its_rate_by_coming_back: rule(12);
                 the_workers_events_are_handled_while_a_peer_is_over_its_rate: rule(12);

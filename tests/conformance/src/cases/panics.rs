@@ -154,6 +154,24 @@ pub(super) async fn a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once<H
     Ok(())
 }
 
+pub(super) async fn a_close_whose_on_close_a_panic_cuts_short_completes_and_on_close_runs_once<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let bob = room.connect(guest("bob")).await?;
+    let alice = room.connect(guest("alice").on_close([say("alice goes"), hold("gate"), say("too late")])).await?;
+    alice.begin_close(4000, "bye").await?;
+    bob.hears(None, "alice goes").await?;
+    bob.holding("gate").await?;
+    bob.run([Step::Panic]).await?;
+    same!(bob.next_error().await?.code, ErrorKind::Restarted);
+    same!(alice.closed().await?, (4000, "bye".to_owned()));
+    until(&h, "alice to be gone", || room.peer_ids(), |ids| ids == &["bob"]).await?;
+    let log = room.log().await?;
+    same!(log.iter().filter(|line| line.starts_with("close alice")).count(), 1);
+    Ok(())
+}
+
 pub(super) async fn a_panic_in_spawned_work_takes_what_else_runs_and_nothing_more<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
