@@ -1,8 +1,11 @@
 //! [`RoomModule`] → [`Room`]: the only place that makes semantic errors. All that are independent are reported together.
 
 mod handlers;
+mod imports;
 mod javascript;
+mod misplaced;
 pub(crate) mod options;
+mod purge;
 mod schemas;
 pub(crate) mod tagging;
 
@@ -33,12 +36,14 @@ pub(crate) fn check(
     let Schemas { schemas, lacking, conditional, doubles } =
         schemas::check(&mut module, &declared, &options, &mut errors);
     let functions = handlers::check(&module, &declared, written, &options, &mut errors);
+    let unimported = imports::check(&module, &options.krate, &mut errors);
     let Functions { handlers, meant, missed, conditional: twice, unless } = functions;
     let conditional = conditional.into_iter().chain(twice).collect();
     module.mark(unless);
     // rustc would say it once more, and of each derive.
     module.remove(&doubles);
     module.drop_receivers();
+    purge::check(&mut module, &mut errors);
     let free = |name: &&str| !names.iter().any(|own| is(own, name));
     let aliases = ALIASES.into_iter().filter(free).collect();
     let missing = [missed, lacking].concat();
@@ -47,7 +52,19 @@ pub(crate) fn check(
     let missing = kinds.filter(|name| missing.contains(name)).filter(free).collect();
     let krate = options.krate.clone();
     let class = Some(options.class.clone()).filter(|class| !names.contains(class));
-    let sketch = Sketch { krate, class, module, schemas, missing, meant, aliases, marker_taken, conditional, judged };
+    let sketch = Sketch {
+        krate,
+        class,
+        module,
+        schemas,
+        missing,
+        meant,
+        unimported,
+        aliases,
+        marker_taken,
+        conditional,
+        judged,
+    };
     if errors.is_empty() { Ok(Room { sketch, options, handlers }) } else { Err(Box::new((sketch, errors))) }
 }
 
@@ -68,6 +85,7 @@ pub(crate) fn without_body(
         schemas: Vec::new(),
         missing: SCHEMAS.into_iter().filter(|kind| !kind.optional).map(|kind| kind.name).collect(),
         meant: Vec::new(),
+        unimported: Vec::new(),
         aliases: ALIASES.to_vec(),
         marker_taken: false,
         conditional: Vec::new(),
@@ -116,7 +134,7 @@ fn check_generated_names(names: &[Ident], class: &Ident, errors: &mut Errors) ->
 }
 
 /// Tokens as a person writes them.
-fn written(tokens: &impl ToTokens) -> String {
+pub(crate) fn written(tokens: &impl ToTokens) -> String {
     let text = tokens.to_token_stream().to_string();
     text.replace(" < ", "<")
         .replace(" > ", ">")

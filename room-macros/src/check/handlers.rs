@@ -4,12 +4,12 @@ use proc_macro2::Span;
 use quote::{ToTokens, quote};
 use syn::{Attribute, FnArg, ReturnType, Safety, Type, ext::IdentExt, spanned::Spanned};
 
-use super::written;
+use super::{misplaced, written};
 use crate::{
     args::Written,
     attrs,
     diag::{self, Errors},
-    model::{By, Conditional, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
+    model::{self, By, Conditional, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
     parse::{self, Declared, Function, RoomModule, is},
 };
 
@@ -40,7 +40,7 @@ pub(super) fn check(
     for (index, function) in module.indexed_functions() {
         let ident = &function.sig.ident;
         let Some(kind) = HANDLERS.into_iter().find(|kind| is(ident, kind.name)) else {
-            functions.meant.extend(check_near_miss(function, errors));
+            functions.meant.extend(check_near_miss(module, function, errors));
             continue;
         };
         functions.meant.push(kind.name);
@@ -70,6 +70,7 @@ pub(super) fn check(
         check_handler(function, kind, cfgs, is_cfgd, declared, &mut functions, errors);
     }
     check_elsewhere(module, declared, &mut functions, errors);
+    functions.meant.extend(misplaced::check(module, errors));
     check_made(module, declared, &mut functions, errors);
     check_taken(module, declared, &mut functions, errors);
     check_needed(module, options, checked, &functions, errors);
@@ -93,8 +94,37 @@ fn check_elsewhere(module: &RoomModule, declared: &[Declared], functions: &mut F
     }
 }
 
+/// What a handler of this system, or of another one, is given. A function that takes anything else is a helper.
+const GIVEN: [&str; 20] = [
+    "Ctx",
+    "RoomContext",
+    "Peer",
+    "PeerId",
+    "Connection",
+    "Event",
+    "Close",
+    "Alarm",
+    "State",
+    "UpgradeRequest",
+    "Request",
+    "DecodeError",
+    "HandlerError",
+    "WebSocket",
+    "WebSocketIncomingMessage",
+    "String",
+    "str",
+    "Bytes",
+    "u16",
+    "usize",
+];
+
+/// Whether a parameter is of a type with one of these names.
+pub(super) fn is_of(parameter: &FnArg, names: &[&str]) -> bool {
+    last_name(parameter).is_some_and(|name| names.contains(&&*name))
+}
+
 /// A function that was probably meant to be a handler would silently never run: which one, if so.
-fn check_near_miss(function: &Function, errors: &mut Errors) -> Option<&'static str> {
+fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors) -> Option<&'static str> {
     let ident = &function.sig.ident;
     let name = ident.unraw().to_string();
     if function.attrs.iter().any(|attr| attr.path().is_ident("test")) {
@@ -110,12 +140,23 @@ fn check_near_miss(function: &Function, errors: &mut Errors) -> Option<&'static 
         true => is_named_so || takes_ctx,
         false => gives(function, kind.outcome),
     };
+    let first = function.sig.inputs.first();
+    let takes_room_first = first.is_some_and(|first| is_of(first, &["Ctx", "RoomContext"]));
+    let has = |handler: &str| module.functions().any(|function| is(&function.sig.ident, handler));
+    let foreign = model::foreign(&name).filter(|handler| {
+        let meant_here = is_named_so || (takes_room_first && !module.calls(ident));
+        meant_here && (is_named_so || types.iter().all(|ty| GIVEN.contains(&&**ty))) && !has(handler)
+    });
     let similar = diag::similar(&name, HANDLERS.iter().filter(|kind| plausible(kind)).map(|kind| kind.name));
+    let is_handlers = || takes_ctx || takes(&["Peer", "UpgradeRequest", "DecodeError", "HandlerError"]);
+    if let Some(handler) = foreign.filter(|_| is_handlers()) {
+        let helper = if is_named_so { "" } else { "\na helper that only other modules call needs another name" };
+        errors.on(ident, format!("unknown handler `{name}`\nit is called `{handler}` here{helper}"));
+        return Some(handler);
+    }
     if let Some(similar) = similar {
         errors.on(ident, format!("unknown handler `{name}`\na similar handler exists: `{similar}`"));
-    } else if name.starts_with("on_")
-        && (takes_ctx || takes(&["Peer", "UpgradeRequest", "DecodeError", "HandlerError"]))
-    {
+    } else if name.starts_with("on_") && is_handlers() {
         let known = diag::list(HANDLERS.iter().map(|kind| kind.name));
         let helper = "a helper function is better not called `on_…`";
         errors.on(ident, format!("unknown handler `{name}`\nthe handlers are {known}\n{helper}"));
@@ -252,7 +293,9 @@ fn check_handler(
         let plural = if expected == 1 { "" } else { "s" };
         let depends = depends(kind, &taken, found, functions);
         let message = format!("handler `{}` takes {expected} parameter{plural}, not {found}", kind.name);
-        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}"));
+        let instead = sig.inputs.iter().find_map(|argument| instead(argument, kind, &taken));
+        let instead = instead.map_or_else(String::new, |instead| format!("\n{instead}"));
+        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}{instead}"));
     }
     if errors.len() > before {
         return;
@@ -301,6 +344,25 @@ fn check_handler(
             ReturnType::Type(_, ty) => span_of(ty),
         },
     });
+}
+
+/// Where a handler finds what it is not given.
+fn instead(argument: &FnArg, kind: HandlerKind, taken: &[Parameter]) -> Option<&'static str> {
+    let name = last_name(argument)?;
+    if taken.iter().any(|parameter| parameter.ty_name().as_deref() == Some(&*name)) {
+        return None;
+    }
+    match &*name {
+        "Peer" | "PeerId" | "WebSocket" if kind.name == "on_event" => {
+            Some("`ctx.sender()` is the peer that sent the event")
+        }
+        "State" => Some("`ctx.state()` reads the state, `ctx.update(|state| …)` changes it"),
+        "Connection" if taken.contains(&Parameter::Peer) => Some("`peer.data()` reads the peer's `Connection`"),
+        "Services" => Some("`ctx.services()` gives the services"),
+        "Env" => Some("read the Worker's `Env` in the handler `services`; `ctx.services()` gives what it makes"),
+        "RoomId" => Some("`ctx.id()` is the room's id"),
+        _ => None,
+    }
 }
 
 /// The last name in a parameter's type: `Peer` of `&super::chat::Peer`.
