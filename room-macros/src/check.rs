@@ -11,7 +11,7 @@ pub(crate) mod tagging;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
-use syn::Attribute;
+use syn::{Attribute, parse_quote};
 
 use self::{handlers::Functions, schemas::Schemas};
 use crate::{
@@ -36,10 +36,12 @@ pub(crate) fn check(
     let Schemas { schemas, lacking, conditional, doubles } =
         schemas::check(&mut module, &declared, &options, &mut errors);
     let functions = handlers::check(&module, &declared, written, &options, &mut errors);
-    let unimported = imports::check(&module, &options.krate, &mut errors);
-    let Functions { handlers, meant, missed, conditional: twice, unless } = functions;
+    let unimported = imports::check(&module, &functions.hidden, &options.krate, &mut errors);
+    let Functions { handlers, meant, hidden, missed, conditional: twice, unless } = functions;
     let conditional = conditional.into_iter().chain(twice).collect();
     module.mark(unless);
+    let hides = !hidden.is_empty();
+    module.mark(hidden.into_iter().map(|index| (index, parse_quote!(#[cfg(rust_analyzer)]))).collect());
     // rustc would say it once more, and of each derive.
     module.remove(&doubles);
     module.drop_receivers();
@@ -60,6 +62,7 @@ pub(crate) fn check(
         missing,
         meant,
         unimported,
+        hides,
         aliases,
         marker_taken,
         conditional,
@@ -86,6 +89,7 @@ pub(crate) fn without_body(
         missing: SCHEMAS.into_iter().filter(|kind| !kind.optional).map(|kind| kind.name).collect(),
         meant: Vec::new(),
         unimported: Vec::new(),
+        hides: false,
         aliases: ALIASES.to_vec(),
         marker_taken: false,
         conditional: Vec::new(),

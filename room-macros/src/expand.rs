@@ -167,7 +167,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
         ModuleItem::Fn(function) if !sketch.judged => for_editors(function),
         item => item.to_token_stream(),
     });
-    let quiet = (!sketch.judged).then(|| quote!(#[allow(unused, unexpected_cfgs)]));
+    let quiet = (!sketch.judged || sketch.hides).then(|| quote!(#[allow(unused, unexpected_cfgs)]));
     let twins = sketch
         .schemas
         .iter()

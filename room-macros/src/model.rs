@@ -390,6 +390,8 @@ pub(crate) struct Sketch {
     pub(crate) meant: Vec<&'static str>,
     /// What handlers mention of the runtime, and the module does not import.
     pub(crate) unimported: Vec<Ident>,
+    /// Whether some handlers are there for editors only.
+    pub(crate) hides: bool,
     /// Those of [`ALIASES`] that the module does not define itself.
     pub(crate) aliases: Vec<&'static str>,
     /// Whether the module has a name of its own for the marker type.

@@ -4,7 +4,7 @@ use proc_macro2::Span;
 use quote::{ToTokens, quote};
 use syn::{Attribute, FnArg, ReturnType, Safety, Type, ext::IdentExt, spanned::Spanned};
 
-use super::{misplaced, written};
+use super::{imports, misplaced, written};
 use crate::{
     args::Written,
     attrs,
@@ -21,6 +21,8 @@ pub(super) struct Functions {
     pub(super) meant: Vec<&'static str>,
     /// The optional schemas that a handler needs and the module does not have.
     pub(super) missed: Vec<&'static str>,
+    /// The handlers of which rustc would say more than is said already, by which of the module's items they are.
+    pub(super) hidden: Vec<usize>,
     pub(super) conditional: Vec<Conditional>,
     /// What keeps a function away where another one of its name is, by which of the module's items it is.
     pub(super) unless: Vec<(usize, Attribute)>,
@@ -67,7 +69,25 @@ pub(super) fn check(
         }
         let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
         let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));
-        check_handler(function, kind, cfgs, is_cfgd, declared, &mut functions, errors);
+        let before = errors.len();
+        // What `cfg` leaves out may mention what is not there.
+        let may_be_out = !cfgs.is_empty();
+        let unknown = |ty: &Type| if may_be_out { None } else { imports::unknown_type(module, ty) };
+        let mut taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
+        // With a schema behind `cfg` there may be one handler for each case.
+        let without = kind.taken(|_| false);
+        if !cfgs.is_empty() && is_cfgd && function.sig.inputs.len() == without.len() {
+            taken = without;
+        }
+        check_handler(function, kind, cfgs, &taken, &unknown, &mut functions, errors);
+        // rustc would add that there is no such type.
+        let mut types = function.sig.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(argument) => Some(&*argument.ty),
+            FnArg::Receiver(_) => None,
+        });
+        if errors.len() > before && types.any(|ty| unknown(ty).is_some()) {
+            functions.hidden.push(index);
+        }
     }
     check_elsewhere(module, declared, &mut functions, errors);
     functions.meant.extend(misplaced::check(module, errors));
@@ -243,19 +263,13 @@ fn check_handler(
     function: &Function,
     kind: HandlerKind,
     cfgs: Vec<Attribute>,
-    is_cfgd: bool,
-    declared: &[Declared],
+    taken: &[Parameter],
+    unknown: &dyn Fn(&Type) -> Option<proc_macro2::Ident>,
     functions: &mut Functions,
     errors: &mut Errors,
 ) {
     let sig = &function.sig;
-    let mut taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
-    // With a schema behind `cfg` there may be one handler for each case.
-    let without = kind.taken(|_| false);
-    if !cfgs.is_empty() && is_cfgd && sig.inputs.len() == without.len() {
-        taken = without;
-    }
-    let signature = kind.signature(&taken);
+    let signature = kind.signature(taken);
     let before = errors.len();
     let plain = "handlers are plain functions; the engine calls them with the room's types";
     if let Some(keyword) = &sig.constness {
@@ -291,9 +305,9 @@ fn check_handler(
     } else if sig.inputs.len() != taken.len() {
         let (expected, found) = (taken.len(), sig.inputs.len());
         let plural = if expected == 1 { "" } else { "s" };
-        let depends = depends(kind, &taken, found, functions);
+        let depends = depends(kind, taken, found, functions);
         let message = format!("handler `{}` takes {expected} parameter{plural}, not {found}", kind.name);
-        let instead = sig.inputs.iter().find_map(|argument| instead(argument, kind, &taken));
+        let instead = sig.inputs.iter().find_map(|argument| instead(argument, kind, taken));
         let instead = instead.map_or_else(String::new, |instead| format!("\n{instead}"));
         errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}{instead}"));
     }
@@ -315,7 +329,7 @@ fn check_handler(
     }
 
     let mut parameter_spans = Vec::new();
-    for (argument, parameter) in sig.inputs.iter().zip(&taken) {
+    for (argument, parameter) in sig.inputs.iter().zip(taken) {
         let FnArg::Typed(argument) = argument else { continue };
         let ty = ungrouped(&argument.ty);
         let (by, bare) = match ty {
@@ -323,7 +337,8 @@ fn check_handler(
             Type::Reference(reference) => (By::Reference, &*reference.elem),
             ty => (By::Value, ty),
         };
-        if by != parameter.by() {
+        let is_another = |name: proc_macro2::Ident| Some(name.to_string()) != parameter.ty_name();
+        if by != parameter.by() || unknown(ty).is_some_and(is_another) {
             let (name, expected, found) = (parameter.name(), parameter.ty(), written(ty));
             let message = format!("parameter `{name}` of `{}` must be `{expected}`, not `{found}`", kind.name);
             errors.on(&argument.ty, format!("{message}\nwrite `{signature}`"));

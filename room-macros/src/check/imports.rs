@@ -8,6 +8,7 @@ use crate::{
     attrs,
     diag::{self, Errors},
     expand,
+    model::{ALIASES, MARKER, SCHEMAS},
     parse::{self, ModuleItem, RoomModule, is},
 };
 
@@ -28,21 +29,19 @@ const TYPES: [&str; 11] = [
 /// Its modules, which may be crates of the user's as well.
 const MODULES: [&str; 2] = ["http", "serde_json"];
 
-/// Reports what signatures mention and the module has no item, import or glob for, as one error, and returns it.
-pub(super) fn check(module: &RoomModule, krate: &syn::Path, errors: &mut Errors) -> Vec<Ident> {
-    // These may bring whatever they like.
-    let opaque = |item: &ModuleItem| match item {
-        ModuleItem::Other(Item::Use(item)) => parse::has_glob(&item.tree),
-        ModuleItem::Other(Item::Macro(_) | Item::Verbatim(_) | Item::ExternCrate(_)) | ModuleItem::Unread(_) => true,
-        _ => false,
-    };
-    if module.items.iter().any(opaque) {
+/// Reports what signatures mention and the module has no item, import or glob for, as one error, and returns it. The functions
+/// `hidden` have errors of their own.
+pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, errors: &mut Errors) -> Vec<Ident> {
+    if is_opaque(module) {
         return Vec::new();
     }
     let bound = module.names();
     let mut missing: Vec<Ident> = Vec::new();
     // What `cfg` leaves out needs no import.
-    for function in module.functions().filter(|function| attrs::cfgs(&function.attrs).is_empty()) {
+    for (index, function) in module.indexed_functions() {
+        if hidden.contains(&index) || !attrs::cfgs(&function.attrs).is_empty() {
+            continue;
+        }
         let sig = &function.sig;
         let mut mentioned = Vec::new();
         mentions(sig.inputs.to_token_stream(), &mut mentioned);
@@ -73,6 +72,39 @@ pub(super) fn check(module: &RoomModule, krate: &syn::Path, errors: &mut Errors)
             .on(first, format!("{list} {verb} not imported into the room's module\nadd `use {krate}::{names};` to it"));
     }
     missing
+}
+
+/// Whether the module has what may bring any name.
+fn is_opaque(module: &RoomModule) -> bool {
+    module.items.iter().any(|item| match item {
+        ModuleItem::Other(Item::Use(item)) => parse::has_glob(&item.tree),
+        ModuleItem::Other(Item::Macro(_) | Item::Verbatim(_) | Item::ExternCrate(_)) | ModuleItem::Unread(_) => true,
+        _ => false,
+    })
+}
+
+/// The type that is this name alone, if nothing in the module has the name.
+pub(super) fn unknown_type(module: &RoomModule, ty: &syn::Type) -> Option<Ident> {
+    const STD: [&str; 6] = ["Box", "Option", "Result", "Self", "String", "Vec"];
+
+    let name = match ty {
+        syn::Type::Reference(reference) => return unknown_type(module, &reference.elem),
+        syn::Type::Paren(paren) => return unknown_type(module, &paren.elem),
+        syn::Type::Group(group) => return unknown_type(module, &group.elem),
+        syn::Type::Path(path) if path.qself.is_none() && path.path.leading_colon.is_none() => match &path.path.segments
+        {
+            segments if segments.len() == 1 => segments[0].ident.clone(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let text = name.unraw().to_string();
+    let known = STD.contains(&&*text)
+        || text == MARKER
+        || ALIASES.contains(&&*text)
+        || SCHEMAS.iter().any(|kind| kind.name == text)
+        || !text.starts_with(char::is_uppercase);
+    (!known && !is_opaque(module) && !module.names().iter().any(|own| is(own, &text))).then_some(name)
 }
 
 /// The names that stand alone or begin a path, and whether they begin one.
