@@ -1,11 +1,12 @@
 //! The options in `#[room(…)]`, and those within an option: which are given. Their values are for `check`.
 
 use darling::ast::NestedMeta;
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Group, Punct, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Expr, Lit, Meta, Path};
 
 use crate::{
+    check::written,
     diag::{self, Errors},
     expand,
 };
@@ -118,17 +119,30 @@ pub(crate) fn parse(tokens: TokenStream) -> (Written, Errors) {
 
 /// Reads a list of options; whatever is wrong with one does not keep the others from counting.
 pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, errors: &mut Errors) -> Written {
-    let metas = match NestedMeta::parse_meta_list(tokens) {
-        Ok(metas) => metas,
-        Err(error) => {
-            errors.push(error);
-            return Written { given: Vec::new(), meant: known.to_vec() };
-        }
-    };
     let the_options = || format!("the options are {}", diag::list(known.iter().copied()));
     let Written { mut given, mut meant } = Written::default();
     let mut has_literal = false;
-    for meta in metas {
+    let mut misread = Vec::new();
+    for segment in segments(tokens) {
+        let meta = match read(&segment) {
+            Ok(meta) => meta,
+            Err(error) => {
+                // By whatever it begins with: the rest of the room may need the option.
+                let key = segment.tokens.clone().into_iter().next().map(|key| key.to_string().replace('"', ""));
+                let key = key.and_then(|key| diag::similar(&key, known.iter().copied()));
+                match key {
+                    Some(key) => meant.push(key),
+                    None => meant.extend(known),
+                }
+                // Who writes one option in the way of another language writes all of them so.
+                let kind = error.to_string().split('`').next().map(str::to_owned);
+                if !misread.contains(&kind) {
+                    errors.push(error);
+                    misread.push(kind);
+                }
+                continue;
+            }
+        };
         let (key, value) = match meta {
             NestedMeta::Meta(Meta::Path(path)) => (path, Value::Nothing),
             NestedMeta::Meta(Meta::NameValue(meta)) => (meta.path, Value::Is(meta.value)),
@@ -136,7 +150,7 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
             NestedMeta::NameValueInvalidExpr(meta) => (meta.path, Value::Unreadable(meta.value)),
             NestedMeta::Lit(literal) => {
                 // Who leaves out one name leaves out all of them.
-                if !has_literal {
+                if !has_literal && !is_key_value() {
                     errors.on(&literal, format!("expected an option of `{owner}`, not a value\n{}", the_options()));
                 }
                 has_literal = true;
@@ -161,4 +175,128 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
         }
     }
     Written { given, meant }
+}
+
+/// What is written between two commas.
+struct Segment {
+    tokens: TokenStream,
+    /// The comma behind it.
+    comma: Option<Punct>,
+}
+
+fn segments(tokens: TokenStream) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut current = TokenStream::new();
+    for token in tokens {
+        match token {
+            TokenTree::Punct(comma) if comma.as_char() == ',' => {
+                segments.push(Segment { tokens: std::mem::take(&mut current), comma: Some(comma) });
+            }
+            token => current.extend([token]),
+        }
+    }
+    if !current.is_empty() {
+        segments.push(Segment { tokens: current, comma: None });
+    }
+    segments
+}
+
+/// The option in a segment, or what is wrong with how it is written.
+fn read(segment: &Segment) -> syn::Result<NestedMeta> {
+    let Segment { tokens, comma } = segment;
+    if let (true, Some(comma)) = (tokens.is_empty(), comma) {
+        return Err(syn::Error::new(comma.span(), "expected an option before this comma\nremove the comma"));
+    }
+    let error = match NestedMeta::parse_meta_list(tokens.clone()) {
+        Ok(metas) => match metas.into_iter().next() {
+            Some(meta) if !compares(tokens) => return Ok(meta),
+            _ => syn::Error::new_spanned(tokens, "expected an option"),
+        },
+        Err(error) => error,
+    };
+    Err(misread(&tokens.clone().into_iter().collect::<Vec<_>>()).unwrap_or(error))
+}
+
+/// Whether the attribute is `#[room = …]`, which rustc refuses by itself.
+fn is_key_value() -> bool {
+    let attribute = Span::call_site().source_text().unwrap_or_default();
+    let inner = attribute.strip_prefix("#[").unwrap_or_default();
+    inner.find(['=', '(', '[', '{']).is_some_and(|at| inner[at..].starts_with('='))
+}
+
+/// Whether it is `key == …` or `key => …`: to darling a value that begins with the second sign.
+fn compares(tokens: &TokenStream) -> bool {
+    let mut tokens = tokens.clone().into_iter().skip(1);
+    let is = |token: Option<TokenTree>, signs: &str| matches!(token, Some(TokenTree::Punct(punct)) if signs.contains(punct.as_char()));
+    is(tokens.next(), "=") && is(tokens.next(), "=>")
+}
+
+/// Ways in which other languages, and other macros, write options.
+fn misread(tokens: &[TokenTree]) -> Option<syn::Error> {
+    let error = |at: &dyn ToTokens, message: String| Some(syn::Error::new_spanned(at.to_token_stream(), message));
+    let text = |tokens: &[TokenTree]| written(&tokens.iter().cloned().collect::<TokenStream>());
+    if let Some(at) = tokens.iter().position(|token| is_punct(token, ';')) {
+        return error(&tokens[at], "expected a comma between options, not `;`".to_owned());
+    }
+    match tokens {
+        [TokenTree::Group(group)] if matches!(group.delimiter(), Delimiter::Brace | Delimiter::Bracket) => {
+            let message = "expected options without braces around them\nwrite for example `max_peers = 1000, on_invalid = \"close\"`";
+            error(group, message.to_owned())
+        }
+        [TokenTree::Literal(key), sign, value @ ..] if is_punct(sign, '=') || is_punct(sign, ':') => {
+            let name = key.to_string().replace('"', "");
+            error(key, format!("the name of an option is not quoted\nwrite `{name} = {}`", text(value)))
+        }
+        [TokenTree::Ident(key), TokenTree::Group(group)] if group.delimiter() != Delimiter::Parenthesis => {
+            let message = format!("option `{key}` is not written with `{}`", braces(group));
+            error(group, format!("{message}\nwrite `{key}(…)` or `{key} = …`"))
+        }
+        [TokenTree::Ident(key), sign, rest @ ..] if matches!(sign, TokenTree::Punct(_)) => {
+            let more = rest
+                .iter()
+                .take_while(|token| matches!(token, TokenTree::Punct(punct) if ":=>".contains(punct.as_char())));
+            let (more, value) = rest.split_at(more.count());
+            if let (true, [TokenTree::Ident(_), ..]) = (is_punct(sign, '-'), value) {
+                let written = tokens.iter().take_while(|token| !is_punct(token, '='));
+                let name: String = written.map(ToString::to_string).collect();
+                let name = name.replace('-', "_");
+                return error(key, format!("the name of an option has no `-`\nwrite `{name}`"));
+            }
+            if is_punct(sign, '=') && more.is_empty() {
+                return without_comma(tokens);
+            }
+            let signs: String = std::iter::once(sign).chain(more).map(ToString::to_string).collect();
+            let option = match value {
+                [] => format!("{key} = …"),
+                [TokenTree::Group(list)] => format!("{key}({})", written(&list.stream())),
+                value => format!("{key} = {}", text(value)),
+            };
+            error(sign, format!("expected `=` after `{key}`, not `{signs}`\nwrite `{option}`"))
+        }
+        _ => without_comma(tokens),
+    }
+}
+
+/// An error on the option that follows another one without a comma.
+fn without_comma(tokens: &[TokenTree]) -> Option<syn::Error> {
+    let next = (1..tokens.len()).find(|at| {
+        let follows = !matches!(&tokens[at - 1], TokenTree::Punct(_));
+        let is_key = matches!(&tokens[*at], TokenTree::Ident(_));
+        let has_value = match tokens.get(at + 1) {
+            Some(TokenTree::Punct(punct)) => matches!(punct.as_char(), '=' | ':'),
+            Some(TokenTree::Group(_)) => true,
+            _ => false,
+        };
+        follows && is_key && has_value
+    })?;
+    let key = &tokens[next];
+    Some(syn::Error::new_spanned(key, format!("expected a comma before option `{key}`")))
+}
+
+fn is_punct(token: &TokenTree, sign: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == sign)
+}
+
+fn braces(group: &Group) -> &'static str {
+    if group.delimiter() == Delimiter::Brace { "{ … }" } else { "[ … ]" }
 }

@@ -1,8 +1,11 @@
 //! [`RoomModule`] → [`Room`]: the only place that makes semantic errors. All that are independent are reported together.
 
 mod handlers;
+mod imports;
 mod javascript;
+mod misplaced;
 pub(crate) mod options;
+mod purge;
 mod schemas;
 mod serde_attrs;
 pub(crate) mod tagging;
@@ -10,7 +13,7 @@ pub(crate) mod types;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
-use syn::Attribute;
+use syn::{Attribute, parse_quote};
 
 use self::{handlers::Functions, schemas::Schemas};
 use crate::{
@@ -35,12 +38,16 @@ pub(crate) fn check(
     let Schemas { schemas, lacking, conditional, doubles } =
         schemas::check(&mut module, &declared, &options, &mut errors);
     let functions = handlers::check(&module, &declared, written, &options, &mut errors);
-    let Functions { handlers, meant, missed, conditional: twice, unless } = functions;
+    let unimported = imports::check(&module, &functions.hidden, &options.krate, &mut errors);
+    let Functions { handlers, meant, hidden, missed, conditional: twice, unless } = functions;
     let conditional = conditional.into_iter().chain(twice).collect();
     module.mark(unless);
+    let hides = !hidden.is_empty();
+    module.mark(hidden.into_iter().map(|index| (index, parse_quote!(#[cfg(rust_analyzer)]))).collect());
     // rustc would say it once more, and of each derive.
     module.remove(&doubles);
     module.drop_receivers();
+    purge::check(&mut module, &mut errors);
     let free = |name: &&str| !names.iter().any(|own| is(own, name));
     let aliases = ALIASES.into_iter().filter(free).collect();
     let missing = [missed, lacking].concat();
@@ -49,7 +56,20 @@ pub(crate) fn check(
     let missing = kinds.filter(|name| missing.contains(name)).filter(free).collect();
     let krate = options.krate.clone();
     let class = Some(options.class.clone()).filter(|class| !names.contains(class));
-    let sketch = Sketch { krate, class, module, schemas, missing, meant, aliases, marker_taken, conditional, judged };
+    let sketch = Sketch {
+        krate,
+        class,
+        module,
+        schemas,
+        missing,
+        meant,
+        unimported,
+        hides,
+        aliases,
+        marker_taken,
+        conditional,
+        judged,
+    };
     if errors.is_empty() { Ok(Room { sketch, options, handlers }) } else { Err(Box::new((sketch, errors))) }
 }
 
@@ -70,6 +90,8 @@ pub(crate) fn without_body(
         schemas: Vec::new(),
         missing: SCHEMAS.into_iter().filter(|kind| !kind.optional).map(|kind| kind.name).collect(),
         meant: Vec::new(),
+        unimported: Vec::new(),
+        hides: false,
         aliases: ALIASES.to_vec(),
         marker_taken: false,
         conditional: Vec::new(),
@@ -118,7 +140,7 @@ fn check_generated_names(names: &[Ident], class: &Ident, errors: &mut Errors) ->
 }
 
 /// Tokens as a person writes them.
-fn written(tokens: &impl ToTokens) -> String {
+pub(crate) fn written(tokens: &impl ToTokens) -> String {
     let text = tokens.to_token_stream().to_string();
     text.replace(" < ", "<")
         .replace(" > ", ">")

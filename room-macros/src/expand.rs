@@ -25,6 +25,15 @@ pub(crate) fn runtime_name() -> Option<String> {
     }
 }
 
+/// Whether the user's `Cargo.toml` has a dependency of this name; also if that cannot be read.
+pub(crate) fn is_dependency(name: &str) -> bool {
+    match proc_macro_crate::crate_name(name) {
+        Ok(FoundCrate::Name(found)) => found == name,
+        Err(proc_macro_crate::Error::CrateNotFound { .. }) => false,
+        Ok(FoundCrate::Itself) | Err(_) => true,
+    }
+}
+
 /// The runtime, where the option `crate` does not say otherwise.
 pub(crate) fn default_crate() -> Path {
     let name = Ident::new(runtime_name().as_deref().unwrap_or("room_runtime"), Span::call_site());
@@ -112,6 +121,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
             pub type #ident = #krate::__private::Missing;
         }
     });
+    let imports = sketch.unimported.iter().map(|name| quote!(#[allow(unused_imports)] use #krate::#name;));
     let rest = {
         let (marker, types) = (marker(sketch), types(sketch));
         let class = sketch.class.as_ref().map(|class| {
@@ -145,7 +155,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
             #class
         }
     };
-    let module = module(sketch, quote!(#(#missing)* #rest));
+    let module = module(sketch, quote!(#(#imports)* #(#missing)* #rest));
     quote!(#module #errors)
 }
 
@@ -157,7 +167,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
         ModuleItem::Fn(function) if !sketch.judged => for_editors(function),
         item => item.to_token_stream(),
     });
-    let quiet = (!sketch.judged).then(|| quote!(#[allow(unused, unexpected_cfgs)]));
+    let quiet = (!sketch.judged || sketch.hides).then(|| quote!(#[allow(unused, unexpected_cfgs)]));
     let twins = sketch
         .schemas
         .iter()

@@ -69,8 +69,10 @@ use crate::parse::Annotated;
 ///
 /// `ctx.schedule(…)` needs a handler `on_alarm`: without one it is an error, as the alarm would never fire.
 ///
-/// A handler is a `fn` that is written in the module: what a macro call there expands to cannot be seen. While something is
-/// wrong, all that is wrong is reported in one run, and the rest of the crate is compiled as if it were right.
+/// A handler is a `fn` that is written at the top level of the module. One in an `impl`, an inner module or the tokens of a macro
+/// call is an error, but `#[room]` cannot see a handler that a glob import brings, or that only the expansion of a macro call
+/// has: such a function never runs. While something is wrong, all that is wrong is reported in one run, and the rest of the
+/// crate is compiled as if it were right.
 ///
 /// # Options
 ///

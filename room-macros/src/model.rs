@@ -1,6 +1,7 @@
 //! What a room can have, as data; and the validated room: everything [`expand`](crate::expand) needs, and nothing that
 //! could be wrong.
 
+use heck::ToSnakeCase;
 use proc_macro2::{Span, TokenStream};
 use syn::{Attribute, Ident, Path};
 
@@ -105,6 +106,80 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
         on("on_error", &[Ctx, HandlerError]),
     ]
 };
+
+/// What other systems, and people who come from them, call a handler.
+const FOREIGN: [(&str, &[&str]); 9] = [
+    ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
+    ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
+    ("on_start", &["constructor", "on_started", "on_wake", "start", "started", "wake"]),
+    (
+        "on_upgrade",
+        &["authenticate", "authorize", "before_connect", "on_auth", "on_before_connect", "on_handshake", "upgrade"],
+    ),
+    (
+        "on_connect",
+        &[
+            "connect",
+            "connected",
+            "handle_connection",
+            "handle_socket",
+            "join",
+            "on_connected",
+            "on_connection",
+            "on_join",
+            "on_joined",
+            "on_open",
+            "open",
+            "websocket_open",
+        ],
+    ),
+    (
+        "on_event",
+        &[
+            "event",
+            "handle",
+            "handle_event",
+            "handle_message",
+            "message",
+            "on_data",
+            "on_frame",
+            "on_message",
+            "on_receive",
+            "on_text",
+            "receive",
+            "websocket_message",
+        ],
+    ),
+    (
+        "on_close",
+        &[
+            "close",
+            "closed",
+            "disconnect",
+            "disconnected",
+            "leave",
+            "on_closed",
+            "on_disconnect",
+            "on_disconnected",
+            "on_disconnection",
+            "on_leave",
+            "on_left",
+            "websocket_close",
+            "websocket_error",
+        ],
+    ),
+    (
+        "on_alarm",
+        &["alarm", "handle_alarm", "on_interval", "on_schedule", "on_tick", "on_timeout", "on_timer", "tick", "timer"],
+    ),
+    ("on_request", &["fetch", "handle_request", "on_fetch", "on_http", "on_http_request", "request"]),
+];
+
+/// The handler that another system calls `name`, in any of the usual cases.
+pub(crate) fn foreign(name: &str) -> Option<&'static str> {
+    let name = name.to_snake_case().replace("web_socket", "websocket");
+    FOREIGN.into_iter().find_map(|(handler, foreign)| foreign.contains(&&*name).then_some(handler))
+}
 
 impl HandlerKind {
     /// Its parameters in a room that has the optional schemas `has`.
@@ -313,6 +388,10 @@ pub(crate) struct Sketch {
     pub(crate) missing: Vec<&'static str>,
     /// The handlers that were found or meant, right or wrong.
     pub(crate) meant: Vec<&'static str>,
+    /// What handlers mention of the runtime, and the module does not import.
+    pub(crate) unimported: Vec<Ident>,
+    /// Whether some handlers are there for editors only.
+    pub(crate) hides: bool,
     /// Those of [`ALIASES`] that the module does not define itself.
     pub(crate) aliases: Vec<&'static str>,
     /// Whether the module has a name of its own for the marker type.

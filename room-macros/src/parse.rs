@@ -226,6 +226,11 @@ impl RoomModule {
         })
     }
 
+    /// Whether anything in the module speaks of this function, other than its definition.
+    pub(crate) fn calls(&self, function: &Ident) -> bool {
+        self.items.iter().any(|item| speaks_of(item.to_token_stream(), function))
+    }
+
     /// The names that the module's own items and imports bind, with where.
     pub(crate) fn names(&self) -> Vec<Ident> {
         let mut names = Vec::new();
@@ -251,6 +256,19 @@ fn imported(tree: &syn::UseTree, names: &mut Vec<Ident>) {
         syn::UseTree::Glob(_) => {}
         syn::UseTree::Group(group) => group.items.iter().for_each(|tree| imported(tree, names)),
     }
+}
+
+fn speaks_of(tokens: TokenStream, name: &Ident) -> bool {
+    let mut defines = false;
+    tokens.into_iter().any(|token| {
+        let speaks = match &token {
+            TokenTree::Ident(ident) => !defines && ident.unraw() == name.unraw(),
+            TokenTree::Group(group) => speaks_of(group.stream(), name),
+            _ => false,
+        };
+        defines = matches!(&token, TokenTree::Ident(ident) if ident == "fn");
+        speaks
+    })
 }
 
 /// An item that binds a name that was asked for.
@@ -389,16 +407,18 @@ pub(crate) fn add_beside(module: &mut RoomModule, place: &[usize], tokens: Token
     }
 }
 
+/// Whether an import takes all that a module has.
+pub(crate) fn has_glob(tree: &syn::UseTree) -> bool {
+    match tree {
+        syn::UseTree::Glob(_) => true,
+        syn::UseTree::Path(path) => has_glob(&path.tree),
+        syn::UseTree::Group(group) => group.items.iter().any(has_glob),
+        _ => false,
+    }
+}
+
 /// Whether the module re-exports all that another one has.
 pub(crate) fn has_public_glob(module: &RoomModule) -> bool {
-    fn has_glob(tree: &syn::UseTree) -> bool {
-        match tree {
-            syn::UseTree::Glob(_) => true,
-            syn::UseTree::Path(path) => has_glob(&path.tree),
-            syn::UseTree::Group(group) => group.items.iter().any(has_glob),
-            _ => false,
-        }
-    }
     module.items.iter().any(|item| match item {
         ModuleItem::Other(Item::Use(item)) => matches!(item.vis, Visibility::Public(_)) && has_glob(&item.tree),
         _ => false,
@@ -456,6 +476,15 @@ pub(crate) fn impl_trait(ty: &Type) -> Option<TokenStream> {
         Type::Paren(paren) => impl_trait(&paren.elem),
         Type::Group(group) => impl_trait(&group.elem),
         _ => None,
+    }
+}
+
+/// Whether a function's signature ends before this token.
+pub(crate) fn ends_signature(token: &TokenTree) -> bool {
+    match token {
+        TokenTree::Punct(punct) => punct.as_char() == ';',
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+        _ => false,
     }
 }
 

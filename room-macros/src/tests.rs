@@ -35,10 +35,12 @@ fn each_handler_adds_few_tokens() {
         // The option wants it.
         let migrate = "fn migrate(version: u32, state: serde_json::Value) -> Result<State> {}";
         let migrate = if handler.contains("fn migrate(") { "" } else { migrate };
-        let module = format!("pub mod chat {{ {schemas} {migrate} {handler} }}");
+        // For the types that the handlers take.
+        let import = "use super::*;";
+        let module = format!("pub mod chat {{ {import} {schemas} {migrate} {handler} }}");
         let expanded = crate::room_impl(stream(options), stream(&module));
         assert!(!expanded.to_string().contains("compile_error"), "{expanded}");
-        tokens(expanded)
+        tokens(expanded) - tokens(stream(import))
     };
     let without = expand("");
     let mut table = format!("a room with services and migrate: {without}\n");

@@ -4,12 +4,12 @@ use proc_macro2::Span;
 use quote::{ToTokens, quote};
 use syn::{Attribute, FnArg, ReturnType, Safety, Type, ext::IdentExt, spanned::Spanned};
 
-use super::written;
+use super::{imports, misplaced, written};
 use crate::{
     args::Written,
     attrs,
     diag::{self, Errors},
-    model::{By, Conditional, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
+    model::{self, By, Conditional, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
     parse::{self, Declared, Function, RoomModule, is},
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Functions {
     pub(super) meant: Vec<&'static str>,
     /// The optional schemas that a handler needs and the module does not have.
     pub(super) missed: Vec<&'static str>,
+    /// The handlers of which rustc would say more than is said already, by which of the module's items they are.
+    pub(super) hidden: Vec<usize>,
     pub(super) conditional: Vec<Conditional>,
     /// What keeps a function away where another one of its name is, by which of the module's items it is.
     pub(super) unless: Vec<(usize, Attribute)>,
@@ -40,7 +42,7 @@ pub(super) fn check(
     for (index, function) in module.indexed_functions() {
         let ident = &function.sig.ident;
         let Some(kind) = HANDLERS.into_iter().find(|kind| is(ident, kind.name)) else {
-            functions.meant.extend(check_near_miss(function, errors));
+            functions.meant.extend(check_near_miss(module, function, errors));
             continue;
         };
         functions.meant.push(kind.name);
@@ -67,9 +69,28 @@ pub(super) fn check(
         }
         let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
         let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));
-        check_handler(function, kind, cfgs, is_cfgd, declared, &mut functions, errors);
+        let before = errors.len();
+        // What `cfg` leaves out may mention what is not there.
+        let may_be_out = !cfgs.is_empty();
+        let unknown = |ty: &Type| if may_be_out { None } else { imports::unknown_type(module, ty) };
+        let mut taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
+        // With a schema behind `cfg` there may be one handler for each case.
+        let without = kind.taken(|_| false);
+        if !cfgs.is_empty() && is_cfgd && function.sig.inputs.len() == without.len() {
+            taken = without;
+        }
+        check_handler(function, kind, cfgs, &taken, &unknown, &mut functions, errors);
+        // rustc would add that there is no such type.
+        let mut types = function.sig.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(argument) => Some(&*argument.ty),
+            FnArg::Receiver(_) => None,
+        });
+        if errors.len() > before && types.any(|ty| unknown(ty).is_some()) {
+            functions.hidden.push(index);
+        }
     }
     check_elsewhere(module, declared, &mut functions, errors);
+    functions.meant.extend(misplaced::check(module, errors));
     check_made(module, declared, &mut functions, errors);
     check_taken(module, declared, &mut functions, errors);
     check_needed(module, options, checked, &functions, errors);
@@ -93,8 +114,37 @@ fn check_elsewhere(module: &RoomModule, declared: &[Declared], functions: &mut F
     }
 }
 
+/// What a handler of this system, or of another one, is given. A function that takes anything else is a helper.
+const GIVEN: [&str; 20] = [
+    "Ctx",
+    "RoomContext",
+    "Peer",
+    "PeerId",
+    "Connection",
+    "Event",
+    "Close",
+    "Alarm",
+    "State",
+    "UpgradeRequest",
+    "Request",
+    "DecodeError",
+    "HandlerError",
+    "WebSocket",
+    "WebSocketIncomingMessage",
+    "String",
+    "str",
+    "Bytes",
+    "u16",
+    "usize",
+];
+
+/// Whether a parameter is of a type with one of these names.
+pub(super) fn is_of(parameter: &FnArg, names: &[&str]) -> bool {
+    last_name(parameter).is_some_and(|name| names.contains(&&*name))
+}
+
 /// A function that was probably meant to be a handler would silently never run: which one, if so.
-fn check_near_miss(function: &Function, errors: &mut Errors) -> Option<&'static str> {
+fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors) -> Option<&'static str> {
     let ident = &function.sig.ident;
     let name = ident.unraw().to_string();
     if function.attrs.iter().any(|attr| attr.path().is_ident("test")) {
@@ -110,12 +160,23 @@ fn check_near_miss(function: &Function, errors: &mut Errors) -> Option<&'static 
         true => is_named_so || takes_ctx,
         false => gives(function, kind.outcome),
     };
+    let first = function.sig.inputs.first();
+    let takes_room_first = first.is_some_and(|first| is_of(first, &["Ctx", "RoomContext"]));
+    let has = |handler: &str| module.functions().any(|function| is(&function.sig.ident, handler));
+    let foreign = model::foreign(&name).filter(|handler| {
+        let meant_here = is_named_so || (takes_room_first && !module.calls(ident));
+        meant_here && (is_named_so || types.iter().all(|ty| GIVEN.contains(&&**ty))) && !has(handler)
+    });
     let similar = diag::similar(&name, HANDLERS.iter().filter(|kind| plausible(kind)).map(|kind| kind.name));
+    let is_handlers = || takes_ctx || takes(&["Peer", "UpgradeRequest", "DecodeError", "HandlerError"]);
+    if let Some(handler) = foreign.filter(|_| is_handlers()) {
+        let helper = if is_named_so { "" } else { "\na helper that only other modules call needs another name" };
+        errors.on(ident, format!("unknown handler `{name}`\nit is called `{handler}` here{helper}"));
+        return Some(handler);
+    }
     if let Some(similar) = similar {
         errors.on(ident, format!("unknown handler `{name}`\na similar handler exists: `{similar}`"));
-    } else if name.starts_with("on_")
-        && (takes_ctx || takes(&["Peer", "UpgradeRequest", "DecodeError", "HandlerError"]))
-    {
+    } else if name.starts_with("on_") && is_handlers() {
         let known = diag::list(HANDLERS.iter().map(|kind| kind.name));
         let helper = "a helper function is better not called `on_…`";
         errors.on(ident, format!("unknown handler `{name}`\nthe handlers are {known}\n{helper}"));
@@ -202,19 +263,13 @@ fn check_handler(
     function: &Function,
     kind: HandlerKind,
     cfgs: Vec<Attribute>,
-    is_cfgd: bool,
-    declared: &[Declared],
+    taken: &[Parameter],
+    unknown: &dyn Fn(&Type) -> Option<proc_macro2::Ident>,
     functions: &mut Functions,
     errors: &mut Errors,
 ) {
     let sig = &function.sig;
-    let mut taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
-    // With a schema behind `cfg` there may be one handler for each case.
-    let without = kind.taken(|_| false);
-    if !cfgs.is_empty() && is_cfgd && sig.inputs.len() == without.len() {
-        taken = without;
-    }
-    let signature = kind.signature(&taken);
+    let signature = kind.signature(taken);
     let before = errors.len();
     let plain = "handlers are plain functions; the engine calls them with the room's types";
     if let Some(keyword) = &sig.constness {
@@ -250,9 +305,11 @@ fn check_handler(
     } else if sig.inputs.len() != taken.len() {
         let (expected, found) = (taken.len(), sig.inputs.len());
         let plural = if expected == 1 { "" } else { "s" };
-        let depends = depends(kind, &taken, found, functions);
+        let depends = depends(kind, taken, found, functions);
         let message = format!("handler `{}` takes {expected} parameter{plural}, not {found}", kind.name);
-        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}"));
+        let instead = sig.inputs.iter().find_map(|argument| instead(argument, kind, taken));
+        let instead = instead.map_or_else(String::new, |instead| format!("\n{instead}"));
+        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}{instead}"));
     }
     if errors.len() > before {
         return;
@@ -272,7 +329,7 @@ fn check_handler(
     }
 
     let mut parameter_spans = Vec::new();
-    for (argument, parameter) in sig.inputs.iter().zip(&taken) {
+    for (argument, parameter) in sig.inputs.iter().zip(taken) {
         let FnArg::Typed(argument) = argument else { continue };
         let ty = ungrouped(&argument.ty);
         let (by, bare) = match ty {
@@ -280,7 +337,8 @@ fn check_handler(
             Type::Reference(reference) => (By::Reference, &*reference.elem),
             ty => (By::Value, ty),
         };
-        if by != parameter.by() {
+        let is_another = |name: proc_macro2::Ident| Some(name.to_string()) != parameter.ty_name();
+        if by != parameter.by() || unknown(ty).is_some_and(is_another) {
             let (name, expected, found) = (parameter.name(), parameter.ty(), written(ty));
             let message = format!("parameter `{name}` of `{}` must be `{expected}`, not `{found}`", kind.name);
             errors.on(&argument.ty, format!("{message}\nwrite `{signature}`"));
@@ -301,6 +359,25 @@ fn check_handler(
             ReturnType::Type(_, ty) => span_of(ty),
         },
     });
+}
+
+/// Where a handler finds what it is not given.
+fn instead(argument: &FnArg, kind: HandlerKind, taken: &[Parameter]) -> Option<&'static str> {
+    let name = last_name(argument)?;
+    if taken.iter().any(|parameter| parameter.ty_name().as_deref() == Some(&*name)) {
+        return None;
+    }
+    match &*name {
+        "Peer" | "PeerId" | "WebSocket" if kind.name == "on_event" => {
+            Some("`ctx.sender()` is the peer that sent the event")
+        }
+        "State" => Some("`ctx.state()` reads the state, `ctx.update(|state| …)` changes it"),
+        "Connection" if taken.contains(&Parameter::Peer) => Some("`peer.data()` reads the peer's `Connection`"),
+        "Services" => Some("`ctx.services()` gives the services"),
+        "Env" => Some("read the Worker's `Env` in the handler `services`; `ctx.services()` gives what it makes"),
+        "RoomId" => Some("`ctx.id()` is the room's id"),
+        _ => None,
+    }
 }
 
 /// The last name in a parameter's type: `Peer` of `&super::chat::Peer`.

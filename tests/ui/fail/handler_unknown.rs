@@ -8,7 +8,7 @@ pub mod chat {
     pub struct Event {}
     pub struct Broadcast {}
 
-    pub fn on_message(_ctx: &Ctx, _event: Event) {}
+    pub fn on_state_update(_ctx: &Ctx, _state: &State) {}
 }
 
 fn main() {}

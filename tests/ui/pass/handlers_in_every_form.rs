@@ -41,6 +41,26 @@ mod chat {
         Ok(())
     }
 
+    #[inline]
+    pub(crate) async fn on_request<'a>(
+        ctx: &'a Ctx,
+        mut request: http::Request<Bytes>,
+    ) -> std::result::Result<http::Response<&'static str>, room_runtime::Error>
+    where
+        State: Default,
+    {
+        request.headers_mut().clear();
+        match request.method().as_str() {
+            "DELETE" => ctx.purge(),
+            "PUT" => {
+                let purged: std::result::Result<(), room_runtime::Error> = ctx.purge();
+                purged?;
+                return ctx.purge();
+            }
+            _ => Ok(http::Response::new("")),
+        }
+    }
+
     fn on_alarm(_: &Ctx) -> std::result::Result<(), worker::Error> {
         Ok(())
     }

@@ -45,6 +45,54 @@ pub mod chat {
         String::new()
     }
 
+    // Names of other systems, of functions that a handler calls or that take something else.
+    fn on_start(ctx: &Ctx) -> Result {
+        start(ctx)?;
+        close(ctx)
+    }
+
+    fn start(ctx: &Ctx) -> Result {
+        ctx.broadcast(&Broadcast {})?;
+        Ok(())
+    }
+
+    fn close(ctx: &Ctx) -> Result {
+        return ctx.purge();
+    }
+
+    pub fn connect(ctx: &Ctx, lobby: bool) -> bool {
+        ctx.peers().is_empty() && lobby
+    }
+
+    pub fn fetch(url: &str) -> usize {
+        url.len()
+    }
+
+    // A state machine of the user's, which has names of its own.
+    pub struct Game;
+
+    impl Game {
+        pub fn on_event(&mut self, _event: Event) {}
+
+        fn on_connect(&mut self, ctx: &Ctx, peer: &Peer) -> Result {
+            ctx.broadcast(&Broadcast {})?;
+            peer.send(&Broadcast {})?;
+            Ok(())
+        }
+    }
+
+    fn on_close(ctx: &Ctx, peer: &Peer, _close: super::Close) -> Result {
+        Game.on_connect(ctx, peer)
+    }
+
+    // Without an import, which only matters where it is on.
+    #[cfg(any())]
+    fn on_error(_ctx: &Ctx, _error: &HandlerError) {}
+
+    mod parts {
+        pub(super) fn on_event() {}
+    }
+
     #[test]
     fn on_events() {
         assert!(no_event());

@@ -1,0 +1,124 @@
+//! Names of the runtime that handlers mention, and that the module does not import.
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{Item, ext::IdentExt};
+
+use crate::{
+    attrs,
+    diag::{self, Errors},
+    expand,
+    model::{ALIASES, MARKER, SCHEMAS},
+    parse::{self, ModuleItem, RoomModule, is},
+};
+
+/// What a handler's signature may mention of the runtime.
+const TYPES: [&str; 11] = [
+    "Bytes",
+    "Close",
+    "CloseCode",
+    "DecodeError",
+    "Failure",
+    "HandlerError",
+    "PeerId",
+    "Reject",
+    "RoomId",
+    "ScheduleId",
+    "Upgrade",
+];
+/// Its modules, which may be crates of the user's as well.
+const MODULES: [&str; 2] = ["http", "serde_json"];
+
+/// Reports what signatures mention and the module has no item, import or glob for, as one error, and returns it. The functions
+/// `hidden` have errors of their own.
+pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, errors: &mut Errors) -> Vec<Ident> {
+    if is_opaque(module) {
+        return Vec::new();
+    }
+    let bound = module.names();
+    let mut missing: Vec<Ident> = Vec::new();
+    // What `cfg` leaves out needs no import.
+    for (index, function) in module.indexed_functions() {
+        if hidden.contains(&index) || !attrs::cfgs(&function.attrs).is_empty() {
+            continue;
+        }
+        let sig = &function.sig;
+        let mut mentioned = Vec::new();
+        mentions(sig.inputs.to_token_stream(), &mut mentioned);
+        mentions(sig.output.to_token_stream(), &mut mentioned);
+        let generic = |name: &Ident| sig.generics.type_params().any(|param| param.ident == *name);
+        for (name, is_path) in mentioned {
+            let text = name.unraw().to_string();
+            let known = match is_path {
+                false => TYPES.contains(&&*text),
+                true => TYPES.contains(&&*text) || (MODULES.contains(&&*text) && !expand::is_dependency(&text)),
+            };
+            let here = |other: &Ident| is(other, &text);
+            if known && !generic(&name) && !bound.iter().any(here) && !missing.iter().any(here) {
+                missing.push(name);
+            }
+        }
+    }
+    if let Some(first) = missing.first() {
+        let names: Vec<_> = missing.iter().map(|name| name.unraw().to_string()).collect();
+        let list = diag::list(names.iter().map(|name| &**name));
+        let (verb, names) = match &*names {
+            [name] => ("is", name.clone()),
+            names => ("are", format!("{{{}}}", names.join(", "))),
+        };
+        let krate = super::written(krate);
+        let krate = krate.trim_start_matches("::").trim();
+        errors
+            .on(first, format!("{list} {verb} not imported into the room's module\nadd `use {krate}::{names};` to it"));
+    }
+    missing
+}
+
+/// Whether the module has what may bring any name.
+fn is_opaque(module: &RoomModule) -> bool {
+    module.items.iter().any(|item| match item {
+        ModuleItem::Other(Item::Use(item)) => parse::has_glob(&item.tree),
+        ModuleItem::Other(Item::Macro(_) | Item::Verbatim(_) | Item::ExternCrate(_)) | ModuleItem::Unread(_) => true,
+        _ => false,
+    })
+}
+
+/// The type that is this name alone, if nothing in the module has the name.
+pub(super) fn unknown_type(module: &RoomModule, ty: &syn::Type) -> Option<Ident> {
+    const STD: [&str; 6] = ["Box", "Option", "Result", "Self", "String", "Vec"];
+
+    let name = match ty {
+        syn::Type::Reference(reference) => return unknown_type(module, &reference.elem),
+        syn::Type::Paren(paren) => return unknown_type(module, &paren.elem),
+        syn::Type::Group(group) => return unknown_type(module, &group.elem),
+        syn::Type::Path(path) if path.qself.is_none() && path.path.leading_colon.is_none() => match &path.path.segments
+        {
+            segments if segments.len() == 1 => segments[0].ident.clone(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let text = name.unraw().to_string();
+    let known = STD.contains(&&*text)
+        || text == MARKER
+        || ALIASES.contains(&&*text)
+        || SCHEMAS.iter().any(|kind| kind.name == text)
+        || !text.starts_with(char::is_uppercase);
+    (!known && !is_opaque(module) && !module.names().iter().any(|own| is(own, &text))).then_some(name)
+}
+
+/// The names that stand alone or begin a path, and whether they begin one.
+fn mentions(tokens: TokenStream, found: &mut Vec<(Ident, bool)>) {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let colons = |at: usize| {
+        let is_colon = |at| matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
+        is_colon(at) && is_colon(at + 1)
+    };
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Ident(name) if at < 2 || !colons(at - 2) => found.push((name.clone(), colons(at + 1))),
+            TokenTree::Group(group) => mentions(group.stream(), found),
+            _ => {}
+        }
+    }
+}

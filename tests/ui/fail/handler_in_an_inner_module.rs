@@ -1,0 +1,20 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub use handlers::*;
+
+    pub mod handlers {
+        use super::*;
+
+        pub fn on_event(_ctx: &Ctx, _event: Event) {}
+    }
+}
+
+fn main() {}

@@ -1,0 +1,20 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    macro_rules! handlers {
+        () => {
+            pub fn on_event(_ctx: &Ctx, _event: Event) {}
+        };
+    }
+
+    handlers!();
+}
+
+fn main() {}

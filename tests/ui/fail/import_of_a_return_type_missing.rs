@@ -1,0 +1,16 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub fn on_upgrade(_ctx: &Ctx, _upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+        Err(Reject::new(401, "sign in"))
+    }
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    use super::{Bytes, http};
+
+    pub fn on_request(_ctx: &Ctx, _request: http::Request<Bytes>, _env: &Env) -> Result<http::Response<Bytes>> {
+        Ok(http::Response::new(Bytes::new()))
+    }
+}
+
+fn main() {}
