@@ -382,6 +382,10 @@ fn add(
     let own = attrs::derives(item_attrs);
     let derives_serde = added || own.iter().any(|own| own == "Serialize" || own == "Deserialize");
     let keys = attrs::serde_keys(item_attrs);
+    if wanted("PartialEq") {
+        // Whether it has `Eq` is for its author to say, and not asked of who wrote no derive.
+        item_attrs.insert(0, parse_quote!(#[allow(clippy::derive_partial_eq_without_eq)]));
+    }
     if !paths.is_empty() {
         item_attrs.insert(0, parse_quote!(#[derive(#(#paths),*)]));
     }

@@ -37,15 +37,15 @@ pub mod chat {
 macro_rules! room_with {
     ($name:ident, $peers:literal, $burst:expr, $on_invalid:literal, $ping:literal, $time:literal) => {
         #[room(
-            max_peers = $peers,
-            rate_limit(burst = $burst, per_second = 2),
-            on_invalid = $on_invalid,
-            heartbeat($ping, $ping),
-            reconnect_grace = $time,
-            purge_after = $time,
-            batch = "1s",
-            watchdog = $time,
-        )]
+                                                            max_peers = $peers,
+                                                            rate_limit(burst = $burst, per_second = 2),
+                                                            on_invalid = $on_invalid,
+                                                            heartbeat($ping, $ping),
+                                                            reconnect_grace = $time,
+                                                            purge_after = $time,
+                                                            batch = "1s",
+                                                            watchdog = $time,
+                                                        )]
         pub mod $name {
             #[derive(Default)]
             pub struct State {}
