@@ -4,7 +4,7 @@ mod handlers;
 mod javascript;
 pub(crate) mod options;
 mod schemas;
-mod serde_attrs;
+pub(crate) mod serde_attrs;
 pub(crate) mod tagging;
 pub(crate) mod types;
 
@@ -46,7 +46,9 @@ pub(crate) fn check(
     let missing = [missed, lacking].concat();
     let judged = missing.is_empty();
     let kinds = SCHEMAS.into_iter().map(|kind| kind.name);
-    let missing = kinds.filter(|name| missing.contains(name)).filter(free).collect();
+    // A macro may make it.
+    let lacks = |name: &&str| missing.contains(name) && parse::macro_call(&module).is_none();
+    let missing = kinds.filter(lacks).filter(free).collect();
     let krate = options.krate.clone();
     let class = Some(options.class.clone()).filter(|class| !names.contains(class));
     let sketch = Sketch { krate, class, module, schemas, missing, meant, aliases, marker_taken, conditional, judged };

@@ -132,7 +132,7 @@ fn reject(item: &mut Item, args: &DataArgs, krate: &Path) -> (TokenStream, bool)
     let mut other = false;
     for field in fields {
         attrs::remove_derives(&mut field.attrs);
-        other |= types::mend(&mut field.ty, &lifetimes);
+        other |= types::mend(&mut field.ty, ident, &lifetimes);
     }
     let stubs = if is_data { types::stubs(ident, generics, &names, krate) } else { TokenStream::new() };
     (stubs, other)

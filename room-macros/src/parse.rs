@@ -389,6 +389,16 @@ pub(crate) fn add_beside(module: &mut RoomModule, place: &[usize], tokens: Token
     }
 }
 
+/// The first macro that is called where items are, and that may make types.
+pub(crate) fn macro_call(module: &RoomModule) -> Option<&syn::Path> {
+    module.items.iter().find_map(|item| match item {
+        ModuleItem::Other(Item::Macro(item)) if item.ident.is_none() => {
+            Some(&item.mac.path).filter(|path| path.segments.last().is_some_and(|last| last.ident != "thread_local"))
+        }
+        _ => None,
+    })
+}
+
 /// Whether the module re-exports all that another one has.
 pub(crate) fn has_public_glob(module: &RoomModule) -> bool {
     fn has_glob(tree: &syn::UseTree) -> bool {

@@ -8,7 +8,7 @@ use syn::{
     punctuated::Punctuated, spanned::Spanned,
 };
 
-use crate::attrs;
+use crate::{attrs, check::serde_attrs};
 
 /// What serde may be told of the enum and of a variant that means the same without the tag.
 const OF_ENUM: [&str; 5] = ["tag", "rename_all", "rename_all_fields", "deny_unknown_fields", "crate"];
@@ -42,6 +42,10 @@ pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
         keep(&mut variant.attrs);
         variant.discriminant = None;
         for field in &mut variant.fields {
+            // What serde does not know, it is to say of the schema alone.
+            if !attrs::serde_keys(&field.attrs).iter().all(|key| serde_attrs::is_known(key)) {
+                return None;
+            }
             // What serde borrows, the runtime's way does not.
             if matches!(field.ty, Type::Reference(_)) {
                 return None;

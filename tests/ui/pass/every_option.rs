@@ -34,18 +34,20 @@ pub mod chat {
 }
 
 /// The literals come through a fragment each, which puts an invisible group around them.
+// rustfmt indents the options further on each run.
+#[rustfmt::skip]
 macro_rules! room_with {
     ($name:ident, $peers:literal, $burst:expr, $on_invalid:literal, $ping:literal, $time:literal) => {
         #[room(
-                                                            max_peers = $peers,
-                                                            rate_limit(burst = $burst, per_second = 2),
-                                                            on_invalid = $on_invalid,
-                                                            heartbeat($ping, $ping),
-                                                            reconnect_grace = $time,
-                                                            purge_after = $time,
-                                                            batch = "1s",
-                                                            watchdog = $time,
-                                                        )]
+            max_peers = $peers,
+            rate_limit(burst = $burst, per_second = 2),
+            on_invalid = $on_invalid,
+            heartbeat($ping, $ping),
+            reconnect_grace = $time,
+            purge_after = $time,
+            batch = "1s",
+            watchdog = $time,
+        )]
         pub mod $name {
             #[derive(Default)]
             pub struct State {}
