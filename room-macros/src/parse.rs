@@ -399,8 +399,19 @@ pub(crate) fn macro_call(module: &RoomModule) -> Option<&syn::Path> {
     })
 }
 
+/// Those of the names that nothing in the module binds.
+pub(crate) fn unbound<const N: usize>(module: &RoomModule, names: [&'static str; N]) -> Vec<&'static str> {
+    let bound = module.names();
+    let is_bound = |name: &str| has_glob(module, |_| true) || bound.iter().any(|own| is(own, name));
+    names.into_iter().filter(|name| !is_bound(name)).collect()
+}
+
 /// Whether the module re-exports all that another one has.
 pub(crate) fn has_public_glob(module: &RoomModule) -> bool {
+    has_glob(module, |vis| matches!(vis, Visibility::Public(_)))
+}
+
+fn has_glob(module: &RoomModule, seen: impl Fn(&Visibility) -> bool) -> bool {
     fn has_glob(tree: &syn::UseTree) -> bool {
         match tree {
             syn::UseTree::Glob(_) => true,
@@ -410,7 +421,7 @@ pub(crate) fn has_public_glob(module: &RoomModule) -> bool {
         }
     }
     module.items.iter().any(|item| match item {
-        ModuleItem::Other(Item::Use(item)) => matches!(item.vis, Visibility::Public(_)) && has_glob(&item.tree),
+        ModuleItem::Other(Item::Use(item)) => seen(&item.vis) && has_glob(&item.tree),
         _ => false,
     })
 }

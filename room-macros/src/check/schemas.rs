@@ -31,6 +31,7 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
     let roots: Vec<_> = declared.iter().filter(travels).map(|item| (item.index, item.name)).collect();
     let mut found = types::of_schemas(module, &roots);
     let unseen = check_macros(module, declared, errors);
+    let unbound = parse::unbound(module, ["Serialize", "Deserialize"]);
     let roots: Vec<_> = roots.into_iter().map(|(index, _)| index).collect();
     let (mut doubles, mut conditional) = (Vec::new(), Vec::new());
     for kind in SCHEMAS {
@@ -68,6 +69,10 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
             let faults: Vec<_> = found.faults.extract_if(.., is_wrong).map(|(_, fault)| fault).collect();
             let own = parse::implemented(module, &ident, data::DERIVES);
             let ModuleItem::Other(item) = &mut module.items[index] else { continue };
+            if let Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) = item {
+                // They would be errors, and are derived by their paths.
+                unbound.iter().for_each(|name| attrs::remove_derive(attrs, name));
+            }
             let (twin, stubs) = check_schema(item, kind, &ident, faults, &own, options, errors);
             if let Some(twin) = twin {
                 schemas.push(Schema { kind, ident, cfgs, twin });
