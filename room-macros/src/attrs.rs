@@ -158,6 +158,20 @@ pub(crate) fn remove_derives(attrs: &mut Vec<Attribute>) {
     });
 }
 
+/// Takes a derive by this name, without a path, away.
+pub(crate) fn remove_derive(attrs: &mut Vec<Attribute>, name: &str) {
+    attrs.retain_mut(|attr| {
+        let Meta::List(list) = &mut attr.meta else { return true };
+        if !list.path.is_ident("derive") {
+            return true;
+        }
+        let Ok(paths) = list.parse_args_with(Punctuated::<syn::Path, Token![,]>::parse_terminated) else { return true };
+        let kept: Vec<_> = paths.iter().filter(|path| !path.is_ident(name)).collect();
+        list.tokens = quote!(#(#kept),*);
+        !kept.is_empty()
+    });
+}
+
 /// Takes `#[serde(key = …)]` away, where it is not added by `cfg_attr`.
 pub(crate) fn remove_serde_key(attrs: &mut Vec<Attribute>, key: &str) {
     attrs.retain_mut(|attr| {

@@ -132,7 +132,7 @@ fn reject(item: &mut Item, args: &DataArgs, krate: &Path) -> (TokenStream, bool)
     let mut other = false;
     for field in fields {
         attrs::remove_derives(&mut field.attrs);
-        other |= types::mend(&mut field.ty, &lifetimes);
+        other |= types::mend(&mut field.ty, ident, &lifetimes);
     }
     let stubs = if is_data { types::stubs(ident, generics, &names, krate) } else { TokenStream::new() };
     (stubs, other)
@@ -382,6 +382,10 @@ fn add(
     let own = attrs::derives(item_attrs);
     let derives_serde = added || own.iter().any(|own| own == "Serialize" || own == "Deserialize");
     let keys = attrs::serde_keys(item_attrs);
+    if wanted("PartialEq") {
+        // Whether it has `Eq` is for its author to say, and not asked of who wrote no derive.
+        item_attrs.insert(0, parse_quote!(#[allow(clippy::derive_partial_eq_without_eq)]));
+    }
     if !paths.is_empty() {
         item_attrs.insert(0, parse_quote!(#[derive(#(#paths),*)]));
     }

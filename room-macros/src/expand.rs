@@ -5,7 +5,7 @@ use std::iter;
 use proc_macro_crate::FoundCrate;
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Attribute, Ident, Path, ext::IdentExt, parse_quote};
+use syn::{Attribute, Ident, Path, Visibility, ext::IdentExt, parse_quote};
 
 use crate::{
     attrs,
@@ -78,13 +78,14 @@ pub(crate) fn room(room: &Room) -> TokenStream {
         }
         #alarms
 
-        #[allow(missing_docs, tail_expr_drop_order)]
+        #[allow(missing_docs, tail_expr_drop_order, clippy::same_name_method)]
         mod __room {
             #krate::__room_shell! {
                 #[doc = #class_doc]
                 #class = #class_name, super::Room, start = #start
             }
         }
+        #[allow(clippy::pub_use)]
         pub use __room::#class;
         #unique
     };
@@ -165,9 +166,17 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let (unread, items): (Vec<_>, Vec<_>) = module.items.iter().partition(|item| matches!(item, ModuleItem::Unread(_)));
     let items = items.into_iter().map(|item| match item {
         ModuleItem::Fn(function) if !sketch.judged => for_editors(function),
+        ModuleItem::Fn(function) if is_handler(function) => {
+            // What Clippy would have written is refused: a handler has the signature that the engine calls.
+            let lints =
+                quote!(clippy::missing_const_for_fn, clippy::needless_pass_by_ref_mut, clippy::needless_pass_by_value);
+            quote!(#[allow(#lints)] #function)
+        }
         item => item.to_token_stream(),
     });
     let quiet = (!sketch.judged || sketch.hides).then(|| quote!(#[allow(unused, unexpected_cfgs)]));
+    // A room never leaves its thread; and its schemas are `pub`, however far the module is visible.
+    let visible = (!matches!(vis, Visibility::Public(_))).then(|| quote!(, unreachable_pub));
     let twins = sketch
         .schemas
         .iter()
@@ -178,6 +187,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
         quote!(#cfg #error)
     });
     quote! {
+        #[allow(clippy::future_not_send #visible)]
         #(#outer)*
         #quiet
         #vis mod #ident {
@@ -197,9 +207,8 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
 fn for_editors(function: &Function) -> TokenStream {
     let Function { attrs, vis, sig, body } = function;
     let whole = quote!(#[cfg(rust_analyzer)] #function);
-    let is_handler = HANDLERS.into_iter().any(|kind| is(&sig.ident, kind.name));
     let hides = matches!(&sig.output, syn::ReturnType::Type(_, ty) if parse::impl_trait(ty).is_some());
-    let rest = match (is_handler, hides) {
+    let rest = match (is_handler(function), hides) {
         // Nobody else calls it.
         (true, _) => TokenStream::new(),
         (false, true) => quote!(#(#attrs)* #vis #sig #body),
@@ -207,6 +216,10 @@ fn for_editors(function: &Function) -> TokenStream {
     };
     let rest = (!rest.is_empty()).then(|| quote!(#[cfg(not(rust_analyzer))] #rest));
     quote!(#whole #rest)
+}
+
+fn is_handler(function: &Function) -> bool {
+    HANDLERS.into_iter().any(|kind| is(&function.sig.ident, kind.name))
 }
 
 /// The marker's name: another one where the module has an item of that name, which has been reported.
@@ -252,6 +265,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
     });
     quote! {
         #[doc = #doc]
+        #[allow(clippy::exhaustive_enums)]
         #[derive(#krate::__private::Clone, #krate::__private::Copy, #krate::__private::Debug)]
         pub enum #marker {}
         #(#aliases)*

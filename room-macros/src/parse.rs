@@ -417,10 +417,32 @@ pub(crate) fn has_glob(tree: &syn::UseTree) -> bool {
     }
 }
 
+/// The first macro that is called where items are, and that may make types.
+pub(crate) fn macro_call(module: &RoomModule) -> Option<&syn::Path> {
+    module.items.iter().find_map(|item| match item {
+        ModuleItem::Other(Item::Macro(item)) if item.ident.is_none() => {
+            Some(&item.mac.path).filter(|path| path.segments.last().is_some_and(|last| last.ident != "thread_local"))
+        }
+        _ => None,
+    })
+}
+
+/// Those of the names that nothing in the module binds.
+pub(crate) fn unbound<const N: usize>(module: &RoomModule, names: [&'static str; N]) -> Vec<&'static str> {
+    let bound = module.names();
+    let is_bound = |name: &str| imports_all(module, |_| true) || bound.iter().any(|own| is(own, name));
+    names.into_iter().filter(|name| !is_bound(name)).collect()
+}
+
 /// Whether the module re-exports all that another one has.
 pub(crate) fn has_public_glob(module: &RoomModule) -> bool {
+    imports_all(module, |vis| matches!(vis, Visibility::Public(_)))
+}
+
+/// Whether an import of the module that is `seen` takes all that another module has.
+fn imports_all(module: &RoomModule, seen: impl Fn(&Visibility) -> bool) -> bool {
     module.items.iter().any(|item| match item {
-        ModuleItem::Other(Item::Use(item)) => matches!(item.vis, Visibility::Public(_)) && has_glob(&item.tree),
+        ModuleItem::Other(Item::Use(item)) => seen(&item.vis) && has_glob(&item.tree),
         _ => false,
     })
 }

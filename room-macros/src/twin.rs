@@ -3,9 +3,12 @@
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Fields, ItemEnum, Path, Type};
+use syn::{
+    Attribute, Fields, ItemEnum, Meta, MetaList, Path, Token, Type, parse_quote, parse_quote_spanned,
+    punctuated::Punctuated, spanned::Spanned,
+};
 
-use crate::attrs;
+use crate::{attrs, check::serde_attrs};
 
 /// What serde may be told of the enum and of a variant that means the same without the tag.
 const OF_ENUM: [&str; 5] = ["tag", "rename_all", "rename_all_fields", "deny_unknown_fields", "crate"];
@@ -21,31 +24,37 @@ pub(crate) struct Twin {
 /// The twin of an enum under this key, where there is one.
 pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
     let mut twin = item.clone();
-    let plain = |attrs: &[Attribute]| !attrs.iter().any(|attr| attr.path().is_ident("cfg_attr"));
-    let only = |attrs: &[Attribute], allowed: &[&str]| {
-        plain(attrs) && attrs::serde_keys(attrs).iter().all(|key| allowed.contains(&&**key))
-    };
+    let only =
+        |attrs: &[Attribute], allowed: &[&str]| attrs::serde_keys(attrs).iter().all(|key| allowed.contains(&&**key));
     if !item.generics.params.is_empty() || item.variants.is_empty() || !only(&item.attrs, &OF_ENUM) {
         return None;
     }
-    keep_serde(&mut twin.attrs);
+    keep(&mut twin.attrs);
     attrs::remove_serde_key(&mut twin.attrs, "tag");
+    // A key that is there under a condition only.
+    if attrs::serde_keys(&twin.attrs).iter().any(|key| key == "tag") {
+        return None;
+    }
     for variant in &mut twin.variants {
         if !only(&variant.attrs, &OF_VARIANT) || matches!(variant.fields, Fields::Unnamed(_)) {
             return None;
         }
-        keep_serde(&mut variant.attrs);
+        keep(&mut variant.attrs);
         variant.discriminant = None;
         for field in &mut variant.fields {
+            // What serde does not know, it is to say of the schema alone.
+            if !attrs::serde_keys(&field.attrs).iter().all(|key| serde_attrs::is_known(key)) {
+                return None;
+            }
             // What serde borrows, the runtime's way does not.
-            if !plain(&field.attrs) || matches!(field.ty, Type::Reference(_)) {
+            if matches!(field.ty, Type::Reference(_)) {
                 return None;
             }
             // `Self` would be the twin.
             if names_self(field.ty.to_token_stream()) {
                 field.ty = Type::Verbatim(without_self(field.ty.to_token_stream(), &item.ident));
             }
-            keep_serde(&mut field.attrs);
+            keep(&mut field.attrs);
         }
     }
     twin.vis = syn::Visibility::Inherited;
@@ -67,7 +76,7 @@ pub(crate) fn expand(Twin { item: twin, tag }: &Twin, schema: &syn::Ident, krate
         const _: () = {
             #[derive(#serde::Deserialize)]
             #[serde(#path remote = #remote)]
-            #[allow(dead_code)]
+            #[allow(dead_code, nonstandard_style)]
             #twin
 
             #krate::__tagged!(#schema by #ident, #tag);
@@ -75,8 +84,34 @@ pub(crate) fn expand(Twin { item: twin, tag }: &Twin, schema: &syn::Ident, krate
     }
 }
 
-fn keep_serde(attrs: &mut Vec<Attribute>) {
-    attrs.retain(|attr| attr.path().is_ident("serde") || attr.path().is_ident("cfg"));
+/// Keeps what matters to the twin: whether a thing is there, how serde reads it, and the lints that are off. Whatever warns,
+/// warns of the schema.
+fn keep(attrs: &mut Vec<Attribute>) {
+    attrs.retain_mut(|attr| match kept(&attr.meta) {
+        Some(meta) => {
+            attr.meta = meta;
+            true
+        }
+        None => false,
+    });
+}
+
+fn kept(meta: &Meta) -> Option<Meta> {
+    let path = meta.path();
+    if path.is_ident("serde") || path.is_ident("cfg") || path.is_ident("allow") {
+        return Some(meta.clone());
+    }
+    let Meta::List(list) = meta else { return None };
+    // What is expected of the schema is not met a second time.
+    if path.is_ident("expect") {
+        return Some(Meta::List(MetaList { path: parse_quote_spanned!(path.span()=> allow), ..list.clone() }));
+    }
+    if !path.is_ident("cfg_attr") {
+        return None;
+    }
+    let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
+    let (condition, parts) = (parts.first()?, parts.iter().skip(1).filter_map(kept).collect::<Vec<_>>());
+    (!parts.is_empty()).then(|| parse_quote!(cfg_attr(#condition, #(#parts),*)))
 }
 
 fn without_self(tokens: TokenStream, ident: &syn::Ident) -> TokenStream {

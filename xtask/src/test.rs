@@ -24,12 +24,17 @@ const COMPATIBILITY_DATE: &str = "COMPATIBILITY_DATE";
 /// The package that tests what an editor completes.
 const EDITOR: &str = "editor-tests";
 
+/// The package that Clippy reads with stricter lints: there is nothing to run.
+const LINTS: &str = "lint-tests";
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
     /// Set up the tools.
     Tools,
     /// Unit, integration and documentation tests on this machine.
     Native,
+    /// What Clippy says of generated code.
+    Lints,
     /// Crates outside the workspace, built the way a user's are.
     Outside,
     /// What an editor completes in that crate, also while it has a mistake.
@@ -47,9 +52,10 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Tools,
         Self::Native,
+        Self::Lints,
         Self::Outside,
         Self::Editor,
         Self::Wasm,
@@ -63,6 +69,7 @@ impl Step {
         match self {
             Self::Tools => "tools",
             Self::Native => "native",
+            Self::Lints => "lints",
             Self::Outside => "outside",
             Self::Editor => "editor",
             Self::Wasm => "wasm",
@@ -77,7 +84,10 @@ impl Step {
         match self {
             Self::Tools => tools::install_all(repo),
             // What is excluded is a step of its own.
-            Self::Native => process::run(cargo(repo).args(["test", "--workspace", "--exclude", EDITOR])),
+            Self::Native => {
+                process::run(cargo(repo).args(["test", "--workspace", "--exclude", EDITOR, "--exclude", LINTS]))
+            }
+            Self::Lints => process::run(cargo(repo).args(["clippy", "--package", LINTS, "--examples", "--keep-going"])),
             Self::Outside => outside(repo),
             Self::Editor => editor(repo),
             Self::Wasm => build::run(repo, None),

@@ -30,6 +30,8 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
     let travels = |item: &&Declared| SCHEMAS.iter().any(|kind| kind.travels && kind.name == item.name);
     let roots: Vec<_> = declared.iter().filter(travels).map(|item| (item.index, item.name)).collect();
     let mut found = types::of_schemas(module, &roots);
+    let unseen = check_macros(module, declared, errors);
+    let unbound = parse::unbound(module, ["Serialize", "Deserialize"]);
     let roots: Vec<_> = roots.into_iter().map(|(index, _)| index).collect();
     let (mut doubles, mut conditional) = (Vec::new(), Vec::new());
     for kind in SCHEMAS {
@@ -41,7 +43,7 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
                 schemas.push(Schema { kind, ident, cfgs: Vec::new(), twin: None });
                 continue;
             }
-            items.extend(check_missing(module, kind, errors));
+            items.extend((!unseen).then(|| check_missing(module, kind, errors)).flatten());
         }
         for Declared { ident, index, .. } in items {
             let ModuleItem::Other(item) = &mut module.items[index] else { continue };
@@ -67,6 +69,10 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
             let faults: Vec<_> = found.faults.extract_if(.., is_wrong).map(|(_, fault)| fault).collect();
             let own = parse::implemented(module, &ident, data::DERIVES);
             let ModuleItem::Other(item) = &mut module.items[index] else { continue };
+            if let Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) = item {
+                // They would be errors, and are derived by their paths.
+                unbound.iter().for_each(|name| attrs::remove_derive(attrs, name));
+            }
             let (twin, stubs) = check_schema(item, kind, &ident, faults, &own, options, errors);
             if let Some(twin) = twin {
                 schemas.push(Schema { kind, ident, cfgs, twin });
@@ -82,6 +88,22 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
     let lacking = lacking.map(|kind| kind.name).collect();
     conditional.extend(check_cfgs(&module.ident, &schemas));
     Schemas { schemas, lacking, conditional, doubles }
+}
+
+/// What a macro writes in the module is not there yet. Reports it where a schema is missing, and returns whether it did.
+fn check_macros(module: &RoomModule, declared: &[Declared], errors: &mut Errors) -> bool {
+    let is_there = |kind: &SchemaKind| declared.iter().any(|item| item.name == kind.name);
+    let missing = SCHEMAS.into_iter().filter(|kind| !kind.optional && !is_there(kind)).map(|kind| kind.name);
+    let missing: Vec<_> = missing.collect();
+    let Some(path) = parse::macro_call(module).filter(|_| !missing.is_empty() && !parse::has_public_glob(module))
+    else {
+        return false;
+    };
+    let (room, name, types) = (&module.ident, written(path), diag::list(missing.iter().copied()));
+    let message = format!("`#[room]` does not see what `{name}!` makes, and room `{room}` has no {types} of its own");
+    let advice = "write the types in the module, or have the macro write the whole module with its `#[room]`";
+    errors.on(path, format!("{message}\n{advice}"));
+    true
 }
 
 /// Where `cfg` leaves no type for a schema.
@@ -113,6 +135,11 @@ fn check_parts(module: &mut RoomModule, found: Found, schemas: &[usize], options
         let is_rejected = rejected.contains(&place);
         let Some(item) = parse::at_place(module, &place) else { continue };
         errors.on(&name, format!("`{name}` is part of `{owner}`, but is not serializable\n{}", advice(item)));
+        if let Item::Union(union) = item {
+            let stubs = types::stubs(&name, &union.generics, &data::DERIVES.map(str::to_owned), &options.krate);
+            parse::add_beside(module, &place, stubs);
+            continue;
+        }
         match item {
             // A type with its own tag needs no twin to be one that is not to blame.
             Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) if !is_rejected => {

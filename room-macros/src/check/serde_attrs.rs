@@ -4,6 +4,7 @@
 use quote::ToTokens;
 use syn::{
     Attribute, Expr, ExprLit, Fields, Item, Lit, Meta, Token,
+    ext::IdentExt,
     parse::{ParseStream, Parser},
 };
 
@@ -91,19 +92,29 @@ impl On {
     }
 }
 
+/// Whether this is an option of the serde that is known here.
+pub(crate) fn is_known(key: &str) -> bool {
+    KEYS.iter().any(|(known, ..)| *known == key)
+}
+
+/// Whether the attribute has a field that is missing become its type's default.
+pub(super) fn is_default(attr: &Attribute) -> bool {
+    options(attr).iter().any(|option| matches!(option, Meta::Path(path) if path.is_ident("default")))
+}
+
 /// The mistakes in the attributes of a `struct` or an `enum`.
 pub(super) fn check(item: &Item) -> Vec<Fault> {
     let mut faults = Vec::new();
     match item {
         Item::Struct(item) => {
             attributes(&item.attrs, On::Struct, &mut faults);
-            fields(&item.fields, &mut faults);
+            fields(&item.fields, &item.attrs, &mut faults);
         }
         Item::Enum(item) => {
             attributes(&item.attrs, On::Enum, &mut faults);
             for variant in &item.variants {
                 attributes(&variant.attrs, On::Variant, &mut faults);
-                fields(&variant.fields, &mut faults);
+                fields(&variant.fields, &[&*item.attrs, &*variant.attrs].concat(), &mut faults);
                 if !matches!(variant.fields, Fields::Unit)
                     && crate::attrs::serde_keys(&variant.attrs).iter().any(|key| key == "other")
                 {
@@ -116,6 +127,8 @@ pub(super) fn check(item: &Item) -> Vec<Fault> {
                 }
             }
             combinations(&item.attrs, &mut faults);
+            let named = item.variants.iter().map(|variant| (&variant.ident, &*variant.attrs));
+            same_names(named, &item.attrs, "variants", &mut faults);
         }
         _ => {}
     }
@@ -136,7 +149,41 @@ fn combinations(attrs: &[Attribute], faults: &mut Vec<Fault>) {
     }
 }
 
-fn fields(fields: &Fields, faults: &mut Vec<Fault>) {
+/// Two things with one name, of which serde reads the first only.
+fn same_names<'i>(
+    things: impl Iterator<Item = (&'i syn::Ident, &'i [Attribute])>,
+    of: &[Attribute],
+    what: &str,
+    faults: &mut Vec<Fault>,
+) {
+    // Behind a `cfg`, one may stand for the other.
+    let things: Vec<_> = things.filter(|(_, attrs)| crate::attrs::cfgs(attrs).is_empty()).collect();
+    let keys = crate::attrs::serde_keys(of);
+    if keys.iter().any(|key| key == "untagged" && what == "variants") {
+        return;
+    }
+    let follows_rule = keys.iter().any(|key| key.starts_with("rename_all"));
+    let mut seen: Vec<String> = Vec::new();
+    let (renamed, others): (Vec<_>, Vec<_>) =
+        things.into_iter().partition(|(_, attrs)| crate::attrs::serde_text(attrs, "rename").is_some());
+    // With a rule, or with something else that serde is told of it, a name may be another.
+    let others = others.into_iter().filter(|(_, attrs)| !follows_rule && crate::attrs::serde_keys(attrs).is_empty());
+    seen.extend(others.map(|(ident, _)| ident.unraw().to_string()));
+    for (_, attrs) in renamed {
+        let alone = crate::attrs::serde_keys(attrs).iter().all(|key| !key.contains("skip") && key != "untagged");
+        let Some(text) = crate::attrs::serde_text(attrs, "rename").filter(|_| alone) else { continue };
+        let name = text.value();
+        if seen.contains(&name) {
+            faults.push(Fault::new(text, format!("two {what} have the name `{name}`\ngive one of them another")));
+        } else {
+            seen.push(name);
+        }
+    }
+}
+
+fn fields(fields: &Fields, of: &[Attribute], faults: &mut Vec<Fault>) {
+    let named = fields.iter().filter_map(|field| Some((field.ident.as_ref()?, &*field.attrs)));
+    same_names(named, of, "fields", faults);
     for field in fields {
         attributes(&field.attrs, On::Field, faults);
         if field.ident.is_none()
@@ -197,23 +244,22 @@ fn attributes(attrs: &[Attribute], on: On, faults: &mut Vec<Fault>) {
 fn option(meta: &Meta, on: On, faults: &mut Vec<Fault>) {
     let path = meta.path();
     let name = written(path);
-    let thing = on.name();
     let Some((_, takes, places)) = KEYS.into_iter().find(|(key, ..)| *key == name) else {
         // Keys of one place, or of serde's older days.
         if name == "getter" {
             return;
         }
         let here = KEYS.into_iter().filter(|(_, _, places)| places.contains(&on)).map(|(key, ..)| key);
-        let unknown = format!("serde has no option `{name}`");
         let snake = heck::ToSnakeCase::to_snake_case(&*name);
-        let message = match diag::similar(&snake, here.clone()) {
-            Some(similar) => format!("{unknown}\na similar option exists: `{similar}`"),
-            None => format!("{unknown}\nthe options of a {thing} are {}", diag::list(here)),
-        };
-        faults.push(Fault::new(path, message));
+        // What is like none may be of a newer serde, which judges it.
+        if let Some(similar) = diag::similar(&snake, here) {
+            let message = format!("serde has no option `{name}`\na similar option exists: `{similar}`");
+            faults.push(Fault::new(path, message));
+        }
         return;
     };
     if !places.contains(&on) {
+        let thing = on.name();
         let places: Vec<_> = places.iter().map(|on| on.name()).collect();
         let places = places.join(" or a ").replace("a enum", "an enum");
         let message = format!("option `{name}` goes on a {places}, not on a {thing}").replace("a enum", "an enum");

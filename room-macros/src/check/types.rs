@@ -270,7 +270,56 @@ impl<'m> Walk<'m> {
                 None if is_flat => Use { buffered: Some("a `flatten`ed field"), ..how },
                 _ => how,
             };
+            if field.attrs.iter().any(serde_attrs::is_default)
+                && let Some(fault) = self.default(place, &field.ty)
+            {
+                self.fault(place, fault);
+            }
+            if self.is_itself(place, &field.ty) {
+                let message = format!("`{owner}` contains itself, so it has no size");
+                let boxed = written(&field.ty).replace(&owner.to_string(), &format!("Box<{owner}>"));
+                self.fault(place, Fault::new(&field.ty, format!("{message}\nwrite `{boxed}`")));
+                continue;
+            }
             self.ty(place, &field.ty, how, owner, &lifetimes);
+        }
+    }
+
+    /// A type of the module that a missing field becomes the default of, and that has none.
+    fn default(&self, place: &Place, ty: &Type) -> Option<Fault> {
+        let Type::Path(path) = ty else { return None };
+        let Named::Own(part) = self.resolve(&place[..place.len().saturating_sub(1)], &path.path) else { return None };
+        let item @ (Item::Struct(_) | Item::Enum(_)) = self.at(&part)? else { return None };
+        let name = parse::type_name(item)?;
+        // Another derive or a macro may give it one.
+        let derives = attrs::derives(parse::item_attrs(item));
+        let may_have = derives.iter().any(|derive| !WITHOUT_DEFAULT.contains(&&**derive));
+        let is_given = |item: &Item| parse::is_impl(item, name, "Default") || matches!(item, Item::Macro(_));
+        if may_have || self.items.iter().any(|(_, item)| is_given(item)) {
+            return None;
+        }
+        let message = format!("a field that may be missing becomes the default of its type, and `{name}` has none");
+        let default = if matches!(item, Item::Enum(_)) { " and `#[default]` to one of its variants" } else { "" };
+        Some(Fault::new(ty, format!("{message}\nadd `#[derive(Default)]` to `{name}`{default}")))
+    }
+
+    /// Whether a value of the type has one of the item at `place` in it, without a pointer between.
+    fn is_itself(&self, place: &Place, ty: &Type) -> bool {
+        match ty {
+            Type::Paren(inner) => self.is_itself(place, &inner.elem),
+            Type::Group(inner) => self.is_itself(place, &inner.elem),
+            Type::Array(inner) => self.is_itself(place, &inner.elem),
+            Type::Tuple(tuple) => tuple.elems.iter().any(|elem| self.is_itself(place, elem)),
+            Type::Path(path) if path.qself.is_none() => {
+                if path.path.is_ident("Self") {
+                    return true;
+                }
+                match self.resolve(&place[..place.len().saturating_sub(1)], &path.path) {
+                    Named::Own(part) => part == *place,
+                    _ => option_of(ty).is_some_and(|inner| self.is_itself(place, inner)),
+                }
+            }
+            _ => false,
         }
     }
 
@@ -652,6 +701,9 @@ impl<'m> Walk<'m> {
     }
 }
 
+/// What may be derived without having a `Default` of it.
+const WITHOUT_DEFAULT: [&str; 10] =
+    ["Serialize", "Deserialize", "Clone", "Copy", "Debug", "PartialEq", "Eq", "PartialOrd", "Ord", "Hash"];
 const MAPS: [&str; 3] = ["HashMap", "BTreeMap", "IndexMap"];
 const SETS: [&str; 3] = ["HashSet", "BTreeSet", "IndexSet"];
 const NUMBERS: [&str; 13] =
@@ -661,6 +713,16 @@ const NUMBERS: [&str; 13] =
 fn is_part(place: &Place, item: &Item) -> bool {
     let is_schema = |name: &Ident| SCHEMAS.iter().any(|kind| parse::is(name, kind.name));
     place.len() != 1 || !parse::type_name(item).is_some_and(is_schema)
+}
+
+/// What is in an `Option`.
+fn option_of(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == "Option")?;
+    match &last.arguments {
+        PathArguments::AngleBracketed(list) => list.args.iter().find_map(type_argument),
+        _ => None,
+    }
 }
 
 fn span_key(tokens: &TokenStream) -> Vec<String> {
@@ -718,46 +780,56 @@ fn not_data(ty: &Type, what: &str, instead: &str) -> Fault {
 }
 
 /// Makes a type one that rustc has nothing to add to. Returns whether it is then another one.
-pub(crate) fn mend(ty: &mut Type, lifetimes: &[String]) -> bool {
+pub(crate) fn mend(ty: &mut Type, own: &Ident, lifetimes: &[String]) -> bool {
     match ty {
-        Type::Paren(inner) => mend(&mut inner.elem, lifetimes),
-        Type::Group(inner) => mend(&mut inner.elem, lifetimes),
-        Type::Array(inner) => mend(&mut inner.elem, lifetimes),
-        Type::Tuple(tuple) => tuple.elems.iter_mut().fold(false, |other, elem| mend(elem, lifetimes) | other),
+        Type::Paren(inner) => mend(&mut inner.elem, own, lifetimes),
+        Type::Group(inner) => mend(&mut inner.elem, own, lifetimes),
+        Type::Array(inner) => mend(&mut inner.elem, own, lifetimes),
+        Type::Tuple(tuple) => tuple.elems.iter_mut().fold(false, |other, elem| mend(elem, own, lifetimes) | other),
         Type::Reference(reference) => {
             let is_known = |own: &syn::Lifetime| own.ident == "static" || lifetimes.contains(&own.ident.to_string());
             if !reference.lifetime.as_ref().is_some_and(is_known) {
                 reference.lifetime = Some(parse_quote!('static));
             }
             match &mut *reference.elem {
-                Type::Slice(slice) => mend(&mut slice.elem, lifetimes),
+                Type::Slice(slice) => mend(&mut slice.elem, own, lifetimes),
                 Type::TraitObject(_) => false,
                 Type::Path(path) if path.path.is_ident("str") => false,
-                elem => mend(elem, lifetimes),
+                elem => mend(elem, own, lifetimes),
             }
         }
         Type::Slice(_) | Type::TraitObject(_) | Type::Never(_) | Type::ImplTrait(_) => {
             *ty = parse_quote!(());
             true
         }
-        Type::Path(path) if path.qself.is_none() && path.path.is_ident("str") => {
+        Type::Path(path) if path.qself.is_none() && (path.path.is_ident("str") || is_own(&path.path, own)) => {
             *ty = parse_quote!(());
             true
         }
         Type::Path(path) if path.qself.is_none() => {
             let Some(last) = path.path.segments.last_mut() else { return false };
             let is_pointer = ["Box", "Rc", "Arc", "Cow"].iter().any(|name| last.ident == name);
+            let is_option = last.ident == "Option";
             let PathArguments::AngleBracketed(list) = &mut last.arguments else { return false };
             list.args.iter_mut().fold(false, |other, argument| match argument {
-                GenericArgument::Type(Type::Slice(slice)) if is_pointer => mend(&mut slice.elem, lifetimes) | other,
+                GenericArgument::Type(Type::Slice(slice)) if is_pointer => {
+                    mend(&mut slice.elem, own, lifetimes) | other
+                }
                 GenericArgument::Type(Type::TraitObject(_)) if is_pointer => other,
                 GenericArgument::Type(Type::Path(inner)) if is_pointer && inner.path.is_ident("str") => other,
-                GenericArgument::Type(inner) => mend(inner, lifetimes) | other,
+                // There it has a size.
+                GenericArgument::Type(Type::Path(inner)) if !is_option && is_own(&inner.path, own) => other,
+                GenericArgument::Type(inner) => mend(inner, own, lifetimes) | other,
                 _ => other,
             })
         }
         _ => false,
     }
+}
+
+/// Whether a path names the type whose field it is in.
+fn is_own(path: &syn::Path, own: &Ident) -> bool {
+    path.is_ident("Self") || path.segments.last().is_some_and(|last| last.ident == *own)
 }
 
 /// Implementations that do nothing of the traits `names`, for a type with mistakes: whoever uses it is not to blame.

@@ -1,3 +1,4 @@
+#[allow(clippy::future_not_send)]
 /// Counts, for all to see.
 pub mod counter {
     #[derive(
@@ -7,6 +8,7 @@ pub mod counter {
         ::room_runtime::__private::Debug,
         ::room_runtime::__private::PartialEq
     )]
+    #[allow(clippy::derive_partial_eq_without_eq)]
     #[derive(Default)]
     #[serde(crate = "::room_runtime::__private::serde")]
     pub struct State {
@@ -19,6 +21,7 @@ pub mod counter {
         ::room_runtime::__private::Debug,
         ::room_runtime::__private::PartialEq
     )]
+    #[allow(clippy::derive_partial_eq_without_eq)]
     #[serde(crate = "::room_runtime::__private::serde")]
     pub struct Connection {}
     #[derive(
@@ -27,6 +30,7 @@ pub mod counter {
         ::room_runtime::__private::Debug,
         ::room_runtime::__private::PartialEq
     )]
+    #[allow(clippy::derive_partial_eq_without_eq)]
     #[serde(crate = "::room_runtime::__private::serde")]
     #[serde(tag = "type")]
     pub enum Event {
@@ -38,11 +42,17 @@ pub mod counter {
         ::room_runtime::__private::Debug,
         ::room_runtime::__private::PartialEq
     )]
+    #[allow(clippy::derive_partial_eq_without_eq)]
     #[serde(crate = "::room_runtime::__private::serde")]
     #[serde(tag = "type")]
     pub enum Broadcast {
         Count { count: i64 },
     }
+    #[allow(
+        clippy::missing_const_for_fn,
+        clippy::needless_pass_by_ref_mut,
+        clippy::needless_pass_by_value
+    )]
     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
         peer.send(
             &Broadcast::Count {
@@ -51,6 +61,11 @@ pub mod counter {
         )?;
         Ok(())
     }
+    #[allow(
+        clippy::missing_const_for_fn,
+        clippy::needless_pass_by_ref_mut,
+        clippy::needless_pass_by_value
+    )]
     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
         let Event::Add { amount } = event;
         let count = ctx
@@ -65,7 +80,7 @@ pub mod counter {
     const _: () = {
         #[derive(::room_runtime::__private::serde::Deserialize)]
         #[serde(crate = "::room_runtime::__private::serde", remote = "Event")]
-        #[allow(dead_code)]
+        #[allow(dead_code, nonstandard_style)]
         enum __Event {
             Add { amount: i64 },
         }
@@ -75,13 +90,14 @@ pub mod counter {
     const _: () = {
         #[derive(::room_runtime::__private::serde::Deserialize)]
         #[serde(crate = "::room_runtime::__private::serde", remote = "Broadcast")]
-        #[allow(dead_code)]
+        #[allow(dead_code, nonstandard_style)]
         enum __Broadcast {
             Count { count: i64 },
         }
         ::room_runtime::__tagged!(Broadcast by __Broadcast, "type");
     };
     ///The room `counter`, as a type.
+    #[allow(clippy::exhaustive_enums)]
     #[derive(
         ::room_runtime::__private::Clone,
         ::room_runtime::__private::Copy,
@@ -155,7 +171,7 @@ pub mod counter {
             )
         }
     }
-    #[allow(missing_docs, tail_expr_drop_order)]
+    #[allow(missing_docs, tail_expr_drop_order, clippy::same_name_method)]
     mod __room {
         ::room_runtime::__room_shell! {
             #[doc =
@@ -163,6 +179,7 @@ pub mod counter {
             CounterRoom = "CounterRoom", super::Room, start = __room_start_CounterRoom
         }
     }
+    #[allow(clippy::pub_use)]
     pub use __room::CounterRoom;
     #[doc(hidden)]
     #[allow(non_local_definitions)]

@@ -1,6 +1,7 @@
 //! `allow`, `cfg_attr`, `inline`, `must_use` and documentation on schemas, handlers and the module.
 
 #![deny(warnings)]
+#![allow(clippy::missing_panics_doc, clippy::unused_async)]
 
 use room_runtime::prelude::*;
 
@@ -20,7 +21,10 @@ pub mod chat {
     #[cfg_attr(all(), derive(PartialOrd), serde(rename_all = "snake_case"))]
     pub enum Event {
         /// Goes.
-        GoOn { #[serde(default)] times: u8 },
+        GoOn {
+            #[serde(default)]
+            times: u8,
+        },
     }
     pub struct Broadcast {}
 

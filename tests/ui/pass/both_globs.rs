@@ -1,6 +1,7 @@
 //! Every name of the prelude beside everything of `worker`: none is ambiguous.
 
 #![deny(warnings)]
+#![allow(clippy::missing_errors_doc, clippy::wildcard_imports)]
 
 use room_runtime::prelude::*;
 use worker::*;

@@ -1,6 +1,7 @@
 //! A `cfg` that another attribute adds is carried as well; and a schema may have a handler for each case.
 
 #![deny(warnings)]
+#![allow(clippy::assertions_on_constants)]
 
 use room_runtime::prelude::*;
 

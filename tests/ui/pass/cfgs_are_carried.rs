@@ -1,6 +1,12 @@
 //! What is behind a `cfg` may not be there: what is generated for it then is not there either, or is the default.
 
 #![deny(warnings)]
+#![allow(
+    clippy::assertions_on_constants,
+    clippy::missing_const_for_fn,
+    clippy::non_minimal_cfg,
+    clippy::unnecessary_wraps
+)]
 
 use room_runtime::{Room, prelude::*, serde_json::Value};
 

@@ -1,6 +1,7 @@
 //! An enum with `#[data]` says its variant as a schema does; one of units only is a string; and what its author chooses wins.
 
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub, unused, warnings)]
+#![allow(clippy::needless_pass_by_value, clippy::use_self, clippy::wildcard_imports)]
 
 use std::{collections::BTreeMap, fmt::Debug};
 

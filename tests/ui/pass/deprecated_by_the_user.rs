@@ -1,6 +1,7 @@
 //! What a user marks is the user's to be warned of, not the expansion's.
 
 #![deny(warnings)]
+#![allow(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 use room_runtime::prelude::*;
 
@@ -15,8 +16,12 @@ pub mod chat {
     pub struct Connection {}
     pub enum Event {
         #[deprecated = "say it"]
-        Shout { text: String },
-        Say { text: String },
+        Shout {
+            text: String,
+        },
+        Say {
+            text: String,
+        },
     }
     pub struct Broadcast {}
 

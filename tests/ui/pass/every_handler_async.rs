@@ -1,6 +1,7 @@
 //! Every handler that may be one as an `async fn`, with the signature that the documentation gives.
 
 #![deny(warnings)]
+#![allow(clippy::unnecessary_wraps, clippy::wildcard_imports)]
 
 use room_runtime::prelude::*;
 

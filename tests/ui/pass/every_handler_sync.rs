@@ -1,6 +1,7 @@
 //! Every handler as a plain `fn`, with the shortest signature that each may have.
 
 #![deny(warnings)]
+#![allow(clippy::wildcard_imports)]
 
 use room_runtime::prelude::*;
 

@@ -34,6 +34,8 @@ pub mod chat {
 }
 
 /// The literals come through a fragment each, which puts an invisible group around them.
+// rustfmt indents the options further on each run.
+#[rustfmt::skip]
 macro_rules! room_with {
     ($name:ident, $peers:literal, $burst:expr, $on_invalid:literal, $ping:literal, $time:literal) => {
         #[room(

@@ -22,6 +22,7 @@
     variant_size_differences,
     warnings
 )]
+#![allow(clippy::unused_async, clippy::wildcard_imports)]
 
 use room_runtime::{http, prelude::*, serde_json};
 

@@ -1,6 +1,14 @@
 //! Handlers that are sync, async, public, private, behind `cfg`, with and without a result, and with any error.
 
 #![deny(warnings)]
+#![allow(
+    clippy::needless_lifetimes,
+    clippy::non_minimal_cfg,
+    clippy::redundant_pub_crate,
+    clippy::unnecessary_wraps,
+    clippy::unused_async,
+    clippy::wildcard_imports
+)]
 
 use room_runtime::prelude::*;
 

@@ -1,6 +1,7 @@
 //! A room that a macro writes, with handlers and schemas of its caller.
 
 #![deny(warnings)]
+#![allow(clippy::unnecessary_wraps, clippy::unused_async)]
 
 use room_runtime::{prelude::*, testing::TestRoom};
 

@@ -2,6 +2,7 @@
 
 #![deny(warnings)]
 #![allow(dead_code)]
+#![allow(clippy::missing_const_for_fn)]
 
 use room_runtime::prelude::*;
 

@@ -1,6 +1,7 @@
 //! What is stored under an older version, made into the state of this one; and a place that is kept, for a while.
 
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub, unused, warnings)]
+#![allow(clippy::assertions_on_constants, clippy::missing_errors_doc, clippy::wildcard_imports)]
 
 use room_runtime::{
     Room,

@@ -2,6 +2,7 @@
 
 #![no_implicit_prelude]
 #![deny(warnings)]
+#![allow(clippy::missing_errors_doc, clippy::unused_async)]
 
 #[::room_runtime::room(
     max_peers = 5,

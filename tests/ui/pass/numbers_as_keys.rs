@@ -1,4 +1,5 @@
-//! Numbers are keys of maps in an enum that names itself, has a variant for what is not known, or a tag of its own.
+//! Numbers are keys of maps in an enum that names itself, has a variant for what is not known, a tag of its own, or attributes
+//! that depend on a `cfg`.
 
 #![deny(warnings)]
 
@@ -8,12 +9,18 @@ use room_runtime::{prelude::*, serde_json};
 
 #[data]
 pub enum Tree {
-    Node { points: BTreeMap<u32, i128>, children: Vec<Self> },
+    #[cfg_attr(all(), serde(alias = "Inner"))]
+    Node {
+        #[cfg_attr(all(), serde(alias = "keys"), doc = "They are numbers.")]
+        points: BTreeMap<u32, i128>,
+        children: Vec<Self>,
+    },
     #[serde(other)]
     Unknown,
 }
 
 #[data]
+#[cfg_attr(all(), allow(clippy::large_enum_variant), serde(deny_unknown_fields))]
 #[serde(tag = "op", rename_all = "camelCase")]
 pub enum Own {
     SetAll { points: BTreeMap<u32, i128> },
@@ -29,5 +36,7 @@ fn main() {
     let tree = Tree::Node { points: BTreeMap::from([(8, 1)]), children: vec![leaf, Tree::Unknown] };
     let text = serde_json::to_string(&tree).expect("JSON");
     assert_eq!(serde_json::from_str::<Tree>(&text).expect(&text), tree);
+    let other_names = text.replace("Node", "Inner").replace("points", "keys");
+    assert_eq!(serde_json::from_str::<Tree>(&other_names).expect(&text), tree);
     assert_eq!(serde_json::from_str::<Tree>(r#"{"type":"Newer","a":1}"#).expect("it decodes"), Tree::Unknown);
 }

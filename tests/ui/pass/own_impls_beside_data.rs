@@ -1,6 +1,7 @@
 //! What the module implements itself is not derived, and `#[data]` may stand below what is derived.
 
 #![deny(warnings)]
+#![allow(clippy::wildcard_imports)]
 
 use std::fmt;
 

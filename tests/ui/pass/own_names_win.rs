@@ -1,6 +1,7 @@
 //! An item or import of the user's takes the place of a generated alias, and own derives and tagging stay.
 
 #![deny(warnings)]
+#![allow(clippy::missing_errors_doc)]
 
 use room_runtime::prelude::*;
 

@@ -1,6 +1,7 @@
 //! What a type derives itself is left to it.
 
 #![deny(warnings)]
+#![allow(clippy::derive_partial_eq_without_eq, clippy::wildcard_imports)]
 
 use room_runtime::prelude::*;
 use serde::{Deserialize, Serialize};

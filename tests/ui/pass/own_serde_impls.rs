@@ -1,6 +1,7 @@
 //! What is left out of `#[data]` is written by hand.
 
 #![deny(warnings)]
+#![allow(clippy::use_self)]
 
 use room_runtime::prelude::*;
 

@@ -1,6 +1,7 @@
 //! Types that are part of schemas, in all the ways in which they may be.
 
 #![deny(warnings)]
+#![allow(clippy::derive_partial_eq_without_eq, clippy::use_self, clippy::wildcard_imports, unreachable_pub)]
 
 use room_runtime::prelude::*;
 

@@ -1,6 +1,7 @@
 //! A name is the same with and without `r#`.
 
 #![deny(warnings)]
+#![allow(clippy::missing_errors_doc)]
 
 use room_runtime::prelude::*;
 

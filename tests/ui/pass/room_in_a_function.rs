@@ -1,6 +1,7 @@
 //! A room in the body of a function, and one in a private module.
 
 #![deny(warnings)]
+#![allow(clippy::missing_const_for_fn, clippy::wildcard_imports, unreachable_pub)]
 
 use room_runtime::prelude::*;
 

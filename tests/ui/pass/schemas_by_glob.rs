@@ -1,6 +1,7 @@
 //! What a public glob brings counts.
 
 #![deny(warnings)]
+#![allow(clippy::missing_errors_doc)]
 
 use room_runtime::prelude::*;
 

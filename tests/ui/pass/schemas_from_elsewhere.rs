@@ -1,6 +1,7 @@
 //! A schema may be re-exported or an alias, as long as it travels.
 
 #![deny(warnings)]
+#![allow(clippy::missing_errors_doc)]
 
 use room_runtime::prelude::*;
 

@@ -1,6 +1,7 @@
 //! One half of serde by hand.
 
 #![deny(warnings)]
+#![allow(clippy::use_self)]
 
 use room_runtime::prelude::*;
 

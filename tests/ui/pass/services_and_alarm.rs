@@ -1,6 +1,7 @@
 //! The optional schemas, with the handlers that come with them.
 
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub, unused, warnings)]
+#![allow(clippy::duration_suboptimal_units, clippy::equatable_if_let, clippy::missing_errors_doc, clippy::unused_async)]
 
 use room_runtime::prelude::*;
 

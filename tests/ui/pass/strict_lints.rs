@@ -25,6 +25,9 @@ pub mod chat {
     }
 
     /// Handles an event.
+    ///
+    /// # Errors
+    /// Those of the broadcast.
     pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
         ctx.broadcast(&Broadcast::Went)?;
         Ok(())

@@ -1,6 +1,7 @@
 //! Variants without field names that never have the tag, or a tagging that has a place for them.
 
 #![deny(warnings)]
+#![allow(clippy::missing_errors_doc, clippy::wildcard_imports)]
 
 use room_runtime::prelude::*;
 
@@ -11,7 +12,9 @@ pub mod chat {
     #[derive(Default)]
     pub struct State {}
     pub enum Connection {
-        Named { name: String },
+        Named {
+            name: String,
+        },
         #[serde(skip)]
         Cached(u64),
         #[serde(untagged)]
