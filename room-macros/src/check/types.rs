@@ -270,7 +270,7 @@ impl<'m> Walk<'m> {
                 None if is_flat => Use { buffered: Some("a `flatten`ed field"), ..how },
                 _ => how,
             };
-            if field.attrs.iter().any(|attr| serde_attrs::is_default(attr))
+            if field.attrs.iter().any(serde_attrs::is_default)
                 && let Some(fault) = self.default(place, &field.ty)
             {
                 self.fault(place, fault);
