@@ -24,7 +24,7 @@ use std::{
 use futures_channel::oneshot;
 
 use crate::{
-    Close, DecodeError, Error, ErrorKind, Failure, HandlerError, OnInvalid, Peer, Room, RoomContext, RoomId,
+    Close, DecodeError, Error, ErrorKind, Failure, HandlerError, OnInvalid, Peer, Reject, Room, RoomContext, RoomId,
     context::{interrupted, is_own_purge, purged_at_start},
     peer::{Slot, Status},
     platform::*,
@@ -101,6 +101,23 @@ impl Drop for Waiting<'_> {
         if !self.waiting.borrow().is_empty() {
             self.waiting.borrow_mut().remove(&self.number);
         }
+    }
+}
+
+/// What a handler can end with in place of its value.
+trait HandlerFailure: From<Error> {
+    fn is_refusal(&self) -> bool;
+}
+
+impl HandlerFailure for Failure {
+    fn is_refusal(&self) -> bool {
+        self.as_refused().is_some()
+    }
+}
+
+impl HandlerFailure for Reject {
+    fn is_refusal(&self) -> bool {
+        self.is_answer()
     }
 }
 
@@ -204,7 +221,10 @@ impl<R: Room> RoomHost<R> {
                     }
                 }
                 let outcome = self.run(R::on_decode_error(&ctx, &error)).await;
-                self.report(outcome, "on_decode_error", Some(&peer), &ctx).await;
+                if let Err(failure) = &outcome {
+                    self.answer_refusal(failure, slot);
+                }
+                self.report(calls::unless_refused(outcome), "on_decode_error", Some(&peer), &ctx).await;
             }
         }
     }
@@ -547,7 +567,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Runs a handler: what it changed is stored before it first waits, each time it waits, and at its end. A purge ends it.
-    async fn run<T, E: From<Error>>(&self, handler: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    async fn run<T, E: HandlerFailure>(&self, handler: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let mut handler = pin!(handler);
         let life = self.life.get();
         let number = self.handlers.replace(self.handlers.get() + 1);
@@ -569,8 +589,9 @@ impl<R: Room> RoomHost<R> {
             }
             match (self.flush(), poll) {
                 (Ok(()), poll) => poll,
-                // A handler's own failure says more than the write that came after it, which is logged.
-                (Err(error), Poll::Ready(Err(failure))) => {
+                // A handler's own failure says more than the write that came after it, which is logged. A refusal would say that
+                // what came before it is stored.
+                (Err(error), Poll::Ready(Err(failure))) if !failure.is_refusal() => {
                     self.platform.log_error(&error.to_string());
                     Poll::Ready(Err(failure))
                 }
@@ -626,6 +647,10 @@ impl<R: Room> RoomHost<R> {
     /// Tells the peer why its event, or its connection, was refused, if it was.
     pub(crate) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot<R>) {
         let Some(refused) = failure.as_refused() else { return };
+        // Its connection may have ended while the handler waited.
+        if to.status.get() == Status::Gone || to.socket.get() == NO_SOCKET {
+            return;
+        }
         match refused.message() {
             Some(message) => {
                 // One that cannot be sent to is closing, or does not read: there is no one to tell.

@@ -417,6 +417,14 @@ impl Reject {
         Reject(Box::new(Rejection::Failure(failure)))
     }
 
+    /// Whether it was meant as the answer, and not an error on the way to one.
+    pub(crate) fn is_answer(&self) -> bool {
+        match &*self.0 {
+            Rejection::Response(_) => true,
+            Rejection::Failure(failure) => failure.as_refused().is_some(),
+        }
+    }
+
     pub(crate) fn into_response(self) -> Result<Response<Bytes>, Failure> {
         match *self.0 {
             Rejection::Response(response) if (300..=599).contains(&response.status().as_u16()) => Ok(response),

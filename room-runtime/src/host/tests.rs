@@ -51,6 +51,9 @@ enum Event {
     },
     Fail,
     AddAndFail,
+    AddAndRefuse {
+        amount: i64,
+    },
     TryAddAndFail,
     Nested,
     Grow {
@@ -162,6 +165,10 @@ impl Room for Probe {
                 ctx.sender().expect("a peer sent it").set_data(Data { name })?;
             }
             Event::Fail => return Err(Failure::msg("as told")),
+            Event::AddAndRefuse { amount } => {
+                ctx.update(|state| state.count += amount)?;
+                return Err(ctx.refuse("enough"));
+            }
             Event::AddAndFail => {
                 ctx.update(|state| state.count += 1)?;
                 "x".parse::<u32>()?;
@@ -821,6 +828,18 @@ fn the_workers_send_says_how_the_handler_failed() {
         reply.starts_with(r#"{"err":{"kind":"decode","message":"the room does not understand this: unknown variant"#),
         "{reply}"
     );
+}
+
+#[test]
+fn a_refusal_is_not_given_when_what_came_before_it_is_not_stored() {
+    let mut world = World::new();
+    assert_eq!(
+        world.call(r#"send {"type":"AddAndRefuse","amount":1}"#),
+        r#"{"err":{"kind":"refused","message":"enough","handler":"on_event"}}"#
+    );
+    world.memory.writes_fail.set(true);
+    let reply = world.call(r#"send {"type":"AddAndRefuse","amount":1}"#);
+    assert!(reply.starts_with(r#"{"err":{"kind":"storage","#), "{reply}");
 }
 
 #[test]
