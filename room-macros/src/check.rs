@@ -19,6 +19,7 @@ use self::{handlers::Functions, schemas::Schemas};
 use crate::{
     args::Written,
     diag::Errors,
+    expand,
     model::{ALIASES, HANDLERS, MARKER, Room, SCHEMAS, SHELL, Sketch},
     parse::{self, RoomModule, is},
 };
@@ -32,6 +33,7 @@ pub(crate) fn check(
     let options = options::check(&written.given, &module.ident, &mut errors);
     check_attributes(&mut module, &mut errors);
     check_unread(&module, &mut errors);
+    check_worker(&module, &mut errors);
     let names = module.names();
     let marker_taken = check_generated_names(&names, &options.class, &mut errors);
     let declared = parse::declared(&module, SCHEMAS.map(|kind| kind.name));
@@ -109,6 +111,14 @@ fn check_attributes(module: &mut RoomModule, errors: &mut Errors) {
         errors.on(second, "`#[room]` is given twice\nremove one of them");
     }
     module.attrs.retain(|attr| !is_room(attr));
+}
+
+/// The errors of `#[durable_object]` would be ten, and about what the user did not write.
+fn check_worker(module: &RoomModule, errors: &mut Errors) {
+    if expand::lacks_worker() {
+        let message = "a room needs the crate `worker`, under that name\nadd `worker = \"0.8\"` to `[dependencies]`";
+        errors.on(&module.ident, message);
+    }
 }
 
 /// What could not be read and may be a schema or a handler. Anything else is for rustc.

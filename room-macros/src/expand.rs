@@ -34,6 +34,16 @@ pub(crate) fn is_dependency(name: &str) -> bool {
     }
 }
 
+/// Whether the crate that uses the runtime has no dependency `worker`, which `#[durable_object]` names.
+pub(crate) fn lacks_worker() -> bool {
+    runtime_name().is_some()
+        && match proc_macro_crate::crate_name("worker") {
+            Ok(FoundCrate::Name(name)) => name != "worker",
+            Ok(FoundCrate::Itself) => false,
+            Err(error) => matches!(error, proc_macro_crate::Error::CrateNotFound { .. }),
+        }
+}
+
 /// The runtime, where the option `crate` does not say otherwise.
 pub(crate) fn default_crate() -> Path {
     let name = Ident::new(runtime_name().as_deref().unwrap_or("room_runtime"), Span::call_site());

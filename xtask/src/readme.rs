@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -30,6 +31,32 @@ pub(crate) fn first_room(repo: &Repo) -> Result<PathBuf> {
     // The versions that everything else here is tested with; Cargo drops what the crate does not need.
     fs::copy(repo.path("Cargo.lock"), folder.join("Cargo.lock")).context("cannot copy Cargo.lock")?;
     Ok(written)
+}
+
+/// The same crate without its dependency `worker`: one error says so. `trybuild` cannot show it, as all its cases share their
+/// dependencies.
+pub(crate) fn check_without_worker(repo: &Repo) -> Result<()> {
+    let manifest = first_room(repo)?;
+    let folder = repo.target().join("readme-without-worker");
+    fs::create_dir_all(folder.join("src")).with_context(|| format!("cannot create {}", folder.display()))?;
+    let text = fs::read_to_string(&manifest).context("cannot read the README's Cargo.toml")?;
+    let lines = text.lines().filter(|line| !line.starts_with("worker = "));
+    let own = folder.join("Cargo.toml");
+    fs::write(&own, lines.collect::<Vec<_>>().join("\n")).context("cannot write Cargo.toml")?;
+    let code = fs::read_to_string(manifest.with_file_name("src/lib.rs")).context("cannot read the README's lib.rs")?;
+    let room = code.split("#[event(fetch)]").next().unwrap_or_default().replace("use worker::*;\n", "");
+    fs::write(folder.join("src/lib.rs"), room).context("cannot write lib.rs")?;
+    fs::copy(repo.path("Cargo.lock"), folder.join("Cargo.lock")).context("cannot copy Cargo.lock")?;
+    let mut cargo = Command::new("cargo");
+    cargo.args(["check", "--manifest-path"]).arg(&own).arg("--target-dir").arg(repo.target());
+    let output = cargo.current_dir(repo.root()).output().context("cannot run cargo")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let found: Vec<_> =
+        errors.lines().filter(|line| line.starts_with("error") && !line.contains("could not compile")).collect();
+    if found != ["error: a room needs the crate `worker`, under that name"] {
+        bail!("a room without the crate `worker` has other errors:\n{errors}");
+    }
+    Ok(())
 }
 
 /// The README's configuration is that of the example, which is built and served by other steps.

@@ -155,7 +155,7 @@ fn outside(repo: &Repo) -> Result<()> {
             process::run(cargo.arg("--target-dir").arg(repo.target()).args(target))?;
         }
     }
-    Ok(())
+    readme::check_without_worker(repo)
 }
 
 fn editor(repo: &Repo) -> Result<()> {
