@@ -14,7 +14,7 @@ use crate::{
     Delivery, Error, ErrorKind, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Upgrade,
     platform::cloudflare::namespace::Namespace,
     tickets::new_ticket,
-    transport::{Address, Transport},
+    transport::{Address, Transport, Unreachable},
     wire::{self, Command, Reply},
 };
 
@@ -29,16 +29,17 @@ impl<R: Room> RoomClient<R> {
     /// The client over the room's Durable Object binding.
     ///
     /// # Errors
-    /// [`ErrorKind::Binding`] when the environment has no such binding; the text shows the configuration to add.
+    /// [`ErrorKind::Binding`] when the environment has no such binding, or the Worker's compatibility date is before
+    /// 2024-04-03; the text shows the configuration to write.
     pub fn from_env(env: &Env) -> Result<Self, Error> {
         RoomClient::reaching(Namespace::new(env, R::BINDING).map(Transport::Cloudflare))
     }
 
     /// Over a way to reach the binding, or the reason why there is none.
-    pub(crate) fn reaching(transport: Result<Transport, String>) -> Result<Self, Error> {
+    pub(crate) fn reaching(transport: Result<Transport, Unreachable>) -> Result<Self, Error> {
         transport
             .map(RoomClient::over)
-            .map_err(|reason| Error::new(ErrorKind::Binding, missing_binding(R::BINDING, R::CLASS, &reason)))
+            .map_err(|reason| Error::new(ErrorKind::Binding, what_to_configure(R::BINDING, R::CLASS, &reason)))
     }
 
     pub(crate) fn over(transport: Transport) -> Self {
@@ -58,7 +59,15 @@ impl<R: Room> RoomClient<R> {
     }
 }
 
-fn missing_binding(binding: &str, class: &str, reason: &str) -> String {
+fn what_to_configure(binding: &str, class: &str, reason: &Unreachable) -> String {
+    let reason = match reason {
+        Unreachable::NotBound(reason) => reason,
+        Unreachable::WithoutRpc => {
+            return "the Worker's compatibility date is before 2024-04-03, when Durable Objects had no RPC; write in \
+                    wrangler.toml today's date, at least this one:\n\ncompatibility_date = \"2024-10-14\"\n"
+                .to_owned();
+        }
+    };
     format!(
         "the Worker has no Durable Object binding `{binding}` ({reason}); add to wrangler.toml:\n\n\
          [[durable_objects.bindings]]\nname = \"{binding}\"\nclass_name = \"{class}\"\n\n\

@@ -43,7 +43,8 @@ error_kinds! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
     pub enum ErrorKind {
-        /// The Worker's environment has no Durable Object namespace under the room's binding name.
+        /// The Worker's environment has no Durable Object namespace under the room's binding name, or its compatibility date is
+        /// too old for rooms to be called.
         Binding = "binding",
         /// A room id that is empty or longer than [`RoomId::MAX_BYTES`].
         InvalidRoomId = "invalid_room_id",

@@ -12,7 +12,7 @@ use std::{fmt, future::Future, pin::Pin, rc::Rc};
 
 use crate::{
     sql::{SqlRows, SqlValue, statement::Statement},
-    transport::Transport,
+    transport::{Transport, Unreachable},
 };
 
 /// A socket of this object, for as long as the object stays in memory. An index is used again after
@@ -145,7 +145,7 @@ pub(crate) trait Platform: fmt::Debug {
     /// Runs a statement, which has as many parameters, on the object's database.
     fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal>;
     /// How to reach the rooms under another binding.
-    fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, String>;
+    fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, Unreachable>;
     /// Sets the object's one alarm, or takes it away.
     fn set_alarm(&self, at_ms: Option<u64>);
 }

@@ -15,6 +15,15 @@ pub(crate) struct Address {
     pub(crate) location_hint: Option<LocationHint>,
 }
 
+/// Why no room of a type can be reached.
+#[derive(Debug)]
+pub(crate) enum Unreachable {
+    /// The environment has no such binding, for this reason.
+    NotBound(String),
+    /// The Worker's compatibility date is before 2024-04-03: its stubs have no methods.
+    WithoutRpc,
+}
+
 /// An enum and not a trait object, so that a Worker contains what it calls and nothing else.
 #[derive(Clone)]
 pub(crate) enum Transport {

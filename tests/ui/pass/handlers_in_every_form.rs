@@ -63,7 +63,7 @@ mod chat {
             "PUT" => {
                 let purged: std::result::Result<(), room_runtime::Error> = ctx.purge();
                 purged?;
-                return ctx.purge();
+                ctx.purge()
             }
             _ => Ok(http::Response::new("")),
         }

@@ -2,7 +2,12 @@
 
 #![deny(warnings)]
 #![allow(dead_code)]
-#![allow(clippy::missing_const_for_fn)]
+#![allow(
+    clippy::missing_const_for_fn,
+    clippy::must_use_candidate,
+    clippy::needless_pass_by_ref_mut,
+    clippy::unused_self
+)]
 
 use room_runtime::prelude::*;
 
@@ -58,7 +63,7 @@ pub mod chat {
     }
 
     fn close(ctx: &Ctx) -> Result {
-        return ctx.purge();
+        ctx.purge()
     }
 
     pub fn connect(ctx: &Ctx, lobby: bool) -> bool {

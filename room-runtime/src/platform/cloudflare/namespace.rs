@@ -23,7 +23,7 @@ use crate::{
     heads::ResponseHead,
     socket::{AnySocket, Arrival},
     tickets::{ERROR_HEADER, TICKET_HEADER},
-    transport::{Address, Sending},
+    transport::{Address, Sending, Unreachable},
     upgrade::{NoHandshake, check_handshake},
     wire::WireError,
 };
@@ -34,6 +34,8 @@ mod js {
 
     #[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen, module = "/src/platform/cloudflare/worker.js")]
     extern "C" {
+        #[wasm_bindgen(js_name = hasRpc)]
+        pub(super) fn has_rpc() -> bool;
         #[wasm_bindgen(catch)]
         pub(super) fn within(namespace: &JsValue, jurisdiction: Option<&str>) -> Result<JsValue, JsValue>;
         #[wasm_bindgen(catch, js_name = idOf)]
@@ -100,10 +102,15 @@ impl fmt::Debug for Namespace {
 
 impl Namespace {
     /// The namespace under that binding, or why there is none.
-    pub(crate) fn new(env: &Env, binding: &str) -> Result<Self, String> {
+    pub(crate) fn new(env: &Env, binding: &str) -> Result<Self, Unreachable> {
+        let not_bound = Unreachable::NotBound;
         // It says whether the binding is what it has to be.
-        env.durable_object(binding).map_err(|error| error.to_string())?;
-        let raw = js_sys::Reflect::get(env, &JsValue::from_str(binding)).map_err(|error| message_of(&error))?;
+        env.durable_object(binding).map_err(|error| not_bound(error.to_string()))?;
+        if !js::has_rpc() {
+            return Err(Unreachable::WithoutRpc);
+        }
+        let raw =
+            js_sys::Reflect::get(env, &JsValue::from_str(binding)).map_err(|error| not_bound(message_of(&error)))?;
         Ok(Namespace { raw: SendWrapper::new(raw), last: Arc::default() })
     }
 

@@ -1,5 +1,10 @@
 // The JavaScript half of the Worker's side: how it reaches a room.
 
+/** Whether rooms can be called. A platform that does not tell its flags is newer than the date that RPC came with. */
+export function hasRpc() {
+  return globalThis.Cloudflare?.compatibilityFlags?.rpc !== false;
+}
+
 /** The namespace, or the part of it within a jurisdiction. */
 export function within(namespace, jurisdiction) {
   return jurisdiction === undefined ? namespace : namespace.jurisdiction(jurisdiction);

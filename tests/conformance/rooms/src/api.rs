@@ -111,12 +111,12 @@ pub struct Failed {
     /// What [`Display`](std::fmt::Display) says.
     pub display: String,
     pub room: Option<String>,
-    pub peer: Option<String>,
+    pub peer: Option<Box<str>>,
     pub retryable: bool,
-    pub handler: Option<String>,
+    pub handler: Option<Box<str>>,
     pub status: u16,
     /// The message that a handler of these rooms refused with.
-    pub refusal: Option<crate::script::Broadcast>,
+    pub refusal: Option<Box<crate::script::Broadcast>>,
 }
 
 impl From<Error> for Failed {
@@ -126,9 +126,9 @@ impl From<Error> for Failed {
             message: error.message().to_owned(),
             display: error.to_string(),
             room: error.room().map(ToString::to_string),
-            peer: error.peer().map(ToString::to_string),
+            peer: error.peer().map(|peer| peer.as_str().into()),
             retryable: error.is_retryable(),
-            handler: error.handler().map(ToOwned::to_owned),
+            handler: error.handler().map(Into::into),
             status: error.status().as_u16(),
             // The rooms of other schemas do not refuse with a message.
             refusal: error.refusal().unwrap_or_default(),
