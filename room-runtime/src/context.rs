@@ -81,8 +81,8 @@ impl<R: Room> RoomContext<R> {
     ///
     /// | handler | who is told |
     /// |---|---|
-    /// | `on_event`, from a peer | the sender gets an error frame, `{"$room": {"error": {"code": "refused", "message": "…"}}}` |
-    /// | `on_event`, from the Worker | [`send`](RoomHandle::send) fails with [`ErrorKind::Refused`] |
+    /// | `on_event` from a peer, `on_decode_error` | the sender gets an error frame, `{"$room": {"error": {"code": "refused", "message": "…"}}}` |
+    /// | `on_event` from the Worker | [`send`](RoomHandle::send) fails with [`ErrorKind::Refused`] |
     /// | `on_connect`, `on_resume` | the peer gets the error frame, and is closed with 1008 and the reason |
     /// | `on_upgrade`, `on_request` | the client gets 403 and `{"error": {"code": "refused", "message": "…"}}` |
     ///

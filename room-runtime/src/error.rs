@@ -238,8 +238,8 @@ impl Error {
 
     /// The answer of the Worker to a client: its [status](Error::status), and
     /// `{"error": {"code": "refused", "message": "the auction is over"}}`, or the message of a
-    /// [typed refusal](Error::refusal) as it is. What is behind a 500 is for the log: the client is told
-    /// `the room failed`.
+    /// [typed refusal](Error::refusal) as it is. What is behind a status of 500 or more is for the log: the client is told a
+    /// general text, such as `the room failed`, and with a 503 to try again after a second.
     ///
     /// ```no_run
     /// # use room_runtime::{Error, Room, RoomHandle};
@@ -347,9 +347,16 @@ impl From<Error> for http::Response<Bytes> {
         let status = error.status();
         let mut response = match error.refusal_json() {
             Some(refusal) => heads::json_text(status, refusal.to_owned()),
-            None if status == StatusCode::INTERNAL_SERVER_ERROR => {
-                heads::error(status, error.kind(), "the room failed")
-            }
+            // What the platform or the room's code says is for the log.
+            None if status.is_server_error() => heads::error(
+                status,
+                error.kind(),
+                match status {
+                    StatusCode::SERVICE_UNAVAILABLE => "the room cannot answer now",
+                    StatusCode::GATEWAY_TIMEOUT => "the room took too long",
+                    _ => "the room failed",
+                },
+            ),
             None => heads::error(status, error.kind(), error.message()),
         };
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -450,6 +457,11 @@ impl Refused {
         self.message.as_deref()
     }
 
+    /// The reason of the close that follows: a client that was sent a message has it there.
+    pub(crate) fn close_reason(&self) -> &str {
+        if self.message.is_some() { "the room refused" } else { &self.reason }
+    }
+
     /// The answer to HTTP.
     pub(crate) fn response(&self) -> http::Response<Bytes> {
         match &self.message {
@@ -477,3 +489,38 @@ impl fmt::Display for Message {
 }
 
 impl StdError for Message {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(error: Error) -> (u16, String, bool) {
+        let response = http::Response::from(error);
+        let body = String::from_utf8(response.body().to_vec()).expect("UTF-8");
+        (response.status().as_u16(), body, response.headers().contains_key("retry-after"))
+    }
+
+    #[test]
+    fn a_client_is_told_what_it_can_act_on_and_no_inner_text() {
+        let body = |code: &str, message: &str| format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);
+        for (kind, status, message, again) in [
+            (ErrorKind::InvalidRoomId, 400, "inner text", false),
+            (ErrorKind::Refused, 403, "inner text", false),
+            (ErrorKind::PeerGone, 410, "inner text", false),
+            (ErrorKind::RateLimited, 429, "inner text", false),
+            (ErrorKind::Handler, 500, "the room failed", false),
+            (ErrorKind::Storage, 500, "the room failed", false),
+            (ErrorKind::Overloaded, 503, "the room cannot answer now", true),
+            (ErrorKind::Restarted, 503, "the room cannot answer now", true),
+            (ErrorKind::Timeout, 504, "the room took too long", false),
+        ] {
+            assert_eq!(answer(Error::new(kind, "inner text")), (status, body(kind.as_str(), message), again));
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_refused_with_is_the_body() {
+        let error = Error::new(ErrorKind::Refused, "no").with_refusal(Some(r#"{"type":"Sold"}"#.into()));
+        assert_eq!(answer(error), (403, r#"{"type":"Sold"}"#.to_owned(), false));
+    }
+}

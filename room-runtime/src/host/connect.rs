@@ -268,7 +268,7 @@ impl<R: Room> RoomHost<R> {
                 {
                     host.answer_refusal(failure, &peer.slot);
                     // One that is closing already is gone all the same.
-                    let _ = host.close_peer(&peer, CloseCode::POLICY, shortened(refused.reason()));
+                    let _ = host.close_peer(&peer, CloseCode::POLICY, shortened(refused.close_reason()));
                 }
                 host.report(unless_refused(outcome), "on_resume", Some(&peer), &ctx).await;
             }
@@ -301,7 +301,7 @@ impl<R: Room> RoomHost<R> {
 
     fn turn_away(self: &Rc<Self>, peer: &Peer<R>, failure: &Failure) {
         let (code, reason) = match failure.as_refused() {
-            Some(refused) => (CloseCode::POLICY, shortened(refused.reason())),
+            Some(refused) => (CloseCode::POLICY, shortened(refused.close_reason())),
             None => (CloseCode::ERROR, NOT_LET_IN),
         };
         self.answer_refusal(failure, &peer.slot);
