@@ -1,6 +1,7 @@
 //! Functions with a name that looks like a handler's, each of which somebody calls.
 
 #![deny(warnings)]
+#![allow(clippy::pedantic, clippy::nursery)] // The helpers are as short as can be.
 
 use room_runtime::prelude::*;
 
@@ -57,7 +58,7 @@ pub mod chat {
     }
 
     mod handlers {
-        pub fn on_alarm(_ctx: &super::Ctx) {}
+        pub(super) fn on_alarm(_ctx: &super::Ctx) {}
     }
 
     #[cfg(test)]
