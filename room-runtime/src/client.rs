@@ -114,7 +114,8 @@ impl<R: Room> RoomHandle<R> {
     /// when `on_event` has ended and what it changed is stored.
     ///
     /// # Errors
-    /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_event` failed;
+    /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_event` failed; [`ErrorKind::Refused`] when it
+    /// [refused](crate::RoomContext::refuse);
     /// [`ErrorKind::InvalidRoomId`]; [`ErrorKind::Restarted`], [`ErrorKind::Overloaded`] and [`ErrorKind::Platform`]
     /// when the call did not get through or its outcome is not known.
     pub fn send(&self, event: &R::Event) -> Call<()> {

@@ -11,16 +11,21 @@ use crate::{Error, ErrorKind, Failure, Limits, heads, report::brief, round_trip:
 /// `on_request` returns one, with the status 200, or with another as `(StatusCode, Json<T>)`:
 ///
 /// ```
-/// # use room_runtime::{Bytes, Failure, Json, data, http};
+/// # use room_runtime::{Bytes, Failure, Json, Room, RoomContext, data, http};
 /// #[data]
 /// pub struct Bid {
 ///     amount: u32,
 /// }
 ///
-/// fn on_request(request: http::Request<Bytes>) -> Result<Json<Bid>, Failure> {
+/// # type Result<T> = core::result::Result<T, Failure>;
+/// # fn example<R: Room<State = u32>>() {
+/// # type Ctx<R> = RoomContext<R>;
+/// fn on_request<R: Room<State = u32>>(ctx: &Ctx<R>, request: http::Request<Bytes>) -> Result<Json<Bid>> {
 ///     let Json(bid) = Json::<Bid>::from_request(&request)?;
+///     ctx.update(|highest| *highest = bid.amount)?;
 ///     Ok(Json(bid))
 /// }
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);

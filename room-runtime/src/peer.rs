@@ -521,7 +521,7 @@ impl Delivery {
 pub struct Presence<R: Room> {
     /// The user: the peer id of all of its connections.
     pub id: PeerId,
-    /// Its connections.
+    /// Its connections: none while it is away.
     pub peers: Vec<Peer<R>>,
     /// When it lost its last one, in milliseconds since the Unix epoch, if it may still come back within
     /// [`Room::RECONNECT_GRACE_MS`]; `None` for a user who is here.

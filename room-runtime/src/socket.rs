@@ -58,7 +58,8 @@ impl<R: Room> RoomSocket<R> {
     ///
     /// # Errors
     /// What the room said of an event that it could not handle: [`ErrorKind::Decode`], [`ErrorKind::TooLarge`],
-    /// [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Services`], [`ErrorKind::Restarted`];
+    /// [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Refused`], [`ErrorKind::Services`],
+    /// [`ErrorKind::Restarted`];
     /// [`ErrorKind::Decode`] also for a message that is not a `Broadcast`. The connection stays open.
     pub async fn receive(&mut self) -> Result<Option<R::Broadcast>, Error> {
         if self.closed.is_some() {

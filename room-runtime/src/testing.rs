@@ -223,8 +223,8 @@ impl<R: Room> TestRoom<R> {
     /// A new peer, if the room lets it in.
     ///
     /// # Errors
-    /// The answer of the room: full, a duplicate, refused by `on_upgrade`; or what is wrong with the upgrade. A peer that
-    /// `on_connect` refuses gets in and is closed with 1011.
+    /// The answer of the room: full, a duplicate, refused by `on_upgrade`; or what is wrong with the upgrade. A peer whose
+    /// `on_connect` fails gets in and is closed with 1011, one that `on_connect` refuses with 1008.
     pub fn try_connect(&self, upgrade: Upgrade<R::Connection>) -> Result<TestPeer<R>, Refusal> {
         self.try_connect_with(Request::default(), upgrade)
     }

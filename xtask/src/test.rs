@@ -155,7 +155,10 @@ fn outside(repo: &Repo) -> Result<()> {
             process::run(cargo.arg("--target-dir").arg(repo.target()).args(target))?;
         }
     }
-    readme::check_without_worker(repo)
+    readme::check_without_worker(repo)?;
+    let mut tests = cargo(repo);
+    tests.args(["test", "--package", "auction-house", "--manifest-path", "tests/outside/Cargo.toml", "--target-dir"]);
+    process::run(tests.arg(repo.target()))
 }
 
 fn editor(repo: &Repo) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use proc_macro2::Span;
 use quote::{ToTokens, quote};
-use syn::{Attribute, FnArg, ReturnType, Safety, Type, ext::IdentExt, spanned::Spanned};
+use syn::{Attribute, FnArg, ReturnType, Safety, Type, Visibility, ext::IdentExt, spanned::Spanned};
 
 use super::{imports, misplaced, written};
 use crate::{
@@ -164,8 +164,14 @@ fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors
     let takes_room_first = first.is_some_and(|first| is_of(first, &["Ctx", "RoomContext"]));
     let has = |handler: &str| module.functions().any(|function| is(&function.sig.ident, handler));
     let foreign = model::foreign(&name).filter(|handler| {
-        let meant_here = is_named_so || (takes_room_first && !module.calls(ident));
-        meant_here && (is_named_so || types.iter().all(|ty| GIVEN.contains(&&**ty))) && !has(handler)
+        // A helper for the rest of the crate, or one that takes or gives something else, has a name such as `close` by chance.
+        let is_for_others = matches!(function.vis, Visibility::Restricted(_));
+        let is_alike = match name.to_lowercase().contains("socket") || name.starts_with("handle_") {
+            true => types.iter().all(|ty| GIVEN.contains(&&**ty)),
+            false => HANDLERS.into_iter().any(|kind| kind.name == *handler && is_alike(&types, function, kind)),
+        };
+        let meant_here = takes_room_first && !module.calls(ident) && !is_for_others && is_alike;
+        (is_named_so || meant_here) && !has(handler)
     });
     let similar = diag::similar(&name, HANDLERS.iter().filter(|kind| plausible(kind)).map(|kind| kind.name));
     let is_handlers = || takes_ctx || takes(&["Peer", "UpgradeRequest", "DecodeError", "HandlerError"]);
@@ -182,6 +188,17 @@ fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors
         errors.on(ident, format!("unknown handler `{name}`\nthe handlers are {known}\n{helper}"));
     }
     similar
+}
+
+/// Whether a function takes what a handler is given, in that order, and returns what it may.
+fn is_alike(types: &[String], function: &Function, kind: HandlerKind) -> bool {
+    let given =
+        |has: bool| -> Vec<_> { kind.taken(|_| has).into_iter().filter_map(|parameter| parameter.ty_name()).collect() };
+    let returns = match &function.sig.output {
+        ReturnType::Default => true,
+        ReturnType::Type(_, ty) => last_segment(ty).is_some_and(|name| name == "Result"),
+    };
+    returns && (given(true) == types || given(false) == types)
 }
 
 /// Whether the function's return type speaks of what a handler with this outcome makes.

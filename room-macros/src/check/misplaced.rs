@@ -7,7 +7,7 @@ use syn::{Expr, ImplItem, Item, Signature, Stmt, TraitItem, ext::IdentExt};
 use super::handlers::is_of;
 use crate::{
     diag::{self, Errors},
-    model::HANDLERS,
+    model::{HANDLERS, SCHEMAS},
     parse::{self, ModuleItem, RoomModule, is},
 };
 
@@ -54,11 +54,15 @@ fn in_item(item: &Item, found: &mut Vec<Found>) {
                 ImplItem::Fn(method) => Some(&method.sig),
                 _ => None,
             });
+            // A type of the user's own may have methods of such names; only the room's own types cannot mean it otherwise.
+            let own = !is_marker(&item.self_ty) && !is_schema(&item.self_ty);
+            let methods = methods.filter(|sig| !own || sig.receiver().is_none());
             found.extend(methods.filter_map(|sig| handler(sig, "an `impl`")));
         }
         Item::Trait(item) => {
             let methods = item.items.iter().filter_map(|item| match item {
-                TraitItem::Fn(method) => Some(&method.sig),
+                // With a receiver it may be a plugin's, or anything else of the user's own.
+                TraitItem::Fn(method) => Some(&method.sig).filter(|sig| sig.receiver().is_none()),
                 _ => None,
             });
             found.extend(methods.filter_map(|sig| handler(sig, "a trait")));
@@ -117,6 +121,10 @@ fn in_tokens(tokens: TokenStream, place: &'static str, found: &mut Vec<Found>) {
 
 fn is_marker(ty: &syn::Type) -> bool {
     matches!(ty, syn::Type::Path(path) if path.path.is_ident("Room"))
+}
+
+fn is_schema(ty: &syn::Type) -> bool {
+    matches!(ty, syn::Type::Path(path) if SCHEMAS.iter().any(|kind| path.path.is_ident(kind.name)))
 }
 
 /// The handler that a function would be in the room's module: one of its name that takes the room.

@@ -1,0 +1,454 @@
+//! The room of one auction.
+
+use room_runtime::prelude::*;
+
+/// One lot for sale: who is here, what was bid, and until when.
+#[room(max_peers = 1000, max_message_bytes = 4096, rate_limit(burst = 10, per_second = 2), reconnect_grace = "30s")]
+pub mod auction {
+    use std::{cell::RefCell, collections::HashMap, time::Duration};
+
+    use room_runtime::prelude::*;
+
+    use crate::{
+        api::Route,
+        lobby,
+        token::{Role, Signer},
+    };
+
+    /// A bid in the last such time before the end moves the end to this long after it.
+    pub const EXTENSION_MS: u64 = 10_000;
+    /// How long an auction can be looked at when it is over.
+    pub const ARCHIVE: Duration = Duration::from_secs(90 * 24 * 3600);
+    /// The most bids in one answer.
+    pub const PAGE: u64 = 100;
+
+    /// What is for sale.
+    #[data]
+    pub struct Lot {
+        pub title: String,
+        pub description: String,
+        pub seller: String,
+        /// Money is in cents.
+        pub start_price: u64,
+        pub min_step: u64,
+    }
+
+    #[data]
+    pub struct Bid {
+        pub user: String,
+        pub amount: u64,
+        pub at_ms: u64,
+    }
+
+    /// An auction that was opened.
+    #[data]
+    pub struct Sale {
+        pub lot: Lot,
+        pub ends_at_ms: u64,
+        pub highest: Option<Bid>,
+        /// How many bids were accepted: the rows of the table `bids` up to this number count.
+        pub bids: u64,
+        pub ended: bool,
+        /// Counts the changes, so that the lobby can tell an old report from a new one.
+        pub version: u64,
+    }
+
+    impl Sale {
+        /// The least that the next bid has to be.
+        pub fn minimum(&self) -> u64 {
+            match &self.highest {
+                Some(bid) => bid.amount.saturating_add(self.lot.min_step),
+                None => self.lot.start_price,
+            }
+        }
+    }
+
+    /// `None` until the Worker opens the auction.
+    #[derive(Default)]
+    pub struct State {
+        pub sale: Option<Sale>,
+    }
+
+    /// A peer; `on_upgrade` fills it in from the token.
+    pub struct Connection {
+        pub role: Role,
+    }
+
+    impl Connection {
+        /// What the Worker gives: the room decides.
+        pub fn unknown() -> Self {
+            Connection { role: Role::Spectator }
+        }
+    }
+
+    pub struct Services {
+        pub signer: Signer,
+        /// What `on_upgrade` found, for `on_resume`: a peer that comes back gets the data that it had, and its role may be
+        /// another by now.
+        roles: RefCell<HashMap<PeerId, Role>>,
+    }
+
+    impl Services {
+        pub fn new(signer: Signer) -> Self {
+            Services { signer, roles: RefCell::default() }
+        }
+    }
+
+    pub enum Event {
+        /// Only from the Worker.
+        Open { lot: Lot, duration_ms: u64 },
+        /// `request` is the client's number of the bid; it comes back in the answer.
+        Bid { amount: u64, request: u32 },
+    }
+
+    #[data]
+    pub enum Why {
+        TooLow { minimum: u64 },
+        Over,
+        OwnLot,
+        SpectatorsMayNotBid,
+        NotForPeers,
+        AlreadyOpen,
+        NoSuchAuction,
+    }
+
+    /// A user who is here, or lost the connection a moment ago.
+    #[data]
+    pub struct Here {
+        pub user: String,
+        pub connections: usize,
+        pub away: bool,
+    }
+
+    /// What everybody may see: also the answer to `GET /auctions/:id`.
+    #[data]
+    pub struct View {
+        pub id: String,
+        pub sale: Sale,
+        pub minimum: u64,
+        pub here: Vec<Here>,
+    }
+
+    /// A row of the history: also what `GET /auctions/:id/bids` lists.
+    #[data]
+    pub struct HistoryRow {
+        pub seq: u64,
+        pub user: String,
+        pub amount: u64,
+        pub at_ms: u64,
+    }
+
+    pub enum Broadcast {
+        // To one:
+        Welcome {
+            view: View,
+            user: String,
+            role: Role,
+        },
+        Accepted {
+            request: u32,
+            amount: u64,
+        },
+        Refused {
+            request: Option<u32>,
+            why: Why,
+        },
+        /// What the peer sent could not be done, because the room failed; it may be sent again.
+        Failed,
+        Outbid {
+            amount: u64,
+            minimum: u64,
+        },
+        Won {
+            amount: u64,
+        },
+        // To all:
+        HighestBid {
+            bid: Bid,
+            minimum: u64,
+            ends_at_ms: u64,
+            extended: bool,
+        },
+        Ended {
+            winner: Option<Bid>,
+        },
+        Joined {
+            user: String,
+        },
+        Away {
+            user: String,
+        },
+        Back {
+            user: String,
+        },
+        Left {
+            user: String,
+        },
+    }
+
+    pub enum Alarm {
+        End,
+        /// Tell the lobby how things are now.
+        Report,
+        Archive,
+    }
+
+    pub fn services(env: &worker::Env) -> Result<Services> {
+        Ok(Services::new(Signer::new(&env.secret("AUCTION_SECRET")?.to_string()).map_err(Failure::msg)?))
+    }
+
+    pub fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+        if ctx.state()?.sale.is_none() {
+            return Err(Reject::new(404, "no such auction"));
+        }
+        let token = match upgrade.protocols() {
+            [bearer, token, ..] if bearer == "bearer" => {
+                let token = token.clone();
+                upgrade.protocol = Some("bearer".to_owned());
+                Some(token)
+            }
+            _ => upgrade.query("token")?,
+        };
+        let claims = token
+            .and_then(|token| ctx.services().signer.check(&token, ctx.now_ms()))
+            .ok_or_else(|| Reject::new(401, "sign in").header("www-authenticate", "Bearer"))?;
+        upgrade.id = claims.user.into();
+        ctx.services().roles.borrow_mut().insert(upgrade.id.clone(), claims.role);
+        upgrade.tags = vec![format!("{:?}", claims.role).to_lowercase()];
+        upgrade.data = Connection { role: claims.role };
+        Ok(())
+    }
+
+    pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        ctx.services().roles.borrow_mut().remove(peer.id());
+        welcome(ctx, peer)?;
+        if ctx.peers().with_id(peer.id()).len() == 1 {
+            ctx.peers().except(peer).send(&Broadcast::Joined { user: peer.id().to_string() })?;
+        }
+        Ok(())
+    }
+
+    pub fn on_resume(ctx: &Ctx, peer: &Peer) -> Result {
+        if let Some(role) = ctx.services().roles.borrow_mut().remove(peer.id()) {
+            peer.set_data(Connection { role })?;
+        }
+        welcome(ctx, peer)?;
+        ctx.peers().except(peer).send(&Broadcast::Back { user: peer.id().to_string() })?;
+        Ok(())
+    }
+
+    pub fn on_away(ctx: &Ctx, peer: &Peer) -> Result {
+        if ctx.peers().with_id(peer.id()).is_empty() {
+            ctx.broadcast(&Broadcast::Away { user: peer.id().to_string() })?;
+        }
+        Ok(())
+    }
+
+    pub fn on_close(ctx: &Ctx, peer: &Peer, _close: Close) -> Result {
+        if !ctx.presence()?.iter().any(|user| user.id == *peer.id()) {
+            ctx.broadcast(&Broadcast::Left { user: peer.id().to_string() })?;
+        }
+        Ok(())
+    }
+
+    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+        match event {
+            Event::Open { lot, duration_ms } => open(ctx, lot, duration_ms),
+            Event::Bid { amount, request } => bid(ctx, amount, request),
+        }
+    }
+
+    fn open(ctx: &Ctx, lot: Lot, duration_ms: u64) -> Result {
+        if ctx.sender().is_some() {
+            return refuse(ctx, None, Why::NotForPeers);
+        }
+        if ctx.state()?.sale.is_some() {
+            return refuse(ctx, None, Why::AlreadyOpen);
+        }
+        ctx.sql().exec(
+            "create table if not exists bids (seq integer primary key, user text not null, amount integer not null, at_ms integer not null)",
+            (),
+        )?;
+        let ends_at_ms = ctx.now_ms() + duration_ms;
+        ctx.update(|state| {
+            state.sale = Some(Sale { lot, ends_at_ms, highest: None, bids: 0, ended: false, version: 1 });
+        })?;
+        ctx.schedule(Alarm::End).key("end").at(ends_at_ms)?;
+        report(ctx)
+    }
+
+    fn bid(ctx: &Ctx, amount: u64, request: u32) -> Result {
+        let Some(peer) = ctx.sender() else {
+            return refuse(ctx, Some(request), Why::NotForPeers);
+        };
+        let state = ctx.state()?;
+        let Some(sale) = &state.sale else {
+            return refuse(ctx, Some(request), Why::NoSuchAuction);
+        };
+        let (user, now) = (peer.id().to_string(), ctx.now_ms());
+        let why = if peer.data().role == Role::Spectator {
+            Some(Why::SpectatorsMayNotBid)
+        } else if sale.ended || now >= sale.ends_at_ms {
+            Some(Why::Over)
+        } else if sale.lot.seller == user {
+            Some(Why::OwnLot)
+        } else if amount < sale.minimum() {
+            Some(Why::TooLow { minimum: sale.minimum() })
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            return refuse(ctx, Some(request), why);
+        }
+
+        // The state says how many bids count, so a row that stands although the state could not be stored does no harm: the
+        // next bid takes its place.
+        let seq = sale.bids + 1;
+        ctx.sql().exec(
+            "insert or replace into bids (seq, user, amount, at_ms) values (?, ?, ?, ?)",
+            (seq, user.as_str(), amount, now),
+        )?;
+        let extended = sale.ends_at_ms - now <= EXTENSION_MS && now + EXTENSION_MS > sale.ends_at_ms;
+        let ends_at_ms = if extended { now + EXTENSION_MS } else { sale.ends_at_ms };
+        let bid = Bid { user, amount, at_ms: now };
+        let minimum = ctx.update(|state| {
+            let sale = state.sale.as_mut().expect("it was just there");
+            sale.highest = Some(bid.clone());
+            sale.bids = seq;
+            sale.ends_at_ms = ends_at_ms;
+            sale.version += 1;
+            sale.minimum()
+        })?;
+        if extended {
+            ctx.schedule(Alarm::End).key("end").at(ends_at_ms)?;
+        }
+        peer.send(&Broadcast::Accepted { request, amount })?;
+        if let Some(before) = &sale.highest
+            && before.user != bid.user
+        {
+            ctx.peers().with_id(&before.user).send(&Broadcast::Outbid { amount, minimum })?;
+        }
+        ctx.broadcast(&Broadcast::HighestBid { bid, minimum, ends_at_ms, extended })?;
+        report(ctx)
+    }
+
+    pub async fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
+        match alarm {
+            Alarm::End => end(ctx),
+            Alarm::Report => {
+                let state = ctx.state()?;
+                if let Some(sale) = &state.sale {
+                    let entry = lobby::Entry {
+                        title: sale.lot.title.clone(),
+                        price: sale.highest.as_ref().map_or(sale.lot.start_price, |bid| bid.amount),
+                        bids: sale.bids,
+                        ends_at_ms: sale.ends_at_ms,
+                        ended: sale.ended,
+                        version: sale.version,
+                    };
+                    let report = lobby::Event::Report { id: ctx.id().to_string(), entry };
+                    ctx.room::<lobby::Room>(lobby::THE_ONE)?.send(&report).await?;
+                }
+                Ok(())
+            }
+            Alarm::Archive => ctx.purge(),
+        }
+    }
+
+    fn end(ctx: &Ctx) -> Result {
+        let state = ctx.state()?;
+        let Some(sale) = state.sale.as_ref().filter(|sale| !sale.ended) else {
+            return Ok(());
+        };
+        if ctx.now_ms() < sale.ends_at_ms {
+            ctx.schedule(Alarm::End).key("end").at(sale.ends_at_ms)?;
+            return Ok(());
+        }
+        ctx.update(|state| {
+            if let Some(sale) = &mut state.sale {
+                sale.ended = true;
+                sale.version += 1;
+            }
+        })?;
+        ctx.schedule(Alarm::Archive).key("archive").after(ARCHIVE)?;
+        report(ctx)?;
+        if let Some(winner) = &sale.highest {
+            ctx.peers().with_id(&winner.user).send(&Broadcast::Won { amount: winner.amount })?;
+        }
+        ctx.broadcast(&Broadcast::Ended { winner: sale.highest.clone() })?;
+        Ok(())
+    }
+
+    pub fn on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
+        let Some(view) = view(ctx)? else {
+            return answer_no(404, "no such auction");
+        };
+        match Route::of(request.method().as_str(), request.uri().path()) {
+            Route::Auction(_) => Json(view).into_response(http::StatusCode::OK),
+            Route::Bids(_) => {
+                let number = |name| match room_runtime::query(request.uri(), name) {
+                    Some(text) => text.parse::<u64>().map(Some).map_err(|_| ()),
+                    None => Ok(None),
+                };
+                let (Ok(after), Ok(limit)) = (number("after"), number("limit")) else {
+                    return answer_no(400, "`after` and `limit` are numbers");
+                };
+                let rows: Vec<HistoryRow> = ctx.sql().query(
+                    "select seq, user, amount, at_ms from bids where seq > ? and seq <= ? order by seq limit ?",
+                    (after.unwrap_or(0), view.sale.bids, limit.unwrap_or(PAGE).min(PAGE)),
+                )?;
+                Json(rows).into_response(http::StatusCode::OK)
+            }
+            _ => answer_no(404, "no such page"),
+        }
+    }
+
+    /// The sender of an event that failed hears nothing by itself.
+    pub fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+        if let Some(peer) = ctx.sender()
+            && error.handler() == "on_event"
+        {
+            peer.send(&Broadcast::Failed)?;
+        }
+        Ok(())
+    }
+
+    fn answer_no(status: u16, message: &str) -> Result<http::Response<Bytes>> {
+        let body = serde_json::json!({ "error": { "code": status, "message": message } });
+        Json(body).into_response(http::StatusCode::from_u16(status)?)
+    }
+
+    fn refuse(ctx: &Ctx, request: Option<u32>, why: Why) -> Result {
+        Err(ctx.refuse_with(&Broadcast::Refused { request, why }))
+    }
+
+    fn report(ctx: &Ctx) -> Result {
+        ctx.schedule(Alarm::Report).key("report").after(Duration::ZERO)?;
+        Ok(())
+    }
+
+    fn view(ctx: &Ctx) -> Result<Option<View>> {
+        let state = ctx.state()?;
+        let Some(sale) = &state.sale else {
+            return Ok(None);
+        };
+        let mut here: Vec<Here> = ctx
+            .presence()?
+            .into_iter()
+            .map(|user| Here {
+                user: user.id.to_string(),
+                connections: user.peers.len(),
+                away: user.away_since.is_some(),
+            })
+            .collect();
+        here.sort_by(|one, other| one.user.cmp(&other.user));
+        Ok(Some(View { id: ctx.id().to_string(), sale: sale.clone(), minimum: sale.minimum(), here }))
+    }
+
+    fn welcome(ctx: &Ctx, peer: &Peer) -> Result {
+        if let Some(view) = view(ctx)? {
+            peer.send(&Broadcast::Welcome { view, user: peer.id().to_string(), role: peer.data().role })?;
+        }
+        Ok(())
+    }
+}
