@@ -134,7 +134,7 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
                     Some(key) => meant.push(key),
                     None => meant.extend(known),
                 }
-                // Who writes one option in the way of another language writes all of them so.
+                // One error for all options that are written in the way of the same other language.
                 let kind = error.to_string().split('`').next().map(str::to_owned);
                 if !misread.contains(&kind) {
                     errors.push(error);
@@ -177,7 +177,7 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
     Written { given, meant }
 }
 
-/// What is written between two commas.
+/// The tokens between two commas.
 struct Segment {
     tokens: TokenStream,
     /// The comma behind it.
@@ -217,14 +217,14 @@ fn read(segment: &Segment) -> syn::Result<NestedMeta> {
     Err(misread(&tokens.clone().into_iter().collect::<Vec<_>>()).unwrap_or(error))
 }
 
-/// Whether the attribute is `#[room = …]`, which rustc refuses by itself.
+/// True for an attribute `#[room = …]`, which rustc refuses by itself.
 fn is_key_value() -> bool {
     let attribute = Span::call_site().source_text().unwrap_or_default();
     let inner = attribute.strip_prefix("#[").unwrap_or_default();
     inner.find(['=', '(', '[', '{']).is_some_and(|at| inner[at..].starts_with('='))
 }
 
-/// Whether it is `key == …` or `key => …`: to darling a value that begins with the second sign.
+/// True for `key == …` and `key => …`, which darling reads as a value that begins with the second sign.
 fn compares(tokens: &TokenStream) -> bool {
     let mut tokens = tokens.clone().into_iter().skip(1);
     let is = |token: Option<TokenTree>, signs: &str| matches!(token, Some(TokenTree::Punct(punct)) if signs.contains(punct.as_char()));

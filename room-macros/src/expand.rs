@@ -34,14 +34,9 @@ pub(crate) fn is_dependency(name: &str) -> bool {
     }
 }
 
-/// Whether the crate that uses the runtime has no dependency `worker`, which `#[durable_object]` names.
+/// True when the user's crate lacks the dependency `worker`, whose name `#[durable_object]` writes into its expansion.
 pub(crate) fn lacks_worker() -> bool {
-    runtime_name().is_some()
-        && match proc_macro_crate::crate_name("worker") {
-            Ok(FoundCrate::Name(name)) => name != "worker",
-            Ok(FoundCrate::Itself) => false,
-            Err(error) => matches!(error, proc_macro_crate::Error::CrateNotFound { .. }),
-        }
+    runtime_name().is_some() && !is_dependency("worker")
 }
 
 /// The runtime, where the option `crate` does not say otherwise.
@@ -177,7 +172,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let items = items.into_iter().map(|item| match item {
         ModuleItem::Fn(function) if !sketch.judged => for_editors(function),
         ModuleItem::Fn(function) if is_handler(function) => {
-            // What Clippy would have written is refused: a handler has the signature that the engine calls.
+            // Clippy would ask for a signature that `#[room]` refuses: the engine calls handlers with just this one.
             let lints =
                 quote!(clippy::missing_const_for_fn, clippy::needless_pass_by_ref_mut, clippy::needless_pass_by_value);
             quote!(#[allow(#lints)] #function)

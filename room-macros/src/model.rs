@@ -107,7 +107,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
     ]
 };
 
-/// What other systems, and people who come from them, call a handler.
+/// The names that other systems have for each handler.
 const FOREIGN: [(&str, &[&str]); 9] = [
     ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
     ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
@@ -388,9 +388,9 @@ pub(crate) struct Sketch {
     pub(crate) missing: Vec<&'static str>,
     /// The handlers that were found or meant, right or wrong.
     pub(crate) meant: Vec<&'static str>,
-    /// What handlers mention of the runtime, and the module does not import.
+    /// The runtime's names that handlers mention and the module does not import.
     pub(crate) unimported: Vec<Ident>,
-    /// Whether some handlers are there for editors only.
+    /// True when some handlers are compiled for editors only.
     pub(crate) hides: bool,
     /// Those of [`ALIASES`] that the module does not define itself.
     pub(crate) aliases: Vec<&'static str>,

@@ -226,7 +226,7 @@ impl RoomModule {
         })
     }
 
-    /// Whether anything in the module speaks of this function, other than its definition.
+    /// True when anything in the module mentions this function, besides its definition.
     pub(crate) fn calls(&self, function: &Ident) -> bool {
         self.items.iter().any(|item| speaks_of(item.to_token_stream(), function))
     }

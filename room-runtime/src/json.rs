@@ -72,3 +72,37 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
     let query = uri.query().unwrap_or_default();
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::RequestOutcome;
+
+    fn answer(outcome: impl RequestOutcome) -> (u16, String) {
+        let response = outcome.into_request_outcome().expect("an answer");
+        (response.status().as_u16(), String::from_utf8(response.body().to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn on_request_may_return_json_alone_with_a_status_and_in_a_result() {
+        let created = (StatusCode::CREATED, Json([1]));
+        assert_eq!(answer(Json([1])), (200, "[1]".to_owned()));
+        assert_eq!(answer(created), (201, "[1]".to_owned()));
+        assert_eq!(answer(Ok::<_, Failure>(Json([1]))), (200, "[1]".to_owned()));
+        assert_eq!(answer(Ok::<_, Failure>(created)), (201, "[1]".to_owned()));
+        let refused = Err::<Json<()>, _>(Failure::refuse("no")).into_request_outcome().expect_err("a refusal");
+        assert_eq!(refused.kind(), ErrorKind::Refused);
+    }
+
+    #[test]
+    fn a_query_is_decoded_and_its_first_value_counts() {
+        let uri = "https://h/p?a=1%2B1&b=x+y&a=2&c&d=%FF".parse().expect("a URI");
+        let read = |name| query(&uri, name);
+        assert_eq!(read("a").as_deref(), Some("1+1"));
+        assert_eq!(read("b").as_deref(), Some("x y"));
+        assert_eq!(read("c").as_deref(), Some(""));
+        assert_eq!(read("d").as_deref(), Some("\u{fffd}"));
+        assert_eq!(read("e"), None);
+        assert_eq!(query(&"https://h/p".parse().expect("a URI"), "a"), None);
+    }
+}

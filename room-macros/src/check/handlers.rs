@@ -70,7 +70,7 @@ pub(super) fn check(
         let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
         let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));
         let before = errors.len();
-        // What `cfg` leaves out may mention what is not there.
+        // A handler that `cfg` leaves out may mention types that are not there.
         let may_be_out = !cfgs.is_empty();
         let unknown = |ty: &Type| if may_be_out { None } else { imports::unknown_type(module, ty) };
         let mut taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
@@ -114,7 +114,7 @@ fn check_elsewhere(module: &RoomModule, declared: &[Declared], functions: &mut F
     }
 }
 
-/// What a handler of this system, or of another one, is given. A function that takes anything else is a helper.
+/// The types of parameters that handlers have, here and in other systems. A function that takes anything else is a helper.
 const GIVEN: [&str; 20] = [
     "Ctx",
     "RoomContext",
@@ -138,7 +138,7 @@ const GIVEN: [&str; 20] = [
     "usize",
 ];
 
-/// Whether a parameter is of a type with one of these names.
+/// True for a parameter whose type has one of these names.
 pub(super) fn is_of(parameter: &FnArg, names: &[&str]) -> bool {
     last_name(parameter).is_some_and(|name| names.contains(&&*name))
 }
@@ -190,7 +190,7 @@ fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors
     similar
 }
 
-/// Whether a function takes what a handler is given, in that order, and returns what it may.
+/// True for a function with the parameters of this handler, in that order, and a return type that a handler may have.
 fn is_alike(types: &[String], function: &Function, kind: HandlerKind) -> bool {
     let given =
         |has: bool| -> Vec<_> { kind.taken(|_| has).into_iter().filter_map(|parameter| parameter.ty_name()).collect() };

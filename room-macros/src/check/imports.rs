@@ -12,7 +12,7 @@ use crate::{
     parse::{self, ModuleItem, RoomModule, is},
 };
 
-/// What a handler's signature may mention of the runtime.
+/// The runtime's names that a handler's signature may mention.
 const TYPES: [&str; 11] = [
     "Bytes",
     "Close",
@@ -37,7 +37,7 @@ pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, er
     }
     let bound = module.names();
     let mut missing: Vec<Ident> = Vec::new();
-    // What `cfg` leaves out needs no import.
+    // A function that `cfg` leaves out needs no import.
     for (index, function) in module.indexed_functions() {
         if hidden.contains(&index) || !attrs::cfgs(&function.attrs).is_empty() {
             continue;
@@ -74,7 +74,7 @@ pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, er
     missing
 }
 
-/// Whether the module has what may bring any name.
+/// True for a module with an item that may bring any name: a glob import or a macro call.
 fn is_opaque(module: &RoomModule) -> bool {
     module.items.iter().any(|item| match item {
         ModuleItem::Other(Item::Use(item)) => parse::has_glob(&item.tree),

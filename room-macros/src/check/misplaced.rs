@@ -48,7 +48,7 @@ struct Found {
 
 fn in_item(item: &Item, found: &mut Vec<Found>) {
     match item {
-        // What a trait asks for has its name from there.
+        // The methods of a trait's impl have their names from the trait.
         Item::Impl(item) if item.trait_.is_none() || is_marker(&item.self_ty) => {
             let methods = item.items.iter().filter_map(|item| match item {
                 ImplItem::Fn(method) => Some(&method.sig),

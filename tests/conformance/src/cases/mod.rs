@@ -250,6 +250,7 @@ macro_rules! all_cases {
                 a_refusal_of_the_workers_send_is_a_typed_error: rule(8);
                 a_refusal_is_the_answer_to_its_idempotency_key: rule(8);
                 a_refused_connection_is_closed_with_1008_and_the_reason: rule(8);
+                a_refused_resume_is_closed_with_1008_and_runs_on_close: rule(8);
                 a_refusal_in_on_upgrade_is_answered_with_403: rule(8);
                 a_refusal_in_on_request_is_answered_with_403: rule(8);
                 where_nobody_can_be_refused_it_is_an_error: rule(8);

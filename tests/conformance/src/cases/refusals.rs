@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use conformance_rooms::{
+    lounge::lounge,
     probe,
     script::{Broadcast, Step, UpgradeStep},
 };
@@ -9,7 +10,7 @@ use hyper::{Request, body::Bytes};
 use room_runtime::ErrorKind;
 
 use super::steps::{log, say};
-use crate::harness::{Harness, guest, room};
+use crate::harness::{Harness, guest, room, until};
 
 type Probe = probe::Room;
 
@@ -104,6 +105,19 @@ pub(super) async fn a_refused_connection_is_closed_with_1008_and_the_reason<H: H
     Ok(())
 }
 
+pub(super) async fn a_refused_resume_is_closed_with_1008_and_runs_on_close<H: Harness>(h: H) -> Result<()> {
+    let room = room::<lounge::Room, _>(&h, "r");
+    let (alice, token) = super::lounge::enter(&room, guest("alice")).await?;
+    room.script("on_resume", [refuse("too late")]).await?;
+    let (again, _) = super::lounge::enter(&room, guest("alice").resume(&token)).await?;
+    same!(alice.closed().await?.0, 1012);
+    same!(again.next_error().await?.message, "too late");
+    same!(again.closed().await?, (1008, "too late".to_owned()));
+    let ended = |log: &Vec<String>| log.iter().any(|line| line.starts_with("close alice 1008"));
+    until(&h, "on_close", || room.log(), ended).await?;
+    Ok(())
+}
+
 pub(super) async fn a_refusal_in_on_upgrade_is_answered_with_403<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let refuse = UpgradeStep::RefuseByFailure("not today".to_owned());
@@ -136,7 +150,7 @@ pub(super) async fn where_nobody_can_be_refused_it_is_an_error<H: Harness>(h: H)
     let alice = room.connect(guest("alice").on_close([refuse("stay")])).await?;
     alice.close().await?;
     let line = "error on_close alice: refused stay";
-    crate::harness::until(&h, line, || room.log(), |log| log.iter().any(|l| l == line)).await?;
+    until(&h, line, || room.log(), |log| log.iter().any(|l| l == line)).await?;
     bob.fence().await?;
     Ok(())
 }
