@@ -13,6 +13,8 @@ const MAX_NAME = 32;
 const MAX_ROOM = 64;
 const MAX_TEXT = 4_000;
 const COUNTER_FROM = 3_600;
+const NOT_CONNECTED = "Not connected. What you write is kept.";
+
 /** The room's operator speaks under this name. */
 const OPERATOR = "system";
 
@@ -671,9 +673,10 @@ class Room {
     if (shown === "reconnecting") this.#countdown = setInterval(() => ($("status-text").textContent = text()), 250);
 
     $("composer-hint").textContent = {
-      connecting: "Connecting: you can write already, and send in a moment.",
+      // A hint that changed with each attempt could not be read: while the room stays away, this one holds.
+      connecting: this.#trouble ? NOT_CONNECTED : "Connecting: you can write already, and send in a moment.",
       live: "",
-      reconnecting: "Not connected. What you write is kept.",
+      reconnecting: NOT_CONNECTED,
       offline: "You are offline. What you write is kept.",
       closed: "The room has ended your connection.",
     }[shown];
