@@ -84,7 +84,7 @@ impl<R: Room> RoomContext<R> {
     /// | `on_event` from a peer, `on_decode_error` | the sender gets an error frame, `{"$room": {"error": {"code": "refused", "message": "…"}}}` |
     /// | `on_event` from the Worker | [`send`](RoomHandle::send) fails with [`ErrorKind::Refused`] |
     /// | `on_connect`, `on_resume` | the peer gets the error frame, and is closed with 1008 and the reason |
-    /// | `on_upgrade`, `on_request` | the client gets 403 and `{"error": {"code": "refused", "message": "…"}}` |
+    /// | `on_upgrade`, `on_request` | the client gets 403, or [another status](Failure::with_status), and `{"error": {"code": "refused", "message": "…"}}` |
     ///
     /// In all other handlers there is nobody to refuse: there it is an error like any other.
     ///

@@ -176,6 +176,8 @@ struct Inner {
     retryable: bool,
     handler: Option<String>,
     refusal: Option<Box<str>>,
+    /// That of a refusal, where it is not the one of its kind.
+    status: Option<StatusCode>,
 }
 
 impl Error {
@@ -190,6 +192,7 @@ impl Error {
             retryable: false,
             handler: None,
             refusal: None,
+            status: None,
         }))
     }
 
@@ -231,9 +234,10 @@ impl Error {
         })
     }
 
-    /// The HTTP status that tells a client of it: that of its [kind](ErrorKind::status).
+    /// The HTTP status that tells a client of it: that of its [kind](ErrorKind::status), or the one that a refusal
+    /// [was given](Failure::with_status).
     pub fn status(&self) -> StatusCode {
-        self.kind().status()
+        self.0.status.unwrap_or(self.kind().status())
     }
 
     /// The answer of the Worker to a client: its [status](Error::status), and
@@ -293,6 +297,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_status(mut self, status: Option<StatusCode>) -> Self {
+        self.0.status = status;
+        self
+    }
+
     /// The JSON of the message that a handler refused with.
     pub(crate) fn refusal_json(&self) -> Option<&str> {
         self.0.refusal.as_deref()
@@ -306,7 +315,7 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, room, peer, source, retryable, handler, refusal } = &*self.0;
+        let Inner { kind, message, room, peer, source, retryable, handler, refusal, status } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
@@ -316,6 +325,7 @@ impl fmt::Debug for Error {
             .field("retryable", retryable)
             .field("handler", handler)
             .field("refusal", refusal)
+            .field("status", status)
             .finish()
     }
 }
@@ -348,7 +358,7 @@ impl From<Error> for http::Response<Bytes> {
         let mut response = match error.refusal_json() {
             Some(refusal) => heads::json_text(status, refusal.to_owned()),
             // What the platform or the room's code says is for the log.
-            None if status.is_server_error() => heads::error(
+            None if status.is_server_error() && error.kind() != ErrorKind::Refused => heads::error(
                 status,
                 error.kind(),
                 match status {
@@ -387,6 +397,25 @@ impl Failure {
     /// [`refuse`](crate::RoomContext::refuse).
     pub fn refuse(reason: impl fmt::Display) -> Self {
         Failure::refused(reason.to_string(), StatusCode::FORBIDDEN, None)
+    }
+
+    /// The HTTP status of a refusal, 400 to 599, in place of 403: for the client of `on_upgrade` and `on_request`, and for the
+    /// Worker in [`Error::status`] and [`Error::into_response`]. A failure that is no refusal stays as it is.
+    ///
+    /// ```
+    /// # use room_runtime::{Failure, Room, RoomContext, http::StatusCode};
+    /// # fn example<R: Room>(ctx: &RoomContext<R>) -> Result<(), Failure> {
+    /// Err(ctx.refuse("this auction was opened already").with_status(StatusCode::CONFLICT))
+    /// # }
+    /// ```
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        let Some(refused) = self.0.downcast_mut::<Refused>() else { return self };
+        if !status.is_client_error() && !status.is_server_error() {
+            let message = format!("a refusal cannot have the status {}, only 400 to 599", status.as_u16());
+            return Failure::from(Error::new(ErrorKind::Encode, message));
+        }
+        refused.status = status;
+        self
     }
 
     pub(crate) fn refused(reason: String, status: StatusCode, message: Option<Box<str>>) -> Self {
@@ -455,6 +484,10 @@ impl Refused {
 
     pub(crate) fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// The reason of the close that follows: a client that was sent a message has it there.

@@ -206,7 +206,7 @@ impl<R: Room> RoomHost<R> {
             Ok(event) => {
                 let outcome = self.run(R::on_event(&ctx, event)).await;
                 if let Err(failure) = &outcome {
-                    self.answer_refusal(failure, slot);
+                    self.answer_failure(failure, slot);
                 }
                 self.report(calls::unless_refused(outcome), "on_event", Some(&peer), &ctx).await;
             }
@@ -642,6 +642,15 @@ impl<R: Room> RoomHost<R> {
         let frame = wire::error_frame(code, message, retry_after_ms);
         // One that cannot be sent to is closing, or does not read: there is no one to tell.
         self.transmit(Frame::Text(&frame), Audience::Only(&[to.socket.get()]));
+    }
+
+    /// Tells the sender of an event that its handler refused it, or failed. The text of a failure is for the log.
+    fn answer_failure(self: &Rc<Self>, failure: &Failure, to: &Slot<R>) {
+        if failure.as_refused().is_some() {
+            self.answer_refusal(failure, to);
+        } else if !is_own_purge(failure) && to.status.get() != Status::Gone && to.socket.get() != NO_SOCKET {
+            self.send_error_frame(to, ErrorKind::Handler, "the room could not handle this event", None);
+        }
     }
 
     /// Tells the peer why its event, or its connection, was refused, if it was.

@@ -98,7 +98,7 @@ pub use crate::{
     socket::RoomSocket,
     sql::{Sql, SqlParameter, SqlParameters, SqlValue},
     transport::{Jurisdiction, LocationHint},
-    upgrade::{OnDuplicate, Reject, Upgrade, UpgradeRequest},
+    upgrade::{OnDuplicate, OnResume, Reject, Upgrade, UpgradeRequest},
     wire::SUBPROTOCOL,
 };
 
@@ -113,8 +113,8 @@ pub use serde_json;
 /// It goes together with `use worker::*;`: no name here is one of `worker`'s.
 pub mod prelude {
     pub use crate::{
-        Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, Json, OnDuplicate, PeerId,
-        PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Upgrade, data, http, room, serde_json,
+        Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, Json, OnDuplicate, OnResume,
+        PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Upgrade, data, http, room, serde_json,
     };
 }
 

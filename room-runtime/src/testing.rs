@@ -119,7 +119,8 @@ impl World {
         self.0.clock.now_ms()
     }
 
-    /// Lets time pass, with everything that falls into it: handlers that sleep go on, alarms fire. Time ends in the year
+    /// Lets time pass, with everything that falls into it: handlers that sleep go on, alarms fire. It ends when nothing is due
+    /// any more: `advance(Duration::ZERO)` fires what is scheduled for now, and what that schedules for now. Time ends in the year
     /// 275760, with the last moment of a JavaScript `Date`: `advance(Duration::MAX)` runs everything there is to run.
     ///
     /// # Panics

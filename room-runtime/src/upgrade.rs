@@ -34,6 +34,7 @@ pub struct Upgrade<C> {
     meta: Option<Result<Box<RawValue>, String>>,
     on_duplicate: OnDuplicate,
     resume: Option<String>,
+    on_resume: OnResume,
     protocol: Option<String>,
 }
 
@@ -52,6 +53,18 @@ pub enum OnDuplicate {
     Reject,
 }
 
+/// The data of a peer that [resumes](Upgrade::resume).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnResume {
+    /// The peer keeps the data that it had.
+    #[default]
+    KeepData,
+    /// The peer gets the data of this upgrade, for example the role that its new token gives it.
+    ReplaceData,
+}
+
 impl<C> Upgrade<C> {
     /// The most tags of one peer. Cloudflare allows ten; the peer's id takes one.
     pub const MAX_TAGS: usize = 9;
@@ -67,6 +80,7 @@ impl<C> Upgrade<C> {
             meta: None,
             on_duplicate: OnDuplicate::Allow,
             resume: None,
+            on_resume: OnResume::KeepData,
             protocol: None,
         }
     }
@@ -111,8 +125,18 @@ impl<C> Upgrade<C> {
     /// `{"$room": {"resume": "…"}}`, when it first connected. With it, and the same id, the peer takes its old place, with
     /// the data and the tags that it had; `on_resume` runs in place of `on_connect`. A token of no use changes nothing: the
     /// peer is a new one.
+    ///
+    /// Data that decides what a peer may do should not outlive the token that said so: see
+    /// [`on_resume`](Upgrade::on_resume).
     pub fn resume(mut self, token: impl Into<String>) -> Self {
         self.resume = Some(token.into());
+        self
+    }
+
+    /// Chooses the data of a peer that resumes: the data that it had, or with [`OnResume::ReplaceData`] the data of this
+    /// upgrade. Its tags stay the same.
+    pub fn on_resume(mut self, on_resume: OnResume) -> Self {
+        self.on_resume = on_resume;
         self
     }
 
@@ -133,11 +157,11 @@ impl<C> Upgrade<C> {
     }
 
     pub(crate) fn into_options(self) -> Result<UpgradeOptions<C>, Error> {
-        let Upgrade { data, id, tags, meta, on_duplicate, resume, protocol } = self;
+        let Upgrade { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = self;
         check(id.as_ref(), &tags)?;
         let meta = meta.transpose().map_err(|message| Error::new(ErrorKind::Encode, message))?;
         let meta = meta.filter(|meta| meta.get() != "null");
-        Ok(UpgradeOptions { data, id, tags, meta, on_duplicate, resume, protocol })
+        Ok(UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol })
     }
 }
 
@@ -276,6 +300,12 @@ pub struct UpgradeRequest<R: Room> {
     pub tags: Vec<String>,
     /// What becomes of it when a peer with its id is connected already.
     pub on_duplicate: OnDuplicate,
+    /// The token that the Worker gave with [`Upgrade::resume`]. With `None` the peer is a new one, also where a place is kept
+    /// for it.
+    pub resume: Option<String>,
+    /// The data of a peer that resumes: set [`OnResume::ReplaceData`] in an `on_upgrade` that authorises, or the peer keeps
+    /// the rights that an earlier token gave it.
+    pub on_resume: OnResume,
     /// The WebSocket subprotocol that the client's handshake is answered with, one of
     /// [`protocols`](UpgradeRequest::protocols); see [`Upgrade::protocol`].
     pub protocol: Option<String>,
@@ -310,6 +340,37 @@ impl<R: Room> UpgradeRequest<R> {
     /// Those of [`uri`](UpgradeRequest::uri).
     pub fn query(&self, name: &str) -> Result<Option<String>, Error> {
         Ok(crate::json::query(self.uri()?, name))
+    }
+
+    /// The client's bearer token: that of the header `authorization: Bearer …` (RFC 6750), or else the subprotocol that the
+    /// client offers after `bearer`. A page can set no header of a WebSocket, and gives its token as
+    /// `new WebSocket(url, ["bearer", token])`; the handshake is then answered with `bearer`, unless
+    /// [another protocol](UpgradeRequest::protocol) is chosen or the client offers [`room.v1`](crate::SUBPROTOCOL) as well.
+    ///
+    /// ```
+    /// # use room_runtime::{Reject, Room, UpgradeRequest};
+    /// # fn example<R: Room>(upgrade: &mut UpgradeRequest<R>) -> Result<(), Reject> {
+    /// let unauthorized = || Reject::new(401, "sign in").header("www-authenticate", "Bearer");
+    /// let token = upgrade.bearer()?.ok_or_else(unauthorized)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`uri`](UpgradeRequest::uri).
+    pub fn bearer(&mut self) -> Result<Option<String>, Error> {
+        let header = self.headers()?.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if let Some((scheme, token)) = header.and_then(|value| value.split_once(' '))
+            && scheme.eq_ignore_ascii_case(BEARER)
+        {
+            return Ok(Some(token.trim().to_owned()));
+        }
+        let token = self.protocols.iter().skip_while(|name| *name != BEARER).nth(1).cloned();
+        let speaks_another = self.protocol.is_some() || self.protocols.iter().any(|name| name == SUBPROTOCOL);
+        if token.is_some() && !speaks_another {
+            self.protocol = Some(BEARER.to_owned());
+        }
+        Ok(token)
     }
 
     /// The headers of the client's request, as the Worker handed it on.
@@ -351,6 +412,8 @@ impl<R: Room> fmt::Debug for UpgradeRequest<R> {
             .field("id", &self.id)
             .field("tags", &self.tags)
             .field("on_duplicate", &self.on_duplicate)
+            .field("resume", &self.resume.as_ref().map(|_| "…"))
+            .field("on_resume", &self.on_resume)
             .field("protocol", &self.protocol)
             .field("meta", &self.meta)
             .finish_non_exhaustive()
@@ -459,6 +522,9 @@ impl fmt::Debug for Reject {
         }
     }
 }
+
+/// The scheme of a token in `authorization`, and the subprotocol that a token follows.
+const BEARER: &str = "bearer";
 
 /// Marks a peer's id among the tags the platform keeps.
 pub(crate) const ID_MARK: char = '=';

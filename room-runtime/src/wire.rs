@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    DecodeError, Error, ErrorKind, Failure, Limits, OnDuplicate, PeerId, RoomId, depth, error::Refused,
+    DecodeError, Error, ErrorKind, Failure, Limits, OnDuplicate, OnResume, PeerId, RoomId, depth, error::Refused,
     platform::OwnedFrame, report::brief, round_trip::RoundTrip,
 };
 
@@ -208,6 +209,8 @@ pub(crate) struct UpgradeOptions<C> {
     pub(crate) on_duplicate: OnDuplicate,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resume: Option<String>,
+    #[serde(default)]
+    pub(crate) on_resume: OnResume,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) protocol: Option<String>,
 }
@@ -233,6 +236,9 @@ pub(crate) struct WireError {
     /// The JSON of the message that a handler refused with, as a string: what reads it knows its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<Box<str>>,
+    /// The HTTP status of a refusal, where it is not that of its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
 }
 
 impl WireError {
@@ -247,6 +253,7 @@ impl WireError {
                 peer: None,
                 handler: None,
                 refusal: failure.as_refused().and_then(Refused::message).map(Into::into),
+                status: failure.as_refused().and_then(|refused| own_status(ErrorKind::Refused, refused.status())),
             },
         };
         // One that came from another room has the handler of that room.
@@ -254,7 +261,8 @@ impl WireError {
     }
 
     pub(crate) fn into_error(self) -> Error {
-        let error = Error::new(self.kind, self.message).with_refusal(self.refusal);
+        let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
+        let error = Error::new(self.kind, self.message).with_refusal(self.refusal).with_status(status);
         let error = match self.handler {
             Some(handler) => error.by_handler(handler),
             None => error,
@@ -280,8 +288,14 @@ impl From<&Error> for WireError {
             peer: error.peer().cloned(),
             handler: error.handler().map(str::to_owned),
             refusal: error.refusal_json().map(Into::into),
+            status: own_status(error.kind(), error.status()),
         }
     }
+}
+
+/// A status that the kind does not say already.
+fn own_status(kind: ErrorKind, status: StatusCode) -> Option<u16> {
+    (status != kind.status()).then(|| status.as_u16())
 }
 
 #[cfg(test)]

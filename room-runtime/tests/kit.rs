@@ -31,13 +31,26 @@ pub mod probe {
     pub struct Connection {}
 
     pub enum Event {
-        Say { text: String },
-        Sleep { ms: u64 },
+        Say {
+            text: String,
+        },
+        Sleep {
+            ms: u64,
+        },
         Wait,
         Fail,
         Panic,
-        Schedule { ms: u64, panics: bool },
-        Repeat { ms: u64 },
+        Schedule {
+            ms: u64,
+            panics: bool,
+        },
+        /// So many alarms, each set by the one before it, for at once.
+        Chain {
+            more: u32,
+        },
+        Repeat {
+            ms: u64,
+        },
     }
 
     pub enum Broadcast {
@@ -47,6 +60,7 @@ pub mod probe {
     pub struct Alarm {
         pub panics: bool,
         pub repeats: bool,
+        pub more: u32,
     }
 
     pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
@@ -67,10 +81,13 @@ pub mod probe {
             Event::Fail => return Err(Failure::msg("it does not work")),
             Event::Panic => panic!("it broke"),
             Event::Schedule { ms, panics } => {
-                ctx.schedule(Alarm { panics, repeats: false }).after(Duration::from_millis(ms))?;
+                ctx.schedule(Alarm { panics, repeats: false, more: 0 }).after(Duration::from_millis(ms))?;
+            }
+            Event::Chain { more } => {
+                ctx.schedule(Alarm { panics: false, repeats: false, more }).after(Duration::ZERO)?;
             }
             Event::Repeat { ms } => {
-                ctx.schedule(Alarm { panics: false, repeats: true }).every(Duration::from_millis(ms))?;
+                ctx.schedule(Alarm { panics: false, repeats: true, more: 0 }).every(Duration::from_millis(ms))?;
             }
         }
         Ok(())
@@ -81,6 +98,9 @@ pub mod probe {
         let now_ms = ctx.now_ms();
         if !alarm.repeats {
             ctx.update(|state| state.log.push(format!("alarm {now_ms}")))?;
+        }
+        if alarm.more > 0 {
+            ctx.schedule(Alarm { more: alarm.more - 1, ..alarm }).after(Duration::ZERO)?;
         }
         Ok(())
     }
@@ -215,6 +235,24 @@ fn advance_to_the_end_of_time_runs_everything_in_order() {
     room.advance(Duration::MAX);
     room.send(&say("still here")).expect("sent");
     room.assert_no_errors();
+}
+
+#[test]
+fn advance_fires_what_alarms_schedule_for_the_same_moment() {
+    let room = TestRoom::<Room>::new("main");
+    for advance in [Duration::ZERO, Duration::from_secs(60)] {
+        room.send(&Event::Schedule { ms: 60_000, panics: false }).expect("scheduled");
+        room.send(&Event::Chain { more: 2 }).expect("scheduled");
+        room.advance(advance);
+    }
+    let now = room.world().now_ms();
+    assert_eq!(log(&room).len(), 8, "{:?} at {now}", log(&room));
+    // In the last moment, and again in the same one.
+    for count in [11, 14] {
+        room.send(&Event::Chain { more: 2 }).expect("scheduled");
+        room.advance(Duration::ZERO);
+        assert_eq!((log(&room).len(), room.world().now_ms()), (count, now));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{MAX_QUEUED_FRAMES, RoomHost, calls::unless_refused, roster::new_name, shortened};
 use crate::{
-    CloseCode, Error, ErrorKind, Failure, HandlerError, OnDuplicate, Peer, PeerId, Reject, Room, RoomContext,
+    CloseCode, Error, ErrorKind, Failure, HandlerError, OnDuplicate, OnResume, Peer, PeerId, Reject, Room, RoomContext,
     UpgradeRequest,
     context::is_own_purge,
     error::Refused,
@@ -40,6 +40,8 @@ struct Asked<R: Room> {
     tags: Vec<String>,
     meta: Option<Box<RawValue>>,
     on_duplicate: OnDuplicate,
+    resume: Option<String>,
+    on_resume: OnResume,
     protocol: Option<String>,
 }
 
@@ -71,12 +73,12 @@ impl<R: Room> RoomHost<R> {
         }
 
         let now_ms = self.platform.now_ms();
-        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, protocol } = options;
+        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
         let id = id.unwrap_or_else(|| self.random_peer_id(now_ms));
         let ctx = self.context(None);
         let handshake = handshake();
         let protocols = handshake.protocols();
-        let mut asked = Asked { data, id, tags, meta, on_duplicate, protocol };
+        let mut asked = Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol };
         if R::HAS_ON_UPGRADE {
             // In a box, and with it nothing of it in the wasm of a room that has no such handler.
             let asking: LocalFuture<Result<Asked<R>, Response<Bytes>>> =
@@ -86,7 +88,7 @@ impl<R: Room> RoomHost<R> {
                 Err(answer) => return Ok(Upgraded::Answered(answer)),
             };
         }
-        let Asked { data, id, tags, meta, on_duplicate, protocol } = asked;
+        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
         upgrade::check(Some(&id), &tags)?;
         let protocol = match upgrade::choose_protocol(&protocols, protocol) {
             Ok(protocol) => protocol,
@@ -106,8 +108,11 @@ impl<R: Room> RoomHost<R> {
             if slot.turn.queued() >= MAX_QUEUED_FRAMES {
                 return Ok(Upgraded::Refused(503, "what this peer has sent has to be handled first".to_owned()));
             }
+            let data = if on_resume == OnResume::ReplaceData { Rc::new(data) } else { slot.data.borrow().clone() };
+            // Before there is a socket, like that of a new peer.
+            let encoded = self.encode_data(&id, &data)?;
             let socket = self.accept(&slot, protocol.as_deref(), accept)?;
-            self.resume(slot, socket, meta, ctx).await;
+            self.resume(slot, socket, (data, &encoded), meta, ctx).await;
             return Ok(Upgraded::Accepted);
         }
         if let Some(full) = self.full()? {
@@ -162,15 +167,26 @@ impl<R: Room> RoomHost<R> {
         handshake: Rc<dyn Handshake>,
         protocols: Vec<String>,
     ) -> Result<Asked<R>, Response<Bytes>> {
-        let Asked { data, id, tags, meta, on_duplicate, protocol } = asked;
-        let head = OnceCell::new();
-        let mut request = UpgradeRequest { data, id, tags, on_duplicate, protocol, protocols, meta, handshake, head };
+        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
+        let mut request = UpgradeRequest {
+            data,
+            id,
+            tags,
+            on_duplicate,
+            resume,
+            on_resume,
+            protocol,
+            protocols,
+            meta,
+            handshake,
+            head: OnceCell::new(),
+        };
         let ctx = self.context(None);
         if let Err(reject) = self.run(R::on_upgrade(&ctx, &mut request)).await {
             return Err(self.refuse(reject, &request.id, &ctx).await);
         }
-        let UpgradeRequest { data, id, tags, on_duplicate, protocol, meta, .. } = request;
-        Ok(Asked { data, id, tags, meta, on_duplicate, protocol })
+        let UpgradeRequest { data, id, tags, on_duplicate, resume, on_resume, protocol, meta, .. } = request;
+        Ok(Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol })
     }
 
     /// A new peer: `on_connect`, and then the end of those it replaces.
@@ -215,6 +231,7 @@ impl<R: Room> RoomHost<R> {
         self: &Rc<Self>,
         slot: Rc<Slot<R>>,
         socket: Socket,
+        (data, encoded): (Rc<R::Connection>, &RawValue),
         meta: Option<Box<RawValue>>,
         ctx: RoomContext<R>,
     ) {
@@ -222,16 +239,14 @@ impl<R: Room> RoomHost<R> {
         let slot = &peer.slot;
         let generation = slot.generation.get().wrapping_add(1);
         // Written before anything changes in memory: if that fails, the place stays where it was.
-        let written = self
-            .encode_data(&slot.id, &slot.data.borrow())
-            .and_then(|data| self.write_place(slot, socket, generation, &data));
-        if let Err(error) = written {
+        if let Err(error) = self.write_place(slot, socket, generation, encoded) {
             self.close_refused(socket, CloseCode::ERROR, NOT_LET_IN);
             self.report(Err(error.into()), "on_resume", Some(&peer), &ctx).await;
             return;
         }
         let old = slot.socket.replace(socket);
         slot.generation.set(generation);
+        slot.data.replace(data);
         slot.status.set(Status::Connected);
         slot.is_enrolled.set(true);
         slot.ended.take();

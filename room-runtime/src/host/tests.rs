@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::{
-    CloseCode, Delivery, HandlesAlarms, OnDuplicate, PeerId, Peers,
+    CloseCode, Delivery, HandlesAlarms, OnDuplicate, OnResume, PeerId, Peers,
     platform::memory::{Memory, MemorySocket},
     testing::{
         START_MS,
@@ -332,6 +332,7 @@ impl World {
             meta: None,
             on_duplicate: OnDuplicate::Allow,
             resume: None,
+            on_resume: OnResume::KeepData,
             protocol: None,
         };
         self.spawn(async move {
@@ -643,8 +644,14 @@ fn a_failed_handler_keeps_its_changes_and_a_failed_try_update_has_none() {
             "probe room `r1`, peer `a`: on_event failed: as told",
         ]
     );
+    assert_eq!(world.received(a), [failed(), failed(), failed()]);
     world.frame(a, &add(1));
     assert_eq!(world.received(a), ["\"count 102\""]);
+}
+
+/// What the sender of an event hears whose handler failed.
+fn failed() -> &'static str {
+    r#"{"$room":{"error":{"code":"handler","message":"the room could not handle this event"}}}"#
 }
 
 #[test]
@@ -655,7 +662,7 @@ fn a_state_that_cannot_be_stored_is_given_up_and_reported() {
     world.received(a);
     world.memory.writes_fail.set(true);
     world.frame(a, &add(1));
-    assert!(world.received(a).is_empty(), "nobody is told of a change that is not stored");
+    assert_eq!(world.received(a), [failed()], "nobody is told of a change that is not stored");
     assert_eq!(
         world.memory.errors.take(),
         [
@@ -1320,6 +1327,7 @@ mod without_handlers {
             meta: None,
             on_duplicate: OnDuplicate::Allow,
             resume: None,
+            on_resume: OnResume::KeepData,
             protocol: None,
         };
         let asked = || -> Rc<dyn Handshake> { Rc::new(NoHandshake) };

@@ -115,6 +115,7 @@ pub(crate) struct Memory {
     pub(crate) attachments_read: Cell<usize>,
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
+    /// The time that the engine set.
     pub(crate) alarm: Cell<Option<u64>>,
     alarm_fired_at: Cell<Option<u64>>,
     /// How often the platform has repeated the alarm since one ended.
@@ -232,6 +233,12 @@ impl Memory {
             }
         }
         self.to_answer.take();
+    }
+
+    /// When the alarm fires. Between two alarms a clock moves on; here nothing else makes it.
+    pub(crate) fn next_alarm(&self) -> Option<u64> {
+        let earliest = self.alarm_fired_at.get().map_or(0, |fired_at| fired_at.saturating_add(1));
+        self.alarm.get().map(|at_ms| at_ms.max(earliest))
     }
 
     /// Uses the alarm up, if it is due.
@@ -490,8 +497,6 @@ impl Platform for Memory {
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {
-        // Between two alarms a clock moves on; here nothing else makes it.
-        let earliest = self.alarm_fired_at.get().map_or(0, |fired_at| fired_at.saturating_add(1));
-        self.alarm.set(at_ms.map(|at_ms| at_ms.max(earliest)));
+        self.alarm.set(at_ms);
     }
 }

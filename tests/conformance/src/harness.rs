@@ -22,7 +22,7 @@ use conformance_rooms::{
     script::{Broadcast, Connection, Event, Scripted, State, Step, Visa},
 };
 use hyper::{Request, Response, body::Bytes};
-use room_runtime::{Delivery, ErrorKind, OnDuplicate, PeerInfo};
+use room_runtime::{Delivery, ErrorKind, OnDuplicate, OnResume, PeerInfo};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -583,6 +583,7 @@ pub fn anonymous() -> Guest {
         tags: Vec::new(),
         meta: None,
         on_duplicate: None,
+        on_resume: None,
         resume: None,
         protocol: None,
     };
@@ -629,6 +630,12 @@ impl Guest {
     /// What becomes of one with its id.
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.join.on_duplicate = Some(on_duplicate);
+        self
+    }
+
+    /// What becomes of its data when it comes back.
+    pub fn on_resume(mut self, on_resume: OnResume) -> Self {
+        self.join.on_resume = Some(on_resume);
         self
     }
 
@@ -792,6 +799,18 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         async move {
             self.run(steps).await?;
             arriving.await
+        }
+    }
+
+    /// The runtime says next that the handler of an event of this peer has failed.
+    #[track_caller]
+    pub fn hears_of_a_failure(&self) -> impl Future<Output = Result<()>> + use<'_, H, R> {
+        let next = self.next_error();
+        async move {
+            let error = next.await?;
+            let is_it = error.code == ErrorKind::Handler && error.message == "the room could not handle this event";
+            ensure!(is_it, "this is no word of a failure: {error:?}");
+            Ok(())
         }
     }
 

@@ -1,7 +1,8 @@
 //! The rooms' client as data: what a case asks of it, natively or by way of the Worker.
 
 use room_runtime::{
-    Delivery, Error, ErrorKind, Jurisdiction, LocationHint, OnDuplicate, Room, RoomClient, RoomHandle, Upgrade,
+    Delivery, Error, ErrorKind, Jurisdiction, LocationHint, OnDuplicate, OnResume, Room, RoomClient, RoomHandle,
+    Upgrade,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,19 +39,23 @@ pub struct Join<C> {
     pub tags: Vec<String>,
     pub meta: Option<Value>,
     pub on_duplicate: Option<OnDuplicate>,
+    pub on_resume: Option<OnResume>,
     pub resume: Option<String>,
     pub protocol: Option<String>,
 }
 
 impl<C> Join<C> {
     pub fn into_upgrade(self) -> Upgrade<C> {
-        let Join { data, id, tags, meta, on_duplicate, resume, protocol } = self;
+        let Join { data, id, tags, meta, on_duplicate, on_resume, resume, protocol } = self;
         let mut upgrade = Upgrade::new(data).tags(tags);
         if let Some(id) = id {
             upgrade = upgrade.id(id);
         }
         if let Some(meta) = meta {
             upgrade = upgrade.meta(&meta);
+        }
+        if let Some(on_resume) = on_resume {
+            upgrade = upgrade.on_resume(on_resume);
         }
         if let Some(token) = resume {
             upgrade = upgrade.resume(token);

@@ -52,6 +52,10 @@ macro_rules! remembering_room {
                 script::on_start(ctx).await
             }
 
+            pub async fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+                script::on_upgrade(ctx, upgrade).await
+            }
+
             pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
                 script::on_connect(ctx, peer).await
             }

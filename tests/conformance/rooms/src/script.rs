@@ -186,6 +186,8 @@ pub enum Step {
     Refuse(String),
     /// Refuses with [`Broadcast::Said`].
     RefuseWith(String),
+    /// Refuses with this HTTP status.
+    RefuseWithStatus(u16, Box<Step>),
     /// Adds to the count in a `try_update` that then refuses.
     TryAddAndRefuse(i64, String),
     /// Gives up with an error of the runtime.
@@ -274,6 +276,11 @@ pub enum UpgradeStep {
     /// A name this long.
     SetNameTo(usize),
     SetOnDuplicate(OnDuplicate),
+    SetOnResume(OnResume),
+    /// Lets go of the place to which the peer would come back.
+    ForgetResume,
+    /// Logs the bearer token, and the subprotocol that is chosen then.
+    LogBearer,
     /// Logs the subprotocols that the client offers, and the one that was chosen.
     LogProtocols,
     SetProtocol(String),
@@ -326,6 +333,12 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
             UpgradeStep::SetName(name) => upgrade.data.name = name,
             UpgradeStep::SetNameTo(bytes) => upgrade.data.name = "x".repeat(bytes),
             UpgradeStep::SetOnDuplicate(on_duplicate) => upgrade.on_duplicate = on_duplicate,
+            UpgradeStep::SetOnResume(on_resume) => upgrade.on_resume = on_resume,
+            UpgradeStep::ForgetResume => upgrade.resume = None,
+            UpgradeStep::LogBearer => {
+                let token = upgrade.bearer()?;
+                log(ctx, format!("bearer {token:?}, chosen {:?}", upgrade.protocol))?;
+            }
             UpgradeStep::LogProtocols => {
                 log(ctx, format!("offers {:?}, chosen {:?}", upgrade.protocols(), upgrade.protocol))?;
             }
@@ -556,6 +569,10 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
         Step::Refuse(reason) => return Err(ctx.refuse(reason)),
         Step::RefuseWith(text) => {
             return Err(ctx.refuse_with(&Broadcast::Said { from: None, text: text.clone() }));
+        }
+        Step::RefuseWithStatus(status, step) => {
+            let status = http::StatusCode::from_u16(*status)?;
+            return run(ctx, peer, std::slice::from_ref(step)).await.map_err(|failure| failure.with_status(status));
         }
         Step::TryAddAndRefuse(amount, reason) => ctx.try_update(|state| {
             state.count += amount;

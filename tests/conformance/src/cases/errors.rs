@@ -26,6 +26,9 @@ pub(super) async fn an_error_in_on_event_is_told_to_on_error_and_harms_nobody<H:
     alice.run([Step::Add(1), say("kept"), Step::Add(1), fail("oops"), Step::Add(100)]).await?;
     for peer in [&alice, &bob] {
         peer.hears(Some("alice"), "kept").await?;
+    }
+    alice.hears_of_a_failure().await?;
+    for peer in [&alice, &bob] {
         peer.fence().await?;
     }
     same!(room.count().await?, 2);
@@ -33,11 +36,26 @@ pub(super) async fn an_error_in_on_event_is_told_to_on_error_and_harms_nobody<H:
     Ok(())
 }
 
+pub(super) async fn the_sender_of_an_event_that_fails_gets_an_error_frame<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    // The same for each: what went wrong is for the room to say.
+    for step in [fail("the secret is 42"), Step::FailTyped, Step::Fill(3_000_000)] {
+        alice.run([step]).await?;
+        alice.hears_of_a_failure().await?;
+    }
+    // One frame each, and it stays connected; others hear nothing.
+    alice.fence().await?;
+    bob.fence().await?;
+    Ok(())
+}
+
 pub(super) async fn an_error_of_the_runtime_keeps_its_kind_in_on_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.run([Step::FailTyped]).await?;
-    alice.fence().await?;
+    alice.hears_of_a_failure().await?;
     let log = room.log().await?;
     holds!(log[1].starts_with("error on_event alice: invalid_close "), "{log:?}");
     Ok(())
@@ -148,6 +166,7 @@ pub(super) async fn an_on_error_that_fails_itself_is_harmless<H: Harness>(h: H) 
     let alice = room.connect(guest("alice")).await?;
     room.script("on_error", [Step::Sleep(1), fail("worse")]).await?;
     alice.run([fail("oops")]).await?;
+    alice.hears_of_a_failure().await?;
     alice.fence().await?;
     same!(room.log().await?[1..], ["error on_event alice: handler oops"]);
     Ok(())
@@ -158,6 +177,7 @@ pub(super) async fn on_error_knows_the_sender_and_may_answer<H: Harness>(h: H) -
     let alice = room.connect(guest("alice")).await?;
     room.script("on_error", [super::steps::whisper("that did not work")]).await?;
     alice.run([fail("oops")]).await?;
+    alice.hears_of_a_failure().await?;
     alice.hears(Some("alice"), "that did not work").await?;
     Ok(())
 }

@@ -134,6 +134,7 @@ pub(super) async fn every_handler_knows_its_room<H: Harness>(h: H) -> Result<()>
     alice.send_raw("{").await?;
     alice.next_error().await?;
     alice.run([Step::Spawn(vec![Step::Sleep(5), Step::LogPlace, say("spawned")]), fail("oops")]).await?;
+    alice.hears_of_a_failure().await?;
     alice.hears(None, "spawned").await?;
     alice.send(&Event::Schedule { after_ms: 1, steps: vec![Step::LogPlace, say("alarm")] }).await?;
     alice.hears(None, "alarm").await?;

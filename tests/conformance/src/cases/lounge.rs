@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use conformance_rooms::{
     lounge::{hall, inn, lounge, motel, moved},
-    script::{PeerReport, Scripted, Step},
+    script::{PeerReport, Scripted, Step, UpgradeStep},
 };
 use hyper::{Request, body::Bytes};
-use room_runtime::ErrorKind;
+use room_runtime::{ErrorKind, OnResume};
 use serde_json::Value;
 
 use super::steps::{fail, hold, leave, log, rename, report, sender};
@@ -190,6 +190,52 @@ pub(super) async fn a_peer_that_returns_in_time_goes_on_where_it_was<H: Harness>
     h.pass(LONG).await;
     same!(room.log().await?, ["connect alice", "resume alice"]);
     same!(room.peers(Some("x")).await?.len(), 1);
+    Ok(())
+}
+
+pub(super) async fn a_resumed_peer_gets_the_data_of_its_new_upgrade_on_request<H: Harness>(h: H) -> Result<()> {
+    let room = room::<lounge::Room, _>(&h, "r");
+    let (alice, token) = enter(&room, guest("alice").tags(["x"])).await?;
+    let by_the_worker = guest("alice").name("Worker").on_resume(OnResume::ReplaceData);
+    let by_the_room = guest("alice")
+        .on_upgrade([UpgradeStep::SetName("Room".to_owned()), UpgradeStep::SetOnResume(OnResume::ReplaceData)]);
+    let mut alice = alice;
+    for (guest, name) in [(by_the_worker, "Worker"), (by_the_room, "Room")] {
+        lose(&room, &alice, "alice").await?;
+        (alice, _) = enter(&room, guest.tags(["y"]).resume(&token)).await?;
+        let report = report_of(&alice).await?;
+        same!((&*report.name, report.tags), (name, vec!["x".to_owned()]));
+    }
+    // It is stored as well.
+    room.restart().await?;
+    same!(closes(&room, 1).await?, ["close alice 1006 lost, Room [\"x\"]"]);
+    same!(room.log().await?[..3], ["connect alice", "resume alice", "resume alice"]);
+    Ok(())
+}
+
+pub(super) async fn data_that_is_too_large_refuses_a_resume_and_the_place_stays<H: Harness>(h: H) -> Result<()> {
+    let room = room::<lounge::Room, _>(&h, "r");
+    let (alice, token) = enter(&room, guest("alice")).await?;
+    lose(&room, &alice, "alice").await?;
+    let large = [UpgradeStep::SetNameTo(20_000), UpgradeStep::SetOnResume(OnResume::ReplaceData)];
+    let error = room.failed(guest("alice").on_upgrade(large).resume(&token)).await?;
+    same!(error.kind, ErrorKind::AttachmentTooLarge);
+    let (alice, _) = enter(&room, guest("alice").resume(&token)).await?;
+    same!(report_of(&alice).await?.name, "alice");
+    same!(room.log().await?, ["connect alice", "resume alice"]);
+    Ok(())
+}
+
+pub(super) async fn on_upgrade_can_make_a_new_peer_of_one_that_would_resume<H: Harness>(h: H) -> Result<()> {
+    let room = room::<lounge::Room, _>(&h, "r");
+    let (alice, token) = enter(&room, guest("alice").tags(["x"])).await?;
+    lose(&room, &alice, "alice").await?;
+    let guest = guest("alice").tags(["y"]).on_upgrade([UpgradeStep::ForgetResume]).resume(&token);
+    let (alice, other) = enter(&room, guest).await?;
+    holds!(token != other, "it has the old place");
+    same!(report_of(&alice).await?.tags, ["y"]);
+    same!(closes(&room, 1).await?, ["close alice 1006 left, alice [\"x\"]"]);
+    same!(room.log().await?[..2], ["connect alice", "connect alice"]);
     Ok(())
 }
 

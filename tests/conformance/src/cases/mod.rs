@@ -232,6 +232,7 @@ macro_rules! all_cases {
             errors {
                 an_error_in_on_event_is_told_to_on_error_and_harms_nobody: rule(8);
                 an_error_of_the_runtime_keeps_its_kind_in_on_error: rule(8);
+                the_sender_of_an_event_that_fails_gets_an_error_frame: rule(8);
                 an_error_in_the_workers_send_is_told_to_on_error_and_to_the_worker: rule(8);
                 an_error_in_on_close_is_told_to_on_error: rule(8);
                 an_error_in_on_request_is_told_to_on_error_and_to_the_worker: rule(8);
@@ -253,6 +254,7 @@ macro_rules! all_cases {
                 a_refused_resume_is_closed_with_1008_and_runs_on_close: rule(8);
                 a_refusal_in_on_upgrade_is_answered_with_403: rule(8);
                 a_refusal_in_on_request_is_answered_with_403: rule(8);
+                a_refusal_has_the_status_that_it_was_given: rule(8);
                 where_nobody_can_be_refused_it_is_an_error: rule(8);
                 json_comes_and_goes_and_what_does_not_decode_is_answered_with_400: feature("DE: client");
             }
@@ -375,6 +377,7 @@ macro_rules! all_cases {
                 a_client_that_is_answered_with_another_subprotocol_is_a_plain_one: feature("subprotocols");
                 a_client_none_of_whose_subprotocols_is_chosen_is_refused_with_400: feature("subprotocols");
                 a_subprotocol_that_was_not_offered_is_a_typed_error: feature("subprotocols");
+                a_bearer_token_is_read_from_the_header_or_from_the_subprotocols: feature("subprotocols");
                 a_peer_that_on_connect_closes_sees_the_code_of_the_application: rule(6);
             }
             calls {
@@ -438,6 +441,9 @@ macro_rules! all_cases {
                 users_lost_in_a_restart_are_away_and_then_gone: feature("PS: presence").alone(RESTARTS);
                 a_peer_that_returns_in_time_goes_on_where_it_was: feature("PS: reconnect grace");
                 a_peer_returns_as_often_as_it_likes: feature("PS: reconnect grace");
+                a_resumed_peer_gets_the_data_of_its_new_upgrade_on_request: feature("PS: reconnect grace");
+                data_that_is_too_large_refuses_a_resume_and_the_place_stays: feature("PS: reconnect grace");
+                on_upgrade_can_make_a_new_peer_of_one_that_would_resume: feature("PS: reconnect grace");
                 a_peer_lost_in_a_restart_returns_to_its_place: feature("PS: reconnect grace").alone(RESTARTS);
                 a_peer_that_does_not_return_is_seen_off_once_when_its_time_is_over: feature("PS: reconnect grace");
                 a_wrong_token_makes_a_new_peer: feature("PS: reconnect grace");

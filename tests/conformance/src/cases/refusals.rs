@@ -144,6 +144,33 @@ pub(super) async fn a_refusal_in_on_request_is_answered_with_403<H: Harness>(h: 
     Ok(())
 }
 
+pub(super) async fn a_refusal_has_the_status_that_it_was_given<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let with = |status: u16, step: Step| Step::RefuseWithStatus(status, Box::new(step));
+    let post = async |step: Step| {
+        let request = Request::post("https://room/do").body(Bytes::from(serde_json::to_vec(&[step])?))?;
+        anyhow::Ok(room.request(request).await)
+    };
+    for (status, step, body) in [
+        (409, refuse("sold"), r#"{"error":{"code":"refused","message":"sold"}}"#),
+        (503, refuse("later"), r#"{"error":{"code":"refused","message":"later"}}"#),
+        (404, refuse_with("no"), r#"{"type":"Said","from":null,"text":"no"}"#),
+    ] {
+        let response = post(with(status, step.clone())).await??;
+        same!((response.status().as_u16(), std::str::from_utf8(response.body())?), (status, body));
+        let error = is!(room.try_run([with(status, step)]).await?, Err(error) => error);
+        same!((error.kind, error.status), (ErrorKind::Refused, status));
+    }
+    same!(room.log().await?.len(), 0);
+    // A failure has none, and a refusal none that says that all is well.
+    let error = is!(room.try_run([with(409, super::steps::fail("oops"))]).await?, Err(error) => error);
+    same!((error.kind, &*error.message, error.status), (ErrorKind::Handler, "oops", 500));
+    let error = is!(room.try_run([with(204, refuse("no"))]).await?, Err(error) => error);
+    same!((error.kind, error.status), (ErrorKind::Encode, 500));
+    holds!(error.message.contains("cannot have the status 204"), "{error:?}");
+    Ok(())
+}
+
 pub(super) async fn where_nobody_can_be_refused_it_is_an_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;

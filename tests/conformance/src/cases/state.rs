@@ -134,6 +134,7 @@ pub(super) async fn nobody_is_told_of_a_state_that_cannot_be_stored<H: Harness>(
     let room = room::<plain::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.run([Step::Fill(2_000_000), say("stored")]).await?;
+    alice.hears_of_a_failure().await?;
     alice.fence().await?;
     alice.run([Step::Fill(2_000_000), attempt(say("stored"))]).await?;
     let kind = is!(alice.next().await?, Broadcast::Outcome { kind, .. } => kind);
@@ -345,7 +346,7 @@ pub(super) async fn a_change_that_cannot_be_stored_where_a_handler_waits_ends_th
     let alice = room.connect(guest("alice")).await?;
     let large = [Step::Fill(3_000_000), Step::Sleep(1), say("told"), log("and more")];
     alice.run(large.clone()).await?;
-    alice.fence().await?;
+    alice.hears_of_a_failure().await?;
     let error = is!(room.try_run(large).await?, Err(error) => error);
     same!(error.kind, ErrorKind::ValueTooLarge);
     alice.fence().await?;

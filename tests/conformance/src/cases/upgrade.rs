@@ -386,6 +386,30 @@ pub(super) async fn a_client_none_of_whose_subprotocols_is_chosen_is_refused_wit
     Ok(())
 }
 
+pub(super) async fn a_bearer_token_is_read_from_the_header_or_from_the_subprotocols<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let log = || guest("alice").on_upgrade([UpgradeStep::LogBearer]);
+    let expected = [
+        (log(), r#"bearer None, chosen None"#),
+        (log().header("authorization", "Basic abc"), r#"bearer None, chosen None"#),
+        (log().header("authorization", "Bearer t0ken"), r#"bearer Some("t0ken"), chosen None"#),
+        (
+            log().header("authorization", "bearer  t0ken").offering("bearer, other, room.v1"),
+            r#"bearer Some("t0ken"), chosen None"#,
+        ),
+        (log().offering("bearer, t0ken"), r#"bearer Some("t0ken"), chosen Some("bearer")"#),
+        (log().offering("room.v1, bearer, t0ken"), r#"bearer Some("t0ken"), chosen None"#),
+        (log().offering("chat, bearer, t0ken").protocol("chat"), r#"bearer Some("t0ken"), chosen Some("chat")"#),
+        (log().offering("room.v1, bearer"), r#"bearer None, chosen None"#),
+    ];
+    for (guest, line) in expected {
+        let before = room.log().await?.len();
+        room.connect(guest).await?;
+        same!(room.log().await?[before], line);
+    }
+    Ok(())
+}
+
 pub(super) async fn a_subprotocol_that_was_not_offered_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let set = |protocol: &str| [UpgradeStep::SetProtocol(protocol.to_owned())];

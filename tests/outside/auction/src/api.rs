@@ -1,9 +1,9 @@
 //! What the Worker's HTTP interface decides, apart from the platform: testable natively.
 
-use room_runtime::{Error, ErrorKind, data};
+use room_runtime::{Error, data};
 
 use crate::{
-    auction::{self, Lot, Why},
+    auction::{self, Lot},
     token::{Claims, Role},
 };
 
@@ -86,7 +86,6 @@ pub enum ApiError {
     Forbidden(&'static str),
     NotFound,
     MethodNotAllowed,
-    Conflict(&'static str),
     /// What the room, or the way to it, answered.
     Room(Error),
     Worker(worker::Error),
@@ -101,7 +100,6 @@ impl ApiError {
             ApiError::Forbidden(why) => (403, "forbidden", why),
             ApiError::NotFound => (404, "not_found", "there is nothing here"),
             ApiError::MethodNotAllowed => (405, "method_not_allowed", "not with this method"),
-            ApiError::Conflict(why) => (409, "conflict", why),
             ApiError::Room(_) => return None,
             ApiError::Worker(_) => (500, "internal", "the auction house failed"),
         })
@@ -110,17 +108,6 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        if error.kind() == ErrorKind::Refused
-            && let Ok(Some(auction::Broadcast::Refused { why, .. })) = error.refusal()
-        {
-            return match why {
-                Why::AlreadyOpen => ApiError::Conflict("this auction was opened already"),
-                Why::Over => ApiError::Conflict("the auction is over"),
-                Why::TooLow { minimum } => ApiError::BadRequest(format!("bid at least {minimum}")),
-                Why::NoSuchAuction => ApiError::NotFound,
-                Why::OwnLot | Why::SpectatorsMayNotBid | Why::NotForPeers => ApiError::Forbidden("you may not do this"),
-            };
-        }
         ApiError::Room(error)
     }
 }

@@ -5,8 +5,9 @@ use room_runtime::prelude::*;
 /// One lot for sale: who is here, what was bid, and until when.
 #[room(max_peers = 1000, max_message_bytes = 4096, rate_limit(burst = 10, per_second = 2), reconnect_grace = "30s")]
 pub mod auction {
-    use std::{cell::RefCell, collections::HashMap, time::Duration};
+    use std::time::Duration;
 
+    use http::StatusCode;
     use room_runtime::prelude::*;
 
     use crate::{
@@ -83,15 +84,6 @@ pub mod auction {
 
     pub struct Services {
         pub signer: Signer,
-        /// What `on_upgrade` found, for `on_resume`: a peer that comes back gets the data that it had, and its role may be
-        /// another by now.
-        roles: RefCell<HashMap<PeerId, Role>>,
-    }
-
-    impl Services {
-        pub fn new(signer: Signer) -> Self {
-            Services { signer, roles: RefCell::default() }
-        }
     }
 
     pub enum Event {
@@ -110,6 +102,18 @@ pub mod auction {
         NotForPeers,
         AlreadyOpen,
         NoSuchAuction,
+    }
+
+    impl Why {
+        /// The status that tells a client of the Worker.
+        fn status(&self) -> StatusCode {
+            match self {
+                Why::TooLow { .. } => StatusCode::BAD_REQUEST,
+                Why::OwnLot | Why::SpectatorsMayNotBid | Why::NotForPeers => StatusCode::FORBIDDEN,
+                Why::NoSuchAuction => StatusCode::NOT_FOUND,
+                Why::Over | Why::AlreadyOpen => StatusCode::CONFLICT,
+            }
+        }
     }
 
     /// A user who is here, or lost the connection a moment ago.
@@ -153,8 +157,6 @@ pub mod auction {
             request: Option<u32>,
             why: Why,
         },
-        /// What the peer sent could not be done, because the room failed; it may be sent again.
-        Failed,
         Outbid {
             amount: u64,
             minimum: u64,
@@ -194,33 +196,26 @@ pub mod auction {
     }
 
     pub fn services(env: &worker::Env) -> Result<Services> {
-        Ok(Services::new(Signer::new(&env.secret("AUCTION_SECRET")?.to_string()).map_err(Failure::msg)?))
+        Ok(Services { signer: Signer::new(&env.secret("AUCTION_SECRET")?.to_string()).map_err(Failure::msg)? })
     }
 
     pub fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
         if ctx.state()?.sale.is_none() {
             return Err(Reject::new(404, "no such auction"));
         }
-        let token = match upgrade.protocols() {
-            [bearer, token, ..] if bearer == "bearer" => {
-                let token = token.clone();
-                upgrade.protocol = Some("bearer".to_owned());
-                Some(token)
-            }
-            _ => upgrade.query("token")?,
-        };
+        let token = upgrade.bearer()?;
         let claims = token
+            .or(upgrade.query("token")?)
             .and_then(|token| ctx.services().signer.check(&token, ctx.now_ms()))
             .ok_or_else(|| Reject::new(401, "sign in").header("www-authenticate", "Bearer"))?;
         upgrade.id = claims.user.into();
-        ctx.services().roles.borrow_mut().insert(upgrade.id.clone(), claims.role);
         upgrade.tags = vec![format!("{:?}", claims.role).to_lowercase()];
         upgrade.data = Connection { role: claims.role };
+        upgrade.on_resume = OnResume::ReplaceData;
         Ok(())
     }
 
     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
-        ctx.services().roles.borrow_mut().remove(peer.id());
         welcome(ctx, peer)?;
         if ctx.peers().with_id(peer.id()).len() == 1 {
             ctx.peers().except(peer).send(&Broadcast::Joined { user: peer.id().to_string() })?;
@@ -229,9 +224,6 @@ pub mod auction {
     }
 
     pub fn on_resume(ctx: &Ctx, peer: &Peer) -> Result {
-        if let Some(role) = ctx.services().roles.borrow_mut().remove(peer.id()) {
-            peer.set_data(Connection { role })?;
-        }
         welcome(ctx, peer)?;
         ctx.peers().except(peer).send(&Broadcast::Back { user: peer.id().to_string() })?;
         Ok(())
@@ -381,45 +373,31 @@ pub mod auction {
 
     pub fn on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
         let Some(view) = view(ctx)? else {
-            return answer_no(404, "no such auction");
+            return Err(ctx.refuse("no such auction").with_status(StatusCode::NOT_FOUND));
         };
         match Route::of(request.method().as_str(), request.uri().path()) {
-            Route::Auction(_) => Json(view).into_response(http::StatusCode::OK),
+            Route::Auction(_) => Json(view).into_response(StatusCode::OK),
             Route::Bids(_) => {
                 let number = |name| match room_runtime::query(request.uri(), name) {
                     Some(text) => text.parse::<u64>().map(Some).map_err(|_| ()),
                     None => Ok(None),
                 };
                 let (Ok(after), Ok(limit)) = (number("after"), number("limit")) else {
-                    return answer_no(400, "`after` and `limit` are numbers");
+                    return Err(ctx.refuse("`after` and `limit` are numbers").with_status(StatusCode::BAD_REQUEST));
                 };
                 let rows: Vec<HistoryRow> = ctx.sql().query(
                     "select seq, user, amount, at_ms from bids where seq > ? and seq <= ? order by seq limit ?",
                     (after.unwrap_or(0), view.sale.bids, limit.unwrap_or(PAGE).min(PAGE)),
                 )?;
-                Json(rows).into_response(http::StatusCode::OK)
+                Json(rows).into_response(StatusCode::OK)
             }
-            _ => answer_no(404, "no such page"),
+            _ => Err(ctx.refuse("no such page").with_status(StatusCode::NOT_FOUND)),
         }
-    }
-
-    /// The sender of an event that failed hears nothing by itself.
-    pub fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
-        if let Some(peer) = ctx.sender()
-            && error.handler() == "on_event"
-        {
-            peer.send(&Broadcast::Failed)?;
-        }
-        Ok(())
-    }
-
-    fn answer_no(status: u16, message: &str) -> Result<http::Response<Bytes>> {
-        let body = serde_json::json!({ "error": { "code": status, "message": message } });
-        Json(body).into_response(http::StatusCode::from_u16(status)?)
     }
 
     fn refuse(ctx: &Ctx, request: Option<u32>, why: Why) -> Result {
-        Err(ctx.refuse_with(&Broadcast::Refused { request, why }))
+        let status = why.status();
+        Err(ctx.refuse_with(&Broadcast::Refused { request, why }).with_status(status))
     }
 
     fn report(ctx: &Ctx) -> Result {
