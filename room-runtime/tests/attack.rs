@@ -38,7 +38,7 @@ pub mod hall {
         Fail,
         AskTheDesk { how: String },
         SleepThenFail { ms: u64 },
-        FailBadly,
+        Purge,
     }
 
     pub enum Broadcast {
@@ -50,7 +50,7 @@ pub mod hall {
         Ok(())
     }
 
-    pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+    pub async fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
         if upgrade.data.role == "bearer" {
             let token = upgrade.bearer()?;
             upgrade.data.role = format!("{token:?}");
@@ -59,8 +59,14 @@ pub mod hall {
             let refusal = Failure::refuse("sign in").with_status(StatusCode::UNAUTHORIZED);
             return Err(Reject::from(refusal).header("www-authenticate", "Bearer"));
         }
-        if upgrade.data.role == "forget me" {
-            upgrade.resume = None;
+        match upgrade.data.role.as_str() {
+            "forget me" => upgrade.resume = None,
+            "ask" => {
+                let how = "typed".to_owned();
+                ctx.room::<super::desk::Room>("main")?.send(&super::desk::Event::Ask { how }).await?;
+            }
+            "waits" => ctx.sleep(Duration::from_secs(1)).await,
+            _ => {}
         }
         Ok(())
     }
@@ -91,7 +97,8 @@ pub mod hall {
                 }
             }
             Event::Refuse => return Err(ctx.refuse("no")),
-            Event::Fail | Event::FailBadly => return Err(Failure::msg("it does not work")),
+            Event::Purge => return ctx.purge(),
+            Event::Fail => return Err(Failure::msg("it does not work")),
             Event::SleepThenFail { ms } => {
                 ctx.sleep(Duration::from_millis(ms)).await;
                 return Err(Failure::msg("it does not work"));
@@ -128,6 +135,7 @@ pub mod desk {
 
     pub struct State {
         pub errors: Vec<String>,
+        pub count: u32,
     }
 
     pub struct Connection {
@@ -139,6 +147,8 @@ pub mod desk {
         Shout { bytes: usize },
         FailThenPanic,
         FailThenWait,
+        CountThenFail,
+        CountThenRefuse,
         Schedule,
     }
 
@@ -152,7 +162,7 @@ pub mod desk {
         if ctx.id().as_str() == "closed" {
             return Err(ctx.refuse("an inner secret"));
         }
-        Ok(State { errors: Vec::new() })
+        Ok(State { errors: Vec::new(), count: 0 })
     }
 
     fn refusal(ctx: &Ctx, how: &str) -> Failure {
@@ -184,6 +194,14 @@ pub mod desk {
             }
             Event::FailThenPanic => return Err(Failure::msg("panic")),
             Event::FailThenWait => return Err(Failure::msg("wait")),
+            Event::CountThenFail => {
+                ctx.update(|state| state.count += 1)?;
+                return Err(Failure::msg("wait"));
+            }
+            Event::CountThenRefuse => {
+                ctx.update(|state| state.count += 1)?;
+                return Err(refusal(ctx, "typed"));
+            }
             Event::Schedule => {
                 ctx.schedule(Alarm {}).after(Duration::from_secs(60))?;
             }
@@ -203,6 +221,54 @@ pub mod desk {
         }
         ctx.update(|state| state.errors.push(text))?;
         Ok(())
+    }
+}
+
+/// A room that takes its time to start, and to connect.
+#[room(reconnect_grace = "30s", batch = "20ms")]
+pub mod slow {
+    use std::time::Duration;
+
+    use room_runtime::prelude::*;
+
+    #[derive(Default)]
+    pub struct State {}
+
+    pub struct Connection {
+        pub name: String,
+    }
+
+    pub enum Event {
+        Name,
+        NameThenFail,
+        NameThenWaitAndFail,
+    }
+
+    pub enum Broadcast {
+        Named { name: String },
+    }
+
+    pub async fn on_start(ctx: &Ctx) {
+        ctx.sleep(Duration::from_millis(100)).await;
+    }
+
+    pub fn on_resume(_ctx: &Ctx, peer: &Peer) -> Result {
+        peer.send(&Broadcast::Named { name: "back".to_owned() })?;
+        Ok(())
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        if let Some(peer) = ctx.sender() {
+            peer.send(&Broadcast::Named { name: peer.data().name.clone() })?;
+        }
+        match event {
+            Event::Name => Ok(()),
+            Event::NameThenFail => Err(Failure::msg("it does not work")),
+            Event::NameThenWaitAndFail => {
+                ctx.sleep(Duration::from_millis(5)).await;
+                Err(Failure::msg("it does not work"))
+            }
+        }
     }
 }
 
@@ -245,7 +311,8 @@ fn a_refused_resume_does_not_end_the_connection_that_resumed_after_it() {
     let fresh = room.connect(replace("member"));
     assert_eq!(stale.closed().map(|(code, _)| code), Some(1012));
     room.advance(Duration::from_secs(5));
-    assert_eq!((fresh.closed(), role(&fresh).as_deref()), (None, Some("member")), "{:?}", log(&room));
+    assert_eq!(fresh.closed(), None, "{:?}", log(&room));
+    assert_eq!(role(&fresh).as_deref(), Some("member"));
 }
 
 /// Reconnecting, 4: "If the token names a place of that id, the peer takes it", and its frames are handled.
@@ -265,28 +332,88 @@ fn a_peer_that_resumes_while_on_away_of_a_room_that_slept_waits_is_heard() {
     }
 }
 
-/// Reconnecting: whichever of the old close and the new upgrade the room sees first.
-#[test]
-fn a_resume_that_comes_together_with_the_close_takes_the_place_and_is_heard() {
-    for sleeps in [false, true] {
-        for seed in 0..40 {
-            let world = World::with_seed(seed);
-            let room = world.room::<hall::Room>("main");
-            let first = room.connect(up("ann", "member"));
-            let token = first.resume_token().expect("a token");
-            if sleeps {
-                room.hibernate();
-            }
-            let connecting = world.together(|| {
-                first.disconnect();
-                room.begin_connect(up("ann", "admin").resume(&token).on_resume(OnResume::ReplaceData))
-            });
-            let second = world.block_on(connecting).expect("a peer");
-            room.advance(Duration::from_secs(1));
-            assert_eq!(role(&second).as_deref(), Some("admin"), "seed {seed}, slept: {sleeps}, {:?}", log(&room));
-            assert!(log(&room).contains(&"resume ann admin".to_owned()), "seed {seed}, {sleeps}: {:?}", log(&room));
+/// A client that loses its connection and is back at once: what becomes of it, for each order in which the room may see the two.
+fn back_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
+    let outcome = |seed| {
+        let world = World::with_seed(seed);
+        let room = world.room::<hall::Room>("main");
+        let first = room.connect(up("ann", "member"));
+        let token = first.resume_token().expect("a token");
+        if sleeps {
+            room.hibernate();
         }
+        let connecting = world.together(|| {
+            first.disconnect();
+            room.begin_connect(up("ann", "admin").resume(&token).on_resume(OnResume::ReplaceData))
+        });
+        let second = world.block_on(connecting).expect("a peer");
+        room.advance(Duration::from_secs(1));
+        (seed, log(&room).contains(&"resume ann admin".to_owned()), role(&second))
+    };
+    (0..40).map(outcome).collect()
+}
+
+/// Reconnecting, 4: "If the token names a place of that id, the peer takes it", also where the room sees the upgrade first.
+#[test]
+fn a_resume_that_the_room_sees_before_the_close_takes_the_place() {
+    for sleeps in [false, true] {
+        let new: Vec<_> = back_at_once(sleeps).into_iter().filter(|(_, resumed, _)| !resumed).collect();
+        assert!(new.is_empty(), "slept: {sleeps}, {} of 40 are new peers: {new:?}", new.len());
     }
+}
+
+#[test]
+fn whoever_is_back_at_once_is_heard() {
+    for sleeps in [false, true] {
+        let deaf: Vec<_> = back_at_once(sleeps).into_iter().filter(|(_, _, role)| role.is_none()).collect();
+        assert!(deaf.is_empty(), "slept: {sleeps}, {} of 40 are not heard: {deaf:?}", deaf.len());
+    }
+}
+
+/// The same, while a room that slept takes its time to start: the upgrade wakes it, and the close of the old connection comes then.
+#[test]
+fn whoever_is_back_while_a_room_that_slept_starts_is_heard() {
+    for sleeps in [false, true] {
+        let room = TestRoom::<slow::Room>::new("main");
+        let up = || Upgrade::new(slow::Connection { name: "ann".to_owned() }).id("ann");
+        let first = room.connect(up());
+        let token = first.resume_token().expect("a token");
+        if sleeps {
+            room.hibernate();
+        }
+        let world = room.world().clone();
+        let connecting = room.begin_connect(up().resume(&token));
+        world.advance(Duration::from_millis(10));
+        first.disconnect();
+        let second = world.block_on(connecting).expect("a peer");
+        room.advance(Duration::from_secs(1));
+        second.send(&slow::Event::Name);
+        room.advance(Duration::from_secs(1));
+        let names: Vec<_> = second.received().into_iter().map(|slow::Broadcast::Named { name }| name).collect();
+        assert_eq!(names, ["back", "ann"], "slept: {sleeps}");
+    }
+}
+
+/// Rule "Several messages in one frame": "in order […] and error frames are among them", across a resume and a crash.
+#[test]
+fn error_frames_of_room_v1_come_in_order() {
+    let room = TestRoom::<slow::Room>::new("main");
+    let request = http::Request::get("/").header("sec-websocket-protocol", "room.v1").body(()).expect("a request");
+    let up = || Upgrade::new(slow::Connection { name: "ann".to_owned() }).id("ann");
+    let first = room.try_connect_with(request.clone(), up()).expect("a peer");
+    room.advance(Duration::from_millis(20));
+    first.receive_raw().expect("the token");
+    first.send(&slow::Event::NameThenFail);
+    first.send(&slow::Event::NameThenWaitAndFail);
+    first.send_raw("{");
+    room.advance(Duration::from_millis(100));
+    let frames: Vec<_> = std::iter::from_fn(|| first.receive_raw()).collect();
+    let text = frames.join("");
+    let at: Vec<_> = ["Named", "handler", "Named", "handler", "decode"].iter().scan(0, |from, what| {
+        *from += text[*from..].find(what)? + what.len();
+        Some(*from)
+    }).collect();
+    assert_eq!(at.len(), 5, "{frames:?}");
 }
 
 /// Reconnecting, 4: `OnResume::ReplaceData` survives hibernation, a crash and a restart.
@@ -404,6 +531,29 @@ fn a_refusal_that_crosses_two_rooms_is_the_same_for_peer_worker_and_log() {
     assert_eq!((by_peer, logged), (Some(by_worker), vec![]));
 }
 
+/// The same in `on_upgrade`: the client gets 500 in place of 409.
+#[test]
+fn a_refusal_of_another_room_in_on_upgrade_is_a_refusal() {
+    let world = World::new();
+    let room = world.room::<hall::Room>("main");
+    let status = room.try_connect(up("ann", "ask")).map(drop).expect_err("refused").status();
+    assert_eq!((status, room.take_log().len()), (Some(409), 0));
+}
+
+/// Purge: "each handler that still waits ends with an error of the kind `purged`", which `ErrorKind::status` says is 410; nothing of
+/// the old life is reported in the new one.
+#[test]
+fn an_on_upgrade_that_waits_while_the_room_is_purged_is_gone() {
+    let room = Hall::new("main");
+    let other = room.connect(up("bob", "member"));
+    let world = room.world().clone();
+    let connecting = room.begin_connect(up("ann", "waits"));
+    room.advance(Duration::ZERO);
+    other.send(&hall::Event::Purge);
+    let status = world.block_on(connecting).map(drop).expect_err("refused").status();
+    assert_eq!((status, room.take_log()), (Some(410), vec![]));
+}
+
 /// `Reject::header`: "Adds a header."
 #[test]
 fn a_header_of_a_reject_that_is_a_refusal_is_sent() {
@@ -446,6 +596,55 @@ fn an_event_that_fails_is_answered_once_although_the_room_crashes_in_on_error() 
     room.crash();
     let codes: Vec<_> = std::iter::from_fn(|| ann.receive_error()).map(|error| error.kind()).collect();
     assert_eq!(codes.len(), 1, "{codes:?}");
+}
+
+/// `Call::idempotency_key`: "the room […] gives the same call with the same key the same answer, without doing it twice. […] The
+/// answer is stored together with the last of what the handler changed." The handler does not wait, `on_error` does.
+#[test]
+fn a_failed_call_with_a_key_happens_once_although_the_room_crashes_in_on_error() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let call = room.handle().send(&desk::Event::CountThenFail).idempotency_key("k").into_future();
+    let crash = async { room.crash() };
+    let (answer, ()) = room.world().block_on(futures_util::future::join(call, crash));
+    assert_eq!(answer.map_err(|error| error.kind()), Err(ErrorKind::Handler));
+    assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
+}
+
+/// The same for a refusal, which is also the answer after a sleep, a crash and a restart.
+#[test]
+fn a_refused_call_with_a_key_happens_once() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let call = || {
+        let call = room.handle().send(&desk::Event::CountThenRefuse).idempotency_key("k").into_future();
+        let error = room.world().block_on(call).expect_err("refused");
+        let sold = desk::Broadcast::Said { text: "sold".to_owned() };
+        assert_eq!((error.status().as_u16(), error.refusal().expect("decodes")), (409, Some(sold)));
+    };
+    call();
+    room.hibernate();
+    call();
+    room.crash();
+    call();
+    room.restart();
+    call();
+    assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
+    room.assert_no_errors();
+}
+
+/// Rule 8: "Changes that were made before stay […]; if they cannot be stored, the outcome is that error."
+#[test]
+fn a_refusal_that_could_not_be_stored_is_an_error_and_may_be_repeated() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let call = || {
+        let call = room.handle().send(&desk::Event::CountThenRefuse).idempotency_key("k").into_future();
+        room.world().block_on(call).expect_err("refused").kind()
+    };
+    room.fail_writes(true);
+    assert_eq!(call(), ErrorKind::Storage);
+    room.fail_writes(false);
+    room.hibernate();
+    assert_eq!(call(), ErrorKind::Refused);
+    assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
 }
 
 /// Rule 8: also after a resume, on the connection that the peer has then.
