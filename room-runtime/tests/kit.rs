@@ -260,7 +260,7 @@ fn advance_ends_with_a_panic_when_something_repeats_without_an_end() {
     let room = TestRoom::<Room>::new("main");
     room.send(&Event::Repeat { ms: 1000 }).expect("scheduled");
     let message = message(|| room.advance(Duration::MAX));
-    assert!(message.starts_with("`advance` stopped after 100000 moments"), "{message}");
+    assert!(message.starts_with("`advance` stopped after 250000 moments"), "{message}");
     assert!(message.contains("repeats without an end"), "{message}");
 }
 

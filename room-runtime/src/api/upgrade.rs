@@ -231,17 +231,18 @@ impl<R: Room> UpgradeRequest<R> {
     /// Those of [`uri`](UpgradeRequest::uri).
     pub fn bearer(&mut self) -> Result<Option<String>, Error> {
         let header = self.headers()?.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if let Some((scheme, token)) = header.and_then(|value| value.split_once(' '))
-            && scheme.eq_ignore_ascii_case(BEARER)
-        {
-            return Ok(Some(token.trim().to_owned()));
-        }
-        let token = self.protocols.iter().skip_while(|name| *name != BEARER).nth(1).cloned();
+        let in_header = header.and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            let token = token.trim();
+            (scheme.eq_ignore_ascii_case(BEARER) && !token.is_empty()).then(|| token.to_owned())
+        });
+        let offered = self.protocols.iter().skip_while(|name| *name != BEARER).nth(1);
+        let offered = offered.filter(|name| *name != SUBPROTOCOL).cloned();
         let speaks_another = self.protocol.is_some() || self.protocols.iter().any(|name| name == SUBPROTOCOL);
-        if token.is_some() && !speaks_another {
+        if offered.is_some() && !speaks_another {
             self.protocol = Some(BEARER.to_owned());
         }
-        Ok(token)
+        Ok(in_header.or(offered))
     }
 
     /// The headers of the client's request, as the Worker handed it on.
@@ -337,7 +338,13 @@ impl Reject {
 
     /// Adds a header.
     pub fn header(self, name: &str, value: &str) -> Self {
-        let Rejection::Response(mut response) = *self.0 else { return self };
+        let mut response = match *self.0 {
+            Rejection::Response(response) => response,
+            Rejection::Failure(failure) => match failure.as_refused() {
+                Some(refused) => refused.response(),
+                None => return Reject::failure(failure),
+            },
+        };
         let header = (name.parse::<http::HeaderName>(), value.parse::<http::HeaderValue>());
         let (Ok(name), Ok(value)) = header else {
             let message = format!("`{name}: {value}` is not a header");

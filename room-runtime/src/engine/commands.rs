@@ -8,53 +8,81 @@ use serde::Serialize;
 
 use super::RoomHost;
 use crate::{
-    Delivery, Error, ErrorKind, Failure, Peers, Room,
+    Delivery, Error, ErrorKind, Failure, Peers, Room, RoomContext,
     engine::purge::{is_own_purge, is_own_purge_error},
     platform::*,
     types::brief::brief,
     wire::{self, Command, Reply, WireError, http_codec},
 };
 
+/// A command that was carried out.
+struct Done<R: Room> {
+    reply: String,
+    /// The failure of `on_event`, for `on_error`.
+    failed: Option<(Failure, RoomContext<R>)>,
+}
+
+impl<R: Room> From<String> for Done<R> {
+    fn from(reply: String) -> Self {
+        Done { reply, failed: None }
+    }
+}
+
 impl<R: Room> RoomHost<R> {
     /// A command of the Worker's client; the answer to send back.
     pub(crate) async fn call(self: &Rc<Self>, text: &str) -> String {
         // Nothing of the room is needed for that, and the request that waits for it has only so much time.
         if let Some(command @ Command::Prepare { .. }) = Command::parse(text) {
-            return self.carry_out(command).await;
+            return self.carry_out(command).await.reply;
         }
-        let done = match (self.start(false).await, Command::parse(text)) {
+        let outcome = match (self.start(false).await, Command::parse(text)) {
             (Err(error), _) => Err(error),
             (Ok(()), Some(Command::Once { key, command })) => match Command::parse(command) {
                 Some(Command::Once { .. }) | None => Err(not_understood("a call with an idempotency key")),
                 Some(command) => {
                     let life = self.life.get();
                     let is_alive = || self.life.get() == life;
-                    let work = self.carry_out(command);
+                    let work = async {
+                        let Done { reply, failed } = self.carry_out(command).await;
+                        (reply, failed)
+                    };
                     self.answers.once(self.platform.as_ref(), key, text, work, is_alive).await
                 }
             },
-            (Ok(()), Some(command)) => Ok(self.carry_out(command).await),
+            (Ok(()), Some(command)) => {
+                let Done { reply, failed } = self.carry_out(command).await;
+                Ok((reply, failed))
+            }
             (Ok(()), None) => Err(not_understood(text)),
         };
-        done.unwrap_or_else(|error| answer::<()>(Err((&error).into())))
+        match outcome {
+            Ok((reply, failed)) => {
+                // Behind the answer to an idempotency key: a crash in `on_error` must not have the call done once more.
+                if let Some((failure, ctx)) = failed {
+                    self.report(Err(failure), "on_event", None, &ctx).await;
+                }
+                reply
+            }
+            Err(error) => answer::<()>(Err((&error).into())),
+        }
     }
 
-    async fn carry_out(self: &Rc<Self>, command: Command<'_>) -> String {
-        match command {
+    async fn carry_out(self: &Rc<Self>, command: Command<'_>) -> Done<R> {
+        let reply = match command {
             Command::Send(event) => {
                 let event = match wire::decode_event(event) {
                     Ok(event) => event,
-                    Err(error) => return answer::<()>(Err((&not_understood(error)).into())),
+                    Err(error) => return answer::<()>(Err((&not_understood(error)).into())).into(),
                 };
                 let ctx = self.context(None);
                 let outcome = self.run(R::on_event(&ctx, event)).await;
                 let reply = match &outcome {
                     // To purge the room is what the caller asked for.
-                    Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure)),
+                    Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure, true)),
                     _ => Ok(()),
                 };
-                self.report(unless_refused(outcome), "on_event", None, &ctx).await;
-                answer(reply)
+                let failed = unless_refused(outcome).err().map(|failure| (failure, ctx));
+                return Done { reply: answer(reply), failed };
             }
             Command::State => {
                 let state = match self.stored_state() {
@@ -96,7 +124,8 @@ impl<R: Room> RoomHost<R> {
             }
             Command::FireAlarm => answer(Ok(false)),
             Command::Once { .. } => answer::<()>(Err((&not_understood("a key inside another")).into())),
-        }
+        };
+        reply.into()
     }
 
     /// HTTP that the Worker forwards.
@@ -126,7 +155,7 @@ impl<R: Room> RoomHost<R> {
                 if let Some(refused) = failure.as_refused() {
                     return Ok(refused.response());
                 }
-                let error = WireError::of_handler("on_request", &failure);
+                let error = WireError::of_handler("on_request", &failure, true);
                 self.report(Err(failure), "on_request", None, &ctx).await;
                 Err(error)
             }

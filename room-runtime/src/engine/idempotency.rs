@@ -51,29 +51,31 @@ struct Running {
 }
 
 impl Answers {
-    /// Does the work, unless this call was answered before or is running. The answer is stored in the same stretch as the
+    /// Does the work, unless this call was answered before or is running, and returns what the work leaves to be done. The answer is stored in the same stretch as the
     /// last of what the work changed: both are there after a crash, or neither.
-    pub(super) async fn once(
+    pub(super) async fn once<T>(
         &self,
         platform: &AnyPlatform,
         key: &str,
         call: &str,
-        work: impl Future<Output = String>,
+        work: impl Future<Output = (String, Option<T>)>,
         is_alive: impl Fn() -> bool,
-    ) -> Result<String, Error> {
+    ) -> Result<(String, Option<T>), Error> {
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
             let message = format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes, not {}", key.len());
             return Err(Error::new(ErrorKind::InvalidIdempotencyKey, message));
         }
         let digest = digest(call);
         if let Some(reply) = self.known(platform, key, digest)? {
-            return Ok(reply);
+            return Ok((reply, None));
         }
         if let Some(reply) = self.join(key, digest)? {
             // The sender goes only with the object.
-            return reply.await.map_err(|_| Error::new(ErrorKind::Restarted, "the call that ran first did not end"));
+            let reply = reply.await;
+            let reply = reply.map_err(|_| Error::new(ErrorKind::Restarted, "the call that ran first did not end"))?;
+            return Ok((reply, None));
         }
-        let reply = work.await;
+        let (reply, rest) = work.await;
         // A purge takes the answers with it, and that of the call that purged.
         if is_alive()
             && let Err(error) = self.keep(platform, key, digest, &reply)
@@ -86,7 +88,7 @@ impl Answers {
             // One that stopped waiting has nobody to tell.
             let _ = waiting.send(reply.clone());
         }
-        Ok(reply)
+        Ok((reply, rest))
     }
 
     fn known(&self, platform: &AnyPlatform, key: &str, digest: u64) -> Result<Option<String>, Error> {
@@ -201,9 +203,10 @@ mod tests {
                 let (sender, receiver) = oneshot::channel();
                 // The other call comes while this one runs.
                 let _ = join(ready(sender.send(())), receiver).await;
-                format!("{call} {}", self.done.get())
+                (format!("{call} {}", self.done.get()), None::<()>)
             };
-            self.answers.once(&*self.memory, key, call, work, || true).await.map_err(|error| error.kind())
+            let done = self.answers.once(&*self.memory, key, call, work, || true).await;
+            done.map(|(reply, _)| reply).map_err(|error| error.kind())
         }
 
         fn call(&self, key: &str, call: &str) -> Result<String, ErrorKind> {

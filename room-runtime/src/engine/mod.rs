@@ -207,11 +207,16 @@ impl<R: Room> RoomHost<R> {
         let ctx = self.context(Some(&peer));
         match frame.and_then(wire::decode_frame) {
             Ok(event) => {
-                let outcome = self.run(R::on_event(&ctx, event)).await;
-                if let Err(failure) = &outcome {
-                    self.answer_failure(failure, slot);
+                let Err(failure) = self.run(R::on_event(&ctx, event)).await else { return };
+                if failure.as_refused().is_some() {
+                    return self.answer_refusal(&failure, slot);
                 }
-                self.report(commands::unless_refused(outcome), "on_event", Some(&peer), &ctx).await;
+                let is_over = is_own_purge(&failure);
+                self.report(Err(failure), "on_event", Some(&peer), &ctx).await;
+                // Behind `on_error`: if the room crashes there, the crash is what the sender hears of.
+                if !is_over && ctx.alive().is_ok() {
+                    self.answer_failure(slot);
+                }
             }
             Err(error) => {
                 match R::ON_INVALID {
@@ -386,7 +391,7 @@ impl<R: Room> RoomHost<R> {
                 self.schedules.ended((id, number));
                 match outcome {
                     Err(failure) if !is_own_purge(&failure) => {
-                        let error = WireError::of_handler("on_alarm", &failure);
+                        let error = WireError::of_handler("on_alarm", &failure, false);
                         let stays = self.schedules.fail(platform, (id, number));
                         // One that does not decode stays for code that knows it, and is reported once.
                         if is_known || attempt == 1 {
@@ -643,15 +648,13 @@ impl<R: Room> RoomHost<R> {
 
     fn send_error_frame(self: &Rc<Self>, to: &Slot<R>, code: ErrorKind, message: &str, retry_after_ms: Option<u64>) {
         let frame = wire::error_frame(code, message, retry_after_ms);
-        // One that cannot be sent to is closing, or does not read: there is no one to tell.
-        self.transmit(Frame::Text(&frame), Audience::Only(&[to.socket.get()]));
+        // One that refuses it is closing.
+        self.send(Frame::Text(&frame), Audience::Only(&[to.socket.get()]));
     }
 
-    /// Tells the sender of an event that its handler refused it, or failed. The text of a failure is for the log.
-    fn answer_failure(self: &Rc<Self>, failure: &Failure, to: &Slot<R>) {
-        if failure.as_refused().is_some() {
-            self.answer_refusal(failure, to);
-        } else if !is_own_purge(failure) && to.status.get() != Status::Gone && to.socket.get() != NO_SOCKET {
+    /// Answers the sender of an event whose handler has failed. The text of the failure is for the log.
+    fn answer_failure(self: &Rc<Self>, to: &Slot<R>) {
+        if to.status.get() != Status::Gone && to.socket.get() != NO_SOCKET {
             self.send_error_frame(to, ErrorKind::Handler, "the room could not handle this event", None);
         }
     }
@@ -665,8 +668,8 @@ impl<R: Room> RoomHost<R> {
         }
         match refused.message() {
             Some(message) => {
-                // One that cannot be sent to is closing, or does not read: there is no one to tell.
-                self.transmit(Frame::Text(message), Audience::Only(&[to.socket.get()]));
+                // One that refuses it is closing.
+                self.send(Frame::Text(message), Audience::Only(&[to.socket.get()]));
             }
             None => self.send_error_frame(to, ErrorKind::Refused, refused.reason(), None),
         }

@@ -437,8 +437,17 @@ impl<R: Room> RoomHost<R> {
             let is_there = peer.slot.status.get() == Status::Connected && !peer.slot.is_final.get();
             return Ok(Some(peer.slot).filter(|_| is_there));
         }
-        let entry = self.entry(token)?.filter(|entry| entry.id == *id && entry.away.is_some());
+        // Its socket may be closing, and the room has not come to that.
+        let closing = self.slots.borrow().iter().flatten().find(|slot| slot.entry == token).cloned();
+        if let Some(slot) = closing {
+            let is_there = slot.status.get() == Status::Connected && !slot.is_final.get() && slot.id == *id;
+            return Ok(Some(slot).filter(|_| is_there));
+        }
+        let entry = self.entry(token)?.filter(|entry| entry.id == *id);
         let Some(entry) = entry else { return Ok(None) };
+        if entry.away.is_none() && self.was_closed(token)? {
+            return Ok(None);
+        }
         match self.peer_of(entry) {
             Ok(peer) => Ok(Some(peer.slot)),
             Err(error) => {
@@ -447,6 +456,13 @@ impl<R: Room> RoomHost<R> {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether the room has closed the connection of the peer that has this place.
+    fn was_closed(&self, name: &str) -> Result<bool, Error> {
+        let stored = self.platform.get(&leaving_key(name)).map_err(|refusal| self.roster_error("read", &refusal))?;
+        let leaving: Option<Leaving> = stored.and_then(|bytes| self.readable(&bytes, "how a connection ended"));
+        Ok(leaving.is_some_and(|leaving| leaving.is_final || !may_return(&leaving.close)))
     }
 
     /// Whether a peer whose connection has ended may take its place again.

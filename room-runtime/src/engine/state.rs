@@ -217,8 +217,11 @@ impl<R: Room> RoomHost<R> {
     }
 
     fn init_error(&self, failure: &Failure) -> Error {
-        let error =
-            if is_own_purge(failure) { own_purge() } else { Error::new(failure.kind(), format!("init: {failure}")) };
+        let error = if is_own_purge(failure) {
+            own_purge()
+        } else {
+            Error::new(failure.fault_kind(), format!("init: {failure}"))
+        };
         error.in_room(&self.id)
     }
 }

@@ -841,7 +841,7 @@ fn a_refusal_is_not_given_when_what_came_before_it_is_not_stored() {
     let mut world = World::new();
     assert_eq!(
         world.call(r#"send {"type":"AddAndRefuse","amount":1}"#),
-        r#"{"err":{"kind":"refused","message":"enough","handler":"on_event"}}"#
+        r#"{"err":{"kind":"refused","message":"enough","handler":"on_event","status":403}}"#
     );
     world.memory.writes_fail.set(true);
     let reply = world.call(r#"send {"type":"AddAndRefuse","amount":1}"#);

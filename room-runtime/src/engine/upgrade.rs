@@ -28,6 +28,8 @@ use crate::{
 /// What a client reads whose `on_connect` failed.
 const NOT_LET_IN: &str = "the room could not let this peer in";
 
+const REPLACED: &str = "replaced by a new connection";
+
 /// What became of an upgrade.
 #[derive(Debug)]
 pub(crate) enum Upgraded {
@@ -107,9 +109,17 @@ impl<R: Room> RoomHost<R> {
             && let Some(token) = &resume
             && let Some(slot) = self.place_of(&id, token)?
         {
-            let others = self.platform.open(Some(&id_tag(id.as_str()))).into_iter().filter_map(|s| self.peer(s));
-            if on_duplicate == OnDuplicate::Reject && others.into_iter().any(|peer| !Rc::ptr_eq(&peer.slot, &slot)) {
+            let mut others = Vec::new();
+            if on_duplicate != OnDuplicate::Allow {
+                let same = self.platform.open(Some(&id_tag(id.as_str()))).into_iter();
+                others.extend(same.filter_map(|s| self.peer(s)).filter(|peer| !Rc::ptr_eq(&peer.slot, &slot)));
+            }
+            if on_duplicate == OnDuplicate::Reject && !others.is_empty() {
                 return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
+            }
+            let mut kept = Vec::new();
+            if on_duplicate == OnDuplicate::Replace {
+                kept.extend(self.kept_for(&id)?.into_iter().filter(|peer| peer.slot.entry != slot.entry));
             }
             if slot.turn.queued() >= MAX_QUEUED_FRAMES {
                 return Ok(Upgraded::Refused(503, "what this peer has sent has to be handled first".to_owned()));
@@ -118,7 +128,11 @@ impl<R: Room> RoomHost<R> {
             // Before there is a socket, like that of a new peer.
             let encoded = self.encode_data(&id, &data)?;
             let socket = self.accept(&slot, protocol.as_deref(), accept)?;
-            self.resume(slot, socket, (data, &encoded), meta, ctx).await;
+            if self.resume(slot, socket, (data, &encoded), meta, ctx).await {
+                for other in others.iter().chain(&kept) {
+                    self.force_close(other, CloseCode::RESTART, REPLACED);
+                }
+            }
             return Ok(Upgraded::Accepted);
         }
         if let Some(full) = self.full()? {
@@ -218,14 +232,14 @@ impl<R: Room> RoomHost<R> {
             return;
         }
         for old in replaced {
-            self.force_close(&old, CloseCode::RESTART, "replaced by a new connection");
+            self.force_close(&old, CloseCode::RESTART, REPLACED);
         }
         if Self::KEEPS_PLACES && !kept.is_empty() {
             match self.kept_for(peer.id()) {
                 Ok(places) => places
                     .into_iter()
                     .filter(|old| kept.contains(&old.slot.entry))
-                    .for_each(|old| self.force_close(&old, CloseCode::RESTART, "replaced by a new connection")),
+                    .for_each(|old| self.force_close(&old, CloseCode::RESTART, REPLACED)),
                 Err(error) => self.platform.log_error(&error.in_room(&self.id).to_string()),
             }
         }
@@ -240,7 +254,7 @@ impl<R: Room> RoomHost<R> {
         (data, encoded): (Rc<R::Connection>, &RawValue),
         meta: Option<Box<RawValue>>,
         ctx: RoomContext<R>,
-    ) {
+    ) -> bool {
         let peer = Peer { host: self.clone(), slot };
         let slot = &peer.slot;
         let generation = slot.generation.get().wrapping_add(1);
@@ -248,12 +262,14 @@ impl<R: Room> RoomHost<R> {
         if let Err(error) = self.write_place(slot, socket, generation, encoded) {
             self.close_refused(socket, CloseCode::ERROR, NOT_LET_IN);
             self.report(Err(error.into()), "on_resume", Some(&peer), &ctx).await;
-            return;
+            return false;
         }
         let old = slot.socket.replace(socket);
         slot.generation.set(generation);
         slot.data.replace(data);
         slot.status.set(Status::Connected);
+        // It may have been read from the old socket while that was closing.
+        slot.is_closing.set(false);
         slot.is_enrolled.set(true);
         slot.ended.take();
         slot.meta.replace(meta);
@@ -284,7 +300,9 @@ impl<R: Room> RoomHost<R> {
             if peer.slot.generation.get() == generation && peer.slot.status.get() == Status::Connected {
                 let outcome = host.run(R::on_resume(&ctx, &peer)).await;
                 peer.slot.meta.take();
-                if let Err(failure) = &outcome
+                // While it waited, the peer may have come back once more: that connection was not refused.
+                if peer.slot.generation.get() == generation
+                    && let Err(failure) = &outcome
                     && let Some(refused) = failure.as_refused()
                 {
                     host.answer_refusal(failure, &peer.slot);
@@ -294,6 +312,7 @@ impl<R: Room> RoomHost<R> {
                 host.report(unless_refused(outcome), "on_resume", Some(&peer), &ctx).await;
             }
         }));
+        true
     }
 
     /// The token by which the peer may come back. It is the first frame of each connection.
@@ -308,7 +327,9 @@ impl<R: Room> RoomHost<R> {
         match reject.into_response() {
             Ok(response) => response,
             // The room is gone, by its own will.
-            Err(failure) if is_own_purge(&failure) => wire::http_codec::text(StatusCode::GONE, "the room was purged"),
+            Err(failure) if is_own_purge(&failure) || ctx.alive().is_err() => {
+                wire::http_codec::text(StatusCode::GONE, "the room was purged")
+            }
             Err(failure) if failure.as_refused().is_some() => {
                 failure.as_refused().map_or_else(Response::default, Refused::response)
             }

@@ -123,7 +123,8 @@ impl World {
     /// 275760, with the last moment of a JavaScript `Date`: `advance(Duration::MAX)` runs everything there is to run.
     ///
     /// # Panics
-    /// When timers end and alarms fire at more than 100,000 moments: a schedule that repeats has no last one.
+    /// When timers end and alarms fire at more than 250,000 moments: a schedule that repeats has no last one. A room with peers
+    /// has an alarm every five minutes, its [watchdog](crate::Room::WATCHDOG_MS).
     #[track_caller]
     pub fn advance(&self, time: Duration) {
         self.0.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -634,12 +635,28 @@ impl<R: Room> TestPeer<R> {
     /// Takes one of the [waiting](TestPeer::waiting) messages.
     fn take(&self, at: usize) {
         let mut unpacked = self.unpacked.borrow_mut();
-        if self.with_socket(|socket| socket.v1) {
-            let frames: Vec<_> = self.with_socket(|socket| socket.received.drain(..).collect());
-            unpacked.extend(frames.iter().flat_map(|frame| self.messages(frame)));
+        if at < unpacked.len() {
             unpacked.remove(at);
-        } else {
+            return;
+        }
+        let mut at = at - unpacked.len();
+        if !self.with_socket(|socket| socket.v1) {
             self.with_socket(|socket| socket.received.remove(at));
+            return;
+        }
+        let frames: Vec<_> = self.with_socket(|socket| socket.received.iter().cloned().collect());
+        for (index, frame) in frames.iter().enumerate() {
+            let mut messages = self.messages(frame);
+            if at >= messages.len() {
+                at -= messages.len();
+                continue;
+            }
+            messages.remove(at);
+            self.with_socket(|socket| match &messages[..] {
+                [] => _ = socket.received.remove(index),
+                left => socket.received[index] = wire::packed(left),
+            });
+            return;
         }
     }
 

@@ -48,6 +48,9 @@ const END_MS: u64 = 8_640_000_000_000_000;
 /// At how many moments something may happen while a test waits: a room that repeats something never comes to an end.
 const MAX_MOMENTS: u32 = 100_000;
 
+/// The same for a test that lets time pass: two years of a room with a watchdog every five minutes.
+const MAX_ADVANCED_MOMENTS: u32 = 250_000;
+
 /// How often in a row a future may wake itself and do nothing.
 const MAX_ALONE: u32 = 1_000;
 
@@ -180,9 +183,18 @@ impl Inner {
 
     /// Lets nothing run while `work` brings things about, so that they arrive together.
     pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> T {
-        let before = self.held.replace(true);
+        struct Release<'a>(&'a Cell<bool>, bool);
+
+        // Also where the test panics, and goes on.
+        impl Drop for Release<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.1);
+            }
+        }
+
+        let release = Release(&self.held, self.held.replace(true));
         let value = work();
-        self.held.set(before);
+        drop(release);
         self.settle();
         value
     }
@@ -214,7 +226,7 @@ impl Inner {
         self.settle();
         let begin = self.clock.now_ms();
         let end = begin.saturating_add(ms).min(END_MS);
-        for _ in 0..MAX_MOMENTS {
+        for _ in 0..MAX_ADVANCED_MOMENTS {
             match self.next_event().filter(|at| *at <= end) {
                 Some(at) => _ = self.pass_until(at),
                 // One that an alarm of this very moment has set for now.
@@ -223,7 +235,7 @@ impl Inner {
             }
         }
         panic!(
-            "`advance` stopped after {MAX_MOMENTS} moments at which a timer ended or an alarm fired, {:?} of {:?} later: \
+            "`advance` stopped after {MAX_ADVANCED_MOMENTS} moments at which a timer ended or an alarm fired, {:?} of {:?} later: \
              something repeats without an end; advance by less",
             Duration::from_millis(self.clock.now_ms() - begin),
             Duration::from_millis(end - begin),
@@ -706,9 +718,8 @@ impl NativeTransport for Link {
             match opening.await?.1 {
                 Answer::Socket(socket) => Ok(socket::ClientSocket::Memory(Box::new(WorldSocket { link, to, socket }))),
                 Answer::Response(response) => {
-                    let (status, text) = (response.status(), String::from_utf8_lossy(response.body()));
-                    let message = format!("the room answered {}: {text}", status.as_u16());
-                    Err(Error::new(ErrorKind::Refused, message))
+                    let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+                    Err(wire::http_codec::no_socket(response.status().as_u16(), content_type, response.body()))
                 }
             }
         })

@@ -392,6 +392,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The kind of it as a fault of the room: nobody refused here, or it was another room that refused.
+    pub(crate) fn fault_kind(&self) -> ErrorKind {
+        match self.kind() {
+            ErrorKind::Refused => ErrorKind::Handler,
+            kind => kind,
+        }
+    }
+}
+
 impl<E: StdError + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Failure(Box::new(error))

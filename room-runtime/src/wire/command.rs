@@ -131,24 +131,29 @@ pub(crate) struct WireError {
     /// The JSON of the message that a handler refused with, as a string: what reads it knows its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<Box<str>>,
-    /// The HTTP status of a refusal, where it is not that of its kind.
+    /// The HTTP status. A Worker of older code may not know the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
 }
 
 impl WireError {
-    /// An error that a handler returned.
-    pub(crate) fn of_handler(handler: &str, failure: &Failure) -> Self {
+    /// An error that a handler returned. Not every handler can refuse; and the refusal of another room is an error of this one:
+    /// its message is not one of this room's.
+    pub(crate) fn of_handler(handler: &str, failure: &Failure, can_refuse: bool) -> Self {
+        let refused = failure.as_refused().filter(|_| can_refuse);
         let error = match failure.downcast_ref::<Error>() {
+            Some(error) if error.kind() == ErrorKind::Refused => {
+                WireError { kind: ErrorKind::Handler, refusal: None, status: None, ..WireError::from(error) }
+            }
             Some(error) => WireError::from(error),
             None => WireError {
-                kind: failure.kind(),
+                kind: if refused.is_some() { ErrorKind::Refused } else { failure.fault_kind() },
                 message: failure.to_string(),
                 room: None,
                 peer: None,
                 handler: None,
-                refusal: failure.as_refused().and_then(Refused::message).map(Into::into),
-                status: failure.as_refused().and_then(|refused| own_status(ErrorKind::Refused, refused.status())),
+                refusal: refused.and_then(Refused::message).map(Into::into),
+                status: refused.map(|refused| refused.status().as_u16()),
             },
         };
         // One that came from another room has the handler of that room.
@@ -183,14 +188,9 @@ impl From<&Error> for WireError {
             peer: error.peer().cloned(),
             handler: error.handler().map(str::to_owned),
             refusal: error.refusal_json().map(Into::into),
-            status: own_status(error.kind(), error.status()),
+            status: Some(error.status().as_u16()),
         }
     }
-}
-
-/// A status that the kind does not say already.
-fn own_status(kind: ErrorKind, status: StatusCode) -> Option<u16> {
-    (status != kind.status()).then(|| status.as_u16())
 }
 
 /// The answer to a command, as the client reads it.

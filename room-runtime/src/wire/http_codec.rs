@@ -9,6 +9,8 @@ use crate::{Error, ErrorKind, types::error::Refused};
 /// What a room without `on_request` says, with a 404.
 pub(crate) const NO_REQUESTS: &str = "this room takes no requests";
 
+const JSON: &str = "application/json";
+
 /// The type of a line of text.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -24,7 +26,7 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Byte
 pub(crate) fn json_text(status: StatusCode, json: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(json.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
 }
 
@@ -158,6 +160,30 @@ impl From<Error> for Response<Bytes> {
         }
         response
     }
+}
+
+/// The error of a client that asked for a socket and got this answer.
+pub(crate) fn no_socket(status: u16, content_type: Option<&str>, body: &[u8]) -> Error {
+    #[derive(Deserialize)]
+    struct Body {
+        error: BodyError,
+    }
+    #[derive(Deserialize)]
+    struct BodyError {
+        message: String,
+    }
+    let text = String::from_utf8_lossy(body);
+    let is_json = content_type.is_some_and(|content_type| content_type.starts_with(JSON));
+    // The room is full, or still busy with this peer: that passes.
+    let kind = if (500..=599).contains(&status) && status != 503 { ErrorKind::Handler } else { ErrorKind::Refused };
+    let error = match serde_json::from_str::<Body>(&text) {
+        Ok(Body { error }) if is_json => Error::new(kind, error.message),
+        _ => {
+            let refusal = is_json.then(|| text.clone().into());
+            Error::new(kind, format!("the room answered {status}: {text}")).with_refusal(refusal)
+        }
+    };
+    error.with_status(StatusCode::from_u16(status).ok())
 }
 
 impl Refused {

@@ -26,7 +26,7 @@ use crate::{
     wire::{
         ERROR_HEADER, TICKET_HEADER, WireError, decode_reply,
         handshake::{NoHandshake, check_handshake},
-        http_codec::ResponseHead,
+        http_codec::{ResponseHead, no_socket},
     },
 };
 
@@ -285,8 +285,9 @@ fn no_handshake(refused: &NoHandshake) -> worker::Result<Response> {
 }
 
 async fn refused(mut response: Response) -> Error {
-    let text = response.text().await.unwrap_or_default();
-    Error::new(ErrorKind::Refused, format!("the room answered {}: {text}", response.status_code()))
+    let content_type = response.headers().get("content-type").ok().flatten();
+    let body = response.bytes().await.unwrap_or_default();
+    no_socket(response.status_code(), content_type.as_deref(), &body)
 }
 
 /// The Worker's end of a connection to a room.

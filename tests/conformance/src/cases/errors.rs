@@ -177,7 +177,7 @@ pub(super) async fn on_error_knows_the_sender_and_may_answer<H: Harness>(h: H) -
     let alice = room.connect(guest("alice")).await?;
     room.script("on_error", [super::steps::whisper("that did not work")]).await?;
     alice.run([fail("oops")]).await?;
-    alice.hears_of_a_failure().await?;
     alice.hears(Some("alice"), "that did not work").await?;
+    alice.hears_of_a_failure().await?;
     Ok(())
 }

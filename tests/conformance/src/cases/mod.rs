@@ -252,6 +252,8 @@ macro_rules! all_cases {
                 a_refusal_is_the_answer_to_its_idempotency_key: rule(8);
                 a_refused_connection_is_closed_with_1008_and_the_reason: rule(8);
                 a_refused_resume_is_closed_with_1008_and_runs_on_close: rule(8);
+                a_refused_resume_does_not_end_the_connection_that_followed_it: rule(6);
+                a_refusal_of_the_workers_connection_keeps_status_and_message: rule(8);
                 a_refusal_in_on_upgrade_is_answered_with_403: rule(8);
                 a_refusal_in_on_request_is_answered_with_403: rule(8);
                 a_refusal_has_the_status_that_it_was_given: rule(8);
@@ -483,6 +485,8 @@ macro_rules! all_cases {
                 the_resume_token_is_the_first_frame_of_a_connection: feature("PS: reconnect grace");
                 on_away_runs_when_a_connection_is_lost_and_not_when_it_is_closed: feature("PS: reconnect grace");
                 an_on_away_that_fails_is_reported_and_the_place_is_kept: feature("PS: reconnect grace");
+                a_peer_that_resumes_after_a_sleep_while_on_away_waits_is_heard: feature("PS: reconnect grace");
+                a_resume_with_replace_closes_the_other_connections_of_its_id: feature("DE: onDuplicate");
                 a_kept_seat_is_taken_and_its_owner_gets_it: rule(12);
                 a_peer_whose_old_connection_is_half_dead_resumes_into_a_full_room: rule(12);
                 a_kept_seat_is_free_when_its_time_is_over: rule(12);

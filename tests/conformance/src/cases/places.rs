@@ -11,7 +11,7 @@ use conformance_rooms::{
 use room_runtime::{ErrorKind, OnDuplicate};
 
 use super::{
-    lounge::{LONG, closes, enter, is_purged, lose, presence, report_of},
+    lounge::{LONG, closes, enter, is_present, is_purged, lose, presence, report_of},
     steps::{close, fail, hold, log, open, rename, say, with_id},
 };
 use crate::{
@@ -268,6 +268,35 @@ pub(super) async fn on_away_runs_when_a_connection_is_lost_and_not_when_it_is_cl
     closes(&room, 1).await?;
     same!(room.log().await?, ["connect bob", "connect alice", away, "resume alice", close]);
     Ok(())
+}
+
+pub(super) async fn a_peer_that_resumes_after_a_sleep_while_on_away_waits_is_heard<H: Harness>(h: H) -> Result<()> {
+    let room = room::<parlor::Room, _>(&h, "r");
+    room.script("on_away", [hold("gate")]).await?;
+    let (bob, _) = enter(&room, guest("bob")).await?;
+    let (alice, token) = enter(&room, guest("alice")).await?;
+    room.hibernate().await?;
+    alice.disconnect();
+    bob.holding("gate").await?;
+    let (alice, again) = enter(&room, guest("alice").resume(&token)).await?;
+    same!(again, token);
+    room.run([open("gate")]).await?;
+    same!(report_of(&alice).await?.id, "alice");
+    Ok(())
+}
+
+pub(super) async fn a_resume_with_replace_closes_the_other_connections_of_its_id<H: Harness>(h: H) -> Result<()> {
+    let room = room::<lounge::Room, _>(&h, "r");
+    let (alice, token) = enter(&room, guest("alice")).await?;
+    let (other, _) = enter(&room, guest("alice").name("other")).await?;
+    alice.disconnect();
+    is_present(&room, &["alice x1"]).await?;
+    let (alice, again) = enter(&room, guest("alice").on_duplicate(OnDuplicate::Replace).resume(&token)).await?;
+    same!(again, token);
+    same!(other.closed().await?, (1012, "replaced by a new connection".to_owned()));
+    same!(closes(&room, 1).await?, ["close alice 1012 left, other []"]);
+    same!(room.peer_ids().await?, ["alice"]);
+    alice.fence().await
 }
 
 pub(super) async fn an_on_away_that_fails_is_reported_and_the_place_is_kept<H: Harness>(h: H) -> Result<()> {

