@@ -70,6 +70,7 @@ impl<R: Room> Engine<R> {
             meta: None,
             on_duplicate: crate::OnDuplicate::Allow,
             resume: None,
+            on_resume: crate::OnResume::KeepData,
             protocol: None,
         };
         let mut accepted = None;

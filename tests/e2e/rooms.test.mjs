@@ -975,8 +975,10 @@ describe("an error", () => {
     const alice = await room.join("alice");
     const bob = await room.join("bob");
     alice.send({ _tag: "AddAndFail", amount: 3 });
+    const error = { code: "handler", message: "the room could not handle this event" };
+    assert.deepEqual(await alice.next(), { $room: { error } });
     for (const client of [alice, bob]) assert.equal((await report(client)).value, 3);
-    for (const client of [alice, bob]) assert.deepEqual(client.received.map(({ _tag }) => _tag), ["Report"]);
+    assert.deepEqual(bob.received.map(({ _tag }) => _tag), ["Report"], "it is for its sender");
     alice.send({ _tag: "Add", amount: 1 });
     assert.equal((await bob.next()).value, 4);
     assert.equal((await report(bob)).starts, 1, "it is no panic");

@@ -441,7 +441,7 @@ macro_rules! all_cases {
                 users_lost_in_a_restart_are_away_and_then_gone: feature("PS: presence").alone(RESTARTS);
                 a_peer_that_returns_in_time_goes_on_where_it_was: feature("PS: reconnect grace");
                 a_peer_returns_as_often_as_it_likes: feature("PS: reconnect grace");
-                a_resumed_peer_gets_the_data_of_its_new_upgrade_on_request: feature("PS: reconnect grace");
+                a_resumed_peer_gets_the_data_of_its_new_upgrade_on_request: feature("PS: reconnect grace").alone(RESTARTS);
                 data_that_is_too_large_refuses_a_resume_and_the_place_stays: feature("PS: reconnect grace");
                 on_upgrade_can_make_a_new_peer_of_one_that_would_resume: feature("PS: reconnect grace");
                 a_peer_lost_in_a_restart_returns_to_its_place: feature("PS: reconnect grace").alone(RESTARTS);
