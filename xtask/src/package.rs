@@ -37,6 +37,7 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
         check_contents(repo, &folder.join(name)).with_context(|| format!("the package {name} is not complete"))?;
     }
     write_workspace(repo, &folder)?;
+    check_rust_version(repo, &folder)?;
 
     tools::install_target(repo)?;
     // Each test is there and compiles. The engine's own take long and read no files: the step `native` runs them.
@@ -123,6 +124,44 @@ fn write_workspace(repo: &Repo, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// No dependency of what is published asks for a newer Rust than the packages say they need. The pinned toolchain is newer: it
+/// would build them all the same.
+fn check_rust_version(repo: &Repo, folder: &Path) -> Result<()> {
+    let manifest = read(&folder.join("room-runtime/Cargo.toml"))?;
+    let stated = value(&manifest, "rust-version").map(|version| version.trim_matches('"')).unwrap_or_default();
+    let mut metadata = cargo(repo, folder);
+    let metadata = process::output(metadata.args(["metadata", "--format-version=1"]))?;
+    let metadata = metadata.context("`cargo metadata` failed for the packages")?;
+    let newer = newer_than(stated, &metadata);
+    if !newer.is_empty() {
+        bail!("the packages say that they need Rust {stated}, but their dependencies need more: {}", newer.join(", "));
+    }
+    Ok(())
+}
+
+/// The packages in what `cargo metadata` prints that need a newer Rust than `stated`.
+fn newer_than(stated: &str, metadata: &str) -> Vec<String> {
+    // In a text that a package brings, the quotes are escaped.
+    let packages = metadata.split(",\"id\":\"").skip(1).filter_map(|package| {
+        // After the registry's address.
+        let (id, rest) = package.split_once('"')?;
+        let name = id.rsplit('#').next()?;
+        let (_, version) = rest.split_once("\"rust_version\":\"")?;
+        let (version, _) = version.split_once('"')?;
+        (numbers(version) > numbers(stated)).then(|| format!("{name} needs Rust {version}"))
+    });
+    packages.collect()
+}
+
+/// A version's numbers, without zeros at its end: `1.91` is `1.91.0`.
+fn numbers(version: &str) -> Vec<u32> {
+    let mut numbers: Vec<_> = version.split('.').map(|number| number.parse().unwrap_or(0)).collect();
+    while numbers.last() == Some(&0) {
+        numbers.pop();
+    }
+    numbers
+}
+
 /// The value of a key of `[package]`, in a manifest as Cargo writes it into an archive.
 fn value<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
     let (_, package) = manifest.split_once("[package]\n")?;
@@ -160,6 +199,16 @@ mod tests {
         assert_eq!(value(manifest, "name"), Some("\"a\""));
         assert_eq!(value(manifest, "keywords"), Some("["));
         assert_eq!(value(manifest, "license"), None);
+        assert_eq!(value(manifest, "edition"), None);
         assert_eq!(value("[lib]\nname = \"a\"\n", "name"), None);
+    }
+
+    #[test]
+    fn a_dependency_that_needs_a_newer_rust_is_named() {
+        let metadata = r#"{"packages":[{"name":"a","id":"a@1","description":"\"rust_version\":\"9.9\"","rust_version":"1.91.0"},
+            {"name":"b","id":"b@2","rust_version":null},{"name":"c","id":"registry+x#c@3","rust_version":"1.100"}]}"#;
+        assert_eq!(newer_than("1.91", &metadata.replace("\n            ", "")), ["c@3 needs Rust 1.100"]);
+        assert_eq!(newer_than("1.100.0", metadata), [""; 0]);
+        assert_eq!(newer_than("1.9", metadata).len(), 2);
     }
 }
