@@ -49,56 +49,44 @@
 
 #![deny(missing_docs)]
 
-mod client;
-mod context;
-mod depth;
-mod error;
-mod handler;
-mod heads;
-mod host;
-mod id;
-mod json;
-mod limits;
-mod peer;
+mod api;
+mod engine;
+mod object;
 #[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
 mod platform;
-mod rates;
-mod report;
-mod room;
-mod round_trip;
-mod schedule;
-mod shell;
-mod socket;
-mod sql;
-mod tagged;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
-mod tickets;
-mod transport;
-mod turn;
-mod upgrade;
+mod types;
 mod wire;
-
-#[cfg(all(feature = "bench", not(target_arch = "wasm32")))]
-mod engine;
 
 pub use room_macros::{data, room};
 
 pub use crate::{
-    client::{Call, RoomClient, RoomHandle},
-    context::RoomContext,
-    error::{Error, ErrorKind, Failure},
-    id::{PeerId, RoomId},
-    json::{Json, query},
-    limits::{Limits, OnInvalid, RateLimit},
-    peer::{Close, CloseCode, Delivery, Peer, PeerInfo, Peers, Presence},
-    report::{DecodeError, DecodeReason, HandlerError},
-    room::Room,
-    schedule::{HandlesAlarms, Schedule, ScheduleId, SystemFailure},
-    socket::RoomSocket,
-    sql::{Sql, SqlParameter, SqlParameters, SqlValue},
-    transport::{Jurisdiction, LocationHint},
-    upgrade::{OnDuplicate, OnResume, Reject, Upgrade, UpgradeRequest},
+    api::{
+        client::{Call, RoomClient, RoomHandle},
+        context::RoomContext,
+        json::{Json, query},
+        peer::{Delivery, Peer, PeerInfo, Peers, Presence},
+        room::Room,
+        room_socket::RoomSocket,
+        schedule::{HandlesAlarms, Schedule},
+        sql::{Sql, SqlParameter, SqlParameters},
+        upgrade::{Reject, Upgrade, UpgradeRequest},
+    },
+    platform::{
+        sql::SqlValue,
+        transport::{Jurisdiction, LocationHint},
+    },
+    types::{
+        close::{Close, CloseCode},
+        decode_error::{DecodeError, DecodeReason},
+        error::{Error, ErrorKind, Failure},
+        handler_error::HandlerError,
+        id::{PeerId, RoomId},
+        limits::{Limits, OnInvalid, RateLimit},
+        schedule::{ScheduleId, SystemFailure},
+        upgrade::{OnDuplicate, OnResume},
+    },
     wire::SUBPROTOCOL,
 };
 
@@ -134,15 +122,15 @@ pub mod __private {
     pub use worker;
 
     pub use crate::{
-        handler::{
+        api::outcome::{
             AlarmParameter, CloseParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
             HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome, PeerParameter, RequestOutcome,
             RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, ValueParameter, VersionParameter,
         },
-        platform::cloudflare::{Object, install},
-        tagged::{Tagged, deserialize_tagged},
+        object::cloudflare::{Object, install},
+        wire::json::tagged::{Tagged, deserialize_tagged},
     };
 
     #[cfg(all(feature = "bench", not(target_arch = "wasm32")))]
-    pub use crate::engine::Engine;
+    pub use crate::object::bench::Engine;
 }

@@ -20,21 +20,24 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use http::{Request, Response};
 
-use super::executor::{Clock, Executor, Owner, Panicked, Random, Work};
 use crate::{
     Close, Error, ErrorKind, Failure, Jurisdiction, Room, RoomId,
-    client::decode,
-    host::{RoomHost, Upgraded},
-    platform::{OwnedFrame, Platform, Socket, memory::Memory},
-    socket::{AnySocket, Arrival},
-    tickets::new_ticket,
-    transport::{Address, Sending},
-    upgrade::{Handshake, parse_protocols},
-    wire,
+    engine::{RoomHost, Upgraded},
+    platform::{
+        OwnedFrame, Platform, Socket,
+        memory::{
+            Memory, NativeSocket, NativeTransport, Reach, START_MS,
+            executor::{Clock, Executor, Owner, Panicked, Random, Work},
+        },
+        socket::{self, Arrival},
+        transport::{Address, Sending, Transport},
+    },
+    wire::{
+        self, decode_reply,
+        handshake::{Handshake, parse_protocols},
+        new_ticket,
+    },
 };
-
-/// When time begins: late in 2023.
-pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
 /// The time after which the platform repeats an alarm that did not end; it doubles with each try.
 const ALARM_RETRY_MS: u64 = 2_000;
@@ -361,8 +364,9 @@ fn make_object<R: Room>(world: &Rc<Inner>, key: &Key) -> Rc<dyn AnyObject> {
     let owner = world.objects.borrow().len() as Owner;
     let Inner { executor, clock, random, .. } = &**world;
     let number = format!("{owner:064x}");
-    let memory =
-        Memory::new(key.id.as_str(), number, (world.number, owner), executor.clone(), clock.clone(), random.clone());
+    let world_number = world.number;
+    let reach: Reach = Box::new(move |class| Ok(Transport::Memory(Arc::new(Link::new(world_number, class)))));
+    let memory = Memory::new(key.id.as_str(), number, (reach, owner), executor.clone(), clock.clone(), random.clone());
     Rc::new(Object::<R> {
         world: Rc::downgrade(world),
         memory,
@@ -555,7 +559,7 @@ impl Opening {
             (Ok(Upgraded::Answered(response)), _) => Ok(Answer::Response(response)),
             (Ok(Upgraded::Refused(status, text)), _) => {
                 let status = http::StatusCode::from_u16(status).unwrap_or_default();
-                Ok(Answer::Response(crate::heads::text(status, text)))
+                Ok(Answer::Response(wire::http_codec::text(status, text)))
             }
             (Ok(Upgraded::Accepted), Some(socket)) => Ok(Answer::Socket(socket)),
             (Ok(Upgraded::Accepted), None) => unreachable!("accepted without a socket"),
@@ -620,39 +624,6 @@ impl Link {
         Ok((world, object))
     }
 
-    pub(crate) fn call(&self, to: &Address, command: &str) -> Sending<String> {
-        let answering = self.object(to).map(|(_, object)| object.call(command.to_owned()));
-        let link = self.clone();
-        Box::pin(async move { link.driving(answering?).await })
-    }
-
-    pub(crate) fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let (sender, receiver) = oneshot::channel();
-        if let Ok(world) = self.world() {
-            let timer = world.clock.clone().timer(ms);
-            world.executor.spawn(
-                Owner::MAX,
-                Work::Spawned,
-                Box::pin(async move {
-                    timer.await;
-                    let _ = sender.send(());
-                }),
-            );
-        }
-        let link = self.clone();
-        Box::pin(async move {
-            // A world that is gone has no time to wait for.
-            let _ = link.driving(receiver).await;
-        })
-    }
-
-    pub(crate) fn random(&self) -> [u8; 16] {
-        let Ok(world) = self.world() else { return [0; 16] };
-        let mut random = world.random.borrow_mut();
-        let [a, b] = [random.next(), random.next()];
-        ((u128::from(a) << 64) | u128::from(b)).to_be_bytes()
-    }
-
     /// An upgrade: what the Worker prepared, and the request, together.
     pub(crate) fn open(
         &self,
@@ -668,23 +639,8 @@ impl Link {
         let link = self.clone();
         Box::pin(async move {
             let (owner, preparing, opening) = begun?;
-            decode::<()>(&link.driving(preparing).await?)?;
+            decode_reply::<()>(&link.driving(preparing).await?)?;
             Ok((owner, link.driving(opening).await??))
-        })
-    }
-
-    pub(crate) fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<AnySocket> {
-        let opening = self.open(to, ticket, prepare, Request::default());
-        let (link, to) = (self.clone(), to.clone());
-        Box::pin(async move {
-            match opening.await?.1 {
-                Answer::Socket(socket) => Ok(AnySocket::Memory(ClientSocket { link, to, socket })),
-                Answer::Response(response) => {
-                    let (status, text) = (response.status(), String::from_utf8_lossy(response.body()));
-                    let message = format!("the room answered {}: {text}", status.as_u16());
-                    Err(Error::new(ErrorKind::Refused, message))
-                }
-            }
         })
     }
 
@@ -709,16 +665,65 @@ impl Link {
     }
 }
 
+impl NativeTransport for Link {
+    fn call(&self, to: &Address, command: &str) -> Sending<String> {
+        let answering = self.object(to).map(|(_, object)| object.call(command.to_owned()));
+        let link = self.clone();
+        Box::pin(async move { link.driving(answering?).await })
+    }
+
+    fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (sender, receiver) = oneshot::channel();
+        if let Ok(world) = self.world() {
+            let timer = world.clock.clone().timer(ms);
+            world.executor.spawn(
+                Owner::MAX,
+                Work::Spawned,
+                Box::pin(async move {
+                    timer.await;
+                    let _ = sender.send(());
+                }),
+            );
+        }
+        let link = self.clone();
+        Box::pin(async move {
+            // A world that is gone has no time to wait for.
+            let _ = link.driving(receiver).await;
+        })
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let Ok(world) = self.world() else { return [0; 16] };
+        let mut random = world.random.borrow_mut();
+        let [a, b] = [random.next(), random.next()];
+        ((u128::from(a) << 64) | u128::from(b)).to_be_bytes()
+    }
+
+    fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<socket::ClientSocket> {
+        let opening = self.open(to, ticket, prepare, Request::default());
+        let (link, to) = (self.clone(), to.clone());
+        Box::pin(async move {
+            match opening.await?.1 {
+                Answer::Socket(socket) => Ok(socket::ClientSocket::Memory(Box::new(WorldSocket { link, to, socket }))),
+                Answer::Response(response) => {
+                    let (status, text) = (response.status(), String::from_utf8_lossy(response.body()));
+                    let message = format!("the room answered {}: {text}", status.as_u16());
+                    Err(Error::new(ErrorKind::Refused, message))
+                }
+            }
+        })
+    }
+}
+
 /// The client's end of a socket, for [`RoomSocket`](crate::RoomSocket).
-#[derive(Debug)]
-pub(crate) struct ClientSocket {
+struct WorldSocket {
     link: Link,
     to: Address,
     socket: Socket,
 }
 
-impl ClientSocket {
-    pub(crate) fn send(&self, text: String) -> Result<(), Error> {
+impl NativeSocket for WorldSocket {
+    fn send(&self, text: String) -> Result<(), Error> {
         let (world, object) = self.link.object(&self.to)?;
         if object.memory().with_socket(self.socket, |socket| socket.closing || socket.ended.is_some()) {
             return Err(Error::new(ErrorKind::Send, "the connection is closing"));
@@ -728,27 +733,24 @@ impl ClientSocket {
         Ok(())
     }
 
-    pub(crate) async fn receive(&mut self) -> Arrival {
-        poll_fn(|cx| {
-            let lost = || Arrival::Closed(Close::new(1006, String::new(), false));
-            let Ok((world, object)) = self.link.object(&self.to) else { return Poll::Ready(lost()) };
-            world.settle();
-            object.memory().with_socket(self.socket, |socket| match (socket.received.pop_front(), &socket.ended) {
-                (Some(text), _) => Poll::Ready(Arrival::Text(text)),
-                (None, Some((code, reason))) => {
-                    let was_clean = *code != 1006;
-                    Poll::Ready(Arrival::Closed(Close::new(*code, reason.clone(), was_clean)))
-                }
-                (None, None) => {
-                    socket.client = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            })
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        let lost = || Arrival::Closed(Close::new(1006, String::new(), false));
+        let Ok((world, object)) = self.link.object(&self.to) else { return Poll::Ready(lost()) };
+        world.settle();
+        object.memory().with_socket(self.socket, |socket| match (socket.received.pop_front(), &socket.ended) {
+            (Some(text), _) => Poll::Ready(Arrival::Text(text)),
+            (None, Some((code, reason))) => {
+                let was_clean = *code != 1006;
+                Poll::Ready(Arrival::Closed(Close::new(*code, reason.clone(), was_clean)))
+            }
+            (None, None) => {
+                socket.client = Some(cx.waker().clone());
+                Poll::Pending
+            }
         })
-        .await
     }
 
-    pub(crate) fn close(&self, code: crate::CloseCode, reason: &str) {
+    fn close(&self, code: crate::CloseCode, reason: &str) {
         if let Ok((world, object)) = self.link.object(&self.to) {
             close_by_client(object, self.socket, Close::new(code.get(), reason.to_owned(), true));
             world.settle();

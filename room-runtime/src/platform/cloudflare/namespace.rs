@@ -19,13 +19,15 @@ use worker::{
 use super::message_of;
 use crate::{
     Close, CloseCode, Error, ErrorKind, Jurisdiction, RoomId,
-    client::decode,
-    heads::ResponseHead,
-    socket::{AnySocket, Arrival},
-    tickets::{ERROR_HEADER, TICKET_HEADER},
-    transport::{Address, Sending, Unreachable},
-    upgrade::{NoHandshake, check_handshake},
-    wire::WireError,
+    platform::{
+        socket::{Arrival, ClientSocket},
+        transport::{Address, Sending, Unreachable},
+    },
+    wire::{
+        ERROR_HEADER, TICKET_HEADER, WireError, decode_reply,
+        handshake::{NoHandshake, check_handshake},
+        http_codec::ResponseHead,
+    },
 };
 
 /// The bindings to `worker.js`.
@@ -177,7 +179,12 @@ impl Namespace {
         }))
     }
 
-    pub(crate) fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<AnySocket> {
+    pub(crate) fn connect(
+        &self,
+        to: &Address,
+        ticket: String,
+        prepare: Result<String, Error>,
+    ) -> Sending<ClientSocket> {
         let (namespace, to) = (self.clone(), to.clone());
         Box::pin(SendFuture::new(async move {
             let prepare = prepare?;
@@ -188,7 +195,7 @@ impl Namespace {
                 return Err(refused(response).await);
             }
             match response.websocket() {
-                Some(socket) => Ok(AnySocket::Cloudflare(WorkerSocket::new(socket.as_ref()))),
+                Some(socket) => Ok(ClientSocket::Cloudflare(WorkerSocket::new(socket.as_ref()))),
                 None => Err(Error::new(ErrorKind::Platform, "the room answered 101 without a socket")),
             }
         }))
@@ -211,7 +218,7 @@ impl Namespace {
         };
         // Where the request was answered, its other half had arrived, whatever became of that afterwards. Where it was
         // not, the other half knows better why.
-        match (prepared.and_then(|answer| decode::<()>(&answer)), answered) {
+        match (prepared.and_then(|answer| decode_reply::<()>(&answer)), answered) {
             (_, Ok(response)) => Ok(response),
             (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(error),
         }
@@ -223,7 +230,7 @@ impl Namespace {
             let answering = js::forward(&stub?, request.inner()).map_err(|error| call_error(&error))?;
             let answer = JsFuture::from(answering).await.map_err(|error| call_error(&error))?;
             let answer: js_sys::Array = answer.unchecked_into();
-            let head: ResponseHead = decode(&answer.get(0).as_string().unwrap_or_default())?;
+            let head: ResponseHead = decode_reply(&answer.get(0).as_string().unwrap_or_default())?;
             Ok(response(&head, &answer.get(1)))
         }))
     }

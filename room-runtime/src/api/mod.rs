@@ -1,0 +1,12 @@
+//! What handlers see of their room, and what Workers see of their rooms.
+
+pub(crate) mod client;
+pub(crate) mod context;
+pub(crate) mod json;
+pub(crate) mod outcome;
+pub(crate) mod peer;
+pub(crate) mod room;
+pub(crate) mod room_socket;
+pub(crate) mod schedule;
+pub(crate) mod sql;
+pub(crate) mod upgrade;

@@ -1,0 +1,456 @@
+//! [`Peer`], one connected socket, and [`Peers`], a selection of them.
+
+use std::{fmt, mem, rc::Rc};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::CloseCode;
+use crate::types::close::check_reason;
+use crate::{
+    Error, ErrorKind, PeerId, Room, RoomContext,
+    api::upgrade::decode_meta,
+    engine::{
+        RoomHost,
+        slot::{Slot, Status},
+    },
+    platform::*,
+    wire::{
+        self,
+        handshake::{id_tag, user_tag},
+    },
+};
+
+/// A connected peer: one WebSocket, with an id, tags and data.
+///
+/// A handle: cloning it is cheap, and it may outlive the connection; then [`send`](Peer::send) says
+/// [`ErrorKind::PeerGone`].
+pub struct Peer<R: Room> {
+    pub(crate) host: Rc<RoomHost<R>>,
+    pub(crate) slot: Rc<Slot<R>>,
+}
+
+impl<R: Room> Peer<R> {
+    /// The largest data of a peer, in bytes of JSON: 14,336 (14 KiB). Cloudflare keeps at most 16,384 serialized bytes with a
+    /// hibernating socket; the rest is for the peer's id, which may take up to 1.5 KB as JSON, and the runtime's own.
+    pub const MAX_DATA_BYTES: usize = 14_336;
+
+    /// The peer's id: what the Worker chose at the upgrade.
+    pub fn id(&self) -> &PeerId {
+        &self.slot.id
+    }
+
+    /// The tags the Worker gave it at the upgrade.
+    pub fn tags(&self) -> &[String] {
+        self.slot.tags.get_or_init(|| self.host.tags_of(self.slot.socket.get()))
+    }
+
+    /// When it connected, in milliseconds since the Unix epoch.
+    pub fn connected_at(&self) -> u64 {
+        self.slot.connected_at
+    }
+
+    /// Its data as of now: a snapshot, safe to hold across an await.
+    pub fn data(&self) -> Rc<R::Connection> {
+        self.slot.data.borrow().clone()
+    }
+
+    /// In `on_connect`, what the Worker gave with [`Upgrade::meta`](crate::Upgrade::meta); `None` when it gave nothing,
+    /// and everywhere else: it is not kept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] when it is not an `M`.
+    pub fn meta<M: DeserializeOwned>(&self) -> Result<Option<M>, Error> {
+        decode_meta(self.slot.meta.borrow().as_deref()).map_err(|error| self.locate(error))
+    }
+
+    /// Replaces its data, which survives hibernation with the socket.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AttachmentTooLarge`] past [`Peer::MAX_DATA_BYTES`], [`ErrorKind::Encode`] when it cannot be JSON,
+    /// [`ErrorKind::PeerGone`]; then nothing is changed.
+    pub fn set_data(&self, data: R::Connection) -> Result<(), Error> {
+        self.replace_data(Rc::new(data))
+    }
+
+    /// Changes its data in place.
+    ///
+    /// # Errors
+    /// Those of [`Peer::set_data`], and [`ErrorKind::NestedUpdate`] inside the closure of another `update_data` of this peer;
+    /// then nothing is changed.
+    pub fn update_data<T>(&self, change: impl FnOnce(&mut R::Connection) -> T) -> Result<T, Error> {
+        self.not_changing()?;
+        let mut data = R::Connection::clone(&self.slot.data.borrow());
+        self.slot.is_changing.set(true);
+        let value = change(&mut data);
+        self.slot.is_changing.set(false);
+        self.replace_data(Rc::new(data))?;
+        Ok(value)
+    }
+
+    fn not_changing(&self) -> Result<(), Error> {
+        if self.slot.is_changing.get() {
+            let message = "the peer's data was changed inside the closure of an `update_data`".to_owned();
+            return Err(self.error(ErrorKind::NestedUpdate, message));
+        }
+        Ok(())
+    }
+
+    fn replace_data(&self, data: Rc<R::Connection>) -> Result<(), Error> {
+        self.not_changing()?;
+        self.host.not_updating().map_err(|error| self.locate(error))?;
+        let slot = &*self.slot;
+        let encoded = self.host.encode_data(&slot.id, &data)?;
+        match slot.status.get() {
+            Status::Gone | Status::Away => return Err(self.gone()),
+            // Written once, when `on_connect` has succeeded.
+            Status::Connecting => {}
+            Status::Connected => self.host.store_data(slot, &encoded)?,
+        }
+        slot.data.replace(data);
+        Ok(())
+    }
+
+    /// Sends it one message.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PeerGone`] when the connection is closed or closing, [`ErrorKind::Send`] when the socket refuses,
+    /// [`ErrorKind::Unread`] when the peer does not read, [`ErrorKind::Encode`] when the message cannot be JSON, and
+    /// those of writing changed state, which comes first.
+    pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
+        if !self.slot.has_socket() {
+            return Err(self.gone());
+        }
+        self.host.flush()?;
+        let text = wire::encode_frame(message).map_err(|error| self.locate(error))?;
+        let sent = self.host.send(Frame::Text(&text), Audience::Only(&[self.slot.socket.get()]));
+        match (&*sent.failed, &*sent.unread) {
+            ([], []) if sent.sent == 0 => Err(self.gone()),
+            ([], []) => Ok(()),
+            ([], _) => {
+                let message = format!("the peer has not read more than {} bytes", R::LIMITS.max_unread_bytes);
+                Err(self.error(ErrorKind::Unread, message))
+            }
+            _ => Err(self.error(ErrorKind::Send, "the socket refused the frame".to_owned())),
+        }
+    }
+
+    /// Closes its connection for good: it leaves [`RoomContext::peers`] at once, frames of it that have not been handled are
+    /// dropped, and it cannot resume. `on_close` follows when the client has answered, or when the room next comes into memory,
+    /// whichever is first. Closing a connection that is closing already changes nothing. In `on_away` it ends the place that is
+    /// kept: the peer cannot come back, and its `on_close` follows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidClose`] when the reason is too long, [`ErrorKind::PeerGone`] after its `on_close`, and those of
+    /// writing changed state, which comes first.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        check_reason(reason)?;
+        if self.slot.status.get() == Status::Away {
+            self.host.flush()?;
+            self.host.force_close(self, code, "closed by the room");
+            return Ok(());
+        }
+        if !self.slot.has_socket() {
+            return Err(self.gone());
+        }
+        self.host.flush()?;
+        let closed = self.host.close_peer(self, code, reason);
+        closed.map_err(|refusal| self.error(ErrorKind::InvalidClose, refusal.0))
+    }
+
+    fn gone(&self) -> Error {
+        self.error(ErrorKind::PeerGone, "the connection is closed".to_owned())
+    }
+
+    fn error(&self, kind: ErrorKind, message: String) -> Error {
+        self.locate(Error::new(kind, message))
+    }
+
+    fn locate(&self, error: Error) -> Error {
+        error.in_room(&self.host.id).of_peer(&self.slot.id)
+    }
+
+    pub(crate) fn info(&self) -> PeerInfo<R::Connection> {
+        PeerInfo {
+            id: self.id().clone(),
+            tags: self.tags().to_vec(),
+            connected_at: self.connected_at(),
+            data: R::Connection::clone(&self.slot.data.borrow()),
+        }
+    }
+}
+
+impl<R: Room> Clone for Peer<R> {
+    fn clone(&self) -> Self {
+        Peer { host: self.host.clone(), slot: self.slot.clone() }
+    }
+}
+
+impl<R: Room> PartialEq for Peer<R> {
+    /// The same connection, not only the same id.
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.slot, &other.slot)
+    }
+}
+
+impl<R: Room> Eq for Peer<R> {}
+
+impl<R: Room> fmt::Debug for Peer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("id", &self.slot.id)
+            .field("connected_at", &self.slot.connected_at)
+            .field("status", &self.slot.status.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the Worker's client learns about a peer ([`RoomHandle::peers`](crate::RoomHandle::peers)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerInfo<C> {
+    /// The peer's id.
+    pub id: PeerId,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// When it connected, in milliseconds since the Unix epoch.
+    pub connected_at: u64,
+    /// Its data.
+    pub data: C,
+}
+
+type Filter<'a, R> = Box<dyn Fn(&Peer<R>) -> bool + 'a>;
+
+/// A selection of the connected peers. Selectors intersect: `ctx.peers().tagged("admin").except_sender()`.
+///
+/// A peer is selected while its connection is open; one that is closing is not.
+#[must_use = "a selection does nothing until it is sent to, closed or read"]
+pub struct Peers<'a, R: Room> {
+    ctx: &'a RoomContext<R>,
+    /// Tags it must all carry, as the platform knows them.
+    all: Vec<String>,
+    /// Groups of tags of which it must carry one each.
+    any: Vec<Vec<String>>,
+    only: Option<Vec<Rc<Slot<R>>>>,
+    except: Vec<Rc<Slot<R>>>,
+    filters: Vec<Filter<'a, R>>,
+}
+
+impl<'a, R: Room> Peers<'a, R> {
+    pub(crate) fn new(ctx: &'a RoomContext<R>) -> Self {
+        Peers { ctx, all: Vec::new(), any: Vec::new(), only: None, except: Vec::new(), filters: Vec::new() }
+    }
+
+    /// Those that carry the tag.
+    pub fn tagged(mut self, tag: &str) -> Self {
+        self.all.push(user_tag(tag));
+        self
+    }
+
+    /// Those that carry at least one of the tags.
+    pub fn tagged_any<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.any.push(tags.into_iter().map(|tag| user_tag(tag.as_ref())).collect());
+        self
+    }
+
+    /// Those with the id; there may be several.
+    pub fn with_id(mut self, id: impl AsRef<str>) -> Self {
+        self.all.push(id_tag(id.as_ref()));
+        self
+    }
+
+    /// All but this one.
+    pub fn except(mut self, peer: &Peer<R>) -> Self {
+        self.except.push(peer.slot.clone());
+        self
+    }
+
+    /// All but the sender of the event; all of them when the Worker sent it.
+    pub fn except_sender(self) -> Self {
+        match self.ctx.sender() {
+            Some(sender) => self.except(sender),
+            None => self,
+        }
+    }
+
+    /// Just these.
+    pub fn only<'p>(mut self, peers: impl IntoIterator<Item = &'p Peer<R>>) -> Self {
+        let mut slots: Vec<_> = peers.into_iter().map(|peer| peer.slot.clone()).collect();
+        if let Some(before) = self.only.take() {
+            slots.retain(|slot| before.iter().any(|other| Rc::ptr_eq(slot, other)));
+        }
+        self.only = Some(slots);
+        self
+    }
+
+    /// Those for which `keep` is true.
+    pub fn filter(mut self, keep: impl Fn(&Peer<R>) -> bool + 'a) -> Self {
+        self.filters.push(Box::new(keep));
+        self
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sockets().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The peers, as of now, in no particular order.
+    pub fn iter(&self) -> std::vec::IntoIter<Peer<R>> {
+        let peers: Vec<_> = self.sockets().into_iter().filter_map(|socket| self.host().peer(socket)).collect();
+        peers.into_iter()
+    }
+
+    /// Sends all of them one message. It is encoded once; a peer that cannot be sent to does not stop the others.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`] when the message cannot be JSON, and those of writing changed state, which comes first.
+    /// Peers that refused are no error: they are in the [`Delivery`].
+    pub fn send(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
+        let host = self.host();
+        host.flush()?;
+        let text = wire::encode_frame(message).map_err(|error| error.in_room(&host.id))?;
+        let frame = Frame::Text(&text);
+        let sent = match self.audience_tag() {
+            Some(tag) => {
+                let except = self.excepted();
+                host.send(frame, Audience::All { tag, except: &except })
+            }
+            None => host.send(frame, Audience::Only(&self.sockets())),
+        };
+        Ok(Delivery::new(host, sent))
+    }
+
+    /// Closes all of their connections; says how many.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidClose`] when the reason is too long; then none is closed.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<usize, Error> {
+        check_reason(reason)?;
+        let host = self.host();
+        host.flush()?;
+        let sockets = self.sockets();
+        let peers = sockets.into_iter().filter_map(|socket| host.peer(socket));
+        Ok(peers.filter(|peer| host.close_peer(peer, code, reason).is_ok()).count())
+    }
+
+    fn host(&self) -> &Rc<RoomHost<R>> {
+        &self.ctx.host
+    }
+
+    /// The selection as something the platform can walk by itself: all sockets, or all with one tag. `None` when it
+    /// takes more than that.
+    fn audience_tag(&self) -> Option<Option<&str>> {
+        let simple = self.any.is_empty() && self.only.is_none() && self.filters.is_empty();
+        match (simple, &*self.all) {
+            (true, []) => Some(None),
+            (true, [tag]) => Some(Some(tag)),
+            _ => None,
+        }
+    }
+
+    fn excepted(&self) -> Vec<Socket> {
+        let here = self.except.iter().filter(|slot| slot.has_socket());
+        here.map(|slot| slot.socket.get()).collect()
+    }
+
+    fn sockets(&self) -> Vec<Socket> {
+        let platform = &self.host().platform;
+        let mut sockets = match &self.only {
+            Some(slots) => {
+                let here = slots.iter().filter(|slot| slot.has_socket()).map(|slot| slot.socket.get());
+                let mut sockets: Vec<_> = here.filter(|socket| platform.is_open(*socket)).collect();
+                // Each once, however often it was given. An index is one of a dense table.
+                let mut seen = vec![false; sockets.iter().max().map_or(0, |most| *most as usize + 1)];
+                sockets.retain(|socket| !mem::replace(&mut seen[*socket as usize], true));
+                sockets
+            }
+            None => platform.open(self.all.first().map(String::as_str)),
+        };
+        let from = if self.only.is_some() { 0 } else { 1 };
+        for tag in self.all.iter().skip(from) {
+            let tagged = platform.open(Some(tag));
+            sockets.retain(|socket| tagged.contains(socket));
+        }
+        for group in &self.any {
+            let tagged: Vec<_> = group.iter().flat_map(|tag| platform.open(Some(tag))).collect();
+            sockets.retain(|socket| tagged.contains(socket));
+        }
+        let except = self.excepted();
+        sockets.retain(|socket| !except.contains(socket));
+        if !self.filters.is_empty() {
+            sockets.retain(|socket| {
+                let peer = self.host().peer(*socket);
+                peer.is_some_and(|peer| self.filters.iter().all(|keep| keep(&peer)))
+            });
+        }
+        sockets
+    }
+}
+
+impl<R: Room> IntoIterator for Peers<'_, R> {
+    type Item = Peer<R>;
+    type IntoIter = std::vec::IntoIter<Peer<R>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<R: Room> IntoIterator for &Peers<'_, R> {
+    type Item = Peer<R>;
+    type IntoIter = std::vec::IntoIter<Peer<R>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<R: Room> fmt::Debug for Peers<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// What became of a message to several peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// How many sockets took it. Taken is not read: a peer may still vanish before it arrives.
+    pub sent: usize,
+    /// The peers whose socket refused it.
+    pub failed: Vec<PeerId>,
+    /// The peers that were passed over because they do not read: they have more than
+    /// [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes) before them. They are closed with 1013.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<PeerId>,
+}
+
+impl Delivery {
+    pub(crate) fn new<R: Room>(host: &Rc<RoomHost<R>>, Sent { sent, failed, unread, .. }: Sent) -> Self {
+        let ids = |sockets: Vec<Socket>| {
+            sockets.into_iter().filter_map(|socket| Some(host.peer(socket)?.id().clone())).collect()
+        };
+        Delivery { sent, failed: ids(failed), unread: ids(unread) }
+    }
+}
+
+/// One user of a room ([`RoomContext::presence`]): whoever shares a peer id.
+pub struct Presence<R: Room> {
+    /// The user: the peer id of all of its connections.
+    pub id: PeerId,
+    /// Its connections: none while it is away.
+    pub peers: Vec<Peer<R>>,
+    /// When it lost its last one, in milliseconds since the Unix epoch, if it may still come back within
+    /// [`Room::RECONNECT_GRACE_MS`]; `None` for a user who is here.
+    pub away_since: Option<u64>,
+}
+
+impl<R: Room> fmt::Debug for Presence<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Presence { id, peers, away_since } = self;
+        f.debug_struct("Presence").field("id", id).field("peers", peers).field("away_since", away_since).finish()
+    }
+}

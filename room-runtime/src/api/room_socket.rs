@@ -1,0 +1,166 @@
+//! [`RoomSocket`]: a peer that is a program.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::Deserialize;
+
+use crate::{
+    Close, CloseCode, Error, ErrorKind, Room,
+    platform::socket::{Arrival, ClientSocket},
+    wire,
+};
+
+/// A connection to a room, typed by the room, from [`RoomHandle::connect`](crate::RoomHandle::connect).
+///
+/// Dropping it leaves the connection to the platform; [`close`](RoomSocket::close) ends it for the room at once.
+pub struct RoomSocket<R> {
+    socket: ClientSocket,
+    closed: Option<Close>,
+    resume_token: Option<String>,
+    room: PhantomData<fn() -> R>,
+}
+
+impl<R: Room> RoomSocket<R> {
+    pub(crate) fn new(socket: ClientSocket) -> Self {
+        RoomSocket { socket, closed: None, resume_token: None, room: PhantomData }
+    }
+
+    /// Sends the room an event.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`] when it cannot be JSON, [`ErrorKind::PeerGone`] when the connection is closed,
+    /// [`ErrorKind::Send`] when the socket refuses it.
+    pub fn send(&self, event: &R::Event) -> Result<(), Error> {
+        if self.closed.is_some() {
+            return Err(Error::new(ErrorKind::PeerGone, "the connection is closed"));
+        }
+        let text = wire::encode_event(event)?;
+        match &self.socket {
+            ClientSocket::Cloudflare(socket) => socket.send(&text),
+            #[cfg(not(target_arch = "wasm32"))]
+            ClientSocket::Memory(socket) => socket.send(text),
+        }
+    }
+
+    /// The next message; `None` when the connection has been closed, by whichever side. The frame with the
+    /// [`resume_token`](RoomSocket::resume_token) is no message.
+    ///
+    /// # Errors
+    /// What the room said of an event that it could not handle: [`ErrorKind::Decode`], [`ErrorKind::TooLarge`],
+    /// [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Refused`], [`ErrorKind::Services`],
+    /// [`ErrorKind::Restarted`];
+    /// [`ErrorKind::Decode`] also for a message that is not a `Broadcast`. The connection stays open.
+    pub async fn receive(&mut self) -> Result<Option<R::Broadcast>, Error> {
+        if self.closed.is_some() {
+            return Ok(None);
+        }
+        loop {
+            let arrival = match &mut self.socket {
+                ClientSocket::Cloudflare(socket) => socket.receive().await,
+                #[cfg(not(target_arch = "wasm32"))]
+                ClientSocket::Memory(socket) => std::future::poll_fn(|cx| socket.poll_receive(cx)).await,
+            };
+            match arrival {
+                Arrival::Text(text) => match decode(&text)? {
+                    Received::Message(message) => return Ok(Some(message)),
+                    Received::ResumeToken(token) => self.resume_token = Some(token),
+                },
+                Arrival::Binary(bytes) => {
+                    let message = format!("a binary frame of {bytes} bytes, where JSON text is spoken");
+                    return Err(Error::new(ErrorKind::Decode, message));
+                }
+                Arrival::Closed(close) => {
+                    self.closed = Some(close);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The token for [`Upgrade::resume`](crate::Upgrade::resume), where the room has a
+    /// [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS). It is the first that the room sends, and is known once
+    /// [`receive`](RoomSocket::receive) has given something.
+    pub fn resume_token(&self) -> Option<&str> {
+        self.resume_token.as_deref()
+    }
+
+    /// How the connection ended, once [`receive`](RoomSocket::receive) has said so.
+    pub fn closed(&self) -> Option<&Close> {
+        self.closed.as_ref()
+    }
+
+    /// Closes the connection; messages on their way can still be received.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidClose`] when the reason is too long.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        crate::types::close::check_reason(reason)?;
+        match &self.socket {
+            ClientSocket::Cloudflare(socket) => socket.close(code, reason),
+            #[cfg(not(target_arch = "wasm32"))]
+            ClientSocket::Memory(socket) => {
+                socket.close(code, reason);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<R: Room> fmt::Debug for RoomSocket<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomSocket").field("name", &R::NAME).field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
+
+/// What a frame of the room is, when it is no error.
+pub(crate) enum Received<B> {
+    Message(B),
+    ResumeToken(String),
+}
+
+/// What the runtime itself has to say to a client.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Notice {
+    Error { code: ErrorKind, message: String },
+    Resume(String),
+}
+
+impl Notice {
+    /// `None` for a message of the room.
+    pub(crate) fn parse(text: &str) -> Option<Notice> {
+        #[derive(Deserialize)]
+        struct Frame {
+            #[serde(rename = "$room")]
+            notice: Notice,
+        }
+        // Nearly everything else is told from it without being parsed.
+        let frame = text.starts_with(r#"{"$room""#).then(|| serde_json::from_str::<Frame>(text).ok())?;
+        frame.map(|frame| frame.notice)
+    }
+}
+
+/// A message of the room, or what the runtime itself has to say.
+pub(crate) fn decode<B: serde::de::DeserializeOwned>(text: &str) -> Result<Received<B>, Error> {
+    match Notice::parse(text) {
+        Some(Notice::Error { code, message }) => Err(Error::new(code, message)),
+        Some(Notice::Resume(token)) => Ok(Received::ResumeToken(token)),
+        None => wire::decode_value(text.as_bytes(), "the room's message").map(Received::Message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_runtime_says_is_told_from_messages() {
+        let error = wire::error_frame(ErrorKind::RateLimited, "slow down", Some(250));
+        let parsed = Notice::parse(&error);
+        assert_eq!(parsed, Some(Notice::Error { code: ErrorKind::RateLimited, message: "slow down".to_owned() }));
+        assert_eq!(Notice::parse(&wire::resume_frame("0f")), Some(Notice::Resume("0f".to_owned())));
+        for message in [r#"{"type":"$room"}"#, r#"{"$room":{"else":1}}"#, r#""{\"$room\"""#, "{}", ""] {
+            assert_eq!(Notice::parse(message), None, "{message}");
+        }
+    }
+}

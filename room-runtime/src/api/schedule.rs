@@ -1,0 +1,107 @@
+//! [`Schedule`]: an alarm that a handler sets.
+
+use std::{fmt, time::Duration};
+
+use crate::{Error, ErrorKind, Room, RoomContext, ScheduleId, engine::schedules::What};
+
+/// A room with [`on_alarm`](Room::on_alarm): without that handler an alarm would never fire, and so cannot be
+/// [scheduled](RoomContext::schedule).
+///
+/// `#[room]` implements it for a room that has the handler. A room that is written by hand implements it beside [`Room`].
+///
+/// Schedules that code with the handler has left stay in storage until it is there again; a room without it can
+/// [cancel](RoomContext::cancel) them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` schedules an alarm, but has no handler `on_alarm`",
+    label = "this alarm would never fire",
+    note = "add `fn on_alarm(ctx: &Ctx) -> Result {{ … }}` to the room's module",
+    note = "in a room with a type `Alarm` it is `fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {{ … }}`"
+)]
+pub trait HandlesAlarms: Room {}
+
+/// An alarm to be set: [`RoomContext::schedule`].
+///
+/// ```
+/// # use room_runtime::{Failure, HandlesAlarms, Room, RoomContext};
+/// # use std::time::Duration;
+/// # fn example<R: HandlesAlarms + Room<Alarm = String>>(ctx: &RoomContext<R>) -> Result<(), Failure> {
+/// let id = ctx.schedule("close the auction".to_owned()).after(Duration::from_secs(30))?;
+/// ctx.schedule("tidy up".to_owned()).key("tidy").every(Duration::from_secs(3_600))?;
+/// ctx.cancel(id)?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "say when: `.after(…)`, `.at(…)` or `.every(…)`"]
+pub struct Schedule<'a, R: Room> {
+    ctx: &'a RoomContext<R>,
+    alarm: R::Alarm,
+    key: Option<String>,
+}
+
+impl<'a, R: Room> Schedule<'a, R> {
+    pub(crate) fn new(ctx: &'a RoomContext<R>, alarm: R::Alarm) -> Self {
+        Schedule { ctx, alarm, key: None }
+    }
+
+    /// Gives it a name: it takes the place of the schedule that has this key, if there is one.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Fires once, after that time, rounded up to a millisecond. It is stored when this returns.
+    ///
+    /// # Errors
+    /// Those of [`at`](Schedule::at).
+    pub fn after(self, delay: Duration) -> Result<ScheduleId, Error> {
+        let due_ms = self.ctx.now_ms().saturating_add(millis(delay));
+        self.at(due_ms)
+    }
+
+    /// Fires once, at that time, in milliseconds since the Unix epoch; at once when it has passed. It is stored when this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NestedUpdate`] inside the closure of an `update`, [`ErrorKind::Encode`] when the alarm cannot be JSON, [`ErrorKind::ValueTooLarge`] when it is larger than the
+    /// platform stores under one key, [`ErrorKind::Storage`]; then nothing is changed.
+    pub fn at(self, due_ms: u64) -> Result<ScheduleId, Error> {
+        self.set(due_ms, None)
+    }
+
+    /// Fires after each such period, of a millisecond at least. Ticks that were missed while the room could not run, or
+    /// while the alarm was tried again, are skipped.
+    ///
+    /// Setting it again with the same alarm, period and key (or without a key both times) keeps the schedule that there is,
+    /// and its time: so `on_start` may set it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSchedule`] for a period of nothing; those of [`at`](Schedule::at).
+    pub fn every(self, period: Duration) -> Result<ScheduleId, Error> {
+        let every_ms = millis(period);
+        if every_ms == 0 {
+            return Err(Error::new(ErrorKind::InvalidSchedule, "a period has at least a millisecond"));
+        }
+        let due_ms = self.ctx.now_ms().saturating_add(every_ms);
+        self.set(due_ms, Some(every_ms))
+    }
+
+    fn set(self, due_ms: u64, every_ms: Option<u64>) -> Result<ScheduleId, Error> {
+        self.ctx.alive()?;
+        let host = &self.ctx.host;
+        host.flush()?;
+        host.store_id()?;
+        let what = What::alarm(&self.alarm).map_err(|error| error.in_room(&host.id))?;
+        let added = host.schedules.add(host.platform.as_ref(), what, self.key, due_ms, every_ms);
+        added.map_err(|error| error.in_room(&host.id))
+    }
+}
+
+impl<R: Room> fmt::Debug for Schedule<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schedule").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

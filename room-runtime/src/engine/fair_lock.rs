@@ -1,0 +1,100 @@
+//! One at a time, in order of arrival.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+};
+
+use futures_channel::oneshot;
+
+/// A fair lock for one thread. Taking it when it is free neither waits nor allocates.
+#[derive(Debug, Default)]
+pub(crate) struct FairLock {
+    taken: Cell<bool>,
+    waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
+}
+
+/// A place in the queue for a [`FairLock`], to be awaited with [`FairLock::come`].
+#[derive(Debug)]
+pub(crate) struct Place(Option<oneshot::Receiver<()>>);
+
+impl FairLock {
+    pub(crate) async fn take(&self) -> Taken<'_> {
+        let place = self.queue();
+        self.come(place).await
+    }
+
+    /// Queues at once, for work that is polled later. The place has to be awaited: one that is dropped when its turn has
+    /// come leaves the lock taken.
+    pub(crate) fn queue(&self) -> Place {
+        Place(self.taken.replace(true).then(|| {
+            let (sender, receiver) = oneshot::channel();
+            self.waiting.borrow_mut().push_back(sender);
+            receiver
+        }))
+    }
+
+    /// Waits until the turn of that place has come.
+    pub(crate) async fn come(&self, place: Place) -> Taken<'_> {
+        if let Some(receiver) = place.0 {
+            // The sender is only ever dropped with the `FairLock`, which this future borrows.
+            let handed_over = receiver.await;
+            debug_assert!(handed_over.is_ok());
+        }
+        Taken(self)
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken.get()
+    }
+
+    /// How many are waiting.
+    pub(crate) fn queued(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Taken<'a>(&'a FairLock);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        loop {
+            let Some(next) = self.0.waiting.borrow_mut().pop_front() else {
+                self.0.taken.set(false);
+                return;
+            };
+            // One that stopped waiting is passed over.
+            if next.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn it_goes_from_one_to_the_next_in_order_and_past_those_that_stopped_waiting() {
+        let turn = FairLock::default();
+        assert!(!turn.is_taken());
+        let first = turn.take().now_or_never().expect("it is free");
+        assert!(turn.is_taken());
+        let (mut second, mut third, mut fourth) = (Box::pin(turn.take()), Box::pin(turn.take()), Box::pin(turn.take()));
+        assert!((&mut second).now_or_never().is_none());
+        assert!((&mut third).now_or_never().is_none());
+        assert!((&mut fourth).now_or_never().is_none());
+        assert_eq!(turn.queued(), 3);
+        drop(third);
+        drop(first);
+        assert!((&mut fourth).now_or_never().is_none());
+        drop((&mut second).now_or_never().expect("its turn"));
+        drop((&mut fourth).now_or_never().expect("its turn"));
+        assert!(!turn.is_taken());
+        assert_eq!(turn.queued(), 0);
+    }
+}

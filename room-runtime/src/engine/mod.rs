@@ -1,0 +1,722 @@
+//! [`RoomHost`]: the engine of one room. Every rule that a room keeps is here; platforms only carry bytes.
+//!
+//! This file is what arrives and how handlers run. What the room remembers is in `state`, its sockets in `sockets`, how a
+//! peer gets in in `upgrade`, who is in and who went in `roster`, what the Worker asks for in `commands`.
+
+mod commands;
+pub(crate) mod fair_lock;
+mod idempotency;
+pub(crate) mod purge;
+mod rate_limiter;
+mod roster;
+pub(crate) mod schedules;
+pub(crate) mod slot;
+mod sockets;
+mod state;
+pub(crate) mod tickets;
+mod upgrade;
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::{Poll, Waker},
+};
+
+use futures_channel::oneshot;
+
+use crate::{
+    Close, DecodeError, Error, ErrorKind, Failure, HandlerError, OnInvalid, Peer, Reject, Room, RoomContext, RoomId,
+    engine::{
+        fair_lock::FairLock,
+        purge::{interrupted, is_own_purge, purged_at_start},
+        rate_limiter::RateLimiter,
+        schedules::{Due, Schedules, What},
+        slot::{Slot, Status},
+        tickets::Tickets,
+    },
+    platform::*,
+    wire::{self, WireError, keys},
+};
+
+pub(crate) use self::upgrade::Upgraded;
+use self::{idempotency::Answers, state::Cached};
+
+/// How many frames of one peer may wait behind a handler that awaits, and how many bytes. A peer that sends more is told
+/// so, frame by frame.
+const MAX_QUEUED_FRAMES: usize = 1_024;
+const MAX_QUEUED_BYTES: usize = 4 * 1_048_576;
+
+/// After how long an alarm tries again to start a room that could not.
+const RESTART_MS: u64 = 10_000;
+/// It doubles with each failure in a row, up to this.
+const LONGEST_RESTART_MS: u64 = 3_600_000;
+
+/// How long the handler of an alarm may take: as long as the platform lets one take.
+pub(crate) const ALARM_LIMIT_MS: u64 = 15 * 60_000;
+
+pub(crate) struct RoomHost<R: Room> {
+    pub(crate) platform: Rc<AnyPlatform>,
+    pub(crate) id: RoomId,
+    id_is_stored: Cell<bool>,
+    services: OnceCell<R::Services>,
+    make_services: MakeServices<R>,
+    state: RefCell<Cached<R::State>>,
+    slots: RefCell<Vec<Option<Rc<Slot<R>>>>>,
+    /// How many of the slots are taken.
+    met: Cell<usize>,
+    rates: RateLimiter,
+    pub(crate) schedules: Schedules,
+    pub(crate) tickets: Tickets<R::Connection>,
+    answers: Answers,
+    started: Cell<bool>,
+    /// Which of the room's lives this is: a purge begins the next.
+    pub(crate) life: Cell<u64>,
+    /// The handlers that wait, to be woken when the room is purged under them.
+    waiting: RefCell<HashMap<u64, Waker>>,
+    handlers: Cell<u64>,
+    /// Peers whose connection has ended, by the names of their entries, until that has been handled.
+    departing: RefCell<HashMap<String, Rc<Slot<R>>>>,
+    /// Whether anybody ever joined; `None` until it was of interest.
+    joined: Cell<Option<bool>>,
+    /// Whether this incarnation has set the platform's alarm.
+    is_armed: Cell<bool>,
+    /// How often it could not start, in a row.
+    failed_starts: Cell<u32>,
+    /// Held while `on_start` runs; what arrives meanwhile waits for it in order.
+    starting: FairLock,
+    /// Whether what is kept for a frame of several messages is about to leave.
+    releasing: Cell<bool>,
+}
+
+/// A handler among those that wait, until it has ended or was given up.
+struct Waiting<'a> {
+    number: u64,
+    waiting: &'a RefCell<HashMap<u64, Waker>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Most handlers never wait.
+        if !self.waiting.borrow().is_empty() {
+            self.waiting.borrow_mut().remove(&self.number);
+        }
+    }
+}
+
+/// What a handler can end with in place of its value.
+trait HandlerFailure: From<Error> {
+    fn is_refusal(&self) -> bool;
+}
+
+impl HandlerFailure for Failure {
+    fn is_refusal(&self) -> bool {
+        self.as_refused().is_some()
+    }
+}
+
+impl HandlerFailure for Reject {
+    fn is_refusal(&self) -> bool {
+        self.is_answer()
+    }
+}
+
+/// How a room comes by its services.
+pub(crate) type MakeServices<R> = Box<dyn Fn() -> Result<<R as Room>::Services, Failure>>;
+
+impl<R: Room> RoomHost<R> {
+    pub(crate) fn new(platform: Rc<AnyPlatform>, make_services: MakeServices<R>) -> Rc<Self> {
+        let stored = || {
+            let bytes = platform.get(keys::ID).ok().flatten()?;
+            String::from_utf8(bytes).ok()
+        };
+        // An object that was never addressed by a name has only its number.
+        let id = platform.name().or_else(stored).unwrap_or_else(|| platform.number());
+        Rc::new(RoomHost {
+            id: RoomId::from(id),
+            id_is_stored: Cell::new(false),
+            services: OnceCell::new(),
+            make_services,
+            platform,
+            state: RefCell::default(),
+            slots: RefCell::default(),
+            met: Cell::new(0),
+            rates: RateLimiter::default(),
+            schedules: Schedules::new(R::HAS_ON_ALARM),
+            tickets: Tickets::default(),
+            answers: Answers::default(),
+            started: Cell::new(false),
+            life: Cell::new(0),
+            waiting: RefCell::default(),
+            handlers: Cell::new(0),
+            departing: RefCell::default(),
+            joined: Cell::new(None),
+            is_armed: Cell::new(false),
+            failed_starts: Cell::new(0),
+            starting: FairLock::default(),
+            releasing: Cell::new(false),
+        })
+    }
+
+    // What arrives.
+
+    /// One frame of one peer.
+    pub(crate) async fn message(self: &Rc<Self>, socket: Socket, frame: OwnedFrame) {
+        let Some(peer) = self.peer(socket) else { return };
+        let bytes = frame.len();
+        let slot = &peer.slot;
+        if let Some(limit) = R::LIMITS.rate_limit
+            && let Err(wait_ms) = self.rates.take(peer.id(), limit, self.platform.now_ms())
+        {
+            let message =
+                format!("this peer sends more than {} frames a second, this one was dropped", limit.per_second);
+            self.send_error_frame(slot, ErrorKind::RateLimited, &message, Some(wait_ms));
+            return;
+        }
+        // Before it is decoded, and before it waits for its turn: what is too large takes no memory.
+        let limit = R::LIMITS.max_message_bytes;
+        let frame = if bytes > limit { Err(DecodeError::too_large(bytes, limit)) } else { Ok(frame) };
+        let weight = if frame.is_ok() { bytes } else { 0 };
+        let queued = slot.queued_bytes.get() + weight;
+        if slot.turn.is_taken() && (slot.turn.queued() >= MAX_QUEUED_FRAMES || queued > MAX_QUEUED_BYTES) {
+            let message = format!(
+                "{} frames of this peer are waiting, which is all that a room keeps; this one was dropped",
+                slot.turn.queued()
+            );
+            self.send_error_frame(slot, ErrorKind::Overloaded, &message, None);
+            return;
+        }
+        slot.queued_bytes.set(queued);
+        let _turn = slot.turn.take().await;
+        slot.queued_bytes.set(slot.queued_bytes.get() - weight);
+        // A purge leaves nothing to handle it, and it is not to bring the next life about.
+        if slot.status.get() == Status::Gone {
+            return;
+        }
+        // Also while the room starts the queue is what waits, and has a bound.
+        if let Err(error) = self.start(true).await {
+            self.send_error_frame(slot, error.kind(), error.message(), None);
+            return;
+        }
+        if slot.status.get() != Status::Connected || slot.is_closing.get() {
+            return;
+        }
+        let ctx = self.context(Some(&peer));
+        match frame.and_then(wire::decode_frame) {
+            Ok(event) => {
+                let outcome = self.run(R::on_event(&ctx, event)).await;
+                if let Err(failure) = &outcome {
+                    self.answer_failure(failure, slot);
+                }
+                self.report(commands::unless_refused(outcome), "on_event", Some(&peer), &ctx).await;
+            }
+            Err(error) => {
+                match R::ON_INVALID {
+                    OnInvalid::Report => self.send_error_frame(slot, error.kind(), error.message(), None),
+                    OnInvalid::Ignore => {}
+                    OnInvalid::Close => {
+                        let reason = shortened(error.message());
+                        // Refused when it is closing already, which is as good.
+                        let _ = self.close_peer(&peer, error.close_code(), reason);
+                    }
+                }
+                let outcome = self.run(R::on_decode_error(&ctx, &error)).await;
+                if let Err(failure) = &outcome {
+                    self.answer_refusal(failure, slot);
+                }
+                self.report(commands::unless_refused(outcome), "on_decode_error", Some(&peer), &ctx).await;
+            }
+        }
+    }
+
+    /// A connection ended, or its peer asks to end it.
+    pub(crate) async fn closed(self: &Rc<Self>, socket: Socket, mut close: Close) {
+        // Nobody gave a reason for that; what stands there is the platform's word for it.
+        if close.code == 1006 && !close.was_clean {
+            close.reason.clear();
+        }
+        // Its attachment is readable now, and may not be after the handshake.
+        let peer = self.peer(socket);
+        // First and without a wait: whatever the handlers do, the handshake completes.
+        self.platform.answer_close(socket, close.code, &close.reason);
+        // The room may have closed it itself, and handled that, before it slept.
+        let peer = peer.filter(|peer| peer.slot.status.get() != Status::Gone && self.holds_place(&peer.slot));
+        if let Some(peer) = peer {
+            let generation = peer.slot.generation.get();
+            let close = self.begin_departure(&peer, close);
+            match self.start(true).await {
+                Ok(()) => self.depart(&peer, close, generation).await,
+                // It is noted, and handled when the room has started.
+                Err(error) => {
+                    self.departing.borrow_mut().remove(&peer.slot.entry);
+                    self.platform.log_error(&format!("{} {error}: on_close waits", R::NAME));
+                }
+            }
+        }
+        self.forget(socket);
+        self.schedule_purge_if_empty();
+    }
+
+    // Alarms.
+
+    /// Whether anything is ever scheduled.
+    pub(crate) const HAS_SCHEDULES: bool = R::HAS_ON_ALARM || R::RECONNECT_GRACE_MS > 0 || R::PURGE_AFTER_MS > 0;
+
+    /// Whether anything can come of an alarm.
+    pub(crate) const HAS_ALARMS: bool = Self::HAS_SCHEDULES || Self::HAS_WATCHDOG;
+
+    /// The object's alarm: lets everything that is due begin, in order of time, each in a task of its own, so that one that is
+    /// slow delays no other. It never fails: after some failures the platform gives an alarm up, and nothing would set another.
+    pub(crate) async fn alarm(self: Rc<Self>) {
+        // The alarm is used up. Should the object go down from here on, or not be able to start, there is another.
+        let now_ms = self.platform.now_ms();
+        let is_what_woke_it = !self.is_armed.get();
+        self.platform.set_alarm(Some(now_ms.saturating_add(RESTART_MS)));
+        if let Err(error) = self.start(false).await {
+            self.platform.log_error(&format!("{} {error}: its alarms wait", R::NAME));
+            return;
+        }
+        if is_what_woke_it || self.schedules.watchdog().is_none_or(|at_ms| at_ms <= now_ms) {
+            self.schedules.set_watchdog(None);
+            // Those that the room has closed, and that have not answered, matter to nobody.
+            if Self::HAS_WATCHDOG && self.platform.count_open() > 0 {
+                self.schedules.set_watchdog(Some(now_ms.saturating_add(R::WATCHDOG_MS)));
+            }
+        }
+        if Self::HAS_SCHEDULES {
+            // In a box, and with it nothing of it in the wasm of a room without schedules.
+            let firing: LocalFuture<Result<(), Error>> = Box::pin(self.clone().fire_due());
+            if let Err(error) = firing.await {
+                self.platform.log_error(&error.in_room(&self.id).to_string());
+                return;
+            }
+        }
+        self.arm();
+    }
+
+    async fn fire_due(self: Rc<Self>) -> Result<(), Error> {
+        let platform = self.platform.as_ref();
+        // One that a handler sets for now is not part of this: the others come first.
+        let before = self.schedules.next_number(platform)?;
+        let life = self.life.get();
+        while self.life.get() == life
+            && let Some(due) = self.schedules.begin(platform, before)?
+        {
+            // In order, though side by side.
+            let host = self.clone();
+            self.begin(async move {
+                if let Err(error) = host.fire(due).await {
+                    host.platform.log_error(&error.in_room(&host.id).to_string());
+                }
+            })
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Lets work go on by itself, once it has come as far as it comes without a wait.
+    async fn begin(&self, work: impl Future<Output = ()> + 'static) {
+        let (polled, is_polled) = oneshot::channel();
+        self.platform.spawn(Box::pin(async move {
+            let mut work = pin!(work);
+            let mut polled = Some(polled);
+            poll_fn(|cx| {
+                let poll = work.as_mut().poll(cx);
+                if let Some(polled) = polled.take() {
+                    // Nobody waits where the object has gone down.
+                    let _ = polled.send(());
+                }
+                poll
+            })
+            .await;
+        }));
+        // It is dropped unsent only together with the task.
+        let _ = is_polled.await;
+    }
+
+    /// Sets the platform's alarm to the earliest time at which something is to happen.
+    fn arm(&self) {
+        self.is_armed.set(true);
+        if Self::HAS_SCHEDULES {
+            if let Err(error) = self.schedules.arm(self.platform.as_ref()) {
+                // The one that stands is as good.
+                self.platform.log_error(&error.in_room(&self.id).to_string());
+            }
+        } else {
+            self.platform.set_alarm(self.schedules.watchdog());
+        }
+    }
+
+    /// While there are peers whose end matters an alarm stands: nothing else would bring the room into memory after a restart.
+    pub(crate) fn start_watchdog(&self) {
+        if !Self::HAS_WATCHDOG || self.is_armed.get() && self.schedules.watchdog().is_some() {
+            return;
+        }
+        if let Err(error) = self.store_id() {
+            self.platform.log_error(&error.to_string());
+        }
+        self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(R::WATCHDOG_MS)));
+        self.arm();
+    }
+
+    /// The Worker's `fire_alarm`: whether there was one.
+    async fn fire_alarm(self: Rc<Self>) -> Result<bool, WireError> {
+        match self.schedules.begin_next(self.platform.as_ref()).map_err(|error| WireError::from(&error))? {
+            None => Ok(false),
+            Some(due) => self.fire(due).await.map_err(|error| WireError::from(&error))?.map(|()| true),
+        }
+    }
+
+    /// Runs one schedule: an error is one of storage, what a handler fails with is inside.
+    async fn fire(self: &Rc<Self>, due: Due) -> Result<Result<(), WireError>, Error> {
+        let Due { id, number, what, attempt, failure } = due;
+        let platform = self.platform.as_ref();
+        match what {
+            What::Alarm(alarm) => {
+                let ctx = RoomContext { failure, ..self.context(None) };
+                let decoded = wire::decode_value::<R::Alarm>(alarm.get().as_bytes(), "a stored alarm");
+                let is_known = decoded.is_ok();
+                let outcome = match decoded {
+                    Ok(alarm) => self.limited(self.run(R::on_alarm(&ctx, alarm))).await,
+                    Err(error) => Err(error.in_room(&self.id).into()),
+                };
+                self.schedules.ended((id, number));
+                match outcome {
+                    Err(failure) if !is_own_purge(&failure) => {
+                        let error = WireError::of_handler("on_alarm", &failure);
+                        let stays = self.schedules.fail(platform, (id, number));
+                        // One that does not decode stays for code that knows it, and is reported once.
+                        if is_known || attempt == 1 {
+                            self.report(Err(failure), "on_alarm", None, &ctx).await;
+                        }
+                        return stays.map(|()| Err(error));
+                    }
+                    _ => {}
+                }
+            }
+            What::Grace(name) => {
+                self.end_grace(&name).await;
+                self.schedules.ended((id, number));
+                self.schedule_purge_if_empty();
+            }
+            What::Purge => {
+                self.schedules.ended((id, number));
+                // Code that purges no rooms may follow on code that did.
+                if R::PURGE_AFTER_MS > 0 && self.is_deserted()? {
+                    return self.purge().map(Ok);
+                }
+            }
+        }
+        self.schedules.finish(platform, (id, number)).map(Ok)
+    }
+
+    /// Ends a handler that takes longer than any should.
+    async fn limited(&self, handler: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        let mut handler = pin!(handler);
+        let mut limit: Option<LocalFuture> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = handler.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            // Made when there is something to wait for: most handlers do not.
+            let limit = limit.get_or_insert_with(|| Platform::timer(self.platform.clone(), ALARM_LIMIT_MS));
+            limit.as_mut().poll(cx).map(|()| {
+                let message = format!("on_alarm did not end within {} minutes", ALARM_LIMIT_MS / 60_000);
+                Err(Error::new(ErrorKind::Timeout, message).in_room(&self.id).into())
+            })
+        })
+        .await
+    }
+
+    /// Runs work beside the handler that spawned it, in that handler's life of the room: a purge ends it, also before it begins.
+    pub(crate) fn spawn<F>(self: &Rc<Self>, life: u64, work: F)
+    where
+        F: AsyncFnOnce(RoomContext<R>) -> Result<(), Failure> + 'static,
+    {
+        let (host, ctx) = (self.clone(), RoomContext { life, ..self.context(None) });
+        self.platform.spawn(Box::pin(async move {
+            if ctx.alive().is_err() {
+                return;
+            }
+            let outcome = host.run(work(ctx.clone())).await;
+            host.report(outcome, "spawn", None, &ctx).await;
+        }));
+    }
+
+    /// Before anything else that is handled: the room's services, then `on_start`, then the peers that vanished while the room
+    /// was not there. After an error nothing is handled: the next event tries again.
+    ///
+    /// `by_socket` says that one of the room's own sockets is what brings it into memory.
+    pub(crate) async fn start(self: &Rc<Self>, by_socket: bool) -> Result<(), Error> {
+        if self.has_started() {
+            return Ok(());
+        }
+        let _turn = self.starting.take().await;
+        // The `on_close` of a lost peer may purge the room; then it starts anew.
+        for _ in 0..2 {
+            if self.started.get() {
+                return Ok(());
+            }
+            if let Err(error) = self.try_start(by_socket).await {
+                let failures = self.failed_starts.replace(self.failed_starts.get().saturating_add(1));
+                // Also if nobody comes. A room that purged itself has nothing left to do.
+                if Self::HAS_ALARMS && error.kind() != ErrorKind::Purged && self.has_work() {
+                    let delay_ms = RESTART_MS.saturating_mul(1 << failures.min(10)).min(LONGEST_RESTART_MS);
+                    self.platform.set_alarm(Some(self.platform.now_ms().saturating_add(delay_ms)));
+                }
+                return Err(error);
+            }
+            self.failed_starts.set(0);
+        }
+        if self.started.get() { Ok(()) } else { Err(purged_at_start().in_room(&self.id)) }
+    }
+
+    /// Whether anything waits for the room to start: schedules, peers, ends of connections.
+    fn has_work(&self) -> bool {
+        let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
+        // What cannot be read may be there.
+        let has_schedules =
+            Self::HAS_SCHEDULES && self.schedules.is_empty(self.platform.as_ref()).is_ok_and(|empty| !empty);
+        has_schedules || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
+    }
+
+    /// Whoever came while the room started goes first, also when that has just ended.
+    fn has_started(&self) -> bool {
+        self.started.get() && !self.starting.is_taken()
+    }
+
+    async fn try_start(self: &Rc<Self>, by_socket: bool) -> Result<(), Error> {
+        self.check_storage()?;
+        self.prepare_services()?;
+        let lost = self.find_lost(by_socket)?;
+        let (life, ctx) = (self.life.get(), self.context(None));
+        if let Err(failure) = self.run(R::on_start(&ctx)).await {
+            if is_own_purge(&failure) {
+                return Err(purged_at_start().in_room(&self.id));
+            }
+            self.report(Err(failure), "on_start", None, &ctx).await;
+            // What it says is for the log: a peer is not to know.
+            let message = "the room could not start: its on_start failed, see its log";
+            return Err(Error::new(ErrorKind::NotStarted, message).in_room(&self.id));
+        }
+        if self.life.get() != life {
+            return Ok(());
+        }
+        self.started.set(true);
+        if Self::HAS_WATCHDOG && self.schedules.watchdog().is_none() && (by_socket || self.platform.has_sockets()) {
+            // The platform's alarm stands since they came; this is for when it is set for something else.
+            self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(R::WATCHDOG_MS)));
+        }
+        self.close_lost(lost).await;
+        if self.life.get() != life {
+            return Ok(());
+        }
+        if R::PURGE_AFTER_MS > 0 && !by_socket && !self.platform.has_sockets() {
+            self.schedule_purge_if_empty();
+        }
+        if Self::HAS_SCHEDULES && self.schedules.is_due(self.platform.as_ref()).unwrap_or(true) {
+            // Its alarm may have been lost.
+            self.arm();
+        }
+        Ok(())
+    }
+
+    /// Everything a room promises needs the synchronous storage, which the platform has for SQLite classes only.
+    fn check_storage(&self) -> Result<(), Error> {
+        let stored = self.platform.get(keys::ID);
+        stored.map(drop).map_err(|refusal| {
+            let mut message = format!("the room's storage cannot be used: {refusal}");
+            if message.contains("SQLite") {
+                let class = R::CLASS;
+                message += &format!(
+                    "; declare the class with SQLite, in the migrations of wrangler.toml: \
+                     `new_sqlite_classes = [\"{class}\"]`, not `new_classes`"
+                );
+            }
+            Error::new(ErrorKind::Storage, message).in_room(&self.id)
+        })
+    }
+
+    fn prepare_services(&self) -> Result<(), Error> {
+        if self.services.get().is_some() {
+            return Ok(());
+        }
+        match (self.make_services)() {
+            Ok(services) => {
+                self.services.get_or_init(|| services);
+                Ok(())
+            }
+            Err(failure) => {
+                self.platform.log_error(&format!("{} room `{}`: services failed: {failure}", R::NAME, self.id));
+                // What it says may be a secret's name: that is for the log.
+                let message = "the room has no services, see its log";
+                Err(Error::new(ErrorKind::Services, message).in_room(&self.id))
+            }
+        }
+    }
+
+    pub(crate) fn services(&self) -> &R::Services {
+        // No handler runs before `prepare_services` has succeeded.
+        self.services.get().expect("a handler runs, so there are services")
+    }
+
+    // Handlers.
+
+    pub(crate) fn context(self: &Rc<Self>, sender: Option<&Peer<R>>) -> RoomContext<R> {
+        RoomContext { host: self.clone(), sender: sender.cloned(), life: self.life.get(), failure: None }
+    }
+
+    /// Runs a handler: what it changed is stored before it first waits, each time it waits, and at its end. A purge ends it.
+    async fn run<T, E: HandlerFailure>(&self, handler: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let mut handler = pin!(handler);
+        let life = self.life.get();
+        let number = self.handlers.replace(self.handlers.get() + 1);
+        let waiting = Waiting { number, waiting: &self.waiting };
+        let outcome = poll_fn(|cx| {
+            if self.life.get() != life {
+                return Poll::Ready(Err(interrupted().in_room(&self.id).into()));
+            }
+            let poll = handler.as_mut().poll(cx);
+            if self.life.get() != life {
+                return match poll {
+                    Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
+                    // What it does beyond its own purge is of no effect.
+                    _ => Poll::Ready(Err(interrupted().in_room(&self.id).into())),
+                };
+            }
+            if poll.is_pending() {
+                self.waiting.borrow_mut().insert(number, cx.waker().clone());
+            }
+            match (self.flush(), poll) {
+                (Ok(()), poll) => poll,
+                // A handler's own failure says more than the write that came after it, which is logged. A refusal would say that
+                // what came before it is stored.
+                (Err(error), Poll::Ready(Err(failure))) if !failure.is_refusal() => {
+                    self.platform.log_error(&error.to_string());
+                    Poll::Ready(Err(failure))
+                }
+                // Also where it waits: what it would do next builds on a change that is not there.
+                (Err(error), _) => Poll::Ready(Err(error.into())),
+            }
+        })
+        .await;
+        drop(waiting);
+        outcome
+    }
+
+    /// What a handler failed with: to the log, and to `on_error`.
+    async fn report(
+        &self,
+        outcome: Result<(), Failure>,
+        handler: &'static str,
+        peer: Option<&Peer<R>>,
+        ctx: &RoomContext<R>,
+    ) {
+        let Err(failure) = outcome else { return };
+        // The room's own doing, not a failure.
+        if is_own_purge(&failure) || ctx.alive().is_err() {
+            return;
+        }
+        let error = HandlerError::new(handler, peer.map(|peer| peer.id().clone()), failure);
+        self.report_error(&error, ctx).await;
+    }
+
+    async fn report_error(&self, error: &HandlerError, ctx: &RoomContext<R>) {
+        self.log(error);
+        if let Err(failure) = self.run(R::on_error(ctx, error)).await
+            && !is_own_purge(&failure)
+        {
+            self.log(&HandlerError::new("on_error", error.peer().cloned(), failure));
+        }
+    }
+
+    fn log(&self, error: &HandlerError) {
+        let (name, room) = (R::NAME, &self.id);
+        self.platform.log_error(&match error.peer() {
+            Some(_) => format!("{name} room `{room}`, {error}"),
+            None => format!("{name} room `{room}`: {error}"),
+        });
+    }
+
+    fn send_error_frame(self: &Rc<Self>, to: &Slot<R>, code: ErrorKind, message: &str, retry_after_ms: Option<u64>) {
+        let frame = wire::error_frame(code, message, retry_after_ms);
+        // One that cannot be sent to is closing, or does not read: there is no one to tell.
+        self.transmit(Frame::Text(&frame), Audience::Only(&[to.socket.get()]));
+    }
+
+    /// Tells the sender of an event that its handler refused it, or failed. The text of a failure is for the log.
+    fn answer_failure(self: &Rc<Self>, failure: &Failure, to: &Slot<R>) {
+        if failure.as_refused().is_some() {
+            self.answer_refusal(failure, to);
+        } else if !is_own_purge(failure) && to.status.get() != Status::Gone && to.socket.get() != NO_SOCKET {
+            self.send_error_frame(to, ErrorKind::Handler, "the room could not handle this event", None);
+        }
+    }
+
+    /// Tells the peer why its event, or its connection, was refused, if it was.
+    pub(crate) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot<R>) {
+        let Some(refused) = failure.as_refused() else { return };
+        // Its connection may have ended while the handler waited.
+        if to.status.get() == Status::Gone || to.socket.get() == NO_SOCKET {
+            return;
+        }
+        match refused.message() {
+            Some(message) => {
+                // One that cannot be sent to is closing, or does not read: there is no one to tell.
+                self.transmit(Frame::Text(message), Audience::Only(&[to.socket.get()]));
+            }
+            None => self.send_error_frame(to, ErrorKind::Refused, refused.reason(), None),
+        }
+    }
+
+    /// Sees to it that the room knows its id when an alarm is what brings it into memory.
+    pub(crate) fn store_id(&self) -> Result<(), Error> {
+        if self.id_is_stored.get() {
+            return Ok(());
+        }
+        let id = self.id.as_str().as_bytes();
+        let stored = self.platform.get(keys::ID).and_then(|stored| match stored {
+            Some(stored) if stored == id => Ok(()),
+            _ => self.platform.put(keys::ID, id),
+        });
+        stored.map_err(|refusal| {
+            Error::new(ErrorKind::Storage, format!("the room's id could not be stored: {refusal}")).in_room(&self.id)
+        })?;
+        self.id_is_stored.set(true);
+        Ok(())
+    }
+
+    /// Lets go of everything that storage, or the sockets, can give back.
+    pub(crate) fn release_memory(&self) {
+        self.release_state();
+        self.slots.take();
+        self.met.set(0);
+        // A bucket that is not full is kept: a peer must not empty it by coming back.
+        if let Some(limit) = R::LIMITS.rate_limit {
+            self.rates.sweep(limit, self.platform.now_ms());
+        }
+        self.schedules.clear();
+        self.answers.clear();
+    }
+}
+
+impl<R: Room> fmt::Debug for RoomHost<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomHost").field("name", &R::NAME).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// As much of a text as the reason of a close can carry.
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(crate::types::close::MAX_REASON_BYTES)]
+}
+
+#[cfg(test)]
+mod lives;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod unlucky;

@@ -1,0 +1,471 @@
+//! Schedules: any number of alarms of a room, each kept in storage by itself, sharing the platform's one.
+
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    collections::{BTreeMap, BTreeSet},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    Error, ErrorKind, ScheduleId, SystemFailure,
+    platform::*,
+    wire::{self, keys},
+};
+
+/// How long after a failure, or a crash, an alarm is tried again: doubled each time, up to an hour.
+const FIRST_RETRY_MS: u64 = 2_000;
+const LONGEST_RETRY_MS: u64 = 3_600_000;
+
+/// How long a schedule that is due again is left alone while its handler still runs.
+const STILL_RUNNING_MS: u64 = 60_000;
+
+/// What is to happen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum What {
+    /// The room's own alarm, as JSON: it is decoded when it fires, so that one that no longer decodes harms no other.
+    Alarm(Box<RawValue>),
+    /// A peer's time to come back is over.
+    Grace(String),
+    /// The room has been empty for long enough.
+    Purge,
+}
+
+impl What {
+    /// The room's own alarm.
+    pub(crate) fn alarm<A: Serialize>(alarm: &A) -> Result<What, Error> {
+        wire::encode_raw(alarm, 2, "the alarm").map(What::Alarm)
+    }
+
+    fn is_same(&self, other: &What) -> bool {
+        match (self, other) {
+            (What::Alarm(one), What::Alarm(other)) => one.get() == other.get(),
+            (What::Grace(one), What::Grace(other)) => one == other,
+            (What::Purge, What::Purge) => true,
+            _ => false,
+        }
+    }
+}
+
+/// One schedule, as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Pending {
+    id: ScheduleId,
+    /// The order in which those that are due at the same time were set.
+    number: u64,
+    due_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    every_ms: Option<u64>,
+    /// When it should have fired: `due_ms` moves with each try.
+    nominal_ms: u64,
+    /// How often it was begun since it last succeeded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    attempts: u32,
+    /// Whether the last try has not ended. Read from storage, that is a crash.
+    #[serde(default, skip_serializing_if = "is_default")]
+    running: bool,
+    what: What,
+}
+
+impl Pending {
+    /// How long after a failure, or a crash, it is tried again.
+    fn retry_ms(&self) -> u64 {
+        FIRST_RETRY_MS.saturating_mul(1 << self.attempts.saturating_sub(1).min(20)).min(LONGEST_RETRY_MS)
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A schedule whose time has come.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) id: ScheduleId,
+    /// Another number under the same id is another schedule, which took its place.
+    pub(crate) number: u64,
+    pub(crate) what: What,
+    /// The number of this try.
+    pub(crate) attempt: u32,
+    pub(crate) failure: Option<SystemFailure>,
+}
+
+/// The schedules of one room: a cache of what is stored.
+#[derive(Debug, Default)]
+pub(crate) struct Schedules {
+    loaded: RefCell<Option<Loaded>>,
+    /// Those whose handler runs in this incarnation. Not part of the cache, which may be dropped meanwhile.
+    running: RefCell<BTreeSet<(ScheduleId, u64)>>,
+    /// Those whose handler has ended in this incarnation, as long as storage may say that it runs.
+    ended: RefCell<BTreeSet<(ScheduleId, u64)>>,
+    /// When the platform's alarm is needed for something else.
+    watchdog: Cell<Option<u64>>,
+    /// Whether the handler for the room's own alarms exists; those of older code stay in storage until it does.
+    has_handler: bool,
+}
+
+#[derive(Debug, Default)]
+struct Loaded {
+    by_id: BTreeMap<ScheduleId, Pending>,
+    /// Due time, number, id.
+    order: BTreeSet<(u64, u64, ScheduleId)>,
+    next_number: u64,
+    /// How many peers' places are kept.
+    graces: usize,
+}
+
+impl Schedules {
+    pub(crate) fn new(has_handler: bool) -> Self {
+        Schedules { has_handler, ..Schedules::default() }
+    }
+
+    /// Drops the cache.
+    pub(crate) fn clear(&self) {
+        self.loaded.take();
+    }
+
+    /// Forgets everything, also what runs: storage has been cleared.
+    pub(crate) fn purge(&self) {
+        self.clear();
+        self.running.take();
+        self.ended.take();
+        self.watchdog.set(None);
+    }
+
+    /// When the platform's alarm is needed whatever is scheduled.
+    pub(crate) fn watchdog(&self) -> Option<u64> {
+        self.watchdog.get()
+    }
+
+    pub(crate) fn set_watchdog(&self, at_ms: Option<u64>) {
+        self.watchdog.set(at_ms);
+    }
+
+    /// Sets the platform's one alarm to the earliest time at which anything is to happen.
+    pub(crate) fn arm(&self, platform: &AnyPlatform) -> Result<(), Error> {
+        let loaded = self.loaded(platform)?;
+        self.arm_for(platform, &loaded);
+        Ok(())
+    }
+
+    fn arm_for(&self, platform: &AnyPlatform, loaded: &Loaded) {
+        let earliest = loaded.order.first().map(|(due_ms, ..)| *due_ms);
+        platform.set_alarm(earliest.into_iter().chain(self.watchdog.get()).min());
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self, platform: &AnyPlatform) -> Result<bool, Error> {
+        Ok(self.loaded(platform)?.order.is_empty())
+    }
+
+    /// Whether the time of any has come.
+    pub(crate) fn is_due(&self, platform: &AnyPlatform) -> Result<bool, Error> {
+        let now_ms = platform.now_ms();
+        Ok(self.loaded(platform)?.order.first().is_some_and(|(due_ms, ..)| *due_ms <= now_ms))
+    }
+
+    pub(crate) fn add(
+        &self,
+        platform: &AnyPlatform,
+        what: What,
+        key: Option<String>,
+        due_ms: u64,
+        every_ms: Option<u64>,
+    ) -> Result<ScheduleId, Error> {
+        let mut loaded = self.loaded(platform)?;
+        let same_period =
+            |pending: &Pending| every_ms.is_some() && pending.every_ms == every_ms && pending.what.is_same(&what);
+        let replaced = match &key {
+            Some(key) => loaded.keyed(key),
+            // A period without a key is told by what it does: set again at each start it must not pile up.
+            None => loaded.by_id.values().find(|each| each.key.is_none() && same_period(each)).map(|each| each.id),
+        };
+        if let Some(same) = replaced.and_then(|id| loaded.by_id.get(&id))
+            && same_period(same)
+        {
+            let id = same.id;
+            // The platform may have lost its alarm meanwhile.
+            self.arm_for(platform, &loaded);
+            return Ok(id);
+        }
+        // The one that it takes the place of is overwritten: there is no moment with both, or neither.
+        let id = replaced.unwrap_or_else(|| {
+            let [a, b, c, d, e, f, g, h, ..] = platform.random();
+            ScheduleId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        });
+        let number = loaded.next_number;
+        let pending =
+            Pending { id, number, due_ms, key, every_ms, nominal_ms: due_ms, attempts: 0, running: false, what };
+        store(platform, &pending)?;
+        loaded.next_number += 1;
+        loaded.take(id);
+        loaded.insert(pending);
+        self.arm_for(platform, &loaded);
+        Ok(id)
+    }
+
+    pub(crate) fn cancel(&self, platform: &AnyPlatform, id: ScheduleId) -> Result<bool, Error> {
+        let mut loaded = self.loaded(platform)?;
+        if !loaded.by_id.contains_key(&id) {
+            return Ok(false);
+        }
+        remove(platform, id)?;
+        loaded.take(id);
+        self.arm_for(platform, &loaded);
+        Ok(true)
+    }
+
+    pub(crate) fn cancel_keyed(&self, platform: &AnyPlatform, key: &str) -> Result<bool, Error> {
+        let id = self.loaded(platform)?.keyed(key);
+        id.map_or(Ok(false), |id| self.cancel(platform, id))
+    }
+
+    /// Takes away what the runtime itself had planned, where `which` says so.
+    pub(crate) fn cancel_own(&self, platform: &AnyPlatform, which: impl Fn(&What) -> bool) -> Result<(), Error> {
+        let own = |what: &What| !matches!(what, What::Alarm(_)) && which(what);
+        let ids: Vec<_> = self.loaded(platform)?.by_id.values().filter(|each| own(&each.what)).map(|p| p.id).collect();
+        ids.into_iter().try_for_each(|id| self.cancel(platform, id).map(drop))
+    }
+
+    /// How many peers' places are kept.
+    pub(crate) fn graces(&self, platform: &AnyPlatform) -> Result<usize, Error> {
+        Ok(self.loaded(platform)?.graces)
+    }
+
+    /// The names of the places that are kept.
+    pub(crate) fn grace_names(&self, platform: &AnyPlatform) -> Result<Vec<String>, Error> {
+        let loaded = self.loaded(platform)?;
+        let name = |pending: &Pending| match &pending.what {
+            What::Grace(name) => Some(name.clone()),
+            _ => None,
+        };
+        Ok(loaded.by_id.values().filter_map(name).collect())
+    }
+
+    pub(crate) fn has_purge(&self, platform: &AnyPlatform) -> Result<bool, Error> {
+        Ok(self.loaded(platform)?.by_id.values().any(|pending| matches!(pending.what, What::Purge)))
+    }
+
+    /// When the room's own next alarm is due.
+    pub(crate) fn next(&self, platform: &AnyPlatform) -> Result<Option<u64>, Error> {
+        let loaded = self.loaded(platform)?;
+        let mut own = loaded.order.iter().filter(|(_, _, id)| loaded.is_alarm(*id));
+        Ok(own.next().map(|(due_ms, ..)| *due_ms))
+    }
+
+    /// The earliest schedule that is due, of those that were set before `before`. It is put off before it is given out: if
+    /// it takes the object down with it, it is tried again.
+    pub(crate) fn begin(&self, platform: &AnyPlatform, before: u64) -> Result<Option<Due>, Error> {
+        let now_ms = platform.now_ms();
+        let mut loaded = self.loaded(platform)?;
+        let due: Vec<_> = loaded.order.iter().take_while(|(due_ms, ..)| *due_ms <= now_ms).copied().collect();
+        for (_, number, id) in due {
+            if self.running.borrow().contains(&(id, number)) {
+                // It takes longer than the time after which a crash of it would be noticed: nothing to do, for now.
+                loaded.put_off(id, now_ms + STILL_RUNNING_MS);
+            } else if number < before {
+                return self.begin_one(platform, &mut loaded, id).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number of the schedule that is set next.
+    pub(crate) fn next_number(&self, platform: &AnyPlatform) -> Result<u64, Error> {
+        Ok(self.loaded(platform)?.next_number)
+    }
+
+    /// The room's own earliest alarm that does not run already, whether it is due or not.
+    pub(crate) fn begin_next(&self, platform: &AnyPlatform) -> Result<Option<Due>, Error> {
+        let mut loaded = self.loaded(platform)?;
+        let is_next = |(_, number, id): &&(u64, u64, ScheduleId)| {
+            loaded.is_alarm(*id) && !self.running.borrow().contains(&(*id, *number))
+        };
+        let next = loaded.order.iter().find(is_next).map(|(.., id)| *id);
+        next.map(|id| self.begin_one(platform, &mut loaded, id)).transpose()
+    }
+
+    fn begin_one(&self, platform: &AnyPlatform, loaded: &mut Loaded, id: ScheduleId) -> Result<Due, Error> {
+        let pending = &loaded.by_id[&id];
+        let attempt = pending.attempts.saturating_add(1);
+        // Nothing of this incarnation runs under that id: what storage says is running went down with another.
+        let failure = pending.running.then_some(SystemFailure { attempt });
+        let mut begun = Pending { attempts: attempt, running: true, ..pending.clone() };
+        begun.due_ms = platform.now_ms().saturating_add(begun.retry_ms());
+        store(platform, &begun)?;
+        let (number, what) = (begun.number, begun.what.clone());
+        loaded.take(id);
+        loaded.insert(begun);
+        self.running.borrow_mut().insert((id, number));
+        self.ended.borrow_mut().remove(&(id, number));
+        self.arm_for(platform, loaded);
+        Ok(Due { id, number, what, attempt, failure })
+    }
+
+    /// Its handler has ended, in whatever way.
+    pub(crate) fn ended(&self, (id, number): (ScheduleId, u64)) {
+        self.running.borrow_mut().remove(&(id, number));
+        self.ended.borrow_mut().insert((id, number));
+        if let Some(loaded) = &mut *self.loaded.borrow_mut()
+            && let Some(pending) = loaded.by_id.get_mut(&id)
+            && pending.number == number
+        {
+            // Known here even where storage does not take it: a write that fails later is no crash.
+            pending.running = false;
+        }
+    }
+
+    /// It has done its work: it goes, or waits for its next time.
+    pub(crate) fn finish(&self, platform: &AnyPlatform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
+        let mut loaded = self.loaded(platform)?;
+        // Cancelled, or replaced, by its own handler perhaps.
+        let Some(pending) = loaded.by_id.get(&id).filter(|pending| pending.number == number) else {
+            self.ended.borrow_mut().remove(&(id, number));
+            return Ok(());
+        };
+        match pending.every_ms {
+            None => {
+                remove(platform, id)?;
+                loaded.take(id);
+                self.ended.borrow_mut().remove(&(id, number));
+            }
+            Some(every_ms) => {
+                let next = next_period(pending.nominal_ms, every_ms, platform.now_ms());
+                let pending =
+                    Pending { due_ms: next, nominal_ms: next, attempts: 0, running: false, ..pending.clone() };
+                store(platform, &pending)?;
+                self.ended.borrow_mut().remove(&(id, number));
+                loaded.take(id);
+                loaded.insert(pending);
+            }
+        }
+        self.arm_for(platform, &loaded);
+        Ok(())
+    }
+
+    /// It failed: it is tried again, counted from now.
+    pub(crate) fn fail(&self, platform: &AnyPlatform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
+        let mut loaded = self.loaded(platform)?;
+        let Some(pending) = loaded.by_id.get(&id).filter(|pending| pending.number == number) else { return Ok(()) };
+        let mut failed = Pending { running: false, ..pending.clone() };
+        failed.due_ms = platform.now_ms().saturating_add(failed.retry_ms());
+        store(platform, &failed)?;
+        self.ended.borrow_mut().remove(&(id, number));
+        loaded.take(id);
+        loaded.insert(failed);
+        self.arm_for(platform, &loaded);
+        Ok(())
+    }
+
+    fn loaded(&self, platform: &AnyPlatform) -> Result<RefMut<'_, Loaded>, Error> {
+        let mut loaded = self.loaded.borrow_mut();
+        if loaded.is_none() {
+            *loaded = Some(self.load(platform)?);
+        }
+        Ok(RefMut::map(loaded, |loaded| loaded.get_or_insert_default()))
+    }
+
+    fn load(&self, platform: &AnyPlatform) -> Result<Loaded, Error> {
+        let stored = platform.list(keys::SCHEDULES).map_err(|refusal| {
+            Error::new(ErrorKind::Storage, format!("the room's schedules could not be read: {refusal}"))
+        })?;
+        let mut loaded = Loaded::default();
+        for bytes in stored {
+            let mut pending: Pending = match wire::decode_value(&bytes, "a stored schedule") {
+                Ok(pending) => pending,
+                Err(error) => {
+                    platform.log_error(&format!("{error}: it stays in storage and does not fire"));
+                    continue;
+                }
+            };
+            loaded.next_number = loaded.next_number.max(pending.number + 1);
+            if matches!(pending.what, What::Alarm(_)) && !self.has_handler {
+                // It is not due, ever, and can be cancelled.
+                loaded.by_id.insert(pending.id, pending);
+                continue;
+            }
+            let schedule = (pending.id, pending.number);
+            if self.running.borrow().contains(&schedule) || self.ended.borrow().contains(&schedule) {
+                pending.running = false;
+            }
+            loaded.insert(pending);
+        }
+        Ok(loaded)
+    }
+}
+
+/// The first time after `now_ms` that is whole periods after `nominal_ms`.
+fn next_period(nominal_ms: u64, every_ms: u64, now_ms: u64) -> u64 {
+    let passed = now_ms.saturating_sub(nominal_ms) / every_ms + 1;
+    nominal_ms.saturating_add(every_ms.saturating_mul(passed))
+}
+
+impl Loaded {
+    fn insert(&mut self, pending: Pending) {
+        self.graces += usize::from(matches!(pending.what, What::Grace(_)));
+        self.order.insert((pending.due_ms, pending.number, pending.id));
+        self.by_id.insert(pending.id, pending);
+    }
+
+    fn take(&mut self, id: ScheduleId) -> Option<Pending> {
+        let pending = self.by_id.remove(&id)?;
+        self.graces -= usize::from(matches!(pending.what, What::Grace(_)));
+        self.order.remove(&(pending.due_ms, pending.number, id));
+        Some(pending)
+    }
+
+    fn put_off(&mut self, id: ScheduleId, due_ms: u64) {
+        if let Some(pending) = self.take(id) {
+            self.insert(Pending { due_ms, ..pending });
+        }
+    }
+
+    fn keyed(&self, key: &str) -> Option<ScheduleId> {
+        self.by_id.values().find(|pending| pending.key.as_deref() == Some(key)).map(|pending| pending.id)
+    }
+
+    fn is_alarm(&self, id: ScheduleId) -> bool {
+        self.by_id.get(&id).is_some_and(|pending| matches!(pending.what, What::Alarm(_)))
+    }
+}
+
+fn storage_key(id: ScheduleId) -> String {
+    format!("{}{id}", keys::SCHEDULES)
+}
+
+fn store(platform: &AnyPlatform, pending: &Pending) -> Result<(), Error> {
+    let bytes = wire::encode_value(pending, "the alarm")?;
+    if bytes.len() > MAX_VALUE_BYTES {
+        let message = format!("the alarm has {} bytes as JSON, the limit is {}", bytes.len(), MAX_VALUE_BYTES);
+        return Err(Error::new(ErrorKind::ValueTooLarge, message));
+    }
+    platform
+        .put(&storage_key(pending.id), &bytes)
+        .map_err(|refusal| Error::new(ErrorKind::Storage, format!("the schedule could not be stored: {refusal}")))
+}
+
+fn remove(platform: &AnyPlatform, id: ScheduleId) -> Result<(), Error> {
+    platform.delete(&storage_key(id)).map_err(|refusal| {
+        Error::new(ErrorKind::Storage, format!("the schedule could not be taken out of storage: {refusal}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_that_passed_are_skipped_and_the_grid_is_kept() {
+        assert_eq!(next_period(1_000, 100, 1_000), 1_100);
+        assert_eq!(next_period(1_000, 100, 1_099), 1_100);
+        assert_eq!(next_period(1_000, 100, 1_100), 1_200);
+        assert_eq!(next_period(1_000, 100, 1_950), 2_000);
+        // Fired by hand before its time.
+        assert_eq!(next_period(1_000, 100, 500), 1_100);
+        assert_eq!(next_period(u64::MAX - 1, 100, u64::MAX), u64::MAX);
+    }
+}

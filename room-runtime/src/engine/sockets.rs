@@ -1,0 +1,180 @@
+//! The sockets of a room, and what is known of them: an attachment is decoded when it is first needed, once in a wake.
+
+use std::rc::Rc;
+
+use serde_json::value::RawValue;
+
+use super::RoomHost;
+use crate::{
+    CloseCode, Error, ErrorKind, Peer, PeerId, Room,
+    engine::slot::{Slot, Status},
+    platform::*,
+    wire::{self, Attachment, handshake::TAG_MARK},
+};
+
+impl<R: Room> RoomHost<R> {
+    /// The peer of a socket, from memory or, once in a wake, from what is kept with the socket.
+    pub(crate) fn peer(self: &Rc<Self>, socket: Socket) -> Option<Peer<R>> {
+        let known = self.slots.borrow().get(socket as usize).cloned().flatten();
+        let slot = match known {
+            Some(slot) => slot,
+            None => self.restore(socket)?,
+        };
+        Some(Peer { host: self.clone(), slot })
+    }
+
+    fn restore(&self, socket: Socket) -> Option<Rc<Slot<R>>> {
+        let attachment = self.platform.attachment(socket);
+        // One that the room is done with may be mentioned once more by the platform.
+        if attachment.is_none() && !self.platform.is_open(socket) {
+            return None;
+        }
+        let restored = match &attachment {
+            Some(bytes) => wire::decode_value(bytes, "the attachment of a socket"),
+            None => Err(Error::new(ErrorKind::PeerGone, "a socket that was never let in")),
+        };
+        match restored {
+            Ok(Attachment(id, connected_at, data, entry, generation)) => {
+                let slot = Rc::new(Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation));
+                slot.is_closing.set(!self.platform.is_open(socket));
+                self.keep(socket, &slot);
+                Some(slot)
+            }
+            Err(error) => {
+                self.platform.log_error(&error.in_room(&self.id).to_string());
+                // It may be closing already; either way it is not a peer, and is not looked at again.
+                let _ = self.platform.close(socket, 1011, "the room lost this connection");
+                self.platform.detach(socket);
+                None
+            }
+        }
+    }
+
+    /// Sends a frame. A peer that does not read is closed: what waits for it would stay in memory, and keep the room from
+    /// hibernating.
+    pub(crate) fn send(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
+        let sent = self.transmit(frame, to);
+        for peer in sent.unread.iter().filter_map(|socket| self.peer(*socket)) {
+            self.force_close(&peer, CloseCode::TRY_AGAIN, "this connection is not being read");
+        }
+        sent
+    }
+
+    /// Sends it, now or, to those who take several messages in one frame, with what else there is until the room's window
+    /// ends.
+    pub(super) fn transmit(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
+        let batches = R::BATCH_MS > 0;
+        let sent = self.platform.send(frame, to, R::LIMITS.max_unread_bytes, batches);
+        if batches && sent.held && !self.releasing.get() {
+            self.releasing.set(true);
+            let host = self.clone();
+            self.platform.spawn(Box::pin(async move {
+                Platform::timer(host.platform.clone(), R::BATCH_MS).await;
+                host.releasing.set(false);
+                host.platform.release();
+            }));
+        }
+        sent
+    }
+
+    pub(super) fn keep(&self, socket: Socket, slot: &Rc<Slot<R>>) {
+        let mut slots = self.slots.borrow_mut();
+        let index = socket as usize;
+        if slots.len() <= index {
+            slots.resize_with(index + 1, || None);
+        }
+        if slots[index].replace(slot.clone()).is_none() {
+            self.met.set(self.met.get() + 1);
+        }
+    }
+
+    /// The socket is no peer's any more.
+    pub(super) fn release_socket(&self, socket: Socket) {
+        let slot = self.slots.borrow_mut().get_mut(socket as usize).and_then(Option::take);
+        if let Some(slot) = slot {
+            self.met.set(self.met.get() - 1);
+            if slot.socket.get() == socket {
+                if Rc::strong_count(&slot) > 1 {
+                    // Whoever holds the peer may ask for them later.
+                    slot.tags.get_or_init(|| self.tags_of(socket));
+                }
+                slot.socket.set(NO_SOCKET);
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, socket: Socket) {
+        self.release_socket(socket);
+        self.platform.forget(socket);
+        // An empty room costs no memory, however long the object stays. Sockets that have not been heard of since the room
+        // woke have no slot.
+        if self.met.get() == 0 && self.platform.open(None).is_empty() {
+            self.release_memory();
+        }
+    }
+
+    /// `on_connect` has succeeded: from here on the peer survives hibernation.
+    pub(super) fn admit(&self, peer: &Peer<R>) -> Result<(), Error> {
+        let slot = &peer.slot;
+        let data = self.encode_data(&slot.id, &slot.data.borrow())?;
+        self.write_place(slot, slot.socket.get(), slot.generation.get(), &data)?;
+        slot.is_enrolled.set(true);
+        slot.status.set(Status::Connected);
+        self.note_joined();
+        self.start_watchdog();
+        Ok(())
+    }
+
+    /// Writes with a socket, and into the roster, that it holds the peer's place.
+    pub(super) fn write_place(
+        &self,
+        slot: &Slot<R>,
+        socket: Socket,
+        generation: u32,
+        data: &RawValue,
+    ) -> Result<(), Error> {
+        self.attach(slot, socket, generation, data)?;
+        self.enroll(slot, generation, data).map_err(|error| error.of_peer(&slot.id))
+    }
+
+    /// Replaces what is stored as the data of a connected peer: all of it, or nothing.
+    pub(crate) fn store_data(&self, slot: &Slot<R>, data: &RawValue) -> Result<(), Error> {
+        let (socket, generation) = (slot.socket.get(), slot.generation.get());
+        self.attach(slot, socket, generation, data)?;
+        self.enroll(slot, generation, data).map_err(|error| {
+            let before = self.encode_data(&slot.id, &slot.data.borrow());
+            let restored = before.and_then(|before| self.attach(slot, socket, generation, &before));
+            if let Err(error) = restored {
+                self.platform.log_error(&error.to_string());
+            }
+            error.of_peer(&slot.id)
+        })
+    }
+
+    fn attach(&self, slot: &Slot<R>, socket: Socket, generation: u32, data: &RawValue) -> Result<(), Error> {
+        let attachment = Attachment(&slot.id, slot.connected_at, data, &slot.entry, generation);
+        let attached = wire::encode_value(&attachment, "the peer's data").and_then(|bytes| {
+            let attached = self.platform.attach(socket, &bytes);
+            attached.map_err(|refusal| Error::new(ErrorKind::AttachmentTooLarge, refusal.0))
+        });
+        attached.map_err(|error| error.in_room(&self.id).of_peer(&slot.id))
+    }
+
+    pub(crate) fn tags_of(&self, socket: Socket) -> Vec<String> {
+        let marked = self.platform.tags(socket);
+        marked.iter().filter_map(|tag| tag.strip_prefix(TAG_MARK)).map(str::to_owned).collect()
+    }
+
+    /// A peer's data as it is stored, if it may be.
+    pub(crate) fn encode_data(&self, id: &PeerId, data: &R::Connection) -> Result<Box<RawValue>, Error> {
+        let encoded = wire::encode_raw(data, 1, "the peer's data");
+        let checked = encoded.and_then(|data| match data.get().len() {
+            n if n > Peer::<R>::MAX_DATA_BYTES => Err(Error::new(
+                ErrorKind::AttachmentTooLarge,
+                format!("the peer's data has {n} bytes as JSON, the limit is {}", Peer::<R>::MAX_DATA_BYTES),
+            )),
+            _ => Ok(data),
+        });
+        checked.map_err(|error| error.in_room(&self.id).of_peer(id))
+    }
+}

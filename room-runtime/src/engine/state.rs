@@ -1,0 +1,238 @@
+//! What a room remembers: read from storage once in a wake, stored before anyone is told of a change.
+
+use std::{cell::RefMut, rc::Rc};
+
+use super::RoomHost;
+use crate::{
+    Error, ErrorKind, Failure, Room,
+    engine::purge::{interrupted, is_own_purge, own_purge},
+    platform::*,
+    wire::{self, keys},
+};
+
+/// The room's state in memory.
+#[derive(Debug)]
+pub(super) struct Cached<S> {
+    value: Option<Rc<S>>,
+    /// What storage holds. `Unknown` until it was read in this wake.
+    stored: Stored,
+    dirty: bool,
+    /// The version of what storage holds.
+    version: u32,
+    /// Whether `init` runs.
+    is_initializing: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Unknown,
+    Nothing,
+    Something,
+}
+
+impl<S> Default for Cached<S> {
+    fn default() -> Self {
+        Cached { value: None, stored: Stored::Unknown, dirty: false, version: 0, is_initializing: false }
+    }
+}
+
+impl<S> Cached<S> {
+    fn value(&mut self) -> &mut Rc<S> {
+        self.value.as_mut().expect("it was loaded")
+    }
+}
+
+impl<R: Room> RoomHost<R> {
+    pub(crate) fn state(self: &Rc<Self>) -> Result<Rc<R::State>, Error> {
+        Ok(self.loaded()?.clone())
+    }
+
+    pub(crate) fn update<T>(self: &Rc<Self>, change: impl FnOnce(&mut R::State) -> T) -> Result<T, Error> {
+        let mut cached = self.load()?;
+        // A snapshot that a handler still holds is copied, not changed under it.
+        let value = change(Rc::make_mut(cached.value()));
+        cached.dirty = true;
+        Ok(value)
+    }
+
+    pub(crate) fn try_update<T>(
+        self: &Rc<Self>,
+        change: impl FnOnce(&mut R::State) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut cached = self.load()?;
+        let mut state = R::State::clone(cached.value());
+        let value = change(&mut state)?;
+        cached.value = Some(Rc::new(state));
+        cached.dirty = true;
+        Ok(value)
+    }
+
+    pub(crate) fn is_initialized(&self) -> Result<bool, Error> {
+        let mut cached = self.readable_state()?;
+        self.read(&mut cached)?;
+        Ok(cached.dirty || cached.stored == Stored::Something)
+    }
+
+    /// The state as the Worker's client sees it: `None` until there was a first change.
+    pub(super) fn stored_state(self: &Rc<Self>) -> Result<Option<Rc<R::State>>, Error> {
+        Ok(if self.is_initialized()? { Some(self.state()?) } else { None })
+    }
+
+    /// Stores the state if it changed since it was last stored.
+    ///
+    /// Inside the closure of an `update` that is an error: what follows would tell of a change that is not made yet. A state that cannot be stored is given up: what is served is what would be there after a restart.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let mut cached = self.borrow_state()?;
+        let Cached { value: Some(value), dirty: true, .. } = &*cached else { return Ok(()) };
+        let written = wire::encode_value(&**value, "the room's state").and_then(|bytes| match bytes.len() {
+            n if n > MAX_VALUE_BYTES => Err(Error::new(
+                ErrorKind::ValueTooLarge,
+                format!("the room's state has {n} bytes as JSON, the limit is {}", MAX_VALUE_BYTES),
+            )),
+            _ => self.store(&bytes, cached.version).map_err(|refusal| {
+                Error::new(ErrorKind::Storage, format!("the room's state could not be stored: {refusal}"))
+            }),
+        });
+        cached.dirty = false;
+        match written {
+            Ok(()) => {
+                cached.stored = Stored::Something;
+                cached.version = R::STATE_VERSION;
+                Ok(())
+            }
+            Err(error) => {
+                cached.value = None;
+                cached.stored = Stored::Unknown;
+                Err(error.in_room(&self.id))
+            }
+        }
+    }
+
+    /// The version goes first: should the second write fail, the old state is there with a version that it is not of, and
+    /// is refused as long as that is so.
+    fn store(&self, bytes: &[u8], version: u32) -> Result<(), Refusal> {
+        if version != R::STATE_VERSION {
+            self.platform.put(keys::STATE_VERSION, R::STATE_VERSION.to_string().as_bytes())?;
+        }
+        self.platform.put(keys::STATE, bytes)
+    }
+
+    /// The state is gone from storage.
+    pub(super) fn purge_state(&self) {
+        if let Ok(mut cached) = self.state.try_borrow_mut() {
+            *cached = Cached::default();
+        }
+    }
+
+    /// Forgets the state in memory, unless it is still to be stored.
+    pub(super) fn release_state(&self) {
+        if let Ok(mut cached) = self.state.try_borrow_mut()
+            && !cached.dirty
+            && !cached.is_initializing
+        {
+            *cached = Cached::default();
+        }
+    }
+
+    fn borrow_state(&self) -> Result<RefMut<'_, Cached<R::State>>, Error> {
+        self.state.try_borrow_mut().map_err(|_| {
+            let message = "inside the closure of an `update` the room cannot be used: not its state or database, to send, close, \
+                           schedule, purge or change a peer's data; do that after it";
+            Error::new(ErrorKind::NestedUpdate, message).in_room(&self.id)
+        })
+    }
+
+    /// The state for whoever uses it: not in `init`, which makes it.
+    fn readable_state(&self) -> Result<RefMut<'_, Cached<R::State>>, Error> {
+        let cached = self.borrow_state()?;
+        if cached.is_initializing {
+            let message = "the room's state cannot be used inside `init`, which makes it";
+            return Err(Error::new(ErrorKind::NestedUpdate, message).in_room(&self.id));
+        }
+        Ok(cached)
+    }
+
+    /// That no closure of an `update` runs.
+    pub(crate) fn not_updating(&self) -> Result<(), Error> {
+        self.borrow_state().map(drop)
+    }
+
+    /// Reads what is stored, once in a wake.
+    fn read(&self, cached: &mut Cached<R::State>) -> Result<(), Error> {
+        if cached.stored != Stored::Unknown {
+            return Ok(());
+        }
+        let unreadable = |refusal: Refusal| {
+            Error::new(ErrorKind::Storage, format!("the room's state could not be read: {refusal}")).in_room(&self.id)
+        };
+        match self.platform.get(keys::STATE).map_err(unreadable)? {
+            Some(bytes) => {
+                // Also where this code has no versions: the code before it may have had.
+                let version = self.stored_version(self.platform.get(keys::STATE_VERSION).map_err(unreadable)?)?;
+                let state = if version == R::STATE_VERSION {
+                    wire::decode_value(&bytes, "the room's stored state")
+                } else {
+                    migrate::<R>(version, &bytes)
+                };
+                cached.value = Some(Rc::new(state.map_err(|error| error.in_room(&self.id))?));
+                cached.stored = Stored::Something;
+                cached.version = version;
+                // Stored as what it is now with the next change, or at the end of the handler that read it.
+                cached.dirty = version != R::STATE_VERSION;
+            }
+            None => cached.stored = Stored::Nothing,
+        }
+        Ok(())
+    }
+
+    fn stored_version(&self, stored: Option<Vec<u8>>) -> Result<u32, Error> {
+        let Some(bytes) = stored else { return Ok(0) };
+        let version = wire::decode_value(&bytes, "the version of the room's stored state");
+        version.map_err(|error| error.in_room(&self.id))
+    }
+
+    /// The state in memory: read, or made, when it is first used.
+    fn load(self: &Rc<Self>) -> Result<RefMut<'_, Cached<R::State>>, Error> {
+        let mut cached = self.readable_state()?;
+        self.read(&mut cached)?;
+        if cached.value.is_none() {
+            // Not borrowed while `init` runs: it may send and schedule, and has no state to use.
+            cached.is_initializing = true;
+            drop(cached);
+            let life = self.life.get();
+            let first = R::init(&self.context(None)).map_err(|failure| self.init_error(&failure));
+            cached = self.borrow_state()?;
+            cached.is_initializing = false;
+            if self.life.get() != life {
+                return Err(first.err().unwrap_or_else(|| interrupted().in_room(&self.id)));
+            }
+            cached.value = Some(Rc::new(first?));
+            cached.dirty = R::STORES_FIRST_STATE;
+        }
+        Ok(cached)
+    }
+
+    fn loaded(self: &Rc<Self>) -> Result<RefMut<'_, Rc<R::State>>, Error> {
+        Ok(RefMut::map(self.load()?, Cached::value))
+    }
+
+    fn init_error(&self, failure: &Failure) -> Error {
+        let error =
+            if is_own_purge(failure) { own_purge() } else { Error::new(failure.kind(), format!("init: {failure}")) };
+        error.in_room(&self.id)
+    }
+}
+
+/// A state of another version, made into one of this.
+fn migrate<R: Room>(version: u32, bytes: &[u8]) -> Result<R::State, Error> {
+    let this = R::STATE_VERSION;
+    if version > this {
+        let message = format!("the room's state was stored as version {version}, this code knows it up to {this}");
+        return Err(Error::new(ErrorKind::Decode, message));
+    }
+    let value = wire::decode_value(bytes, "the room's stored state")?;
+    R::migrate(version, value).map_err(|failure| {
+        let message = format!("the room's stored state does not migrate from version {version} to {this}: {failure}");
+        Error::new(ErrorKind::Decode, message)
+    })
+}

@@ -1,0 +1,356 @@
+//! How a peer gets in. In this order: limits, `on_upgrade`, the check for duplicates and the accept with no wait between,
+//! `on_connect`, the end of those it replaces.
+
+use std::{cell::OnceCell, rc::Rc};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::value::RawValue;
+
+use super::{MAX_QUEUED_FRAMES, RoomHost, commands::unless_refused, roster::new_name, shortened};
+use crate::wire::handshake::choose_protocol;
+use crate::{
+    CloseCode, Error, ErrorKind, Failure, HandlerError, OnDuplicate, OnResume, Peer, PeerId, Reject, Room, RoomContext,
+    UpgradeRequest,
+    api::upgrade,
+    engine::{
+        purge::is_own_purge,
+        slot::{Slot, Status},
+    },
+    platform::*,
+    types::error::Refused,
+    wire::{
+        self, UpgradeOptions,
+        handshake::{Handshake, NoProtocol, id_tag, user_tag},
+    },
+};
+
+/// What a client reads whose `on_connect` failed.
+const NOT_LET_IN: &str = "the room could not let this peer in";
+
+/// What became of an upgrade.
+#[derive(Debug)]
+pub(crate) enum Upgraded {
+    /// There is a socket. A peer that `on_connect` refused has one as well, closed with 1011.
+    Accepted,
+    /// There is none, by the engine's own rules: the answer's status and text.
+    Refused(u16, String),
+    /// There is none, and this is the answer of `on_upgrade`.
+    Answered(Response<Bytes>),
+}
+
+/// A peer that is to be let in.
+struct Asked<R: Room> {
+    data: R::Connection,
+    id: PeerId,
+    tags: Vec<String>,
+    meta: Option<Box<RawValue>>,
+    on_duplicate: OnDuplicate,
+    resume: Option<String>,
+    on_resume: OnResume,
+    protocol: Option<String>,
+}
+
+impl<R: Room> RoomHost<R> {
+    /// The upgrade of the request that carries this ticket. The caller's `accept` makes the socket, given its tags and the
+    /// subprotocol that the handshake is answered with.
+    pub(crate) async fn upgrade(
+        self: &Rc<Self>,
+        ticket: &str,
+        handshake: impl FnOnce() -> Rc<dyn Handshake>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
+    ) -> Result<Upgraded, Error> {
+        let options = self.tickets.claim(ticket, self.platform.clone()).await?;
+        self.start(false).await?;
+        self.connect(options, handshake, accept).await
+    }
+
+    pub(crate) async fn connect(
+        self: &Rc<Self>,
+        options: UpgradeOptions<R::Connection>,
+        handshake: impl FnOnce() -> Rc<dyn Handshake>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
+    ) -> Result<Upgraded, Error> {
+        // Whoever comes back has a place.
+        if !options.resume.as_deref().is_some_and(|token| self.has_place(token))
+            && let Some(full) = self.full()?
+        {
+            return Ok(full);
+        }
+
+        let now_ms = self.platform.now_ms();
+        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
+        let id = id.unwrap_or_else(|| self.random_peer_id(now_ms));
+        let ctx = self.context(None);
+        let handshake = handshake();
+        let protocols = handshake.protocols();
+        let mut asked = Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol };
+        if R::HAS_ON_UPGRADE {
+            // In a box, and with it nothing of it in the wasm of a room that has no such handler.
+            let asking: LocalFuture<Result<Asked<R>, Response<Bytes>>> =
+                Box::pin(self.clone().ask(asked, handshake, protocols.clone()));
+            asked = match asking.await {
+                Ok(asked) => asked,
+                Err(answer) => return Ok(Upgraded::Answered(answer)),
+            };
+        }
+        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
+        upgrade::check(Some(&id), &tags)?;
+        let protocol = match choose_protocol(&protocols, protocol) {
+            Ok(protocol) => protocol,
+            Err(NoProtocol::Refused(text)) => return Ok(Upgraded::Refused(400, text)),
+            Err(NoProtocol::Invalid(error)) => return Err(error),
+        };
+
+        // Others may have come while `on_upgrade` waited. From here to the accept nothing waits.
+        if Self::KEEPS_PLACES
+            && let Some(token) = &resume
+            && let Some(slot) = self.place_of(&id, token)?
+        {
+            let others = self.platform.open(Some(&id_tag(id.as_str()))).into_iter().filter_map(|s| self.peer(s));
+            if on_duplicate == OnDuplicate::Reject && others.into_iter().any(|peer| !Rc::ptr_eq(&peer.slot, &slot)) {
+                return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
+            }
+            if slot.turn.queued() >= MAX_QUEUED_FRAMES {
+                return Ok(Upgraded::Refused(503, "what this peer has sent has to be handled first".to_owned()));
+            }
+            let data = if on_resume == OnResume::ReplaceData { Rc::new(data) } else { slot.data.borrow().clone() };
+            // Before there is a socket, like that of a new peer.
+            let encoded = self.encode_data(&id, &data)?;
+            let socket = self.accept(&slot, protocol.as_deref(), accept)?;
+            self.resume(slot, socket, (data, &encoded), meta, ctx).await;
+            return Ok(Upgraded::Accepted);
+        }
+        if let Some(full) = self.full()? {
+            return Ok(full);
+        }
+        let mut replaced = Vec::new();
+        if on_duplicate != OnDuplicate::Allow {
+            let same = self.platform.open(Some(&id_tag(id.as_str())));
+            replaced.extend(same.into_iter().filter_map(|socket| self.peer(socket)));
+        }
+        if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
+            return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
+        }
+        // The places that are kept now, by name: one that comes later is not replaced by this.
+        let mut kept = Vec::new();
+        if Self::KEEPS_PLACES && on_duplicate == OnDuplicate::Replace {
+            kept.extend(self.kept_for(&id)?.into_iter().map(|peer| peer.slot.entry.clone()));
+        }
+        let name = new_name(self.platform.random());
+        // Before there is a socket: what does not fit is refused while that is still possible.
+        self.encode_data(&id, &data)?;
+        let slot = Slot::new(NO_SOCKET, id, now_ms, data, Status::Connecting, name, 0);
+        let _ = slot.tags.set(tags);
+        slot.meta.replace(meta);
+        let socket = self.accept(&slot, protocol.as_deref(), accept)?;
+        slot.socket.set(socket);
+        let slot = Rc::new(slot);
+        self.keep(socket, &slot);
+        let peer = Peer { host: self.clone(), slot };
+        self.let_in(&peer, replaced, kept, &ctx).await;
+        Ok(Upgraded::Accepted)
+    }
+
+    /// Makes the socket of a peer.
+    fn accept(
+        &self,
+        slot: &Slot<R>,
+        protocol: Option<&str>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
+    ) -> Result<Socket, Error> {
+        let tags = slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).iter().map(|tag| user_tag(tag));
+        let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags).collect();
+        accept(&marked, protocol).map_err(|refusal| {
+            Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&slot.id)
+        })
+    }
+
+    /// What `on_upgrade` makes of it, or answers.
+    async fn ask(
+        self: Rc<Self>,
+        asked: Asked<R>,
+        handshake: Rc<dyn Handshake>,
+        protocols: Vec<String>,
+    ) -> Result<Asked<R>, Response<Bytes>> {
+        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
+        let mut request = UpgradeRequest {
+            data,
+            id,
+            tags,
+            on_duplicate,
+            resume,
+            on_resume,
+            protocol,
+            protocols,
+            meta,
+            handshake,
+            head: OnceCell::new(),
+        };
+        let ctx = self.context(None);
+        if let Err(reject) = self.run(R::on_upgrade(&ctx, &mut request)).await {
+            return Err(self.refuse(reject, &request.id, &ctx).await);
+        }
+        let UpgradeRequest { data, id, tags, on_duplicate, resume, on_resume, protocol, meta, .. } = request;
+        Ok(Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol })
+    }
+
+    /// A new peer: `on_connect`, and then the end of those it replaces.
+    async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, kept: Vec<String>, ctx: &RoomContext<R>) {
+        // The first frame of a connection: whatever the handlers send comes after it.
+        self.send_resume_token(&peer.slot);
+        let outcome = {
+            let _turn = peer.slot.turn.take().await;
+            let outcome = self.run(R::on_connect(ctx, peer)).await;
+            peer.slot.meta.take();
+            let outcome = outcome.and_then(|()| Ok(self.admit(peer)?));
+            if let Err(failure) = &outcome {
+                self.turn_away(peer, failure);
+            }
+            outcome
+        };
+        if outcome.is_err() {
+            self.report(unless_refused(outcome), "on_connect", Some(peer), ctx).await;
+            return;
+        }
+        // One that `on_connect` has turned away itself replaces nobody.
+        if peer.slot.is_closing.get() {
+            return;
+        }
+        for old in replaced {
+            self.force_close(&old, CloseCode::RESTART, "replaced by a new connection");
+        }
+        if Self::KEEPS_PLACES && !kept.is_empty() {
+            match self.kept_for(peer.id()) {
+                Ok(places) => places
+                    .into_iter()
+                    .filter(|old| kept.contains(&old.slot.entry))
+                    .for_each(|old| self.force_close(&old, CloseCode::RESTART, "replaced by a new connection")),
+                Err(error) => self.platform.log_error(&error.in_room(&self.id).to_string()),
+            }
+        }
+    }
+
+    /// A peer is back in time: its place goes over to the new socket at once, with everything that handlers hold of it. What
+    /// waits for its turn on the old one is handled first, then `on_resume` runs, and then come the frames of the new one.
+    async fn resume(
+        self: &Rc<Self>,
+        slot: Rc<Slot<R>>,
+        socket: Socket,
+        (data, encoded): (Rc<R::Connection>, &RawValue),
+        meta: Option<Box<RawValue>>,
+        ctx: RoomContext<R>,
+    ) {
+        let peer = Peer { host: self.clone(), slot };
+        let slot = &peer.slot;
+        let generation = slot.generation.get().wrapping_add(1);
+        // Written before anything changes in memory: if that fails, the place stays where it was.
+        if let Err(error) = self.write_place(slot, socket, generation, encoded) {
+            self.close_refused(socket, CloseCode::ERROR, NOT_LET_IN);
+            self.report(Err(error.into()), "on_resume", Some(&peer), &ctx).await;
+            return;
+        }
+        let old = slot.socket.replace(socket);
+        slot.generation.set(generation);
+        slot.data.replace(data);
+        slot.status.set(Status::Connected);
+        slot.is_enrolled.set(true);
+        slot.ended.take();
+        slot.meta.replace(meta);
+        self.keep(socket, slot);
+        self.departing.borrow_mut().remove(&slot.entry);
+        self.forget_leaving(slot);
+        if old != NO_SOCKET {
+            self.release_socket(old);
+            // One that is closing already changes nothing here.
+            let _ = self.platform.close(old, CloseCode::RESTART.get(), "resumed by a new connection");
+            self.platform.detach(old);
+        }
+        if let Err(error) = self.take_place(&slot.entry) {
+            // The end of its time finds that it is here.
+            self.platform.log_error(&error.in_room(&self.id).to_string());
+        }
+        self.note_joined();
+        self.start_watchdog();
+        self.send_resume_token(slot);
+        // Its turn is queued for before any frame of the new socket, and not waited for: a handler of the old connection that
+        // hangs does not keep the peer out.
+        let place = slot.turn.queue();
+        let host = self.clone();
+        self.platform.spawn(Box::pin(async move {
+            // When the upgrade has been answered: a panic in the handler does not take the connection.
+            Platform::timer(host.platform.clone(), 0).await;
+            let _turn = peer.slot.turn.come(place).await;
+            if peer.slot.generation.get() == generation && peer.slot.status.get() == Status::Connected {
+                let outcome = host.run(R::on_resume(&ctx, &peer)).await;
+                peer.slot.meta.take();
+                if let Err(failure) = &outcome
+                    && let Some(refused) = failure.as_refused()
+                {
+                    host.answer_refusal(failure, &peer.slot);
+                    // One that is closing already is gone all the same.
+                    let _ = host.close_peer(&peer, CloseCode::POLICY, shortened(refused.close_reason()));
+                }
+                host.report(unless_refused(outcome), "on_resume", Some(&peer), &ctx).await;
+            }
+        }));
+    }
+
+    /// The token by which the peer may come back. It is the first frame of each connection.
+    fn send_resume_token(self: &Rc<Self>, slot: &Slot<R>) {
+        if Self::KEEPS_PLACES {
+            let frame = wire::resume_frame(&slot.entry);
+            self.send(Frame::Text(&frame), Audience::Only(&[slot.socket.get()]));
+        }
+    }
+
+    async fn refuse(self: &Rc<Self>, reject: Reject, id: &PeerId, ctx: &RoomContext<R>) -> Response<Bytes> {
+        match reject.into_response() {
+            Ok(response) => response,
+            // The room is gone, by its own will.
+            Err(failure) if is_own_purge(&failure) => wire::http_codec::text(StatusCode::GONE, "the room was purged"),
+            Err(failure) if failure.as_refused().is_some() => {
+                failure.as_refused().map_or_else(Response::default, Refused::response)
+            }
+            Err(failure) => {
+                let error = HandlerError::new("on_upgrade", Some(id.clone()), failure);
+                self.report_error(&error, ctx).await;
+                wire::http_codec::text(StatusCode::INTERNAL_SERVER_ERROR, "the room failed")
+            }
+        }
+    }
+
+    fn turn_away(self: &Rc<Self>, peer: &Peer<R>, failure: &Failure) {
+        let (code, reason) = match failure.as_refused() {
+            Some(refused) => (CloseCode::POLICY, shortened(refused.close_reason())),
+            None => (CloseCode::ERROR, NOT_LET_IN),
+        };
+        self.answer_refusal(failure, &peer.slot);
+        peer.slot.status.set(Status::Gone);
+        self.close_refused(peer.slot.socket.get(), code, reason);
+    }
+
+    /// Closes a socket that was accepted and did not become a peer's.
+    fn close_refused(&self, socket: Socket, code: CloseCode, reason: &str) {
+        let closed = self.platform.close(socket, code.get(), reason);
+        if let Err(refusal) = closed {
+            self.platform.log_error(&format!("room `{}`: closing a refused peer: {refusal}", self.id));
+        }
+        self.platform.detach(socket);
+        // Its client may never answer.
+        self.release_socket(socket);
+    }
+
+    /// The answer when there is no place for one more.
+    fn full(&self) -> Result<Option<Upgraded>, Error> {
+        let limit = R::LIMITS.max_peers;
+        let is_full = self.platform.count_open() + self.count_kept()? >= limit;
+        Ok(is_full.then(|| Upgraded::Refused(503, format!("the room is full: it takes {limit} peers"))))
+    }
+
+    fn random_peer_id(&self, now_ms: u64) -> PeerId {
+        let [.., a, b, c, d, e, f, g, h, i, j] = self.platform.random();
+        let uuid = uuid::Builder::from_unix_timestamp_millis(now_ms, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
+        PeerId::from(uuid.to_string())
+    }
+}

@@ -1,0 +1,311 @@
+//! The Durable Object of a room on Cloudflare: how the platform's events reach the engine. It carries bytes and decides nothing.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fmt,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe},
+    rc::{Rc, Weak},
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use bytes::Bytes;
+use worker::{
+    Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, js_sys,
+    wasm_bindgen::{JsCast, JsValue},
+    wasm_bindgen_futures::future_to_promise,
+};
+
+use crate::{
+    Close, Error, Room,
+    engine::{RoomHost, Upgraded},
+    platform::{
+        LocalFuture, OwnedFrame, Platform, Socket,
+        cloudflare::{Cloudflare, RUNNING, js, namespace, refusal, run_room, run_to_end},
+    },
+    wire::{
+        ERROR_HEADER, Reply, SUBPROTOCOL, TICKET_HEADER, WireError, decode_value,
+        handshake::{Handshake, parse_protocols},
+        http_codec::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
+        is_ticket,
+    },
+};
+
+/// Called at each start of the wasm instance, once for each room.
+pub fn install(class_name: &str) {
+    js::install(class_name, &worker::wasm_bindgen::memory(), RUNNING.as_ptr() as usize as u32);
+}
+
+/// The request of an upgrade.
+struct Incoming {
+    request: JsValue,
+    /// Its `sec-websocket-protocol`; the platform makes one of several.
+    offered: Option<String>,
+}
+
+impl Handshake for Incoming {
+    fn head(&self) -> Result<http::Request<()>, Error> {
+        read_head(&js::request_head(&self.request), ())
+    }
+
+    fn protocols(&self) -> Vec<String> {
+        parse_protocols(self.offered.as_deref())
+    }
+}
+
+fn read_head<B>(head: &str, body: B) -> Result<http::Request<B>, Error> {
+    decode_value::<RequestHead>(head.as_bytes(), "the head of a request")?.into_request(body)
+}
+
+/// What the Durable Object class of a room holds: the engine, and how its events reach it.
+pub struct Object<R: Room> {
+    platform: Rc<Cloudflare>,
+    host: Rc<RoomHost<R>>,
+}
+
+// Who calls an export again after a panic meets another object: a panic in a room's code ends the instance, see `run_room`.
+impl<R: Room> UnwindSafe for Object<R> {}
+impl<R: Room> RefUnwindSafe for Object<R> {}
+
+impl<R: Room> fmt::Debug for Object<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl<R: Room> Object<R> {
+    /// The object has come into memory.
+    pub fn new(state: State, env: Env) -> Self {
+        // In place of that of `worker`, whose start function comes before or behind ours, and which would have the
+        // instance replaced in the middle of the next call.
+        worker::wasm_bindgen::handler::set_on_abort(js::instance_ended);
+        let (ping, pong) = R::HEARTBEAT;
+        let sockets = js::Sockets::new(state.as_raw(), ping, pong);
+        let platform = Rc::new(Cloudflare::new(state, env.clone(), sockets));
+        let number = platform.number();
+        let services = Box::new(move || R::services(&env));
+        let host = RoomHost::new(platform.clone(), services);
+        succeed(number, &host);
+        Object { host, platform }
+    }
+
+    /// A request: an upgrade that its client announced, and nothing else.
+    pub async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        let ticket = request.headers().get(TICKET_HEADER)?;
+        let Some(ticket) = ticket.filter(|ticket| is_ticket(ticket)) else {
+            return Response::error("this room is reached through its client", 403);
+        };
+        let offered = request.headers().get("sec-websocket-protocol")?;
+        let request: &JsValue = request.inner();
+        let handshake = || -> Rc<dyn Handshake> { Rc::new(Incoming { request: request.clone(), offered }) };
+        let accept = |tags: &[String], protocol: Option<&str>| {
+            let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
+            let v1 = protocol == Some(SUBPROTOCOL);
+            self.platform.sockets.accept(request, tags, protocol, v1).map_err(refusal)
+        };
+        match run_to_end(self.host.upgrade(&ticket, handshake, accept)).await {
+            Ok(Upgraded::Accepted) => Ok(js::upgraded(request)?.unchecked_into::<worker::web_sys::Response>().into()),
+            Ok(Upgraded::Refused(status, text)) => plain(status, &text),
+            Ok(Upgraded::Answered(response)) if R::HAS_ON_UPGRADE => {
+                let body = js_sys::Uint8Array::from(&**response.body());
+                Ok(namespace::response(&ResponseHead::of(&response), &body))
+            }
+            Ok(Upgraded::Answered(_)) => plain(500, "the room failed"),
+            Err(error) => {
+                let text = serde_json::to_string(&WireError::from(&error))?;
+                let response = Response::error(text, 500)?;
+                response.headers().set(ERROR_HEADER, error.kind().as_str())?;
+                Ok(response)
+            }
+        }
+    }
+
+    /// A frame, as `#[durable_object]` hands it over. On the platform `room.js` takes its place, with
+    /// [`text`](Object::text) and [`bytes`](Object::bytes).
+    pub async fn message(&self, socket: WebSocket, message: WebSocketIncomingMessage) {
+        let socket = self.platform.sockets.heard(socket.as_ref());
+        let frame = match message {
+            WebSocketIncomingMessage::String(text) => OwnedFrame::Text(text),
+            WebSocketIncomingMessage::Binary(bytes) => OwnedFrame::Binary(bytes),
+        };
+        self.handle(socket, frame).await;
+    }
+
+    /// The sockets, for the JavaScript that calls the next two.
+    pub fn sockets(&self) -> JsValue {
+        self.platform.sockets.clone()
+    }
+
+    /// A text frame of the socket with that index. The promise of what is still to be done, or `undefined`.
+    pub fn text(&self, socket: u32, text: String) -> JsValue {
+        at_once(self.handle(socket, OwnedFrame::Text(text)))
+    }
+
+    /// A binary frame, likewise.
+    pub fn bytes(&self, socket: u32, bytes: Vec<u8>) -> JsValue {
+        at_once(self.handle(socket, OwnedFrame::Binary(bytes)))
+    }
+
+    fn handle(&self, socket: Socket, frame: OwnedFrame) -> Work {
+        let host = self.host.clone();
+        Box::pin(async move {
+            host.message(socket, frame).await;
+            JsValue::UNDEFINED
+        })
+    }
+
+    /// A close frame, or the loss of the connection.
+    pub async fn closed(&self, socket: WebSocket, code: usize, reason: String, was_clean: bool) {
+        let socket = self.platform.sockets.index(socket.as_ref());
+        let code = u16::try_from(code).unwrap_or(1005);
+        run_to_end(self.host.closed(socket, Close::new(code, reason, was_clean))).await;
+    }
+
+    /// The connection failed.
+    pub async fn failed(&self, socket: WebSocket, error: worker::Error) {
+        self.closed(socket, 1006, error.to_string(), false).await;
+    }
+
+    /// The object's alarm.
+    pub async fn alarm(&self) -> worker::Result<Response> {
+        if RoomHost::<R>::HAS_ALARMS {
+            // In a box, and with it nothing of it in the wasm of a room without alarms.
+            let firing: LocalFuture = Box::pin(run_to_end(self.host.clone().alarm()));
+            firing.await;
+        }
+        Response::empty()
+    }
+
+    /// A command of the Worker's client: the answer, or the promise of it.
+    pub fn call(&self, command: String) -> JsValue {
+        let host = self.host.clone();
+        at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) }))
+    }
+
+    /// A request that the Worker forwards: its head and its body, answered with the same.
+    pub async fn request(&self, head: JsValue, body: JsValue) -> Result<JsValue, JsValue> {
+        let (Some(head), Some(body)) = (head.as_string(), body.dyn_ref::<js_sys::Uint8Array>()) else {
+            return Err(js_sys::Error::new("a room's request is a string and its body").into());
+        };
+        if !R::HAS_ON_REQUEST {
+            let head = ResponseHead { status: 404, headers: vec![("content-type".to_owned(), TEXT.to_owned())] };
+            return reply(&Reply::Ok(head), JsValue::from_str(NO_REQUESTS));
+        }
+        // In a box, and with it nothing of it in the wasm of a room that has no such handler.
+        let answering: LocalFuture<_> = Box::pin(run_to_end(forwarded(self.host.clone(), head, body.to_vec())));
+        AssertUnwindSafe(answering).await
+    }
+}
+
+async fn forwarded<R: Room>(host: Rc<RoomHost<R>>, head: String, body: Vec<u8>) -> Result<JsValue, JsValue> {
+    let answer = match read_head(&head, Bytes::from(body)) {
+        Ok(request) => host.request(request).await,
+        Err(error) => Err(WireError::from(&error)),
+    };
+    match answer {
+        Ok(response) => {
+            let body = js_sys::Uint8Array::from(&**response.body()).into();
+            reply(&Reply::Ok(ResponseHead::of(&response)), body)
+        }
+        Err(error) => reply(&Reply::Err(error), JsValue::UNDEFINED),
+    }
+}
+
+/// A response of one line.
+fn plain(status: u16, text: &str) -> worker::Result<Response> {
+    let response = Response::ok(text)?.with_status(status);
+    response.headers().set("content-type", TEXT)?;
+    Ok(response)
+}
+
+/// The answer to a forwarded request.
+fn reply(head: &Reply<ResponseHead>, body: JsValue) -> Result<JsValue, JsValue> {
+    let head = serde_json::to_string(head).map_err(|error| js_sys::Error::new(&error.to_string()))?;
+    Ok(js_sys::Array::of2(&JsValue::from_str(&head), &body).into())
+}
+
+type Work = LocalFuture<JsValue>;
+
+/// Does the work as far as it goes without a wait: its outcome, or the promise of it. Most work never waits, and a promise
+/// costs more than what most handlers do.
+fn at_once(mut work: Work) -> JsValue {
+    let relay = RELAY.take().unwrap_or_default();
+    let waker = Waker::from(relay.clone());
+    match run_room(|| work.as_mut().poll(&mut Context::from_waker(&waker))) {
+        Poll::Ready(outcome) => {
+            drop(waker);
+            // Unless something still holds a waker of it.
+            if Arc::strong_count(&relay) == 1 {
+                RELAY.set(Some(relay));
+            }
+            outcome
+        }
+        Poll::Pending => {
+            let rest = poll_fn(move |cx| {
+                relay.pass_on_to(cx.waker());
+                run_room(|| work.as_mut().poll(&mut Context::from_waker(&waker))).map(Ok)
+            });
+            future_to_promise(AssertUnwindSafe(rest)).into()
+        }
+    }
+}
+
+/// The waker of work that is no task yet, and may become one: many futures keep the waker of their first poll.
+#[derive(Default)]
+struct Relay(Mutex<Option<Waker>>);
+
+thread_local! {
+    static RELAY: RefCell<Option<Arc<Relay>>> = const { RefCell::new(None) };
+}
+
+impl Relay {
+    fn pass_on_to(&self, waker: &Waker) {
+        if let Ok(mut task) = self.0.lock()
+            && !task.as_ref().is_some_and(|task| task.will_wake(waker))
+        {
+            *task = Some(waker.clone());
+        }
+    }
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        // Until there is a task nothing is missed: it begins with a poll.
+        let task = self.0.lock().ok().and_then(|task| task.clone());
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+/// What a predecessor can still be asked to do.
+trait Predecessor {
+    fn release_memory(&self);
+}
+
+impl<R: Room> Predecessor for RoomHost<R> {
+    fn release_memory(&self) {
+        RoomHost::release_memory(self);
+    }
+}
+
+thread_local! {
+    /// The last incarnation of each object of this isolate, by the object's number.
+    static INCARNATIONS: RefCell<HashMap<String, Weak<dyn Predecessor>>> = RefCell::default();
+}
+
+/// When an object comes into memory again, its last incarnation is gone for the platform, but its memory is given back
+/// only when JavaScript's collector finds it. What it cached is of no use until then.
+fn succeed<R: Room>(number: String, host: &Rc<RoomHost<R>>) {
+    INCARNATIONS.with_borrow_mut(|incarnations| {
+        if incarnations.len() == incarnations.capacity() {
+            incarnations.retain(|_, host| host.strong_count() > 0);
+        }
+        let host: Weak<dyn Predecessor> = Rc::downgrade(&(host.clone() as Rc<dyn Predecessor>));
+        if let Some(last) = incarnations.insert(number, host).and_then(|last| last.upgrade()) {
+            last.release_memory();
+        }
+    });
+}

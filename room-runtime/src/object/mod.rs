@@ -1,0 +1,6 @@
+//! The Durable Object class of a room.
+
+#[cfg(all(feature = "bench", not(target_arch = "wasm32")))]
+pub(crate) mod bench;
+mod class;
+pub(crate) mod cloudflare;

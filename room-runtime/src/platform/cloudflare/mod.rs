@@ -1,0 +1,277 @@
+//! Cloudflare, the room's side: with the modules below it, the only place that touches a JavaScript value. It carries bytes and
+//! decides nothing.
+
+pub(crate) mod js;
+pub(crate) mod namespace;
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use worker::{
+    Delay, Env, State, js_sys,
+    wasm_bindgen::{JsCast, JsValue},
+};
+
+use super::{
+    Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket,
+    sql::{self, SqlRows, SqlValue, crossing::Crossing, statement::Statement},
+    transport::{Transport, Unreachable},
+};
+use crate::wire::{decode_value, keys};
+
+/// Not 0 while the code of a room runs. An exception that goes through that code leaves it so: by that `room.js` knows.
+pub(crate) static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// Runs the code of a room as far as it goes.
+pub(crate) fn run_room<T>(code: impl FnOnce() -> T) -> T {
+    struct Abandoned;
+
+    // Nothing but a panic that unwinds comes here, before anything of the room is dropped. It may have left a change
+    // half-made: the instance ends, as it does where panics do not unwind.
+    impl Drop for Abandoned {
+        fn drop(&mut self) {
+            std::process::abort();
+        }
+    }
+
+    let abandoned = Abandoned;
+    RUNNING.store(1, Ordering::Relaxed);
+    let value = code();
+    RUNNING.store(0, Ordering::Relaxed);
+    std::mem::forget(abandoned);
+    value
+}
+
+/// The same for code that waits.
+pub(crate) async fn run_to_end<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| run_room(|| work.as_mut().poll(cx))).await
+}
+
+/// A number that no one can guess.
+pub(crate) fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    js::fill_random(&mut bytes);
+    bytes
+}
+
+/// What a JavaScript error says.
+pub(crate) fn message_of(error: &JsValue) -> String {
+    match error.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.message()),
+        None => error.as_string().unwrap_or_else(|| format!("{error:?}")),
+    }
+}
+
+pub(crate) fn refusal(error: JsValue) -> Refusal {
+    Refusal(message_of(&error))
+}
+
+/// One Durable Object as the engine sees it.
+pub(crate) struct Cloudflare {
+    state: State,
+    env: Env,
+    pub(crate) sockets: js::Sockets,
+    storage: js::Storage,
+}
+
+impl Cloudflare {
+    pub(crate) fn new(state: State, env: Env, sockets: js::Sockets) -> Self {
+        let storage = js::Storage::new(state.as_raw(), keys::STATE);
+        Cloudflare { state, env, sockets, storage }
+    }
+
+    fn sent(&self, outcome: f64) -> Sent {
+        // See `#sent` in room.js.
+        let held = outcome.fract() != 0.0;
+        if outcome >= 0.0 {
+            return Sent { sent: outcome as usize, held, ..Sent::default() };
+        }
+        let (failed, unread) = (self.sockets.take_failed(), self.sockets.take_unread());
+        Sent { sent: (-1.0 - outcome) as usize, failed, unread, held }
+    }
+}
+
+impl fmt::Debug for Cloudflare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cloudflare").finish_non_exhaustive()
+    }
+}
+
+impl Platform for Cloudflare {
+    fn name(&self) -> Option<String> {
+        self.state.id().name()
+    }
+
+    fn number(&self) -> String {
+        self.state.id().to_string()
+    }
+
+    fn now_ms(&self) -> u64 {
+        js_sys::Date::now() as u64
+    }
+
+    fn random(&self) -> [u8; 16] {
+        random()
+    }
+
+    fn log_error(&self, message: &str) {
+        worker::console_error!("{message}");
+    }
+
+    fn timer(self: Rc<Self>, ms: u64) -> LocalFuture {
+        Box::pin(Delay::from(Duration::from_millis(ms)))
+    }
+
+    fn spawn(&self, work: LocalFuture) {
+        worker::wasm_bindgen_futures::spawn_local(run_to_end(work));
+    }
+
+    fn open(&self, tag: Option<&str>) -> Vec<Socket> {
+        self.sockets.open(tag)
+    }
+
+    fn is_open(&self, socket: Socket) -> bool {
+        self.sockets.is_open(socket)
+    }
+
+    fn count_open(&self) -> usize {
+        self.sockets.count_open() as usize
+    }
+
+    fn has_sockets(&self) -> bool {
+        self.sockets.has_any()
+    }
+
+    fn tags(&self, socket: Socket) -> Vec<String> {
+        self.sockets.tags(socket).unwrap_or_default()
+    }
+
+    fn attachment(&self, socket: Socket) -> Option<Vec<u8>> {
+        self.sockets.attachment(socket).ok().flatten()
+    }
+
+    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal> {
+        self.sockets.attach(socket, bytes).map_err(refusal)
+    }
+
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent {
+        let (sockets, max) = (&self.sockets, max_unread as f64);
+        let others;
+        let to = match to {
+            // Who is excepted, if anyone, is nearly always one: the sender.
+            Audience::All { tag, except } if except.len() > 1 => {
+                others = self.open(tag).into_iter().filter(|socket| !except.contains(socket)).collect::<Vec<_>>();
+                Audience::Only(&others)
+            }
+            to => to,
+        };
+        let but = |except: &[Socket]| except.first().map_or(-1, |socket| *socket as i32);
+        self.sent(match frame {
+            Frame::Text(text) => {
+                let size = text.len() as f64;
+                match to {
+                    Audience::All { tag, except } => sockets.send_all_text(text, size, max, hold, tag, but(except)),
+                    Audience::Only(&[socket]) => sockets.send_one_text(text, size, max, hold, socket),
+                    Audience::Only(only) => sockets.send_only_text(text, size, max, hold, only),
+                }
+            }
+            Frame::Binary(bytes) => {
+                let (bytes, size) = (bytes.to_vec(), bytes.len() as f64);
+                match to {
+                    Audience::All { tag, except } => sockets.send_all_bytes(bytes, size, max, hold, tag, but(except)),
+                    Audience::Only(&[socket]) => sockets.send_one_bytes(bytes, size, max, hold, socket),
+                    Audience::Only(only) => sockets.send_only_bytes(bytes, size, max, hold, only),
+                }
+            }
+        })
+    }
+
+    fn release(&self) {
+        self.sockets.release();
+    }
+
+    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal> {
+        self.sockets.close(socket, code, reason).map_err(refusal)
+    }
+
+    fn answer_close(&self, socket: Socket, code: u16, reason: &str) {
+        self.sockets.answer_close(socket, code, reason);
+    }
+
+    fn detach(&self, socket: Socket) {
+        self.sockets.detach(socket);
+    }
+
+    fn forget(&self, socket: Socket) {
+        self.sockets.forget(socket);
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        self.storage.get(key).map_err(refusal)
+    }
+
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+        let put = if key == keys::STATE { self.storage.put_state(value) } else { self.storage.put(key, value) };
+        put.map_err(refusal)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Refusal> {
+        self.storage.delete(key).map_err(refusal)
+    }
+
+    fn delete_all(&self) -> Result<(), Refusal> {
+        self.storage.delete_all().map_err(refusal)
+    }
+
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+        let text = statement.with_casts(parameters);
+        let Crossing { kinds, numbers, texts, bytes } = Crossing::of(parameters);
+        let run = |text: &str, is_exact| {
+            let is_atomic = statement.is_atomic();
+            self.storage.sql(text, is_atomic, is_exact, &kinds, &numbers, &texts, &bytes)
+        };
+        let rows = run(&text, false).map_err(refusal)?;
+        let (columns, texts) = names_and_texts(&rows)?;
+        if !rows.rounded() {
+            return read_rows(&rows, columns, texts, false);
+        }
+        let exact = statement.exact(&text, columns.len());
+        let rows = run(&exact, true).map_err(|error| sql::rounded(&message_of(&error)))?;
+        let (_, texts) = names_and_texts(&rows)?;
+        read_rows(&rows, columns, texts, true)
+    }
+
+    fn transport(&self, binding: &str, _class: &'static str) -> Result<Transport, Unreachable> {
+        namespace::Namespace::new(&self.env, binding).map(Transport::Cloudflare)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+        let values = self.storage.list(prefix).map_err(refusal)?;
+        Ok(values.iter().map(js_sys::Uint8Array::to_vec).collect())
+    }
+
+    fn set_alarm(&self, at_ms: Option<u64>) {
+        // A Date holds less; nobody will know the difference in 285,000 years. And the epoch is no time for an alarm.
+        if let Err(error) = self.storage.set_alarm(at_ms.map(|ms| (ms as f64).clamp(1.0, 8.64e15))) {
+            self.log_error(&format!("the alarm was not set: {}", message_of(&error)));
+        }
+    }
+}
+
+fn names_and_texts(rows: &js::Rows) -> Result<(Vec<String>, Vec<String>), Refusal> {
+    decode_value(rows.texts().as_bytes(), "the rows").map_err(|error| Refusal(error.to_string()))
+}
+
+fn read_rows(rows: &js::Rows, columns: Vec<String>, texts: Vec<String>, is_exact: bool) -> Result<SqlRows, Refusal> {
+    let (kinds, numbers, bytes) = (rows.kinds(), rows.numbers(), rows.bytes());
+    let crossing = Crossing { kinds, numbers, texts: String::new(), bytes };
+    let rows = crossing.into_rows(columns, texts, is_exact);
+    rows.ok_or_else(|| Refusal("the rows do not cross".to_owned()))
+}

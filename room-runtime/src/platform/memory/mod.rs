@@ -1,0 +1,543 @@
+//! A platform in memory: virtual time, sockets that remember what they were sent, storage that can be made to fail.
+//!
+//! It outlives the room: dropping a [`RoomHost`](crate::engine::RoomHost) and making a new one over the same memory is what
+//! hibernation, and a crash, are to a room.
+
+pub(crate) mod database;
+pub(crate) mod executor;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use self::{
+    database::Database,
+    executor::{Clock, Executor, Owner, Random, Work},
+};
+use super::{
+    Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket,
+    socket::{Arrival, ClientSocket},
+    sql::{SqlRows, SqlValue, statement::Statement},
+    transport::{Address, Sending, Transport, Unreachable},
+};
+use crate::{
+    CloseCode, Error,
+    types::limits::REFILL_MS,
+    wire::{handshake::ID_MARK, packed},
+};
+
+/// When time begins: late in 2023.
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+
+/// How a native client reaches the rooms of one class. What runs them is above this layer.
+pub(crate) trait NativeTransport: Send + Sync {
+    fn call(&self, to: &Address, command: &str) -> Sending<String>;
+    fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<ClientSocket>;
+    fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn random(&self) -> [u8; 16];
+}
+
+/// The client's end of a socket of such a room.
+pub(crate) trait NativeSocket: Send {
+    fn send(&self, text: String) -> Result<(), Error>;
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Arrival>;
+    fn close(&self, code: CloseCode, reason: &str);
+}
+
+/// How an object reaches the rooms of another class, by the class's name.
+pub(crate) type Reach = Box<dyn Fn(&'static str) -> Result<Transport, Unreachable>>;
+
+/// For an object that is alone.
+#[cfg(any(test, feature = "bench"))]
+pub(crate) fn no_other_rooms() -> Reach {
+    Box::new(|_| Err(Unreachable::NotBound("there is no other room here".to_owned())))
+}
+
+/// As many as Cloudflare keeps with a hibernating socket, without the bytes of the format around our own.
+const MAX_ATTACHMENT_BYTES: usize = 16_384 - 64;
+
+/// A socket as both of its ends see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemorySocket {
+    /// Text frames that were sent to it, and that its client has not taken yet.
+    pub(crate) received: VecDeque<String>,
+    /// The close that the room began or answered.
+    pub(crate) closed: Option<(u16, String)>,
+    /// The close that the client has seen: it began it, answered it, or lost the connection.
+    pub(crate) ended: Option<(u16, String)>,
+    /// Whether its client has begun to close.
+    pub(crate) closing: bool,
+    /// Whether it refuses frames.
+    pub(crate) refuses: bool,
+    /// Whether its client answers the room's close.
+    pub(crate) unresponsive: bool,
+    /// Bytes sent since its client last showed that it reads, and when that was last looked at.
+    pub(crate) unread: usize,
+    settled_at: u64,
+    /// Whether its client has ever sent a heartbeat.
+    sends_heartbeats: bool,
+    /// Wakes the client's side when something arrives.
+    pub(crate) client: Option<Waker>,
+    /// Whether its client takes several messages in one frame.
+    pub(crate) v1: bool,
+    /// The subprotocol of the handshake.
+    pub(crate) protocol: Option<String>,
+    /// What is kept for it.
+    held: Vec<String>,
+    /// Whether the room has done with it, or a restart took it.
+    forgotten: bool,
+    attachment: Option<Vec<u8>>,
+    tags: Vec<String>,
+}
+
+impl MemorySocket {
+    fn arrive(&mut self, frame: String) {
+        self.received.push_back(frame);
+        if let Some(client) = self.client.take() {
+            client.wake();
+        }
+    }
+
+    /// Whether a client that is over its budget may be sent more after all: for one that sends no heartbeats it refills with
+    /// time.
+    fn settle(&mut self, max_unread: usize, now_ms: u64) -> bool {
+        if self.sends_heartbeats {
+            return false;
+        }
+        let passed = u128::from(now_ms.saturating_sub(self.settled_at));
+        let refilled = max_unread as u128 * passed / u128::from(REFILL_MS);
+        self.unread = self.unread.saturating_sub(usize::try_from(refilled).unwrap_or(usize::MAX));
+        self.settled_at = now_ms;
+        self.unread <= max_unread
+    }
+
+    fn release(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() && Memory::is_open(self) {
+            self.arrive(packed(&held));
+        }
+    }
+}
+
+pub(crate) struct Memory {
+    name: String,
+    number: String,
+    pub(crate) owner: Owner,
+    reach: Reach,
+    database: Database,
+    executor: Rc<Executor>,
+    clock: Rc<Clock>,
+    /// Whether the object comes into memory without being told its name.
+    pub(crate) nameless: Cell<bool>,
+    /// One index is used once: what speaks of a forgotten socket shows.
+    sockets: RefCell<BTreeMap<Socket, MemorySocket>>,
+    next_socket: Cell<Socket>,
+    storage: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// What it has logged and no test has taken.
+    pub(crate) errors: RefCell<Vec<String>>,
+    /// Everything that it has logged, and when.
+    pub(crate) journal: RefCell<Vec<(u64, String)>>,
+    /// Everything that reached storage or a socket, in order.
+    #[cfg(test)]
+    pub(crate) trace: RefCell<Vec<String>>,
+    pub(crate) attachments_read: Cell<usize>,
+    pub(crate) reads_fail: Cell<bool>,
+    pub(crate) writes_fail: Cell<bool>,
+    /// The time that the engine set.
+    pub(crate) alarm: Cell<Option<u64>>,
+    alarm_fired_at: Cell<Option<u64>>,
+    /// How often the platform has repeated the alarm since one ended.
+    pub(crate) alarm_tries: Cell<u32>,
+    /// Closes that the room began, for their clients to answer.
+    pub(crate) to_answer: RefCell<Vec<Socket>>,
+    random: Rc<RefCell<Random>>,
+}
+
+impl Memory {
+    pub(crate) fn new(
+        name: &str,
+        number: String,
+        (reach, owner): (Reach, Owner),
+        executor: Rc<Executor>,
+        clock: Rc<Clock>,
+        random: Rc<RefCell<Random>>,
+    ) -> Rc<Self> {
+        Rc::new(Memory {
+            name: name.to_owned(),
+            number,
+            owner,
+            reach,
+            database: Database::default(),
+            executor,
+            clock,
+            nameless: Cell::new(false),
+            sockets: RefCell::default(),
+            next_socket: Cell::new(0),
+            storage: RefCell::default(),
+            errors: RefCell::default(),
+            journal: RefCell::default(),
+            #[cfg(test)]
+            trace: RefCell::default(),
+            attachments_read: Cell::new(0),
+            reads_fail: Cell::new(false),
+            writes_fail: Cell::new(false),
+            alarm: Cell::new(None),
+            alarm_fired_at: Cell::new(None),
+            alarm_tries: Cell::new(0),
+            to_answer: RefCell::default(),
+            random,
+        })
+    }
+
+    /// The memory of an object that is alone in the world.
+    #[cfg(any(test, feature = "bench"))]
+    pub(crate) fn alone(name: &str) -> Rc<Self> {
+        let clock = Clock::starting_at(START_MS);
+        Memory::new(
+            name,
+            "0f".repeat(32),
+            (no_other_rooms(), 0),
+            Rc::default(),
+            clock,
+            Rc::new(RefCell::new(Random::new(0))),
+        )
+    }
+
+    pub(crate) fn accept(&self, tags: &[String]) -> Socket {
+        let socket = self.next_socket.get();
+        self.next_socket.set(socket + 1);
+        let settled_at = self.clock.now_ms();
+        let accepted = MemorySocket { tags: tags.to_vec(), settled_at, ..MemorySocket::default() };
+        self.sockets.borrow_mut().insert(socket, accepted);
+        socket
+    }
+
+    pub(crate) fn with_socket<T>(&self, socket: Socket, change: impl FnOnce(&mut MemorySocket) -> T) -> T {
+        change(self.sockets.borrow_mut().get_mut(&socket).expect("a socket that was accepted"))
+    }
+
+    /// The room comes into memory, with no account of who reads.
+    pub(crate) fn forget_unread(&self) {
+        let now_ms = self.clock.now_ms();
+        for socket in self.sockets.borrow_mut().values_mut() {
+            socket.unread = 0;
+            socket.settled_at = now_ms;
+        }
+    }
+
+    /// Answers a heartbeat, as the platform does without waking the room.
+    pub(crate) fn heartbeat(&self, socket: Socket, answer: &str) {
+        self.with_socket(socket, |socket| {
+            socket.unread = 0;
+            socket.sends_heartbeats = true;
+            socket.arrive(answer.to_owned());
+        });
+    }
+
+    /// The work in words, with its peer.
+    pub(crate) fn describe(&self, work: &Work) -> String {
+        let peer = |socket: &Socket| {
+            let tags = self.sockets.borrow().get(socket).map(|socket| socket.tags.clone()).unwrap_or_default();
+            tags.iter().find_map(|tag| tag.strip_prefix(ID_MARK)).unwrap_or_default().to_owned()
+        };
+        match work {
+            Work::Frame(socket) => format!("a frame of peer `{}`", peer(socket)),
+            Work::Close(socket) => format!("the close of peer `{}`", peer(socket)),
+            Work::Alarm => "an alarm".to_owned(),
+            Work::Call => "a call or an upgrade".to_owned(),
+            Work::Spawned => "`on_alarm` or spawned work".to_owned(),
+        }
+    }
+
+    /// The sockets that `on_connect` had not let in when the object went down.
+    pub(crate) fn half_open(&self) -> Vec<Socket> {
+        let sockets = self.sockets.borrow();
+        let half = sockets.iter().filter(|(_, socket)| Memory::is_open(socket) && socket.attachment.is_none());
+        half.map(|(index, _)| *index).collect()
+    }
+
+    /// What a restart of the process, or a deploy, leaves: storage and the alarm. No one is told but the clients.
+    pub(crate) fn lose_sockets(&self) {
+        for socket in self.sockets.borrow_mut().values_mut() {
+            socket.closing = true;
+            socket.attachment = None;
+            socket.forgotten = true;
+            socket.ended.get_or_insert((1006, String::new()));
+            if let Some(client) = socket.client.take() {
+                client.wake();
+            }
+        }
+        self.to_answer.take();
+    }
+
+    /// When the alarm fires. Between two alarms a clock moves on; here nothing else makes it.
+    pub(crate) fn next_alarm(&self) -> Option<u64> {
+        let earliest = self.alarm_fired_at.get().map_or(0, |fired_at| fired_at.saturating_add(1));
+        self.alarm.get().map(|at_ms| at_ms.max(earliest))
+    }
+
+    /// Uses the alarm up, if it is due.
+    pub(crate) fn take_alarm(&self, now_ms: u64) -> bool {
+        let is_due = self.alarm.get().is_some_and(|at_ms| at_ms <= now_ms);
+        if is_due {
+            self.alarm.set(None);
+            self.alarm_fired_at.set(Some(now_ms));
+        }
+        is_due
+    }
+
+    pub(crate) fn stored(&self, key: &str) -> Option<Vec<u8>> {
+        self.storage.borrow().get(key).cloned()
+    }
+
+    pub(crate) fn store(&self, key: &str, value: &[u8]) {
+        self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
+    }
+
+    /// The keys of what is stored that begin like that.
+    #[cfg(test)]
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        self.storage.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
+    #[cfg(test)]
+    fn trace(&self, what: String) {
+        self.trace.borrow_mut().push(what);
+    }
+
+    fn is_open(socket: &MemorySocket) -> bool {
+        socket.closed.is_none() && !socket.closing
+    }
+
+    /// What is kept goes with the process.
+    pub(crate) fn drop_held(&self) {
+        self.sockets.borrow_mut().values_mut().for_each(|socket| socket.held.clear());
+    }
+
+    /// The room's side of a close; what it sent before arrives before.
+    fn end(socket: &mut MemorySocket, code: u16, reason: &str) -> bool {
+        if socket.closed.is_some() {
+            return false;
+        }
+        socket.closed = Some((code, reason.to_owned()));
+        socket.ended.get_or_insert_with(|| (code, reason.to_owned()));
+        if let Some(client) = socket.client.take() {
+            client.wake();
+        }
+        true
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Platform for Memory {
+    fn name(&self) -> Option<String> {
+        (!self.nameless.get()).then(|| self.name.clone())
+    }
+
+    fn number(&self) -> String {
+        self.number.clone()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let mut random = self.random.borrow_mut();
+        let [a, b] = [random.next(), random.next()];
+        ((u128::from(a) << 64) | u128::from(b)).to_be_bytes()
+    }
+
+    fn log_error(&self, message: &str) {
+        self.errors.borrow_mut().push(message.to_owned());
+        self.journal.borrow_mut().push((self.clock.now_ms(), message.to_owned()));
+    }
+
+    fn timer(self: Rc<Self>, ms: u64) -> LocalFuture {
+        self.clock.clone().timer(ms)
+    }
+
+    fn spawn(&self, work: LocalFuture) {
+        self.executor.spawn(self.owner, Work::Spawned, work);
+    }
+
+    fn has_sockets(&self) -> bool {
+        self.sockets.borrow().values().any(|socket| !socket.forgotten)
+    }
+
+    fn open(&self, tag: Option<&str>) -> Vec<Socket> {
+        let sockets = self.sockets.borrow();
+        let tagged = |socket: &MemorySocket| tag.is_none_or(|tag| socket.tags.iter().any(|own| own == tag));
+        let open = sockets.iter().filter(|(_, socket)| Memory::is_open(socket) && tagged(socket));
+        open.map(|(index, _)| *index).collect()
+    }
+
+    fn count_open(&self) -> usize {
+        self.open(None).len()
+    }
+
+    fn is_open(&self, socket: Socket) -> bool {
+        self.sockets.borrow().get(&socket).is_some_and(Memory::is_open)
+    }
+
+    fn tags(&self, socket: Socket) -> Vec<String> {
+        self.with_socket(socket, |socket| socket.tags.clone())
+    }
+
+    fn attachment(&self, socket: Socket) -> Option<Vec<u8>> {
+        self.attachments_read.set(self.attachments_read.get() + 1);
+        self.with_socket(socket, |socket| socket.attachment.clone())
+    }
+
+    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal> {
+        #[cfg(test)]
+        self.trace(format!("attach {socket}"));
+        if bytes.len() > MAX_ATTACHMENT_BYTES {
+            return Err(Refusal(format!("an attachment of {} bytes is too large", bytes.len())));
+        }
+        self.with_socket(socket, |socket| socket.attachment = Some(bytes.to_vec()));
+        Ok(())
+    }
+
+    fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent {
+        let Frame::Text(text) = frame else { unreachable!("the engine sends text") };
+        let sockets = match to {
+            Audience::All { tag, except } => {
+                let mut open = self.open(tag);
+                open.retain(|socket| !except.contains(socket));
+                open
+            }
+            Audience::Only(sockets) => sockets.iter().copied().filter(|socket| self.is_open(*socket)).collect(),
+        };
+        #[cfg(test)]
+        self.trace(format!("send {text}"));
+        let mut outcome = Sent::default();
+        let now_ms = self.clock.now_ms();
+        for socket in sockets {
+            self.with_socket(socket, |at| {
+                if at.unread > max_unread && !at.settle(max_unread, now_ms) {
+                    outcome.unread.push(socket);
+                } else if at.refuses {
+                    outcome.failed.push(socket);
+                } else {
+                    at.unread += text.len();
+                    outcome.sent += 1;
+                    match at.v1 {
+                        true if hold => at.held.push(text.to_owned()),
+                        true => at.arrive(packed(&[text.to_owned()])),
+                        false => at.arrive(text.to_owned()),
+                    }
+                }
+            });
+        }
+        outcome.held = self.sockets.borrow().values().any(|socket| !socket.held.is_empty());
+        outcome
+    }
+
+    fn release(&self) {
+        self.sockets.borrow_mut().values_mut().for_each(MemorySocket::release);
+    }
+
+    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal> {
+        let (ended, answers) = self.with_socket(socket, |at| {
+            at.release();
+            let begun_by_client = at.closing;
+            (Memory::end(at, code, reason), !at.unresponsive && !begun_by_client)
+        });
+        if ended && answers {
+            self.to_answer.borrow_mut().push(socket);
+        }
+        Ok(())
+    }
+
+    fn answer_close(&self, socket: Socket, code: u16, reason: &str) {
+        #[cfg(test)]
+        self.trace(format!("answer_close {socket} {code}"));
+        self.with_socket(socket, |socket| Memory::end(socket, code, reason));
+    }
+
+    fn detach(&self, socket: Socket) {
+        self.with_socket(socket, |socket| socket.attachment = None);
+    }
+
+    fn forget(&self, socket: Socket) {
+        self.with_socket(socket, |socket| {
+            socket.attachment = None;
+            socket.forgotten = true;
+        });
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        #[cfg(test)]
+        self.trace(format!("get {key}"));
+        if self.reads_fail.get() {
+            return Err(Refusal("the disk is gone".to_owned()));
+        }
+        Ok(self.storage.borrow().get(key).cloned())
+    }
+
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+        #[cfg(test)]
+        self.trace(format!("put {key} {}", String::from_utf8_lossy(value)));
+        if self.writes_fail.get() {
+            return Err(Refusal("the disk is full".to_owned()));
+        }
+        self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Refusal> {
+        #[cfg(test)]
+        self.trace(format!("delete {key}"));
+        if self.writes_fail.get() {
+            return Err(Refusal("the disk is full".to_owned()));
+        }
+        self.storage.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    fn delete_all(&self) -> Result<(), Refusal> {
+        if self.writes_fail.get() {
+            return Err(Refusal("the disk is full".to_owned()));
+        }
+        self.storage.borrow_mut().clear();
+        self.alarm.set(None);
+        self.database.clear();
+        Ok(())
+    }
+
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+        if self.reads_fail.get() {
+            return Err(Refusal("the disk is gone".to_owned()));
+        }
+        self.database.run(statement, parameters, !self.writes_fail.get())
+    }
+
+    fn transport(&self, _binding: &str, class: &'static str) -> Result<Transport, Unreachable> {
+        (self.reach)(class)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+        if self.reads_fail.get() {
+            return Err(Refusal("the disk is gone".to_owned()));
+        }
+        let storage = self.storage.borrow();
+        let from = storage.range(prefix.to_owned()..);
+        Ok(from.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, value)| value.clone()).collect())
+    }
+
+    fn set_alarm(&self, at_ms: Option<u64>) {
+        self.alarm.set(at_ms);
+    }
+}

@@ -1,0 +1,20 @@
+//! A Worker's end of a connection to a room, on each platform.
+
+use crate::Close;
+
+use super::cloudflare::namespace::WorkerSocket;
+
+/// The socket of a client that is a program.
+pub(crate) enum ClientSocket {
+    Cloudflare(WorkerSocket),
+    #[cfg(not(target_arch = "wasm32"))]
+    Memory(Box<dyn super::memory::NativeSocket>),
+}
+
+/// What arrives at a client.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Text(String),
+    Binary(usize),
+    Closed(Close),
+}

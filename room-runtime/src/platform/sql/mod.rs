@@ -1,0 +1,68 @@
+//! The object's database: values, statements and rows.
+
+pub(crate) mod crossing;
+mod rows;
+pub(crate) mod statement;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::rows::SqlRows;
+use super::Refusal;
+
+/// A value in the database. [`Sql`](crate::Sql) says how values are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SqlValue {
+    /// `NULL`.
+    Null,
+    /// `INTEGER`.
+    Integer(i64),
+    /// `REAL`.
+    Real(f64),
+    /// `TEXT`.
+    Text(String),
+    /// `BLOB`.
+    Blob(Vec<u8>),
+}
+
+/// The error of rows that cannot be read again, and why they cannot.
+pub(crate) fn rounded(why: &str) -> Refusal {
+    Refusal(format!(
+        "the rows have a number from 2^53 to 2^63, which only a `select` reads exactly ({why}); return it as text: \
+         `cast(id as text)`"
+    ))
+}
+
+macro_rules! values {
+    ($($ty:ty => $variant:ident($convert:expr);)*) => {
+        $(impl From<$ty> for SqlValue {
+            fn from(value: $ty) -> Self {
+                SqlValue::$variant($convert(value))
+            }
+        })*
+    };
+}
+
+values! {
+    bool => Integer(i64::from);
+    i8 => Integer(i64::from);
+    i16 => Integer(i64::from);
+    i32 => Integer(i64::from);
+    i64 => Integer(|value| value);
+    u8 => Integer(i64::from);
+    u16 => Integer(i64::from);
+    u32 => Integer(i64::from);
+    f32 => Real(f64::from);
+    f64 => Real(|value| value);
+    &str => Text(str::to_owned);
+    &String => Text(String::clone);
+    String => Text(|value| value);
+    &[u8] => Blob(<[u8]>::to_vec);
+    Vec<u8> => Blob(|value| value);
+}
+
+impl<T: Into<SqlValue>> From<Option<T>> for SqlValue {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(SqlValue::Null, Into::into)
+    }
+}

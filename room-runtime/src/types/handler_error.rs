@@ -1,0 +1,59 @@
+//! [`HandlerError`], for `on_error`.
+
+use std::fmt;
+
+use crate::{ErrorKind, Failure, PeerId};
+
+/// What `on_error` is told: an error that a handler returned, with which handler and which peer. It has been logged.
+#[derive(Debug)]
+pub struct HandlerError {
+    handler: &'static str,
+    peer: Option<PeerId>,
+    failure: Failure,
+}
+
+impl HandlerError {
+    pub(crate) fn new(handler: &'static str, peer: Option<PeerId>, failure: Failure) -> Self {
+        HandlerError { handler, peer, failure }
+    }
+
+    /// The handler's name, for example `on_event`; `spawn` for background work.
+    pub fn handler(&self) -> &'static str {
+        self.handler
+    }
+
+    /// The peer it was for; `None` when there is none, for example for the Worker's `send`.
+    pub fn peer(&self) -> Option<&PeerId> {
+        self.peer.as_ref()
+    }
+
+    /// The error itself.
+    pub fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
+    /// [`Failure::kind`].
+    pub fn kind(&self) -> ErrorKind {
+        self.failure.kind()
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.peer {
+            Some(peer) => write!(f, "peer `{peer}`: {} failed: {}", self.handler, self.failure),
+            None => write!(f, "{} failed: {}", self.handler, self.failure),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_handler_is_named_with_its_peer() {
+        let error = HandlerError::new("on_event", Some(PeerId::from("a")), Failure::msg("no"));
+        assert_eq!((error.handler(), error.peer().map(PeerId::as_str)), ("on_event", Some("a")));
+    }
+}

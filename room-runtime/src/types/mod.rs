@@ -1,0 +1,11 @@
+//! Values that every layer speaks of: ids, limits, closes, errors.
+
+pub(crate) mod brief;
+pub(crate) mod close;
+pub(crate) mod decode_error;
+pub(crate) mod error;
+pub(crate) mod handler_error;
+pub(crate) mod id;
+pub(crate) mod limits;
+pub(crate) mod schedule;
+pub(crate) mod upgrade;

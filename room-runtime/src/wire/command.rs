@@ -1,0 +1,233 @@
+//! Between the Worker's client and a room, over RPC: commands, and their answers.
+
+use std::fmt;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{encode_error, json::round_trip::RoundTrip};
+use crate::{Error, ErrorKind, Failure, Limits, OnDuplicate, OnResume, PeerId, RoomId, types::error::Refused};
+
+/// The Worker's half of an upgrade.
+pub(crate) fn encode_upgrade<C: Serialize>(options: &UpgradeOptions<C>) -> Result<String, Error> {
+    serde_json::to_string(&RoundTrip::new(options)).map_err(|error| encode_error("the upgrade", &error))
+}
+
+/// What the Worker gives a peer to say once.
+pub(crate) fn encode_meta<T: Serialize + ?Sized>(meta: &T) -> Result<Box<RawValue>, Error> {
+    serde_json::value::to_raw_value(&RoundTrip::new(meta)).map_err(|error| encode_error("the peer's meta", &error))
+}
+
+/// The answer to a command. What is in it was refused when it was written, if it is nested too deeply; around it there are
+/// three levels at most.
+pub(crate) fn encode_reply<T: Serialize>(reply: &Reply<T>) -> Result<String, Error> {
+    const MAX_DEPTH: u8 = Limits::MAX_DEPTH + 3;
+    serde_json::to_string(&RoundTrip::within(reply, MAX_DEPTH)).map_err(|error| encode_error("the answer", &error))
+}
+
+/// What the Worker's client asks of a room, as one text over RPC: a word, a space and what it takes. What is not asked for
+/// is not decoded, and the code for it is small: every room has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command<'a> {
+    /// The JSON of an event.
+    Send(&'a str),
+    State,
+    /// All, or those that carry this tag.
+    Peers(Option<&'a str>),
+    /// A frame: the JSON of a broadcast, which is sent as it is.
+    Broadcast(&'a str),
+    FireAlarm,
+    /// A command that is carried out once, however often it comes with this key.
+    Once {
+        key: &'a str,
+        command: &'a str,
+    },
+    /// The Worker's half of an upgrade, the JSON of [`UpgradeOptions`]; the request that carries the ticket is the other
+    /// half.
+    Prepare {
+        ticket: &'a str,
+        upgrade: &'a str,
+    },
+}
+
+impl<'a> Command<'a> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        Some(match word {
+            "send" => Command::Send(rest),
+            "state" => Command::State,
+            "peers" => Command::Peers(None),
+            "tagged" => Command::Peers(Some(rest)),
+            "broadcast" => Command::Broadcast(rest),
+            "fire_alarm" => Command::FireAlarm,
+            "once" => {
+                // A key may have spaces.
+                let (length, rest) = rest.split_once(' ')?;
+                let (key, rest) = rest.split_at_checked(length.parse().ok()?)?;
+                Command::Once { key, command: rest.strip_prefix(' ')? }
+            }
+            "prepare" => {
+                let (ticket, upgrade) = rest.split_once(' ')?;
+                Command::Prepare { ticket, upgrade }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Command::Send(event) => write!(f, "send {event}"),
+            Command::State => f.write_str("state"),
+            Command::Peers(None) => f.write_str("peers"),
+            Command::Peers(Some(tag)) => write!(f, "tagged {tag}"),
+            Command::Broadcast(message) => write!(f, "broadcast {message}"),
+            Command::FireAlarm => f.write_str("fire_alarm"),
+            Command::Once { key, command } => write!(f, "once {} {key} {command}", key.len()),
+            Command::Prepare { ticket, upgrade } => write!(f, "prepare {ticket} {upgrade}"),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UpgradeOptions<C> {
+    pub(crate) data: C,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<PeerId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) meta: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub(crate) on_duplicate: OnDuplicate,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resume: Option<String>,
+    #[serde(default)]
+    pub(crate) on_resume: OnResume,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<String>,
+}
+
+/// The room's answer to a command: the value, or an error that keeps its kind.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply<T> {
+    Ok(T),
+    Err(WireError),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WireError {
+    kind: ErrorKind,
+    message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    room: Option<RoomId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peer: Option<PeerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handler: Option<String>,
+    /// The JSON of the message that a handler refused with, as a string: what reads it knows its type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refusal: Option<Box<str>>,
+    /// The HTTP status of a refusal, where it is not that of its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+}
+
+impl WireError {
+    /// An error that a handler returned.
+    pub(crate) fn of_handler(handler: &str, failure: &Failure) -> Self {
+        let error = match failure.downcast_ref::<Error>() {
+            Some(error) => WireError::from(error),
+            None => WireError {
+                kind: failure.kind(),
+                message: failure.to_string(),
+                room: None,
+                peer: None,
+                handler: None,
+                refusal: failure.as_refused().and_then(Refused::message).map(Into::into),
+                status: failure.as_refused().and_then(|refused| own_status(ErrorKind::Refused, refused.status())),
+            },
+        };
+        // One that came from another room has the handler of that room.
+        WireError { handler: error.handler.or_else(|| Some(handler.to_owned())), ..error }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
+        let error = Error::new(self.kind, self.message).with_refusal(self.refusal).with_status(status);
+        let error = match self.handler {
+            Some(handler) => error.by_handler(handler),
+            None => error,
+        };
+        // Not always the room that was called: it may pass on what another said.
+        let error = match self.room {
+            Some(room) => error.in_room(&room),
+            None => error,
+        };
+        match self.peer {
+            Some(peer) => error.of_peer(&peer),
+            None => error,
+        }
+    }
+}
+
+impl From<&Error> for WireError {
+    fn from(error: &Error) -> Self {
+        WireError {
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            room: error.room().cloned(),
+            peer: error.peer().cloned(),
+            handler: error.handler().map(str::to_owned),
+            refusal: error.refusal_json().map(Into::into),
+            status: own_status(error.kind(), error.status()),
+        }
+    }
+}
+
+/// A status that the kind does not say already.
+fn own_status(kind: ErrorKind, status: StatusCode) -> Option<u16> {
+    (status != kind.status()).then(|| status.as_u16())
+}
+
+/// The answer to a command, as the client reads it.
+pub(crate) fn decode_reply<T: DeserializeOwned>(answer: &str) -> Result<T, Error> {
+    match serde_json::from_str(answer) {
+        Ok(Reply::Ok(value)) => Ok(value),
+        Ok(Reply::Err(error)) => Err(error.into_error()),
+        Err(error) => {
+            Err(Error::new(ErrorKind::Decode, format!("the room's answer does not decode: {error}")).because(error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_reads_back() {
+        let send = Command::Send(r#"{"type":"Say","text":"a b"}"#).to_string();
+        for command in [
+            Command::Send("null"),
+            Command::State,
+            Command::Peers(None),
+            Command::Peers(Some("")),
+            Command::Peers(Some(" two words ")),
+            Command::Broadcast("[1, 2]"),
+            Command::FireAlarm,
+            Command::Once { key: "a ké y", command: &send },
+            Command::Prepare { ticket: "abc", upgrade: r#"{"data": {}}"# },
+        ] {
+            assert_eq!(Command::parse(&command.to_string()), Some(command));
+        }
+        for text in
+            ["", " ", "what", "once", "once 9 k send", "once 1 ké", "once x k send", "once 1 ksend", "prepare x"]
+        {
+            assert_eq!(Command::parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The WebSocket handshake (RFC 6455), its subprotocols, and the tags that the platform keeps with a socket.
+
+use super::SUBPROTOCOL;
+use crate::{Error, ErrorKind};
+
+/// The request of an upgrade, as its own client sent it.
+pub(crate) trait Handshake {
+    fn head(&self) -> Result<http::Request<()>, Error>;
+
+    /// The subprotocols that the client offers. Every upgrade asks for them, and few for the rest.
+    fn protocols(&self) -> Vec<String>;
+}
+
+/// The subprotocols in the values of `sec-websocket-protocol`, in the order in which the client prefers them. The header
+/// may come several times, with several names in each (RFC 6455, 11.3.4).
+pub(crate) fn parse_protocols<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let names = values.into_iter().flat_map(|value| value.split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Why a handshake is not answered with a subprotocol.
+#[derive(Debug)]
+pub(crate) enum NoProtocol {
+    /// The client offers only subprotocols that nobody chose. The text of the 400 that it gets.
+    Refused(String),
+    /// The Worker, or `on_upgrade`, chose one that the client does not offer.
+    Invalid(Error),
+}
+
+/// The subprotocol to answer a handshake with; `None` for a client that offers none.
+pub(crate) fn choose_protocol(offered: &[String], chosen: Option<String>) -> Result<Option<String>, NoProtocol> {
+    let offers = |wanted: &str| offered.iter().any(|name| name == wanted);
+    match chosen {
+        Some(chosen) if offers(&chosen) => Ok(Some(chosen)),
+        Some(chosen) => {
+            let message = match offered {
+                [] => format!("the WebSocket subprotocol `{chosen}` was chosen, and the client offers none"),
+                _ => {
+                    format!("the WebSocket subprotocol `{chosen}` was chosen, and the client offers {}", list(offered))
+                }
+            };
+            Err(NoProtocol::Invalid(Error::new(ErrorKind::InvalidProtocol, message)))
+        }
+        None if offered.is_empty() => Ok(None),
+        None if offers(SUBPROTOCOL) => Ok(Some(SUBPROTOCOL.to_owned())),
+        None => Err(NoProtocol::Refused(format!(
+            "this client offers the WebSocket subprotocols {}, and the room answers with none of them: choose one with \
+             `Upgrade::protocol`, or in `on_upgrade`",
+            list(offered)
+        ))),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The answer to a request that is not a WebSocket handshake: its status, its text, and a header that says what is expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoHandshake {
+    pub(crate) status: u16,
+    pub(crate) text: &'static str,
+    pub(crate) header: Option<(&'static str, &'static str)>,
+}
+
+/// Whether a request is a WebSocket handshake (RFC 6455, 4.2.1), which the platform checks only when the room has let the
+/// peer in. It accepts any `connection`, and so does this.
+///
+/// A request that another Worker made, over a service binding or in a test, has neither key nor version: the platform needs
+/// them only where it speaks HTTP. What came over HTTP always has a `host`.
+pub(crate) fn check_handshake(
+    method: &str,
+    header: impl Fn(&'static str) -> Option<String>,
+) -> Result<(), NoHandshake> {
+    let refuse = |status, text, header| Err(NoHandshake { status, text, header });
+    if !header("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        let text = "this is a WebSocket: send an upgrade request";
+        return refuse(426, text, Some(("upgrade", "websocket")));
+    }
+    if method != "GET" {
+        return refuse(400, "a WebSocket is opened with GET", Some(("allow", "GET")));
+    }
+    let is_over_http = header("host").is_some();
+    match header("sec-websocket-version") {
+        Some(version) if version.trim() == "13" => {}
+        None if !is_over_http => {}
+        _ => {
+            let text = "the version of a WebSocket is 13: send `sec-websocket-version: 13`";
+            return refuse(426, text, Some(("sec-websocket-version", "13")));
+        }
+    }
+    match header("sec-websocket-key") {
+        Some(key) if is_key(key.trim()) => {}
+        None if !is_over_http => {}
+        _ => return refuse(400, "a WebSocket's `sec-websocket-key` is 16 bytes in base64", None),
+    }
+    // What came as the body would be taken for frames.
+    let has_length = header("content-length").is_some_and(|length| length.trim() != "0");
+    if has_length || header("transfer-encoding").is_some() {
+        return refuse(400, "a WebSocket is opened with a request without a body", None);
+    }
+    Ok(())
+}
+
+fn is_key(key: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    key.strip_suffix("==").is_some_and(|digits| digits.len() == 22 && digits.bytes().all(is_digit))
+}
+
+/// Marks a peer's id among the tags the platform keeps.
+pub(crate) const ID_MARK: char = '=';
+/// Marks a user's tag, so that no tag can pass for an id.
+pub(crate) const TAG_MARK: char = '#';
+
+pub(crate) fn id_tag(id: &str) -> String {
+    format!("{ID_MARK}{id}")
+}
+
+pub(crate) fn user_tag(tag: &str) -> String {
+    format!("{TAG_MARK}{tag}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offer_is_read_from_one_header_or_several() {
+        let offers = |values: &[&str]| parse_protocols(values.iter().copied());
+        assert_eq!(offers(&["bearer, t0ken", "chat"]), ["bearer", "t0ken", "chat"]);
+        assert_eq!(offers(&["\troom.v1 ,,x", ""]), ["room.v1", "x"]);
+        assert!(offers(&[]).is_empty() && offers(&[" , "]).is_empty());
+    }
+
+    #[test]
+    fn a_handshake_is_answered_with_a_subprotocol_that_was_offered_or_not_at_all() {
+        let choose = |offered: &[&str], chosen: Option<&str>| {
+            let offered: Vec<_> = offered.iter().map(|name| (*name).to_owned()).collect();
+            choose_protocol(&offered, chosen.map(str::to_owned)).map_err(|none| match none {
+                NoProtocol::Refused(text) => (400, text),
+                NoProtocol::Invalid(error) => (0, format!("{} {}", error.kind(), error.message())),
+            })
+        };
+        assert_eq!(choose(&[], None), Ok(None));
+        assert_eq!(choose(&["chat", "room.v1"], None), Ok(Some("room.v1".to_owned())));
+        assert_eq!(choose(&["room.v1", "bearer"], Some("bearer")), Ok(Some("bearer".to_owned())));
+        assert_eq!(choose(&["room.v1"], Some("room.v1")), Ok(Some("room.v1".to_owned())));
+        for others in [&["room.v10"][..], &["Room.v1", "room.v1;q=1"]] {
+            let (status, text) = choose(others, None).expect_err("none of them is ours");
+            assert_eq!(status, 400);
+            assert!(others.iter().all(|name| text.contains(name)) && text.contains("Upgrade::protocol"), "{text}");
+        }
+        for (offered, what) in [(&[][..], "offers none"), (&["a", "b"], "offers `a`, `b`")] {
+            let (_, text) = choose(offered, Some("bearer")).expect_err("it was not offered");
+            assert!(
+                text.starts_with("invalid_protocol ") && text.contains("`bearer`") && text.contains(what),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_is_a_handshake_when_it_has_all_that_one_needs() {
+        const WHOLE: [(&str, &str); 4] = [
+            ("host", "h"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        let check = |method: &str, changed: &[(&str, Option<&str>)]| {
+            let header = |name: &'static str| {
+                let changed = changed.iter().find(|(changed, _)| *changed == name).map(|(_, value)| *value);
+                let whole = || WHOLE.iter().find(|(whole, _)| *whole == name).map(|(_, value)| *value);
+                changed.unwrap_or_else(whole).map(str::to_owned)
+            };
+            check_handshake(method, header).map_err(|refused| (refused.status, refused.header))
+        };
+        let version = Some(("sec-websocket-version", "13"));
+        let from_a_worker = [("host", None), ("sec-websocket-version", None), ("sec-websocket-key", None)];
+        for (changed, expected) in [
+            (&[][..], Ok(())),
+            (&[("content-length", Some("0"))], Ok(())),
+            (&from_a_worker, Ok(())),
+            (&from_a_worker[1..], Err((426, version))),
+            (&[("upgrade", None)], Err((426, Some(("upgrade", "websocket"))))),
+            (&[("upgrade", Some("h2c"))], Err((426, Some(("upgrade", "websocket"))))),
+            (&[("sec-websocket-version", Some("8"))], Err((426, version))),
+            (&[("sec-websocket-version", Some("8, 13"))], Err((426, version))),
+            (&[("host", None), ("sec-websocket-version", Some("8"))], Err((426, version))),
+            (&[("sec-websocket-key", None)], Err((400, None))),
+            (&[("sec-websocket-key", Some(""))], Err((400, None))),
+            (&[("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ="))], Err((400, None))),
+            (&[("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25j=Q=="))], Err((400, None))),
+            (&[("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZWQ="))], Err((400, None))),
+            (&[("content-length", Some("1"))], Err((400, None))),
+            (&[("transfer-encoding", Some("chunked"))], Err((400, None))),
+        ] {
+            assert_eq!(check("GET", changed), expected, "{changed:?}");
+        }
+        for method in ["HEAD", "POST", "PUT", "OPTIONS", "get"] {
+            assert_eq!(check(method, &[]), Err((400, Some(("allow", "GET")))), "{method}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What goes over the wire and into storage, as bytes. A leaf: it knows no platform and no room.
+
+mod command;
+mod frame;
+pub(crate) mod handshake;
+pub(crate) mod http_codec;
+pub(crate) mod json;
+pub(crate) mod keys;
+mod ticket;
+mod value;
+
+pub use self::frame::SUBPROTOCOL;
+pub(crate) use self::{command::*, frame::*, ticket::*, value::*};
+use crate::{Error, ErrorKind, types::brief::brief};
+
+fn encode_error(what: &str, error: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Encode, format!("{what} cannot be written as JSON: {}", brief(error)))
+}

@@ -1,0 +1,32 @@
+//! The ticket of an upgrade, and the headers between Worker and room.
+
+/// The header that carries the ticket of an upgrade from the Worker to the room.
+pub(crate) const TICKET_HEADER: &str = "room-ticket";
+
+/// The header by which a room tells its client an error from a refusal: the error's kind. The body is the whole error.
+pub(crate) const ERROR_HEADER: &str = "room-error";
+
+/// A random 128-bit number as text. Who does not hold the binding cannot know one: it travels by RPC, and with a request
+/// that goes nowhere but to the room.
+pub(crate) fn new_ticket(random: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(random))
+}
+
+pub(crate) fn is_ticket(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_32_hexadecimal_digits() {
+        let ticket = new_ticket([0xab; 16]);
+        assert_eq!(ticket, "ab".repeat(16));
+        assert!(is_ticket(&ticket));
+        for no in ["", &"ab".repeat(15), &"ab".repeat(17), &"ag".repeat(16), "room:state"] {
+            assert!(!is_ticket(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Values in storage and with sockets, as JSON.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{encode_error, json::round_trip::RoundTrip};
+use crate::{Error, ErrorKind, Limits, types::brief::brief};
+
+/// A stored value.
+pub(crate) fn encode_value<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(&RoundTrip::new(value)).map_err(|error| encode_error(what, &error))
+}
+
+/// A part of a stored value, encoded by itself: so many levels are going to be around it.
+pub(crate) fn encode_raw<T: Serialize + ?Sized>(value: &T, around: u8, what: &str) -> Result<Box<RawValue>, Error> {
+    let limited = RoundTrip::within(value, Limits::MAX_DEPTH - around);
+    serde_json::value::to_raw_value(&limited).map_err(|error| encode_error(what, &error))
+}
+
+pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Error> {
+    // As text, like the frames: serde_json is another one for bytes, and a room would contain both.
+    let text = str::from_utf8(bytes).map_err(|error| {
+        Error::new(ErrorKind::Decode, format!("{what} does not decode: it is not UTF-8, {error}")).because(error)
+    })?;
+    serde_json::from_str(text).map_err(|error| {
+        Error::new(ErrorKind::Decode, format!("{what} does not decode: {}", brief(&error))).because(error)
+    })
+}
+
+/// What is kept with a socket: the peer's id, when it connected, its data, the name of its entry in the roster, and how often
+/// it had come back when it got this socket. A tuple, because every byte counts against the platform's cap.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Attachment<I, C, E>(pub(crate) I, pub(crate) u64, pub(crate) C, pub(crate) E, pub(crate) u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PeerId;
+
+    #[test]
+    fn an_attachment_reads_back() {
+        let id = PeerId::from("al\"ice");
+        let bytes = encode_value(&Attachment(&id, 7, "data", "x", 2), "it").expect("encodes");
+        assert_eq!(bytes, br#"["al\"ice",7,"data","x",2]"#);
+        let read = decode_value::<Attachment<PeerId, String, String>>(&bytes, "it").expect("decodes");
+        let Attachment(id, at, data, entry, generation) = read;
+        assert_eq!((id.as_str(), at, &*data, &*entry, generation), ("al\"ice", 7, "data", "x", 2));
+    }
+}

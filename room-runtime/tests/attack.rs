@@ -1,0 +1,877 @@
+//! An adversary's tests. Those that a comment `RED` stands before fail: each shows a promise that is broken.
+
+#![allow(unreachable_pub, reason = "a room is written as in a crate of its own")]
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use http::StatusCode;
+use room_runtime::{
+    prelude::*,
+    testing::{TestPeer, TestRoom, World},
+};
+
+/// A room whose places are kept.
+#[room(reconnect_grace = "30s")]
+pub mod hall {
+    use std::time::Duration;
+
+    use http::StatusCode;
+    use room_runtime::prelude::*;
+
+    #[derive(Default)]
+    pub struct State {
+        pub log: Vec<String>,
+        pub init: u32,
+    }
+
+    pub struct Connection {
+        pub role: String,
+    }
+
+    pub enum Event {
+        Say { text: String },
+        Role,
+        Refuse,
+        Fail,
+        AskTheDesk { how: String },
+        SleepThenFail { ms: u64 },
+        Purge,
+    }
+
+    pub enum Broadcast {
+        Said { text: String },
+    }
+
+    fn note(ctx: &Ctx, text: String) -> Result {
+        ctx.update(|state| state.log.push(text))?;
+        Ok(())
+    }
+
+    pub async fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+        if upgrade.data.role == "bearer" {
+            let token = upgrade.bearer()?;
+            upgrade.data.role = format!("{token:?}");
+        }
+        if upgrade.data.role == "stranger" {
+            let refusal = Failure::refuse("sign in").with_status(StatusCode::UNAUTHORIZED);
+            return Err(Reject::from(refusal).header("www-authenticate", "Bearer"));
+        }
+        match upgrade.data.role.as_str() {
+            "forget me" => upgrade.resume = None,
+            "ask" => {
+                let how = "typed".to_owned();
+                ctx.room::<super::desk::Room>("main")?.send(&super::desk::Event::Ask { how }).await?;
+            }
+            "fail" => return Err(Failure::msg("it does not work").into()),
+            "waits" => ctx.sleep(Duration::from_secs(1)).await,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        note(ctx, format!("connect {} {}", peer.id(), peer.data().role))
+    }
+
+    pub async fn on_resume(ctx: &Ctx, peer: &Peer) -> Result {
+        let role = peer.data().role.clone();
+        note(ctx, format!("resume {} {role}", peer.id()))?;
+        if role == "expired" {
+            // It asks somebody.
+            ctx.sleep(Duration::from_secs(1)).await;
+            return Err(ctx.refuse("sign in again"));
+        }
+        Ok(())
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        match event {
+            Event::Say { text } => {
+                ctx.broadcast(&Broadcast::Said { text })?;
+            }
+            Event::Role => {
+                if let Some(peer) = ctx.sender() {
+                    peer.send(&Broadcast::Said { text: peer.data().role.clone() })?;
+                }
+            }
+            Event::Refuse => return Err(ctx.refuse("no")),
+            Event::Purge => return ctx.purge(),
+            Event::Fail => return Err(Failure::msg("it does not work")),
+            Event::SleepThenFail { ms } => {
+                ctx.sleep(Duration::from_millis(ms)).await;
+                return Err(Failure::msg("it does not work"));
+            }
+            Event::AskTheDesk { how } => {
+                ctx.room::<super::desk::Room>("main")?.send(&super::desk::Event::Ask { how }).await?
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn on_away(ctx: &Ctx, peer: &Peer) -> Result {
+        note(ctx, format!("away {}", peer.id()))?;
+        if peer.data().role == "slow" {
+            ctx.sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
+    }
+
+    pub fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
+        note(ctx, format!("close {} {}", peer.id(), close.code))
+    }
+
+    pub fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+        note(ctx, format!("error {} {}", error.handler(), error.kind()))
+    }
+}
+
+/// Refuses in every way.
+#[room(max_unread_bytes = 1000)]
+pub mod desk {
+    use std::time::Duration;
+
+    use http::StatusCode;
+    use room_runtime::prelude::*;
+
+    pub struct State {
+        pub errors: Vec<String>,
+        pub count: u32,
+    }
+
+    pub struct Connection {
+        pub how: String,
+    }
+
+    pub enum Event {
+        Ask { how: String },
+        Shout { bytes: usize },
+        FailThenPanic,
+        FailThenWait,
+        CountThenFail { how: String },
+        CountThenRefuse,
+        Schedule,
+    }
+
+    pub enum Broadcast {
+        Said { text: String },
+    }
+
+    pub struct Alarm {}
+
+    pub fn init(ctx: &Ctx) -> Result<State> {
+        if ctx.id().as_str() == "closed" {
+            return Err(ctx.refuse("an inner secret"));
+        }
+        Ok(State { errors: Vec::new(), count: 0 })
+    }
+
+    fn refusal(ctx: &Ctx, how: &str) -> Failure {
+        match how {
+            "typed" => ctx.refuse_with(&Broadcast::Said { text: "sold".to_owned() }).with_status(StatusCode::CONFLICT),
+            "down" => ctx.refuse("closed for today").with_status(StatusCode::SERVICE_UNAVAILABLE),
+            how => ctx.refuse(how),
+        }
+    }
+
+    pub fn on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+        match upgrade.data.how.as_str() {
+            "" => Ok(()),
+            how => Err(refusal(ctx, how).into()),
+        }
+    }
+
+    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+        match event {
+            Event::Ask { how } => {
+                ctx.state()?;
+                return Err(refusal(ctx, &how));
+            }
+            Event::Shout { bytes } => {
+                if let Some(peer) = ctx.sender() {
+                    peer.send(&Broadcast::Said { text: "x".repeat(bytes) })?;
+                }
+                return Err(refusal(ctx, "typed"));
+            }
+            Event::FailThenPanic => return Err(Failure::msg("panic")),
+            Event::FailThenWait => return Err(Failure::msg("wait")),
+            Event::CountThenFail { how } => {
+                ctx.update(|state| state.count += 1)?;
+                return Err(Failure::msg(how));
+            }
+            Event::CountThenRefuse => {
+                ctx.update(|state| state.count += 1)?;
+                return Err(refusal(ctx, "typed"));
+            }
+            Event::Schedule => {
+                ctx.schedule(Alarm {}).after(Duration::from_secs(60))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn on_alarm(ctx: &Ctx, _alarm: Alarm) -> Result {
+        Err(refusal(ctx, "typed"))
+    }
+
+    pub async fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+        let text = error.failure().to_string();
+        assert!(text != "panic", "on_error broke");
+        if text == "wait" {
+            ctx.sleep(Duration::from_secs(1)).await;
+        }
+        ctx.update(|state| state.errors.push(text))?;
+        Ok(())
+    }
+}
+
+/// A room that takes its time to start, and to connect.
+#[room(reconnect_grace = "30s", batch = "20ms")]
+pub mod slow {
+    use std::time::Duration;
+
+    use room_runtime::prelude::*;
+
+    #[derive(Default)]
+    pub struct State {}
+
+    pub struct Connection {
+        pub name: String,
+    }
+
+    pub enum Event {
+        Name,
+        NameThenFail,
+        NameThenWaitAndFail,
+    }
+
+    pub enum Broadcast {
+        Named { name: String },
+    }
+
+    pub async fn on_start(ctx: &Ctx) {
+        ctx.sleep(Duration::from_millis(100)).await;
+    }
+
+    pub fn on_resume(_ctx: &Ctx, peer: &Peer) -> Result {
+        peer.send(&Broadcast::Named { name: "back".to_owned() })?;
+        Ok(())
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        if let Some(peer) = ctx.sender() {
+            peer.send(&Broadcast::Named { name: peer.data().name.clone() })?;
+        }
+        match event {
+            Event::Name => Ok(()),
+            Event::NameThenFail => Err(Failure::msg("it does not work")),
+            Event::NameThenWaitAndFail => {
+                ctx.sleep(Duration::from_millis(5)).await;
+                Err(Failure::msg("it does not work"))
+            }
+        }
+    }
+}
+
+type Hall = TestRoom<hall::Room>;
+
+fn up(id: &str, role: &str) -> Upgrade<hall::Connection> {
+    Upgrade::new(hall::Connection { role: role.to_owned() }).id(id)
+}
+
+fn ask(how: &str) -> desk::Event {
+    desk::Event::Ask { how: how.to_owned() }
+}
+
+fn log(room: &Hall) -> Vec<String> {
+    room.state().expect("a state").map(|state| state.log).unwrap_or_default()
+}
+
+fn role(peer: &TestPeer<hall::Room>) -> Option<String> {
+    peer.send(&hall::Event::Role);
+    peer.received().pop().map(|hall::Broadcast::Said { text }| text)
+}
+
+fn body(response: &http::Response<Bytes>) -> String {
+    String::from_utf8(response.body().to_vec()).expect("UTF-8")
+}
+
+// Resuming.
+
+/// Rule 6: "A place in the room belongs to one connection at a time: when a connection that was replaced, resumed or closed by the
+/// room ends later, that ends nobody else."
+// RED
+#[test]
+fn a_refused_resume_does_not_end_the_connection_that_resumed_after_it() {
+    let room = Hall::new("main");
+    let first = room.connect(up("ann", "member"));
+    let token = first.resume_token().expect("a token");
+    first.disconnect();
+    let replace = |role| up("ann", role).resume(&token).on_resume(OnResume::ReplaceData);
+    // `on_resume` waits before it refuses the stale token, and the client is back with a fresh one.
+    let stale = room.connect(replace("expired"));
+    let fresh = room.connect(replace("member"));
+    assert_eq!(stale.closed().map(|(code, _)| code), Some(1012));
+    room.advance(Duration::from_secs(5));
+    assert_eq!(fresh.closed(), None, "{:?}", log(&room));
+    assert_eq!(role(&fresh).as_deref(), Some("member"));
+}
+
+/// Reconnecting, 4: "If the token names a place of that id, the peer takes it", and its frames are handled.
+// RED
+#[test]
+fn a_peer_that_resumes_while_its_on_away_waits_is_heard() {
+    for before in ["nothing", "a crash", "a sleep"] {
+        let room = Hall::new("main");
+        let first = room.connect(up("ann", "slow"));
+        let token = first.resume_token().expect("a token");
+        match before {
+            "a crash" => room.crash(),
+            "a sleep" => room.hibernate(),
+            _ => {}
+        }
+        first.disconnect();
+        let second = room.connect(up("ann", "slow").resume(&token));
+        room.advance(Duration::from_secs(5));
+        assert_eq!(role(&second).as_deref(), Some("slow"), "after {before}: {:?}", log(&room));
+    }
+}
+
+/// A client that loses its connection and is back at once: what becomes of it, for each order in which the room may see the two.
+fn back_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
+    let outcome = |seed| {
+        let world = World::with_seed(seed);
+        let room = world.room::<hall::Room>("main");
+        let first = room.connect(up("ann", "member"));
+        let token = first.resume_token().expect("a token");
+        if sleeps {
+            room.hibernate();
+        }
+        let connecting = world.together(|| {
+            first.disconnect();
+            room.begin_connect(up("ann", "admin").resume(&token).on_resume(OnResume::ReplaceData))
+        });
+        let second = world.block_on(connecting).expect("a peer");
+        room.advance(Duration::from_secs(1));
+        (seed, log(&room).contains(&"resume ann admin".to_owned()), role(&second))
+    };
+    (0..40).map(outcome).collect()
+}
+
+/// Reconnecting, 4: "If the token names a place of that id, the peer takes it", also where the room sees the upgrade first.
+// RED
+#[test]
+fn a_resume_that_the_room_sees_before_the_close_takes_the_place() {
+    for sleeps in [false, true] {
+        let new: Vec<_> = back_at_once(sleeps).into_iter().filter(|(_, resumed, _)| !resumed).collect();
+        assert!(new.is_empty(), "slept: {sleeps}, {} of 40 are new peers: {new:?}", new.len());
+    }
+}
+
+#[test]
+fn whoever_is_back_at_once_is_heard() {
+    for sleeps in [false, true] {
+        let deaf: Vec<_> = back_at_once(sleeps).into_iter().filter(|(_, _, role)| role.is_none()).collect();
+        assert!(deaf.is_empty(), "slept: {sleeps}, {} of 40 are not heard: {deaf:?}", deaf.len());
+    }
+}
+
+/// The same, while a room that slept takes its time to start: the upgrade wakes it, and the close of the old connection comes then.
+// RED
+#[test]
+fn whoever_is_back_while_a_room_that_slept_starts_is_heard() {
+    for sleeps in [false, true] {
+        let room = TestRoom::<slow::Room>::new("main");
+        let up = || Upgrade::new(slow::Connection { name: "ann".to_owned() }).id("ann");
+        let first = room.connect(up());
+        let token = first.resume_token().expect("a token");
+        if sleeps {
+            room.hibernate();
+        }
+        let world = room.world().clone();
+        let connecting = room.begin_connect(up().resume(&token));
+        world.advance(Duration::from_millis(10));
+        first.disconnect();
+        let second = world.block_on(connecting).expect("a peer");
+        room.advance(Duration::from_secs(1));
+        second.send(&slow::Event::Name);
+        room.advance(Duration::from_secs(1));
+        let names: Vec<_> = second.received().into_iter().map(|slow::Broadcast::Named { name }| name).collect();
+        assert_eq!(names, ["back", "ann"], "slept: {sleeps}");
+    }
+}
+
+/// Rule "Several messages in one frame": "in order […] and error frames are among them", across a resume and a crash.
+#[test]
+fn error_frames_of_room_v1_come_in_order() {
+    let room = TestRoom::<slow::Room>::new("main");
+    let request = http::Request::get("/").header("sec-websocket-protocol", "room.v1").body(()).expect("a request");
+    let up = || Upgrade::new(slow::Connection { name: "ann".to_owned() }).id("ann");
+    let first = room.try_connect_with(request.clone(), up()).expect("a peer");
+    room.advance(Duration::from_millis(20));
+    first.receive_raw().expect("the token");
+    first.send(&slow::Event::NameThenFail);
+    first.send(&slow::Event::NameThenWaitAndFail);
+    first.send_raw("{");
+    room.advance(Duration::from_millis(100));
+    let frames: Vec<_> = std::iter::from_fn(|| first.receive_raw()).collect();
+    let text = frames.join("");
+    let at: Vec<_> = ["Named", "handler", "Named", "handler", "decode"]
+        .iter()
+        .scan(0, |from, what| {
+            *from += text[*from..].find(what)? + what.len();
+            Some(*from)
+        })
+        .collect();
+    assert_eq!(at.len(), 5, "{frames:?}");
+}
+
+/// Reconnecting, 4: `OnResume::ReplaceData` survives hibernation, a crash and a restart.
+#[test]
+fn replaced_data_is_what_is_kept() {
+    let room = Hall::new("main");
+    let first = room.connect(up("ann", "admin"));
+    let token = first.resume_token().expect("a token");
+    let second = room.connect(up("ann", "guest").resume(&token).on_resume(OnResume::ReplaceData));
+    room.hibernate();
+    assert_eq!(role(&second).as_deref(), Some("guest"));
+    room.crash();
+    assert_eq!(role(&second).as_deref(), Some("guest"));
+    room.restart();
+    let third = room.connect(up("ann", "admin").resume(&token));
+    assert_eq!(role(&third).as_deref(), Some("guest"), "{:?}", log(&room));
+}
+
+/// Reconnecting: "If the resume cannot be stored, the new connection is closed with 1011 and the place stays as it was."
+#[test]
+fn a_replacement_that_cannot_be_stored_changes_nothing() {
+    let room = Hall::new("main");
+    let first = room.connect(up("ann", "admin"));
+    let token = first.resume_token().expect("a token");
+    let replace = |role: &str| up("ann", role).resume(&token).on_resume(OnResume::ReplaceData);
+    room.fail_writes(true);
+    let second = room.connect(replace("guest"));
+    assert_eq!(second.closed().map(|(code, _)| code), Some(1011));
+    room.fail_writes(false);
+    assert_eq!(role(&first).as_deref(), Some("admin"));
+    assert!(room.try_connect(replace(&"x".repeat(20_000))).is_err());
+    assert_eq!(role(&first).as_deref(), Some("admin"));
+    room.hibernate();
+    let third = room.connect(replace("guest"));
+    assert_eq!(role(&third).as_deref(), Some("guest"), "{:?}", log(&room));
+}
+
+/// `OnDuplicate::Replace`: "The new one takes the place of those before it: […] they are closed with 1012".
+// RED
+#[test]
+fn a_peer_that_resumes_with_replace_replaces_the_others_of_its_id() {
+    let room = Hall::new("main");
+    let first = room.connect(up("ann", "member"));
+    let token = first.resume_token().expect("a token");
+    let other = room.connect(up("ann", "member"));
+    first.disconnect();
+    let back = room.connect(up("ann", "member").resume(&token).on_duplicate(OnDuplicate::Replace));
+    assert!(back.is_open());
+    assert_eq!(other.closed().map(|(code, _)| code), Some(1012));
+}
+
+/// Reconnecting, 3: `upgrade.resume = None` "makes a new peer".
+#[test]
+fn a_peer_that_may_not_resume_is_new_and_its_place_ends_by_itself() {
+    let room = Hall::new("main");
+    let first = room.connect(up("ann", "member"));
+    let token = first.resume_token().expect("a token");
+    first.disconnect();
+    let second = room.connect(up("ann", "forget me").resume(&token));
+    room.advance(Duration::from_secs(31));
+    assert_eq!(log(&room), ["connect ann member", "away ann", "connect ann forget me", "close ann 1006"]);
+    assert!(second.is_open());
+}
+
+// Refusals.
+
+/// `Failure::with_status`: "The HTTP status of a refusal, in place of 403: for the client of `on_upgrade` and `on_request`, and for
+/// the Worker in `Error::status` and `Error::into_response`."
+// RED
+#[test]
+fn a_refused_connect_of_the_worker_keeps_status_and_message() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let connect = |how: &str| room.handle().connect(Upgrade::new(desk::Connection { how: how.to_owned() }));
+    let error = room.world().block_on(connect("typed")).map(drop).expect_err("it is refused");
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Refused, StatusCode::CONFLICT), "{error}");
+    let sold = desk::Broadcast::Said { text: "sold".to_owned() };
+    assert_eq!(error.refusal::<desk::Broadcast>().expect("decodes"), Some(sold));
+}
+
+/// `ErrorKind::status`, 500: "nothing that the client did, nor can mend". A room that failed is no refusal, and no 403.
+// RED
+#[test]
+fn a_connect_of_the_worker_that_the_room_failed_is_not_the_clients_fault() {
+    let world = World::new();
+    let room = world.room::<hall::Room>("main");
+    // Its `on_upgrade` fails.
+    let error = world.block_on(room.handle().connect(up("ann", "fail"))).map(drop).expect_err("it fails");
+    assert_eq!((room.take_log().len(), error.status().is_server_error()), (1, true), "{:?} {error}", error.kind());
+}
+
+/// `RoomContext::refuse`: "In all other handlers there is nobody to refuse: there it is an error like any other", and
+/// `RoomHandle::fire_alarm`: "`ErrorKind::Handler`, or the kind of the runtime's error, when `on_alarm` failed".
+// RED
+#[test]
+fn a_refusal_in_on_alarm_is_an_error_like_any_other_for_the_worker() {
+    let room = TestRoom::<desk::Room>::new("main");
+    room.send(&desk::Event::Schedule).expect("scheduled");
+    let error = room.fire_alarm().expect_err("it fails");
+    assert_eq!(room.take_log().len(), 1);
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Handler, StatusCode::INTERNAL_SERVER_ERROR), "{error}");
+}
+
+/// The same, in `init`: a client is shown its text, with a 403.
+// RED
+#[test]
+fn a_refusal_in_init_is_an_error_like_any_other() {
+    let room = TestRoom::<desk::Room>::new("closed");
+    let error = room.send(&ask("no")).expect_err("it fails");
+    assert_eq!(room.take_log().len(), 2, "it is logged, and so is on_error");
+    let status = error.status();
+    let response = http::Response::<Bytes>::from(error);
+    assert_eq!((status.as_u16(), body(&response).contains("an inner secret")), (500, false), "{}", body(&response));
+}
+
+/// Rule 8: "A refusal is an answer and no error: it is not logged, and `on_error` does not run. The sender of an event gets an error
+/// frame with the code `refused`". The Worker is told `refused`, 409 and the message of the other room, the peer `handler`.
+// RED
+#[test]
+fn a_refusal_that_crosses_two_rooms_is_the_same_for_peer_worker_and_log() {
+    let world = World::new();
+    let room = world.room::<hall::Room>("main");
+    world.room::<desk::Room>("main");
+    let event = hall::Event::AskTheDesk { how: "typed".to_owned() };
+    let error = room.send(&event).expect_err("refused");
+    let by_worker = error.kind();
+    assert_eq!((by_worker, error.status().as_u16()), (ErrorKind::Refused, 409));
+    let logged = room.take_log();
+    let ann = room.connect(up("ann", "member"));
+    ann.send(&event);
+    let by_peer = ann.receive_error().map(|error| error.kind());
+    assert_eq!((by_peer, logged), (Some(by_worker), vec![]));
+}
+
+/// The same in `on_upgrade`: the client gets 500 in place of 409.
+// RED
+#[test]
+fn a_refusal_of_another_room_in_on_upgrade_is_a_refusal() {
+    let world = World::new();
+    let room = world.room::<hall::Room>("main");
+    let status = room.try_connect(up("ann", "ask")).map(drop).expect_err("refused").status();
+    assert_eq!((status, room.take_log().len()), (Some(409), 0));
+}
+
+/// Purge: "each handler that still waits ends with an error of the kind `purged`", which `ErrorKind::status` says is 410; nothing of
+/// the old life is reported in the new one.
+// RED
+#[test]
+fn an_on_upgrade_that_waits_while_the_room_is_purged_is_gone() {
+    let room = Hall::new("main");
+    let other = room.connect(up("bob", "member"));
+    let world = room.world().clone();
+    let connecting = room.begin_connect(up("ann", "waits"));
+    room.advance(Duration::ZERO);
+    other.send(&hall::Event::Purge);
+    let status = world.block_on(connecting).map(drop).expect_err("refused").status();
+    assert_eq!((status, room.take_log()), (Some(410), vec![]));
+}
+
+/// `Reject::header`: "Adds a header."
+// RED
+#[test]
+fn a_header_of_a_reject_that_is_a_refusal_is_sent() {
+    let room = Hall::new("main");
+    match room.try_connect(up("eve", "stranger")) {
+        Err(room_runtime::testing::Refusal::Response(response)) => {
+            assert_eq!(response.status(), 401);
+            assert_eq!(response.headers().get("www-authenticate").map(|value| value.as_bytes()), Some(&b"Bearer"[..]));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Rule 8: the sender is told; rule 12: or it "is skipped, and closed with 1013". Not neither.
+// RED
+#[test]
+fn a_refusal_for_a_peer_that_does_not_read_closes_it_or_arrives() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let ann = room.connect(Upgrade::new(desk::Connection { how: String::new() }));
+    ann.send(&desk::Event::Shout { bytes: 2000 });
+    let arrived = ann.received().len();
+    assert!(arrived == 2 || ann.closed().is_some(), "{arrived} messages, and {:?}", ann.closed());
+}
+
+/// Recipes: "an error frame with the code `handler` or `refused` belongs to the oldest request that has no answer yet": one event,
+/// one error frame.
+// RED
+#[test]
+fn an_event_that_fails_is_answered_once_although_on_error_panics() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let ann = room.connect(Upgrade::new(desk::Connection { how: String::new() }));
+    ann.send(&desk::Event::FailThenPanic);
+    let codes: Vec<_> = std::iter::from_fn(|| ann.receive_error()).map(|error| error.kind()).collect();
+    assert_eq!(codes.len(), 1, "{codes:?}");
+}
+
+// RED
+#[test]
+fn an_event_that_fails_is_answered_once_although_the_room_crashes_in_on_error() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let ann = room.connect(Upgrade::new(desk::Connection { how: String::new() }));
+    ann.send(&desk::Event::FailThenWait);
+    room.crash();
+    let codes: Vec<_> = std::iter::from_fn(|| ann.receive_error()).map(|error| error.kind()).collect();
+    assert_eq!(codes.len(), 1, "{codes:?}");
+}
+
+/// `Call::idempotency_key`: "the room […] gives the same call with the same key the same answer, without doing it twice. […] The
+/// answer is stored together with the last of what the handler changed." The handler does not wait, `on_error` does.
+// RED
+#[test]
+fn a_failed_call_with_a_key_happens_once_although_the_room_crashes_in_on_error() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let event = desk::Event::CountThenFail { how: "wait".to_owned() };
+    let call = room.handle().send(&event).idempotency_key("k").into_future();
+    let crash = async { room.crash() };
+    let (answer, ()) = room.world().block_on(futures_util::future::join(call, crash));
+    assert_eq!(answer.map_err(|error| error.kind()), Err(ErrorKind::Handler));
+    assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
+}
+
+// RED
+#[test]
+fn a_failed_call_with_a_key_happens_once_although_on_error_panics() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let event = desk::Event::CountThenFail { how: "panic".to_owned() };
+    let call = room.handle().send(&event).idempotency_key("k").into_future();
+    let _ = room.world().block_on(call);
+    assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
+}
+
+/// The same for a refusal, which is also the answer after a sleep, a crash and a restart.
+#[test]
+fn a_refused_call_with_a_key_happens_once() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let call = || {
+        let call = room.handle().send(&desk::Event::CountThenRefuse).idempotency_key("k").into_future();
+        let error = room.world().block_on(call).expect_err("refused");
+        let sold = desk::Broadcast::Said { text: "sold".to_owned() };
+        assert_eq!((error.status().as_u16(), error.refusal().expect("decodes")), (409, Some(sold)));
+    };
+    call();
+    room.hibernate();
+    call();
+    room.crash();
+    call();
+    room.restart();
+    call();
+    assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
+    room.assert_no_errors();
+}
+
+/// Rule 8: "Changes that were made before stay […]; if they cannot be stored, the outcome is that error."
+#[test]
+fn a_refusal_that_could_not_be_stored_is_an_error_and_may_be_repeated() {
+    let room = TestRoom::<desk::Room>::new("main");
+    let call = || {
+        let call = room.handle().send(&desk::Event::CountThenRefuse).idempotency_key("k").into_future();
+        room.world().block_on(call).expect_err("refused").kind()
+    };
+    room.fail_writes(true);
+    assert_eq!(call(), ErrorKind::Storage);
+    room.fail_writes(false);
+    room.hibernate();
+    assert_eq!(call(), ErrorKind::Refused);
+    assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
+}
+
+/// Rule 8: also after a resume, on the connection that the peer has then.
+#[test]
+fn the_error_frame_goes_to_the_connection_that_the_peer_has_by_then() {
+    let room = Hall::new("main");
+    let first = room.connect(up("ann", "member"));
+    let token = first.resume_token().expect("a token");
+    first.send(&hall::Event::SleepThenFail { ms: 1000 });
+    let second = room.connect(up("ann", "member").resume(&token));
+    room.advance(Duration::from_secs(2));
+    assert_eq!(first.receive_error().map(|error| error.kind()), None);
+    assert_eq!(second.receive_error().map(|error| error.kind()), Some(ErrorKind::Handler));
+}
+
+// The bearer token.
+
+fn offer(headers: &[(&str, &str)]) -> Result<(Option<String>, Option<String>), String> {
+    let room = Hall::new("main");
+    let mut request = http::Request::get("/");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let peer = room.try_connect_with(request.body(()).expect("a request"), up("ann", "bearer"));
+    let peer = peer.map_err(|refusal| refusal.to_string())?;
+    Ok((role(&peer), peer.protocol()))
+}
+
+/// `UpgradeRequest::bearer`: "the handshake is then answered with `bearer`, unless another protocol is chosen".
+// RED
+#[test]
+fn a_token_in_the_header_does_not_refuse_a_client_that_offers_bearer_as_well() {
+    let both = offer(&[("authorization", "Bearer abc"), ("sec-websocket-protocol", "bearer, abc")]);
+    assert_eq!(both, Ok((Some("Some(\"abc\")".to_owned()), Some("bearer".to_owned()))));
+}
+
+// RED
+#[test]
+fn what_stands_after_bearer_and_is_the_runtimes_own_subprotocol_is_no_token() {
+    let got = offer(&[("sec-websocket-protocol", "bearer, room.v1")]).expect("a peer");
+    assert_eq!(got.0.as_deref(), Some("None"));
+}
+
+// RED
+#[test]
+fn an_empty_bearer_token_is_none() {
+    let got = offer(&[("authorization", "Bearer  ")]).expect("a peer");
+    assert_eq!(got.0.as_deref(), Some("None"));
+}
+
+// The kit.
+
+/// `TestPeer::receive_error`: "Messages before it stay where they are."
+// RED
+#[test]
+fn receive_error_leaves_the_frames_of_room_v1_before_it() {
+    let room = Hall::new("main");
+    let request = http::Request::get("/").header("sec-websocket-protocol", "room.v1").body(()).expect("a request");
+    let ann = room.try_connect_with(request, up("ann", "member")).expect("a peer");
+    assert!(ann.receive_raw().is_some(), "the token");
+    ann.send(&hall::Event::Say { text: "hello".to_owned() });
+    ann.send(&hall::Event::Refuse);
+    assert_eq!(ann.receive_error().map(|error| error.kind()), Some(ErrorKind::Refused));
+    assert_eq!(ann.receive_raw().as_deref(), Some(r#"[{"type":"Said","text":"hello"}]"#));
+}
+
+/// `World::together`: "Lets nothing run until `work` has ended".
+// RED
+#[test]
+fn a_panic_within_together_does_not_stop_the_world() {
+    let room = Hall::new("main");
+    let ann = room.connect(up("ann", "member"));
+    let panicked = catch_unwind(AssertUnwindSafe(|| room.world().together(|| panic!("the test's own"))));
+    assert!(panicked.is_err());
+    ann.send(&hall::Event::Say { text: "hello".to_owned() });
+    assert_eq!(ann.received().len(), 1);
+}
+
+/// `World::advance`: "Lets time pass, with everything that falls into it": a year, with one peer in the room.
+// RED
+#[test]
+fn a_year_passes_in_a_room_with_a_peer() {
+    let room = Hall::new("main");
+    let _ann = room.connect(up("ann", "member"));
+    room.advance(Duration::from_secs(365 * 86_400));
+}
+
+// Lives.
+
+/// One user, who resumes in every way: heard while connected, with the data that the last upgrade gave, and one `on_close` for each
+/// `on_connect` in the end.
+fn live(seed: u64, slow: bool) -> Result<(), String> {
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = |n: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 20) % n
+    };
+    let world = World::with_seed(seed);
+    let room = world.room::<hall::Room>("main");
+    let mut story = Vec::new();
+    let (mut peer, mut expected) = (room.connect(up("ann", "r0")), "r0".to_owned());
+    let mut old = Vec::new();
+    for step in 1..25 {
+        match next(9) {
+            0 => {
+                story.push("disconnect".to_owned());
+                peer.disconnect();
+            }
+            1 if !slow && !room.is_busy() => {
+                story.push("hibernate".to_owned());
+                room.hibernate();
+            }
+            // Both make a peer deaf that comes back while `on_away` waits: that is known.
+            2 if !slow => {
+                story.push("crash".to_owned());
+                room.crash();
+            }
+            3 => {
+                story.push("advance".to_owned());
+                room.advance(Duration::from_millis(next(1500)));
+            }
+            4 => {
+                story.push("sleep and fail".to_owned());
+                peer.send(&hall::Event::SleepThenFail { ms: next(500) });
+            }
+            5 if next(4) == 0 => {
+                story.push("restart".to_owned());
+                room.restart();
+            }
+            kind => {
+                let role = match (slow, kind) {
+                    (true, 6) => "slow".to_owned(),
+                    (_, 7) => "expired".to_owned(),
+                    _ => format!("r{step}"),
+                };
+                let token = peer.resume_token();
+                let mut upgrade = up("ann", &role).on_resume(OnResume::ReplaceData).on_duplicate(OnDuplicate::Replace);
+                if let Some(token) = token {
+                    upgrade = upgrade.resume(token);
+                }
+                story.push(format!("resume as {role}"));
+                match room.try_connect(upgrade) {
+                    Ok(new) => {
+                        old.push(std::mem::replace(&mut peer, new));
+                        expected = role;
+                    }
+                    Err(refusal) => return Err(format!("{story:?}: {refusal}")),
+                }
+                // The refusal that is known to end the next one is let come first.
+                if expected == "expired" {
+                    room.advance(Duration::from_secs(2));
+                }
+            }
+        }
+        if peer.is_open() && next(3) == 0 {
+            room.advance(Duration::from_secs(3));
+            if peer.is_open() {
+                while peer.receive_error().is_some() {}
+                if role(&peer).as_deref() != Some(&expected) {
+                    return Err(format!("seed {seed}: {story:?} not heard as {expected}: {:?}", log(&room)));
+                }
+            }
+        }
+    }
+    old.iter().chain([&peer]).for_each(TestPeer::disconnect);
+    room.advance(Duration::from_secs(700));
+    room.hibernate();
+    let log = log(&room);
+    let count = |what: &str| log.iter().filter(|line| line.starts_with(what)).count();
+    match (count("connect "), count("close ")) {
+        (connects, closes) if connects == closes => Ok(()),
+        counts => Err(format!("seed {seed}: {story:?}: {counts:?} {log:?}")),
+    }
+}
+
+#[test]
+fn no_life_of_resumes_and_refusals_breaks_a_promise() {
+    for slow in [false, true] {
+        let broken: Vec<_> = (0..200).filter_map(|seed| live(seed, slow).err()).collect();
+        assert!(broken.is_empty(), "slow: {slow}, {} of 200, the first: {}", broken.len(), broken[0]);
+    }
+}
