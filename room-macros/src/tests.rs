@@ -11,7 +11,7 @@ use crate::model::HANDLERS;
 
 #[test]
 fn the_counters_expansion_is_the_one_in_the_snapshot() {
-    let source = read("../examples/counter/src/lib.rs");
+    let source = read("src/snapshots/counter_source.rs");
     let file = syn::parse_file(&source).expect("the example is Rust");
     let module = file.items.into_iter().find_map(|item| match item {
         Item::Mod(mut module) => {

@@ -236,7 +236,8 @@ impl Life {
         let stored = self.stored();
         for (id, client) in &mut self.clients {
             while let Some(text) = client.peer.receive_raw() {
-                if text.starts_with(r#"{"$room":{"error":{"code":"restarted""#) {
+                // To the sender of a frame that was lost, or whose handler failed.
+                if ["restarted", "handler"].iter().any(|code| text.starts_with(&error_frame(code))) {
                     continue;
                 }
                 match serde_json::from_str(&text).expect("a message") {
@@ -320,6 +321,11 @@ impl Life {
         let again = self.room.peers(None).expect("the room answers").len();
         assert_eq!(again, self.clients.values().filter(|client| client.peer.is_open()).count(), "asleep and awake");
     }
+}
+
+/// How an error frame with this code starts.
+fn error_frame(code: &str) -> String {
+    format!(r#"{{"$room":{{"error":{{"code":"{code}""#)
 }
 
 fn live(seed: u64, log: bool) {

@@ -5,6 +5,7 @@ mod build;
 mod cli;
 mod dev;
 mod node;
+mod package;
 mod process;
 mod readme;
 mod repo;

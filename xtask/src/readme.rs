@@ -15,14 +15,14 @@ const CLONE: &str = "../rooms/";
 pub(crate) fn first_room(repo: &Repo) -> Result<PathBuf> {
     let readme = fs::read_to_string(repo.path("README.md")).context("cannot read README.md")?;
     let folder = repo.target().join("readme");
-    let manifest = file(&readme, "Cargo.toml")?;
+    let manifest = file(&readme, "Cargo.toml", "toml")?;
     let root = repo.root().to_string_lossy();
     let manifest = manifest.replace(&format!("\"{CLONE}"), &format!("\"{root}/"));
     if manifest.contains(CLONE) || !manifest.contains(&*root) {
         bail!("the README's Cargo.toml does not depend on a clone in `{CLONE}`");
     }
     let code = block(&readme, "```rust\n").context("the README has no block of Rust")?;
-    check_configuration(repo, file(&readme, "wrangler.toml")?)?;
+    check_configuration(repo, file(&readme, "wrangler.toml", "toml")?)?;
     fs::create_dir_all(folder.join("src")).with_context(|| format!("cannot create {}", folder.display()))?;
     let written = folder.join("Cargo.toml");
     // Outside of the workspace, also if the target directory is within it.
@@ -77,9 +77,11 @@ fn settings(configuration: &str) -> Vec<&str> {
 }
 
 /// The block below the line with a file's name.
-fn file<'a>(readme: &'a str, name: &str) -> Result<&'a str> {
+pub(crate) fn file<'a>(readme: &'a str, name: &str, language: &str) -> Result<&'a str> {
     let below = readme.split_once(&format!("\n`{name}`:\n")).map(|(_, below)| below);
-    below.and_then(|below| block(below, "```toml\n")).with_context(|| format!("the README does not show a {name}"))
+    below
+        .and_then(|below| block(below, &format!("```{language}\n")))
+        .with_context(|| format!("the README does not show a {name}"))
 }
 
 fn block<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
@@ -95,9 +97,9 @@ mod tests {
     fn a_file_is_the_block_below_its_name() {
         let readme =
             "`Cargo.toml` has\n\n`Cargo.toml`:\n\n```toml\n[package]\n```\n\n`wrangler.toml`:\n\n```toml\nname\n```\n";
-        assert_eq!(file(readme, "Cargo.toml").expect("a block"), "[package]\n");
-        assert_eq!(file(readme, "wrangler.toml").expect("a block"), "name\n");
-        assert!(file(readme, "lib.rs").is_err());
+        assert_eq!(file(readme, "Cargo.toml", "toml").expect("a block"), "[package]\n");
+        assert_eq!(file(readme, "wrangler.toml", "toml").expect("a block"), "name\n");
+        assert!(file(readme, "lib.rs", "rust").is_err());
     }
 
     #[test]

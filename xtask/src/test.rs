@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Interrupted};
 use crate::repo::Repo;
-use crate::{bench, build, node, readme, tools};
+use crate::{bench, build, node, package, readme, tools};
 
 /// One file of end-to-end tests, milliseconds. A hanging one must not hold up the rest for ever.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
@@ -39,6 +39,8 @@ pub(crate) enum Step {
     Outside,
     /// What an editor completes in that crate, also while it has a mistake.
     Editor,
+    /// What is published, from its archives.
+    Package,
     /// Every worker, built for WebAssembly.
     Wasm,
     /// The rooms' rules, each held in memory and on a real workerd.
@@ -52,12 +54,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Tools,
         Self::Native,
         Self::Lints,
         Self::Outside,
         Self::Editor,
+        Self::Package,
         Self::Wasm,
         Self::Conformance,
         Self::E2e,
@@ -72,6 +75,7 @@ impl Step {
             Self::Lints => "lints",
             Self::Outside => "outside",
             Self::Editor => "editor",
+            Self::Package => "package",
             Self::Wasm => "wasm",
             Self::Conformance => "conformance",
             Self::E2e => "e2e",
@@ -90,6 +94,7 @@ impl Step {
             Self::Lints => process::run(cargo(repo).args(["clippy", "--package", LINTS, "--examples", "--keep-going"])),
             Self::Outside => outside(repo),
             Self::Editor => editor(repo),
+            Self::Package => package::check(repo),
             Self::Wasm => build::run(repo, None),
             Self::Conformance => conformance(repo, "both", None),
             Self::E2e => e2e(repo, None),

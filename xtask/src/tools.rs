@@ -11,7 +11,7 @@ use crate::{node, process};
 
 /// The release that goes with the `worker` crate of the workspace.
 const WORKER_BUILD: &str = "0.8.7";
-const WASM: &str = "wasm32-unknown-unknown";
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
 /// Everything that any command needs.
 pub(crate) fn install_all(repo: &Repo) -> Result<()> {
@@ -122,7 +122,7 @@ fn cargo_install(repo: &Repo, package: &str, program: &str, version: &str, flags
 }
 
 /// The version of a package in a Cargo.lock, which Cargo writes with `version` in the line below `name`.
-fn locked_version(lock: &Path, package: &str) -> Result<String> {
+pub(crate) fn locked_version(lock: &Path, package: &str) -> Result<String> {
     let text = fs::read_to_string(lock).with_context(|| format!("cannot read {}", lock.display()))?;
     find_locked(&text, package)
         .map(str::to_owned)

@@ -1,0 +1,166 @@
+//! What the documents of this repository lead to is there: relative links with their anchors, and the paths that a contributor
+//! is sent to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+/// The documents that name files of the source, besides linking to some.
+const GUIDES: [&str; 3] = ["CONTRIBUTING.md", "SECURITY.md", "tests/README.md"];
+
+/// What is no part of the repository, or of somebody else.
+const SKIPPED: [&str; 5] = [".git", ".wrangler", "build", "node_modules", "target"];
+
+/// What another document begins with, where its links are read.
+const PARTS: [&str; 1] = ["tests/bench/src/introduction.md"];
+
+#[test]
+fn links_lead_to_files_and_headings() -> Result<()> {
+    let repository = Repository::read()?;
+    let mut broken = Vec::new();
+    for (document, text) in repository.documents.iter().filter(|(document, _)| !PARTS.contains(&&***document)) {
+        for link in links(text).filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let leads_to = if path.is_empty() { document.clone() } else { beside(document, path) };
+            let headings = repository.documents.get(&leads_to).map(|text| headings(text)).unwrap_or_default();
+            if !repository.has(&leads_to) || !(anchor.is_empty() || headings.contains(anchor)) {
+                broken.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    Ok(())
+}
+
+#[test]
+fn guides_name_files_that_exist() -> Result<()> {
+    let repository = Repository::read()?;
+    let mut missing = Vec::new();
+    for guide in GUIDES {
+        let text = repository.documents.get(guide).with_context(|| format!("there is no {guide}"))?;
+        missing.extend(code(text).filter(|path| !repository.may_be(path)).map(|path| format!("{guide}: {path}")));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_no_path_is_left_alone_and_what_is_one_has_to_be_there() -> Result<()> {
+    let repository = Repository::read()?;
+    for known in
+        ["xtask/src/", "xtask/tests/documents.rs", "documents.rs", "cargo a/b.rs", "Option<u64>", "target/x.rs"]
+    {
+        assert!(repository.may_be(known), "{known}");
+    }
+    for unknown in ["xtask/src/documents.rs", "no_such.rs", "no_such.mjs", "room-runtime/no/such/"] {
+        assert!(!repository.may_be(unknown), "{unknown}");
+    }
+    let text = "# A `b` (c)\n[x](y.md#a-b-c) `d`\n```\n[no](no) `no`\n```\n[z\n](w)\n## Two words: 1\n";
+    assert_eq!(links(text).collect::<Vec<_>>(), ["y.md#a-b-c", "w"]);
+    assert_eq!(code(text).collect::<Vec<_>>(), ["b", "d"]);
+    assert_eq!(headings(text), ["a-b-c", "two-words-1"].map(str::to_owned).into());
+    assert_eq!(beside("docs/a.md", "../tests/./b"), "tests/b");
+    Ok(())
+}
+
+struct Repository {
+    /// Every file and folder, as a path from the root.
+    entries: BTreeSet<String>,
+    /// The text of each Markdown file.
+    documents: BTreeMap<String, String>,
+}
+
+impl Repository {
+    fn read() -> Result<Self> {
+        // Cargo sets it at run time: a checkout that was moved is still found.
+        let own = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+        let root = own.parent().context("xtask lies in the workspace")?;
+        let mut this = Self { entries: BTreeSet::from([String::new()]), documents: BTreeMap::new() };
+        let mut folders = vec![PathBuf::new()];
+        while let Some(folder) = folders.pop() {
+            let found =
+                fs::read_dir(root.join(&folder)).with_context(|| format!("cannot list {}", folder.display()))?;
+            for entry in found {
+                let entry = entry?;
+                let name = entry.file_name();
+                if SKIPPED.iter().any(|skipped| name == *skipped) {
+                    continue;
+                }
+                let path = folder.join(name);
+                let name = path.to_string_lossy().replace('\\', "/");
+                if name.ends_with(".md") {
+                    this.documents.insert(name.clone(), fs::read_to_string(entry.path())?);
+                }
+                // Not through links: they may lead back.
+                if entry.file_type()?.is_dir() {
+                    folders.push(path);
+                }
+                this.entries.insert(name);
+            }
+        }
+        Ok(this)
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.entries.contains(path.trim_end_matches('/'))
+    }
+
+    /// Whether code in a text is something else than a path into the repository, or one that exists.
+    fn may_be(&self, code: &str) -> bool {
+        let is_path = code.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+        match code.split_once('/') {
+            Some((first, _)) if is_path && self.has(first) => self.has(code),
+            None if is_path && [".rs", ".mjs"].iter().any(|end| code.len() > end.len() && code.ends_with(end)) => {
+                self.entries.iter().any(|entry| entry.rsplit('/').next() == Some(code))
+            }
+            _ => true,
+        }
+    }
+}
+
+/// The lines outside of code blocks.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// Where the links go. A text may break within the brackets, but not within the parentheses.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    prose(text).flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next())
+}
+
+/// What stands between backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    prose(text).flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+/// The anchors of the headings, as forges make them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let headings = prose(text).filter(|line| line.starts_with('#'));
+    let anchors = headings.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        title.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    });
+    anchors.collect()
+}
+
+/// A path as a link in a document gives it, from the root.
+fn beside(document: &str, link: &str) -> String {
+    let mut parts: Vec<_> = document.split('/').collect();
+    parts.pop();
+    for part in link.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
