@@ -83,7 +83,7 @@ impl<R: Room> RoomContext<R> {
     /// | handler | who is told |
     /// |---|---|
     /// | `on_event` from a peer, `on_decode_error` | the sender gets an error frame, `{"$room": {"error": {"code": "refused", "message": "…"}}}` |
-    /// | `on_event` from the Worker | [`send`](RoomHandle::send) fails with [`ErrorKind::Refused`] |
+    /// | `on_event` from the Worker | [`send`](RoomHandle::send) fails with [`ErrorKind::Refused`](crate::ErrorKind::Refused) |
     /// | `on_connect`, `on_resume` | the peer gets the error frame, and is closed with 1008 and the reason |
     /// | `on_upgrade`, `on_request` | the client gets 403, or [another status](Failure::with_status), and `{"error": {"code": "refused", "message": "…"}}` |
     ///
@@ -108,7 +108,7 @@ impl<R: Room> RoomContext<R> {
     /// A [refusal](RoomContext::refuse) that is one of the room's own messages: the sender gets it in place of the error frame,
     /// an HTTP client as the body, and the Worker by [`Error::refusal`].
     ///
-    /// If the message cannot be written as JSON, the handler fails with [`ErrorKind::Encode`].
+    /// If the message cannot be written as JSON, the handler fails with [`ErrorKind::Encode`](crate::ErrorKind::Encode).
     pub fn refuse_with(&self, message: &R::Broadcast) -> Failure {
         match wire::encode_frame(message) {
             Ok(json) => {

@@ -4,7 +4,7 @@ use std::{fmt, num::ParseIntError, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Which schedule: to [cancel](RoomContext::cancel) it, also later and after the room slept. It may be kept in the state.
+/// Which schedule: to [cancel](crate::RoomContext::cancel) it, also later and after the room slept. It may be kept in the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScheduleId(pub(crate) u64);
 
@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for ScheduleId {
     }
 }
 
-/// What [`RoomContext::system_failure`] says of an alarm whose last try took the object down with it.
+/// What [`RoomContext::system_failure`](crate::RoomContext::system_failure) says of an alarm whose last try took the object down with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SystemFailure {

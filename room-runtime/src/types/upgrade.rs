@@ -17,7 +17,7 @@ pub enum OnDuplicate {
     Reject,
 }
 
-/// The data of a peer that [resumes](Upgrade::resume).
+/// The data of a peer that [resumes](crate::Upgrade::resume).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
