@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Error, ErrorKind, Room, RoomContext, ScheduleId, engine::schedules::What};
+use crate::{Error, ErrorKind, Room, RoomContext, ScheduleId, engine::schedules::Job};
 
 /// A room with [`on_alarm`](Room::on_alarm): without that handler an alarm would never fire, and so cannot be
 /// [scheduled](RoomContext::schedule).
@@ -90,8 +90,8 @@ impl<'a, R: Room> Schedule<'a, R> {
         let host = &self.ctx.host;
         host.flush()?;
         host.store_id()?;
-        let what = What::alarm(&self.alarm).map_err(|error| error.in_room(&host.id))?;
-        let added = host.schedules.add(host.platform.as_ref(), what, self.key, due_ms, every_ms);
+        let job = Job::alarm(&self.alarm).map_err(|error| error.in_room(&host.id))?;
+        let added = host.schedules.add(host.platform.as_ref(), job, self.key, due_ms, every_ms);
         added.map_err(|error| error.in_room(&host.id))
     }
 }

@@ -33,7 +33,7 @@ impl<R: Room> RoomHost<R> {
     pub(crate) async fn call(self: &Rc<Self>, text: &str) -> String {
         // Nothing of the room is needed for that, and the request that waits for it has only so much time.
         if let Some(command @ Command::Prepare { .. }) = Command::parse(text) {
-            return self.carry_out(command).await.reply;
+            return self.execute(command).await.reply;
         }
         let outcome = match (self.start(false).await, Command::parse(text)) {
             (Err(error), _) => Err(error),
@@ -43,14 +43,14 @@ impl<R: Room> RoomHost<R> {
                     let life = self.life.get();
                     let is_alive = || self.life.get() == life;
                     let work = async {
-                        let Done { reply, failed } = self.carry_out(command).await;
+                        let Done { reply, failed } = self.execute(command).await;
                         (reply, failed)
                     };
                     self.answers.once(self.platform.as_ref(), key, text, work, is_alive).await
                 }
             },
             (Ok(()), Some(command)) => {
-                let Done { reply, failed } = self.carry_out(command).await;
+                let Done { reply, failed } = self.execute(command).await;
                 Ok((reply, failed))
             }
             (Ok(()), None) => Err(not_understood(text)),
@@ -67,7 +67,7 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    async fn carry_out(self: &Rc<Self>, command: Command<'_>) -> Done<R> {
+    async fn execute(self: &Rc<Self>, command: Command<'_>) -> Done<R> {
         let reply = match command {
             Command::Send(event) => {
                 let event = match wire::decode_event(event) {

@@ -34,7 +34,7 @@ use crate::{
         fair_lock::FairLock,
         purge::{interrupted, is_own_purge, purged_at_start},
         rate_limiter::RateLimiter,
-        schedules::{Due, Schedules, What},
+        schedules::{Due, Job, Schedules},
         slot::{Slot, Status},
         tickets::Tickets,
     },
@@ -67,7 +67,7 @@ pub(crate) struct RoomHost<R: Room> {
     state: RefCell<Cached<R::State>>,
     slots: RefCell<Vec<Option<Rc<Slot<R>>>>>,
     /// How many of the slots are taken.
-    met: Cell<usize>,
+    known_sockets: Cell<usize>,
     rates: RateLimiter,
     pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets<R::Connection>,
@@ -143,7 +143,7 @@ impl<R: Room> RoomHost<R> {
             platform,
             state: RefCell::default(),
             slots: RefCell::default(),
-            met: Cell::new(0),
+            known_sockets: Cell::new(0),
             rates: RateLimiter::default(),
             schedules: Schedules::new(R::HAS_ON_ALARM),
             tickets: Tickets::default(),
@@ -377,10 +377,10 @@ impl<R: Room> RoomHost<R> {
 
     /// Runs one schedule: an error is one of storage, what a handler fails with is inside.
     async fn fire(self: &Rc<Self>, due: Due) -> Result<Result<(), WireError>, Error> {
-        let Due { id, number, what, attempt, failure } = due;
+        let Due { id, number, job, attempt, failure } = due;
         let platform = self.platform.as_ref();
-        match what {
-            What::Alarm(alarm) => {
+        match job {
+            Job::Alarm(alarm) => {
                 let ctx = RoomContext { failure, ..self.context(None) };
                 let decoded = wire::decode_value::<R::Alarm>(alarm.get().as_bytes(), "a stored alarm");
                 let is_known = decoded.is_ok();
@@ -402,12 +402,12 @@ impl<R: Room> RoomHost<R> {
                     _ => {}
                 }
             }
-            What::Grace(name) => {
+            Job::Grace(name) => {
                 self.end_grace(&name).await;
                 self.schedules.ended((id, number));
                 self.schedule_purge_if_empty();
             }
-            What::Purge => {
+            Job::Purge => {
                 self.schedules.ended((id, number));
                 // Code that purges no rooms may follow on code that did.
                 if R::PURGE_AFTER_MS > 0 && self.is_deserted()? {
@@ -696,7 +696,7 @@ impl<R: Room> RoomHost<R> {
     pub(crate) fn release_memory(&self) {
         self.release_state();
         self.slots.take();
-        self.met.set(0);
+        self.known_sockets.set(0);
         // A bucket that is not full is kept: a peer must not empty it by coming back.
         if let Some(limit) = R::LIMITS.rate_limit {
             self.rates.sweep(limit, self.platform.now_ms());

@@ -17,7 +17,7 @@ use crate::wire::keys;
 use crate::{
     Close, CloseCode, Error, ErrorKind, Failure, HandlerError, Peer, PeerId, Presence, Room,
     engine::{
-        schedules::What,
+        schedules::Job,
         slot::{Slot, Status},
     },
     platform::*,
@@ -167,7 +167,7 @@ impl<R: Room> RoomHost<R> {
         self.platform.delete(&key(name)).map_err(|refusal| self.roster_error("written", &refusal))
     }
 
-    fn roster_error(&self, what: &str, refusal: &Refusal) -> Error {
+    fn roster_error(&self, what: &str, refusal: &PlatformError) -> Error {
         Error::new(ErrorKind::Storage, format!("the room's roster could not be {what}: {refusal}")).in_room(&self.id)
     }
 
@@ -240,7 +240,7 @@ impl<R: Room> RoomHost<R> {
 
     /// The room closes a connection: no further frame of it is handled, and its peer cannot come back. `on_close` follows when
     /// the other side has answered, and at the latest when the room next comes into memory.
-    pub(crate) fn close_peer(&self, peer: &Peer<R>, code: CloseCode, reason: &str) -> Result<(), Refusal> {
+    pub(crate) fn close_peer(&self, peer: &Peer<R>, code: CloseCode, reason: &str) -> Result<(), PlatformError> {
         // One that has ended already is not closed once more.
         if peer.slot.ended.borrow().is_some() {
             return Ok(());
@@ -377,7 +377,7 @@ impl<R: Room> RoomHost<R> {
         self.store_id()?;
         // The end of its time goes first: one for a peer that is not away does nothing.
         let due_ms = now_ms.saturating_add(R::RECONNECT_GRACE_MS);
-        self.schedules.add(self.platform.as_ref(), What::Grace(slot.entry.clone()), None, due_ms, None)?;
+        self.schedules.add(self.platform.as_ref(), Job::Grace(slot.entry.clone()), None, due_ms, None)?;
         self.put_entry(slot, slot.generation.get(), &data, Some(Away { since_ms: now_ms, close: close.clone() }))?;
         slot.ended.replace(Some(close.clone()));
         Ok(())
@@ -472,7 +472,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     pub(super) fn take_place(&self, name: &str) -> Result<(), Error> {
-        self.schedules.cancel_own(self.platform.as_ref(), |what| matches!(what, What::Grace(other) if other == name))
+        self.schedules.cancel_own(self.platform.as_ref(), |job| matches!(job, Job::Grace(other) if other == name))
     }
 
     /// How many places are kept for peers that are not connected. They count for `max_peers`.
@@ -599,7 +599,7 @@ impl<R: Room> RoomHost<R> {
             return;
         }
         let platform = self.platform.as_ref();
-        let planned = self.schedules.cancel_own(platform, |what| matches!(what, What::Purge));
+        let planned = self.schedules.cancel_own(platform, |job| matches!(job, Job::Purge));
         let joined = planned.and_then(|()| match self.was_joined()? {
             true => Ok(()),
             false => {
@@ -632,7 +632,7 @@ impl<R: Room> RoomHost<R> {
             }
             self.store_id()?;
             let due_ms = self.platform.now_ms().saturating_add(R::PURGE_AFTER_MS);
-            self.schedules.add(platform, What::Purge, None, due_ms, None).map(drop)
+            self.schedules.add(platform, Job::Purge, None, due_ms, None).map(drop)
         };
         self.log_roster_error(plan().map_err(|error: Error| error.in_room(&self.id)));
     }

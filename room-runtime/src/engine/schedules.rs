@@ -24,7 +24,7 @@ const STILL_RUNNING_MS: u64 = 60_000;
 /// What is to happen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum What {
+pub(crate) enum Job {
     /// The room's own alarm, as JSON: it is decoded when it fires, so that one that no longer decodes harms no other.
     Alarm(Box<RawValue>),
     /// A peer's time to come back is over.
@@ -33,17 +33,17 @@ pub(crate) enum What {
     Purge,
 }
 
-impl What {
+impl Job {
     /// The room's own alarm.
-    pub(crate) fn alarm<A: Serialize>(alarm: &A) -> Result<What, Error> {
-        wire::encode_raw(alarm, 2, "the alarm").map(What::Alarm)
+    pub(crate) fn alarm<A: Serialize>(alarm: &A) -> Result<Job, Error> {
+        wire::encode_raw(alarm, 2, "the alarm").map(Job::Alarm)
     }
 
-    fn is_same(&self, other: &What) -> bool {
+    fn is_same(&self, other: &Job) -> bool {
         match (self, other) {
-            (What::Alarm(one), What::Alarm(other)) => one.get() == other.get(),
-            (What::Grace(one), What::Grace(other)) => one == other,
-            (What::Purge, What::Purge) => true,
+            (Job::Alarm(one), Job::Alarm(other)) => one.get() == other.get(),
+            (Job::Grace(one), Job::Grace(other)) => one == other,
+            (Job::Purge, Job::Purge) => true,
             _ => false,
         }
     }
@@ -68,7 +68,8 @@ struct Pending {
     /// Whether the last try has not ended. Read from storage, that is a crash.
     #[serde(default, skip_serializing_if = "is_default")]
     running: bool,
-    what: What,
+    #[serde(rename = "what")]
+    job: Job,
 }
 
 impl Pending {
@@ -88,7 +89,7 @@ pub(crate) struct Due {
     pub(crate) id: ScheduleId,
     /// Another number under the same id is another schedule, which took its place.
     pub(crate) number: u64,
-    pub(crate) what: What,
+    pub(crate) job: Job,
     /// The number of this try.
     pub(crate) attempt: u32,
     pub(crate) failure: Option<SystemFailure>,
@@ -171,14 +172,14 @@ impl Schedules {
     pub(crate) fn add(
         &self,
         platform: &AnyPlatform,
-        what: What,
+        job: Job,
         key: Option<String>,
         due_ms: u64,
         every_ms: Option<u64>,
     ) -> Result<ScheduleId, Error> {
         let mut loaded = self.loaded(platform)?;
         let same_period =
-            |pending: &Pending| every_ms.is_some() && pending.every_ms == every_ms && pending.what.is_same(&what);
+            |pending: &Pending| every_ms.is_some() && pending.every_ms == every_ms && pending.job.is_same(&job);
         let replaced = match &key {
             Some(key) => loaded.keyed(key),
             // A period without a key is told by what it does: set again at each start it must not pile up.
@@ -199,7 +200,7 @@ impl Schedules {
         });
         let number = loaded.next_number;
         let pending =
-            Pending { id, number, due_ms, key, every_ms, nominal_ms: due_ms, attempts: 0, running: false, what };
+            Pending { id, number, due_ms, key, every_ms, nominal_ms: due_ms, attempts: 0, running: false, job };
         store(platform, &pending)?;
         loaded.next_number += 1;
         loaded.take(id);
@@ -225,9 +226,9 @@ impl Schedules {
     }
 
     /// Takes away what the runtime itself had planned, where `which` says so.
-    pub(crate) fn cancel_own(&self, platform: &AnyPlatform, which: impl Fn(&What) -> bool) -> Result<(), Error> {
-        let own = |what: &What| !matches!(what, What::Alarm(_)) && which(what);
-        let ids: Vec<_> = self.loaded(platform)?.by_id.values().filter(|each| own(&each.what)).map(|p| p.id).collect();
+    pub(crate) fn cancel_own(&self, platform: &AnyPlatform, which: impl Fn(&Job) -> bool) -> Result<(), Error> {
+        let own = |job: &Job| !matches!(job, Job::Alarm(_)) && which(job);
+        let ids: Vec<_> = self.loaded(platform)?.by_id.values().filter(|each| own(&each.job)).map(|p| p.id).collect();
         ids.into_iter().try_for_each(|id| self.cancel(platform, id).map(drop))
     }
 
@@ -239,15 +240,15 @@ impl Schedules {
     /// The names of the places that are kept.
     pub(crate) fn grace_names(&self, platform: &AnyPlatform) -> Result<Vec<String>, Error> {
         let loaded = self.loaded(platform)?;
-        let name = |pending: &Pending| match &pending.what {
-            What::Grace(name) => Some(name.clone()),
+        let name = |pending: &Pending| match &pending.job {
+            Job::Grace(name) => Some(name.clone()),
             _ => None,
         };
         Ok(loaded.by_id.values().filter_map(name).collect())
     }
 
     pub(crate) fn has_purge(&self, platform: &AnyPlatform) -> Result<bool, Error> {
-        Ok(self.loaded(platform)?.by_id.values().any(|pending| matches!(pending.what, What::Purge)))
+        Ok(self.loaded(platform)?.by_id.values().any(|pending| matches!(pending.job, Job::Purge)))
     }
 
     /// When the room's own next alarm is due.
@@ -297,13 +298,13 @@ impl Schedules {
         let mut begun = Pending { attempts: attempt, running: true, ..pending.clone() };
         begun.due_ms = platform.now_ms().saturating_add(begun.retry_ms());
         store(platform, &begun)?;
-        let (number, what) = (begun.number, begun.what.clone());
+        let (number, job) = (begun.number, begun.job.clone());
         loaded.take(id);
         loaded.insert(begun);
         self.running.borrow_mut().insert((id, number));
         self.ended.borrow_mut().remove(&(id, number));
         self.arm_for(platform, loaded);
-        Ok(Due { id, number, what, attempt, failure })
+        Ok(Due { id, number, job, attempt, failure })
     }
 
     /// Its handler has ended, in whatever way.
@@ -383,7 +384,7 @@ impl Schedules {
                 }
             };
             loaded.next_number = loaded.next_number.max(pending.number + 1);
-            if matches!(pending.what, What::Alarm(_)) && !self.has_handler {
+            if matches!(pending.job, Job::Alarm(_)) && !self.has_handler {
                 // It is not due, ever, and can be cancelled.
                 loaded.by_id.insert(pending.id, pending);
                 continue;
@@ -406,14 +407,14 @@ fn next_period(nominal_ms: u64, every_ms: u64, now_ms: u64) -> u64 {
 
 impl Loaded {
     fn insert(&mut self, pending: Pending) {
-        self.graces += usize::from(matches!(pending.what, What::Grace(_)));
+        self.graces += usize::from(matches!(pending.job, Job::Grace(_)));
         self.order.insert((pending.due_ms, pending.number, pending.id));
         self.by_id.insert(pending.id, pending);
     }
 
     fn take(&mut self, id: ScheduleId) -> Option<Pending> {
         let pending = self.by_id.remove(&id)?;
-        self.graces -= usize::from(matches!(pending.what, What::Grace(_)));
+        self.graces -= usize::from(matches!(pending.job, Job::Grace(_)));
         self.order.remove(&(pending.due_ms, pending.number, id));
         Some(pending)
     }
@@ -429,7 +430,7 @@ impl Loaded {
     }
 
     fn is_alarm(&self, id: ScheduleId) -> bool {
-        self.by_id.get(&id).is_some_and(|pending| matches!(pending.what, What::Alarm(_)))
+        self.by_id.get(&id).is_some_and(|pending| matches!(pending.job, Job::Alarm(_)))
     }
 }
 

@@ -84,7 +84,7 @@ impl<R: Room> RoomHost<R> {
             slots.resize_with(index + 1, || None);
         }
         if slots[index].replace(slot.clone()).is_none() {
-            self.met.set(self.met.get() + 1);
+            self.known_sockets.set(self.known_sockets.get() + 1);
         }
     }
 
@@ -92,7 +92,7 @@ impl<R: Room> RoomHost<R> {
     pub(super) fn release_socket(&self, socket: Socket) {
         let slot = self.slots.borrow_mut().get_mut(socket as usize).and_then(Option::take);
         if let Some(slot) = slot {
-            self.met.set(self.met.get() - 1);
+            self.known_sockets.set(self.known_sockets.get() - 1);
             if slot.socket.get() == socket {
                 if Rc::strong_count(&slot) > 1 {
                     // Whoever holds the peer may ask for them later.
@@ -108,7 +108,7 @@ impl<R: Room> RoomHost<R> {
         self.platform.forget(socket);
         // An empty room costs no memory, however long the object stays. Sockets that have not been heard of since the room
         // woke have no slot.
-        if self.met.get() == 0 && self.platform.open(None).is_empty() {
+        if self.known_sockets.get() == 0 && self.platform.open(None).is_empty() {
             self.release_memory();
         }
     }

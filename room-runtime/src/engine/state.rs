@@ -110,7 +110,7 @@ impl<R: Room> RoomHost<R> {
 
     /// The version goes first: should the second write fail, the old state is there with a version that it is not of, and
     /// is refused as long as that is so.
-    fn store(&self, bytes: &[u8], version: u32) -> Result<(), Refusal> {
+    fn store(&self, bytes: &[u8], version: u32) -> Result<(), PlatformError> {
         if version != R::STATE_VERSION {
             self.platform.put(keys::STATE_VERSION, R::STATE_VERSION.to_string().as_bytes())?;
         }
@@ -162,7 +162,7 @@ impl<R: Room> RoomHost<R> {
         if cached.stored != Stored::Unknown {
             return Ok(());
         }
-        let unreadable = |refusal: Refusal| {
+        let unreadable = |refusal: PlatformError| {
             Error::new(ErrorKind::Storage, format!("the room's state could not be read: {refusal}")).in_room(&self.id)
         };
         match self.platform.get(keys::STATE).map_err(unreadable)? {

@@ -1351,7 +1351,7 @@ mod without_handlers {
         let host = quiet(&memory);
         now(host.start(false)).expect("it starts");
         let ctx = host.context(None);
-        let alarm = What::alarm(&()).expect("encodes");
+        let alarm = Job::alarm(&()).expect("encodes");
         host.schedules.add(&*memory, alarm, None, START_MS, None).expect("scheduled");
         assert_eq!(ctx.next_alarm().expect("readable"), Some(START_MS));
         let stored = memory.list("room:schedule:").expect("readable");

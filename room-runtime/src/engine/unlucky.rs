@@ -806,9 +806,9 @@ fn refused_peers_that_do_not_answer_take_no_memory() {
         assert!(!peer.is_open());
     }
     assert!(
-        room.object.host().met.get() <= 1,
+        room.object.host().known_sockets.get() <= 1,
         "{} slots of refused peers in memory, max_peers is 1",
-        room.object.host().met.get()
+        room.object.host().known_sockets.get()
     );
 }
 

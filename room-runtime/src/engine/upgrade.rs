@@ -60,7 +60,7 @@ impl<R: Room> RoomHost<R> {
         self: &Rc<Self>,
         ticket: &str,
         handshake: impl FnOnce() -> Rc<dyn Handshake>,
-        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>,
     ) -> Result<Upgraded, Error> {
         let options = self.tickets.claim(ticket, self.platform.clone()).await?;
         self.start(false).await?;
@@ -71,7 +71,7 @@ impl<R: Room> RoomHost<R> {
         self: &Rc<Self>,
         options: UpgradeOptions<R::Connection>,
         handshake: impl FnOnce() -> Rc<dyn Handshake>,
-        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>,
     ) -> Result<Upgraded, Error> {
         // Whoever comes back has a place.
         if !options.resume.as_deref().is_some_and(|token| self.has_place(token))
@@ -171,7 +171,7 @@ impl<R: Room> RoomHost<R> {
         &self,
         slot: &Slot<R>,
         protocol: Option<&str>,
-        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, Refusal>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>,
     ) -> Result<Socket, Error> {
         let tags = slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).iter().map(|tag| user_tag(tag));
         let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags).collect();

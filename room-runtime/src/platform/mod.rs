@@ -30,15 +30,15 @@ pub(crate) type LocalFuture<T = ()> = Pin<Box<dyn Future<Output = T>>>;
 
 /// What the platform said when it refused; the engine adds the kind, the room and the peer.
 #[derive(Debug)]
-pub(crate) struct Refusal(pub(crate) String);
+pub(crate) struct PlatformError(pub(crate) String);
 
-impl fmt::Display for Refusal {
+impl fmt::Display for PlatformError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for PlatformError {}
 
 /// Who gets a frame. The open ones of these; a socket that is closing is passed over.
 #[derive(Clone, Copy, Debug)]
@@ -100,13 +100,13 @@ pub(crate) trait Platform: fmt::Debug {
     fn tags(&self, socket: Socket) -> Vec<String>;
     /// What is kept with the socket; `None` when nothing ever was.
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
-    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal>;
+    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), PlatformError>;
     /// A socket that has more than `max_unread` bytes before it since it last showed that it reads is passed over. With
     /// `hold`, what goes to sockets that take several messages in one frame is kept, and counts as sent.
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
     /// What is kept leaves, in one frame for each socket. What is kept for one socket also leaves before it is closed.
     fn release(&self);
-    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal>;
+    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), PlatformError>;
     /// Completes a close handshake that the other side began. Whatever arrived is a valid argument.
     fn answer_close(&self, socket: Socket, code: u16, reason: &str);
     /// Takes away what is kept with a socket that the room has closed: should the platform mention it again, also after a
@@ -115,15 +115,15 @@ pub(crate) trait Platform: fmt::Debug {
     /// The socket is gone, and its index may be used again.
     fn forget(&self, socket: Socket);
 
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal>;
-    fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal>;
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError>;
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), PlatformError>;
     /// Every stored value whose key begins like that.
-    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal>;
-    fn delete(&self, key: &str) -> Result<(), Refusal>;
+    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, PlatformError>;
+    fn delete(&self, key: &str) -> Result<(), PlatformError>;
     /// Takes everything out of storage: values, tables, the alarm.
-    fn delete_all(&self) -> Result<(), Refusal>;
+    fn delete_all(&self) -> Result<(), PlatformError>;
     /// Runs a statement, which has as many parameters, on the object's database.
-    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal>;
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, PlatformError>;
     /// How to reach the rooms under another binding.
     fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, Unreachable>;
     /// Sets the object's one alarm, or takes it away.

@@ -19,7 +19,7 @@ use worker::{
 };
 
 use super::{
-    Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket,
+    Audience, Frame, LocalFuture, Platform, PlatformError, Sent, Socket,
     sql::{self, SqlRows, SqlValue, crossing::Crossing, statement::Statement},
     transport::{Transport, Unreachable},
 };
@@ -69,8 +69,8 @@ pub(crate) fn message_of(error: &JsValue) -> String {
     }
 }
 
-pub(crate) fn refusal(error: JsValue) -> Refusal {
-    Refusal(message_of(&error))
+pub(crate) fn refusal(error: JsValue) -> PlatformError {
+    PlatformError(message_of(&error))
 }
 
 /// One Durable Object as the engine sees it.
@@ -157,7 +157,7 @@ impl Platform for Cloudflare {
         self.sockets.attachment(socket).ok().flatten()
     }
 
-    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal> {
+    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), PlatformError> {
         self.sockets.attach(socket, bytes).map_err(refusal)
     }
 
@@ -197,7 +197,7 @@ impl Platform for Cloudflare {
         self.sockets.release();
     }
 
-    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal> {
+    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), PlatformError> {
         self.sockets.close(socket, code, reason).map_err(refusal)
     }
 
@@ -213,24 +213,24 @@ impl Platform for Cloudflare {
         self.sockets.forget(socket);
     }
 
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError> {
         self.storage.get(key).map_err(refusal)
     }
 
-    fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), PlatformError> {
         let put = if key == keys::STATE { self.storage.put_state(value) } else { self.storage.put(key, value) };
         put.map_err(refusal)
     }
 
-    fn delete(&self, key: &str) -> Result<(), Refusal> {
+    fn delete(&self, key: &str) -> Result<(), PlatformError> {
         self.storage.delete(key).map_err(refusal)
     }
 
-    fn delete_all(&self) -> Result<(), Refusal> {
+    fn delete_all(&self) -> Result<(), PlatformError> {
         self.storage.delete_all().map_err(refusal)
     }
 
-    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, PlatformError> {
         let text = statement.with_casts(parameters);
         let Crossing { kinds, numbers, texts, bytes } = Crossing::of(parameters);
         let run = |text: &str, is_exact| {
@@ -252,7 +252,7 @@ impl Platform for Cloudflare {
         namespace::Namespace::new(&self.env, binding).map(Transport::Cloudflare)
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, PlatformError> {
         let values = self.storage.list(prefix).map_err(refusal)?;
         Ok(values.iter().map(js_sys::Uint8Array::to_vec).collect())
     }
@@ -265,13 +265,18 @@ impl Platform for Cloudflare {
     }
 }
 
-fn names_and_texts(rows: &js::Rows) -> Result<(Vec<String>, Vec<String>), Refusal> {
-    decode_value(rows.texts().as_bytes(), "the rows").map_err(|error| Refusal(error.to_string()))
+fn names_and_texts(rows: &js::Rows) -> Result<(Vec<String>, Vec<String>), PlatformError> {
+    decode_value(rows.texts().as_bytes(), "the rows").map_err(|error| PlatformError(error.to_string()))
 }
 
-fn read_rows(rows: &js::Rows, columns: Vec<String>, texts: Vec<String>, is_exact: bool) -> Result<SqlRows, Refusal> {
+fn read_rows(
+    rows: &js::Rows,
+    columns: Vec<String>,
+    texts: Vec<String>,
+    is_exact: bool,
+) -> Result<SqlRows, PlatformError> {
     let (kinds, numbers, bytes) = (rows.kinds(), rows.numbers(), rows.bytes());
     let crossing = Crossing { kinds, numbers, texts: String::new(), bytes };
     let rows = crossing.into_rows(columns, texts, is_exact);
-    rows.ok_or_else(|| Refusal("the rows do not cross".to_owned()))
+    rows.ok_or_else(|| PlatformError("the rows do not cross".to_owned()))
 }

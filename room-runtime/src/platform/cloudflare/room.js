@@ -541,11 +541,11 @@ addEventListener("error", ({ error }) => {
   else queueMicrotask(() => endedBy(error));
 });
 
-// What to say, in the object's own I/O context, to those who wait for a call that died with its instance. What it
-// returns is the call's outcome; without that the call fails.
-const mourn = {
+// Answers, in the object's own I/O context, for calls that ended with their instance. The value that one returns is the outcome of
+// the call; without a value the call fails.
+const onRestart = {
   webSocketMessage(socket) {
-    // Whoever mourns throws what it mourns: a socket that refuses this must not take its place.
+    // The caller throws the error of the call: that of a socket which refuses this frame must not replace it.
     try {
       socket[SLOT]?.owner.release();
       if (socket.readyState === OPEN) socket.send(socket[SLOT]?.v1 ? `[${RESTARTED_FRAME}]` : RESTARTED_FRAME);
@@ -590,13 +590,13 @@ function guard(prototype, name) {
       if (!endedBy(error)) throw error;
       settled = Promise.reject(new Restarted(RESTARTED));
     }
-    const mourning = mourn[name];
-    if (mourning === undefined) return settled;
+    const answer = onRestart[name];
+    if (answer === undefined) return settled;
     return settled.catch((error) => {
       if (error instanceof Restarted) {
         let outcome;
         try {
-          outcome = mourning(...args);
+          outcome = answer(...args);
         } catch {}
         if (outcome !== undefined) return outcome;
       }
@@ -641,12 +641,12 @@ function shortcut(prototype) {
           ? roomText.call(sockets.self, index, data)
           : roomBytes.call(sockets.self, index, new Uint8Array(data));
     } catch (error) {
-      if (endedBy(error)) mourn.webSocketMessage(socket);
+      if (endedBy(error)) onRestart.webSocketMessage(socket);
       throw error;
     }
     if (rest === undefined) return undefined;
     return lasting(rest).catch((error) => {
-      if (error instanceof Restarted) mourn.webSocketMessage(socket);
+      if (error instanceof Restarted) onRestart.webSocketMessage(socket);
       throw error;
     });
   };

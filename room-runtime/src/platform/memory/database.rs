@@ -1,7 +1,7 @@
 //! The database of a room in a test: SQLite itself, with the feature `sqlite`.
 
 use crate::platform::{
-    Refusal,
+    PlatformError,
     sql::{SqlRows, SqlValue, statement::Statement},
 };
 
@@ -12,7 +12,7 @@ pub(crate) use self::without::Database;
 
 #[cfg(not(feature = "sqlite"))]
 mod without {
-    use super::{Refusal, SqlRows, SqlValue, Statement};
+    use super::{PlatformError, SqlRows, SqlValue, Statement};
 
     #[derive(Debug, Default)]
     pub(crate) struct Database(());
@@ -23,10 +23,10 @@ mod without {
             _statement: &Statement<'_>,
             _parameters: &[SqlValue],
             _may_write: bool,
-        ) -> Result<SqlRows, Refusal> {
+        ) -> Result<SqlRows, PlatformError> {
             let message = "a test of a room that uses `ctx.sql()` needs the feature `sqlite` of room-runtime: \
                            `[dev-dependencies] room-runtime = { version = \"…\", features = [\"sqlite\"] }`";
-            Err(Refusal(message.to_owned()))
+            Err(PlatformError(message.to_owned()))
         }
 
         pub(crate) fn clear(&self) {}
@@ -45,7 +45,7 @@ mod sqlite {
         types::{ToSqlOutput, Value, ValueRef},
     };
 
-    use super::{Refusal, SqlRows, SqlValue, Statement};
+    use super::{PlatformError, SqlRows, SqlValue, Statement};
     use crate::platform::sql::{crossing, rounded};
 
     /// Made when it is first used; it outlives the room, like all storage.
@@ -59,7 +59,7 @@ mod sqlite {
             statement: &Statement<'_>,
             parameters: &[SqlValue],
             may_write: bool,
-        ) -> Result<SqlRows, Refusal> {
+        ) -> Result<SqlRows, PlatformError> {
             let mut connection = self.0.borrow_mut();
             let connection = match &mut *connection {
                 Some(connection) => connection,
@@ -84,8 +84,8 @@ mod sqlite {
         }
     }
 
-    fn refusal(error: rusqlite::Error) -> Refusal {
-        Refusal(error.to_string())
+    fn refusal(error: rusqlite::Error) -> PlatformError {
+        PlatformError(error.to_string())
     }
 
     /// A database with workerd's limits, and that refuses what workerd's refuses.
@@ -206,14 +206,14 @@ mod sqlite {
         statement: &Statement<'_>,
         parameters: &[SqlValue],
         may_write: bool,
-    ) -> Result<SqlRows, Refusal> {
+    ) -> Result<SqlRows, PlatformError> {
         let mut rows = SqlRows::default();
         let mut parts = statement.parts().peekable();
         while let Some(part) = parts.next() {
             let bound = if parts.peek().is_none() { parameters } else { &[] };
             let mut prepared = connection.prepare(part).map_err(refusal)?;
             if !may_write && !prepared.readonly() {
-                return Err(Refusal("the disk is full".to_owned()));
+                return Err(PlatformError("the disk is full".to_owned()));
             }
             rows = run_one(&mut prepared, bound).map_err(refusal)?;
         }

@@ -21,7 +21,7 @@ use self::{
     executor::{Clock, Executor, Owner, Random, Work},
 };
 use super::{
-    Audience, Frame, LocalFuture, Platform, Refusal, Sent, Socket,
+    Audience, Frame, LocalFuture, Platform, PlatformError, Sent, Socket,
     socket::{Arrival, ClientSocket},
     sql::{SqlRows, SqlValue, statement::Statement},
     transport::{Address, Sending, Transport, Unreachable},
@@ -400,11 +400,11 @@ impl Platform for Memory {
         self.with_socket(socket, |socket| socket.attachment.clone())
     }
 
-    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), Refusal> {
+    fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), PlatformError> {
         #[cfg(test)]
         self.trace(format!("attach {socket}"));
         if bytes.len() > MAX_ATTACHMENT_BYTES {
-            return Err(Refusal(format!("an attachment of {} bytes is too large", bytes.len())));
+            return Err(PlatformError(format!("an attachment of {} bytes is too large", bytes.len())));
         }
         self.with_socket(socket, |socket| socket.attachment = Some(bytes.to_vec()));
         Ok(())
@@ -449,7 +449,7 @@ impl Platform for Memory {
         self.sockets.borrow_mut().values_mut().for_each(MemorySocket::release);
     }
 
-    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), Refusal> {
+    fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), PlatformError> {
         let (ended, answers) = self.with_socket(socket, |at| {
             at.release();
             let begun_by_client = at.closing;
@@ -478,38 +478,38 @@ impl Platform for Memory {
         });
     }
 
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError> {
         #[cfg(test)]
         self.trace(format!("get {key}"));
         if self.reads_fail.get() {
-            return Err(Refusal("the disk is gone".to_owned()));
+            return Err(PlatformError("the disk is gone".to_owned()));
         }
         Ok(self.storage.borrow().get(key).cloned())
     }
 
-    fn put(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), PlatformError> {
         #[cfg(test)]
         self.trace(format!("put {key} {}", String::from_utf8_lossy(value)));
         if self.writes_fail.get() {
-            return Err(Refusal("the disk is full".to_owned()));
+            return Err(PlatformError("the disk is full".to_owned()));
         }
         self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
         Ok(())
     }
 
-    fn delete(&self, key: &str) -> Result<(), Refusal> {
+    fn delete(&self, key: &str) -> Result<(), PlatformError> {
         #[cfg(test)]
         self.trace(format!("delete {key}"));
         if self.writes_fail.get() {
-            return Err(Refusal("the disk is full".to_owned()));
+            return Err(PlatformError("the disk is full".to_owned()));
         }
         self.storage.borrow_mut().remove(key);
         Ok(())
     }
 
-    fn delete_all(&self) -> Result<(), Refusal> {
+    fn delete_all(&self) -> Result<(), PlatformError> {
         if self.writes_fail.get() {
-            return Err(Refusal("the disk is full".to_owned()));
+            return Err(PlatformError("the disk is full".to_owned()));
         }
         self.storage.borrow_mut().clear();
         self.alarm.set(None);
@@ -517,9 +517,9 @@ impl Platform for Memory {
         Ok(())
     }
 
-    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, Refusal> {
+    fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, PlatformError> {
         if self.reads_fail.get() {
-            return Err(Refusal("the disk is gone".to_owned()));
+            return Err(PlatformError("the disk is gone".to_owned()));
         }
         self.database.run(statement, parameters, !self.writes_fail.get())
     }
@@ -528,9 +528,9 @@ impl Platform for Memory {
         (self.reach)(class)
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+    fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, PlatformError> {
         if self.reads_fail.get() {
-            return Err(Refusal("the disk is gone".to_owned()));
+            return Err(PlatformError("the disk is gone".to_owned()));
         }
         let storage = self.storage.borrow();
         let from = storage.range(prefix.to_owned()..);

@@ -7,7 +7,7 @@ pub(crate) mod statement;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::rows::SqlRows;
-use super::Refusal;
+use super::PlatformError;
 
 /// A value in the database. [`Sql`](crate::Sql) says how values are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,8 +26,8 @@ pub enum SqlValue {
 }
 
 /// The error of rows that cannot be read again, and why they cannot.
-pub(crate) fn rounded(why: &str) -> Refusal {
-    Refusal(format!(
+pub(crate) fn rounded(why: &str) -> PlatformError {
+    PlatformError(format!(
         "the rows have a number from 2^53 to 2^63, which only a `select` reads exactly ({why}); return it as text: \
          `cast(id as text)`"
     ))
