@@ -1,4 +1,4 @@
-//! [`RoomClient`]: how the Worker talks to its rooms.
+//! [`RoomClient`]: the Worker's client for its rooms.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use crate::{
     wire::{self, Command, new_ticket},
 };
 
-/// The rooms of one type, as the Worker sees them. `#[room]` adds it to the module with the room's own type.
+/// The rooms of one type, for the Worker. `#[room]` adds an alias with the room's own type to the module.
 pub struct RoomClient<R> {
     transport: Transport,
     jurisdiction: Option<Jurisdiction>,
@@ -27,16 +27,16 @@ pub struct RoomClient<R> {
 }
 
 impl<R: Room> RoomClient<R> {
-    /// The client over the room's Durable Object binding.
+    /// Creates a client from the room's Durable Object binding.
     ///
     /// # Errors
-    /// [`ErrorKind::Binding`] when the environment has no such binding, or the Worker's compatibility date is before
-    /// 2024-04-03; the text shows the configuration to write.
+    /// [`ErrorKind::Binding`] if the environment has no such binding, or if the Worker's compatibility date is before
+    /// 2024-04-03. The message shows the configuration to write.
     pub fn from_env(env: &Env) -> Result<Self, Error> {
         RoomClient::reaching(Namespace::new(env, R::BINDING).map(Transport::Cloudflare))
     }
 
-    /// Over a way to reach the binding, or the reason why there is none.
+    /// Creates a client from a transport to the binding, or from the reason why there is none.
     pub(crate) fn reaching(transport: Result<Transport, Unreachable>) -> Result<Self, Error> {
         transport
             .map(RoomClient::over)
@@ -47,13 +47,13 @@ impl<R: Room> RoomClient<R> {
         RoomClient { transport, jurisdiction: None, room: PhantomData }
     }
 
-    /// The same rooms, but within a jurisdiction: whoever asks for a room of theirs has to name it as well.
+    /// Restricts the rooms to a jurisdiction. Every client of such a room must name the same jurisdiction.
     pub fn jurisdiction(mut self, jurisdiction: Jurisdiction) -> Self {
         self.jurisdiction = Some(jurisdiction);
         self
     }
 
-    /// The room with that id. It need not exist: a room comes into being when it is first used.
+    /// Returns the room with this id. The room starts at its first use, so it need not exist.
     pub fn room(&self, id: impl Into<RoomId>) -> RoomHandle<R> {
         let address = Address { id: id.into(), jurisdiction: self.jurisdiction, location_hint: None };
         RoomHandle { transport: self.transport.for_room(), address, room: PhantomData }
@@ -92,7 +92,7 @@ impl<R: Room> fmt::Debug for RoomClient<R> {
     }
 }
 
-/// One room, as the Worker sees it.
+/// One room, for the Worker.
 pub struct RoomHandle<R> {
     transport: Transport,
     address: Address,
@@ -100,43 +100,48 @@ pub struct RoomHandle<R> {
 }
 
 impl<R: Room> RoomHandle<R> {
-    /// Which room this is.
+    /// The room's id.
     pub fn id(&self) -> &RoomId {
         &self.address.id
     }
 
-    /// Where the room should come to live, if it does not live yet.
+    /// Suggests where Cloudflare places the room, if the room does not exist yet.
     pub fn location_hint(mut self, hint: LocationHint) -> Self {
         self.address.location_hint = Some(hint);
         self
     }
 
-    /// Lets the room handle an event; [`RoomContext::sender`](crate::RoomContext::sender) is `None` for it. Returns
-    /// when `on_event` has ended and what it changed is stored.
+    /// Sends the room an event and waits until the room has handled it.
+    ///
+    /// The call returns after `on_event` has ended and its changes are stored. In that handler
+    /// [`RoomContext::sender`](crate::RoomContext::sender) is `None`.
     ///
     /// # Errors
-    /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_event` failed; [`ErrorKind::Refused`] when it
-    /// [refused](crate::RoomContext::refuse);
-    /// [`ErrorKind::InvalidRoomId`]; [`ErrorKind::Restarted`], [`ErrorKind::Overloaded`] and [`ErrorKind::Platform`]
-    /// when the call did not get through or its outcome is not known.
+    /// - [`ErrorKind::Handler`], or the kind of the runtime's error, if `on_event` failed.
+    /// - [`ErrorKind::Refused`] if `on_event` [refused](crate::RoomContext::refuse).
+    /// - [`ErrorKind::InvalidRoomId`].
+    /// - [`ErrorKind::Restarted`], [`ErrorKind::Overloaded`] and [`ErrorKind::Platform`] if the call did not reach the
+    ///   room or its outcome is unknown.
     pub fn send(&self, event: &R::Event) -> Call<()> {
         self.call(wire::encode_event(event).map(|event| Command::Send(&event).to_string()))
     }
 
-    /// The room's state; `None` for a room whose state was never changed. Tried again when the room restarts meanwhile.
+    /// Returns the room's state; `None` for a room whose state was never changed.
+    ///
+    /// The call is retried if the room restarts during it.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] when the stored state is not one of this schema, and those of reaching the room.
+    /// [`ErrorKind::Decode`] if the stored state does not match this schema, and the errors of reaching the room.
     pub fn state(&self) -> impl Future<Output = Result<Option<R::State>, Error>> + Send + use<R> {
-        // In a list: a state may be `null` as JSON.
+        // The answer is a list of no or one state, because a state can be `null` as JSON.
         let reading = self.read::<Vec<R::State>>(Command::State);
         async move { Ok(reading.await?.pop()) }
     }
 
-    /// The connected peers: all, or those that carry `tag`. Tried again when the room restarts meanwhile.
+    /// Returns the connected peers: all, or those with `tag`. The call is retried if the room restarts during it.
     ///
     /// # Errors
-    /// Those of reaching the room.
+    /// The errors of reaching the room.
     pub fn peers(
         &self,
         tag: Option<&str>,
@@ -144,37 +149,47 @@ impl<R: Room> RoomHandle<R> {
         self.read(Command::Peers(tag))
     }
 
-    /// Sends every connected peer one message.
+    /// Sends one message to every connected peer.
     ///
     /// # Errors
-    /// Those of reaching the room. Peers that refused are no error: they are in the [`Delivery`].
+    /// The errors of reaching the room. A peer whose socket does not accept the message is no error; the [`Delivery`]
+    /// lists it.
     pub fn broadcast(&self, message: &R::Broadcast) -> Call<Delivery> {
         self.call(wire::encode_frame(message).map(|message| Command::Broadcast(&message).to_string()))
     }
 
-    /// Runs the room's earliest alarm now, whenever it is due, and takes it as fired. False when no alarm is set.
+    /// Runs the room's earliest alarm now, before its time, and marks it as fired.
+    ///
+    /// Returns false if no alarm is set.
     ///
     /// # Errors
-    /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_alarm` failed: then it is tried again, like
-    /// any other; and those of reaching the room.
+    /// [`ErrorKind::Handler`], or the kind of the runtime's error, if `on_alarm` failed; the alarm is then retried like
+    /// any other. Also the errors of reaching the room.
     pub fn fire_alarm(&self) -> Call<bool> {
         self.call(Ok(Command::FireAlarm.to_string()))
     }
 
-    /// Hands a WebSocket upgrade on to the room, which gets the new peer with the data, id and tags given here. What
-    /// the request itself says of them, in whatever header or body, counts for nothing.
+    /// Forwards a WebSocket upgrade to the room, which gets a new peer with the given data, id and tags.
     ///
-    /// The response is the one to return from the fetch handler, and its headers may be added to: 101 with the socket; 426
-    /// when the request is no WebSocket upgrade, or one of another version than 13; 400 when its method is not GET, when
-    /// its key is missing or malformed, when it has a body, or when it offers subprotocols and [none of them is
-    /// chosen](Upgrade::protocol); 503 when the room is [full](crate::Limits::max_peers); 409 when the peer's id is taken
-    /// and [that is refused](crate::OnDuplicate::Reject); what `on_upgrade` refused with. A request that is no handshake is
-    /// refused before the room hears of it. `wrangler dev` passes every upgrade on as a GET: there a HEAD is not noticed.
+    /// The headers and the body of the request itself have no influence on the peer's data, id and tags.
+    ///
+    /// Return the response from the fetch handler; headers can be added to it. Its status is
+    ///
+    /// - 101, with the socket;
+    /// - 426 if the request is no WebSocket upgrade, or if its WebSocket version is not 13;
+    /// - 400 if the method is not GET, if the key is missing or malformed, if the request has a body, or if it offers
+    ///   subprotocols and [none of them is chosen](Upgrade::protocol);
+    /// - 503 if the room is [full](crate::Limits::max_peers);
+    /// - 409 if the peer's id is connected already and [`OnDuplicate::Reject`](crate::OnDuplicate::Reject) is chosen;
+    /// - the status with which `on_upgrade` refused.
+    ///
+    /// A request that is no handshake is refused without a call to the room. `wrangler dev` forwards every upgrade as a
+    /// GET, so a HEAD is not noticed there.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRoomId`], [`ErrorKind::InvalidPeerId`], [`ErrorKind::InvalidTag`],
-    /// [`ErrorKind::InvalidProtocol`], [`ErrorKind::AttachmentTooLarge`], [`ErrorKind::Encode`]; and those of reaching the
-    /// room.
+    /// [`ErrorKind::InvalidProtocol`], [`ErrorKind::AttachmentTooLarge`] and [`ErrorKind::Encode`], and the errors of
+    /// reaching the room.
     pub fn upgrade(
         &self,
         request: Request,
@@ -188,21 +203,22 @@ impl<R: Room> RoomHandle<R> {
         located(&self.address, async move { upgrading?.await })
     }
 
-    /// Hands an HTTP request on to the room's `on_request`, with its whole body, and gives its answer. The body may have
-    /// up to 32 MiB, the most that the platform's RPC takes.
+    /// Forwards an HTTP request to the room's `on_request` and returns its response.
+    ///
+    /// The body is sent as a whole and has at most 32 MiB, the limit of the platform's RPC.
     ///
     /// # Errors
-    /// [`ErrorKind::Handler`], or the kind of the runtime's error, when `on_request` failed; and those of reaching the
-    /// room.
+    /// [`ErrorKind::Handler`], or the kind of the runtime's error, if `on_request` failed, and the errors of reaching
+    /// the room.
     pub fn request(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send + use<R> {
         let answering = self.cloudflare().map(|namespace| namespace.request(&self.address, request));
         located(&self.address, async move { answering?.await })
     }
 
-    /// Connects to the room as a peer: a WebSocket between the Worker and the room, typed by the room.
+    /// Connects to the room as a peer: a WebSocket between the Worker and the room, with the room's types.
     ///
     /// # Errors
-    /// Those of [`upgrade`](RoomHandle::upgrade); [`ErrorKind::Refused`] when the room answered with anything but a
+    /// The errors of [`upgrade`](RoomHandle::upgrade), and [`ErrorKind::Refused`] if the room answered without a
     /// socket.
     pub fn connect(
         &self,
@@ -261,7 +277,7 @@ impl<R: Room> fmt::Debug for RoomHandle<R> {
     }
 }
 
-/// Says of an error which room it happened in.
+/// Adds the id of the room to an error.
 fn located<T, W>(to: &Address, work: W) -> impl Future<Output = Result<T, Error>> + Send + use<T, W>
 where
     W: Future<Output = Result<T, Error>> + Send,
@@ -270,10 +286,10 @@ where
     async move { work.await.map_err(|error| error.in_room(&id)) }
 }
 
-/// A call that changes something, to be awaited.
+/// A call that changes the room. It is sent when it is awaited.
 ///
-/// It is made once: when the room restarts meanwhile, nobody can say whether it took effect, and it fails with
-/// [`ErrorKind::Restarted`]. With an [`idempotency_key`](Call::idempotency_key) it is made again.
+/// The call is sent once. If the room restarts during it, its effect is unknown and it fails with
+/// [`ErrorKind::Restarted`]. A call with an [`idempotency_key`](Call::idempotency_key) is retried.
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<T> {
     transport: Transport,
@@ -284,14 +300,15 @@ pub struct Call<T> {
 }
 
 impl<T> Call<T> {
-    /// Makes it safe to repeat: the room remembers the last 1,024 keys with their answers, and gives the same call with
-    /// the same key the same answer, without doing it twice. With a key the call is tried again when the room restarts
-    /// meanwhile or cannot be reached.
+    /// Makes the call idempotent, so that it is safe to repeat.
     ///
-    /// The answer is stored together with the last of what the handler changed. A handler that waits in between, and with
-    /// which the object goes down, has done a part, and is run again.
+    /// The room stores the last 1,024 keys with their answers. The same call with the same key gets the stored answer
+    /// and does not run again. A call with a key is retried if the room restarts during it or cannot be reached.
     ///
-    /// A key has 1 to 256 bytes. One that came with another call is [`ErrorKind::IdempotencyConflict`].
+    /// The answer is stored together with the handler's last changes. If the object crashes or restarts while the
+    /// handler awaits, the handler has done a part of its work and runs again.
+    ///
+    /// A key has 1 to 256 bytes. A key that arrives with a different call is [`ErrorKind::IdempotencyConflict`].
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -322,8 +339,8 @@ impl<T> fmt::Debug for Call<T> {
     }
 }
 
-/// How often a call that may be repeated is made, and the wait before the second time, which doubles from there and is
-/// as much longer again as chance has it.
+/// The number of attempts of a repeatable call, and the back-off before the second attempt. The back-off doubles with
+/// each attempt, and a random jitter adds up to as much again.
 const TRIES: u32 = 4;
 const FIRST_WAIT_MS: u64 = 50;
 
@@ -352,7 +369,7 @@ async fn exchange<T: DeserializeOwned>(
     exchanged.await.map_err(|error: Error| error.in_room(&to.id))
 }
 
-/// The Worker's half of an upgrade.
+/// Encodes the Worker's half of an upgrade.
 pub(crate) fn prepare<C: Serialize>(ticket: &str, upgrade: Upgrade<C>) -> Result<String, Error> {
     let upgrade = wire::encode_upgrade(&upgrade.into_options()?)?;
     Ok(Command::Prepare { ticket, upgrade: &upgrade }.to_string())

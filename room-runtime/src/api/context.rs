@@ -1,4 +1,4 @@
-//! [`RoomContext`]: what a handler sees of its room.
+//! [`RoomContext`]: the room, for a handler.
 
 use std::{fmt, rc::Rc, time::Duration};
 
@@ -10,19 +10,19 @@ use crate::{
     ScheduleId, Sql, SystemFailure, engine::RoomHost, platform::Platform, types::brief::brief, wire,
 };
 
-/// The room as a handler sees it. `#[room]` adds the alias `Ctx` to the module.
+/// The room, for a handler. `#[room]` adds the alias `Ctx` to the module.
 ///
-/// Cloning it is cheap.
+/// A clone is cheap.
 pub struct RoomContext<R: Room> {
     pub(crate) host: Rc<RoomHost<R>>,
     pub(crate) sender: Option<Peer<R>>,
-    /// The life of the room that the handler belongs to: a purge ends it.
+    /// The life of the room that the handler belongs to. A purge ends it.
     pub(crate) life: u64,
     pub(crate) failure: Option<SystemFailure>,
 }
 
 impl<R: Room> RoomContext<R> {
-    /// Which room this is, for example `r1`.
+    /// The room's id, for example `r1`.
     pub fn id(&self) -> &RoomId {
         &self.host.id
     }
@@ -32,62 +32,69 @@ impl<R: Room> RoomContext<R> {
         R::NAME
     }
 
-    /// The peer that sent the event being handled; `None` when the Worker sent it, and in handlers that are told of a
-    /// peer by a parameter.
+    /// The peer that sent the event.
+    ///
+    /// `None` if the Worker sent the event, and in handlers that get their peer as a parameter.
     pub fn sender(&self) -> Option<&Peer<R>> {
         self.sender.as_ref()
     }
 
-    /// The time of the event being handled, in milliseconds since the Unix epoch. On Cloudflare the clock stands still
-    /// while a handler computes; it moves on when it waits.
+    /// The current time, in milliseconds since the Unix epoch.
+    ///
+    /// On Cloudflare the clock stands still while a handler computes, and advances when the handler awaits.
     pub fn now_ms(&self) -> u64 {
         Platform::now_ms(&*self.host.platform)
     }
 
-    /// The room's state as of now: a snapshot, safe to hold across an await. A room that was never changed has its
-    /// initial state.
+    /// The room's state as of now: a snapshot, safe to keep across an await.
+    ///
+    /// A room that was never changed has its initial state.
     ///
     /// # Errors
-    /// [`ErrorKind::NestedUpdate`](crate::ErrorKind::NestedUpdate) inside the closure of an `update`, and inside `init`;
-    /// what `init` fails with;
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
-    /// stored state cannot be read.
+    /// - [`ErrorKind::NestedUpdate`](crate::ErrorKind::NestedUpdate) inside the closure of an `update`, and inside
+    ///   `init`.
+    /// - The error of `init`.
+    /// - [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the
+    ///   stored state cannot be read.
     pub fn state(&self) -> Result<Rc<R::State>, Error> {
         self.alive()?;
         self.host.state()
     }
 
-    /// Changes the room's state. It is stored before the room next sends, answers or waits, and at the latest when the
-    /// handler ends; changes in between share one write.
+    /// Changes the room's state.
+    ///
+    /// The change is stored before the room next sends or answers and before the handler awaits, at the latest when the
+    /// handler ends. The changes between two of these moments share one write.
     ///
     /// # Errors
-    /// Those of [`state`](RoomContext::state).
+    /// The errors of [`state`](RoomContext::state).
     pub fn update<T>(&self, change: impl FnOnce(&mut R::State) -> T) -> Result<T, Error> {
         self.alive()?;
         self.host.update(change)
     }
 
-    /// Changes the room's state, or leaves it as it was: when `change` fails, none of it happened.
+    /// Changes the room's state, and rolls the change back if `change` fails.
     ///
     /// # Errors
-    /// What `change` fails with, and those of [`state`](RoomContext::state).
+    /// The error of `change`, and the errors of [`state`](RoomContext::state).
     pub fn try_update<T>(&self, change: impl FnOnce(&mut R::State) -> Result<T, Failure>) -> Result<T, Failure> {
         self.alive()?;
         self.host.try_update(change)
     }
 
-    /// A refusal for the handler to end with, `return Err(ctx.refuse("the auction is over"))`: an answer that the room expects to
-    /// give. It is not logged, and `on_error` does not run. Changes and messages that came before stay; a refusal
-    /// in the closure of a [`try_update`](RoomContext::try_update) rolls back what the closure changed.
+    /// Creates a refusal, an expected negative answer: `return Err(ctx.refuse("the auction is over"))`.
     ///
-    /// | handler | who is told |
+    /// A refusal is not logged, and `on_error` does not run. Changes and messages before the refusal stay. A refusal in
+    /// the closure of a [`try_update`](RoomContext::try_update) rolls back the changes of that closure.
+    ///
+    /// | handler | effect |
     /// |---|---|
     /// | `on_event` from a peer, `on_decode_error` | the sender gets an error frame, `{"$room": {"error": {"code": "refused", "message": "…"}}}` |
     /// | `on_event` from the Worker | [`send`](RoomHandle::send) fails with [`ErrorKind::Refused`](crate::ErrorKind::Refused) |
     /// | `on_connect`, `on_resume` | the peer gets the error frame, and is closed with 1008 and the reason |
     /// | `on_upgrade`, `on_request` | the client gets 403, or [another status](Failure::with_status), and `{"error": {"code": "refused", "message": "…"}}` |
     ///
-    /// In all other handlers there is nobody to refuse: there it is an error like any other.
+    /// In every other handler a refusal has no recipient: there it is an error like any other.
     ///
     /// ```
     /// # use room_runtime::{Failure, Room, RoomContext};
@@ -105,10 +112,13 @@ impl<R: Room> RoomContext<R> {
         Failure::refuse(reason)
     }
 
-    /// A [refusal](RoomContext::refuse) that is one of the room's own messages: the sender gets it in place of the error frame,
-    /// an HTTP client as the body, and the Worker by [`Error::refusal`].
+    /// Creates a [refusal](RoomContext::refuse) that carries one of the room's own messages.
     ///
-    /// If the message cannot be written as JSON, the handler fails with [`ErrorKind::Encode`](crate::ErrorKind::Encode).
+    /// The sender gets the message in place of the error frame, an HTTP client gets it as the body, and the Worker gets
+    /// it from [`Error::refusal`].
+    ///
+    /// If the message is not serializable as JSON, the handler fails with
+    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode).
     pub fn refuse_with(&self, message: &R::Broadcast) -> Failure {
         match wire::encode_frame(message) {
             Ok(json) => {
@@ -119,29 +129,31 @@ impl<R: Room> RoomContext<R> {
         }
     }
 
-    /// Whether the room's state was ever changed.
+    /// Returns whether the room's state was ever changed.
     ///
     /// # Errors
-    /// Those of [`state`](RoomContext::state).
+    /// The errors of [`state`](RoomContext::state).
     pub fn is_initialized(&self) -> Result<bool, Error> {
         self.host.is_initialized()
     }
 
-    /// Sends every connected peer one message.
+    /// Sends one message to every connected peer.
     ///
     /// # Errors
-    /// Those of [`Peers::send`].
+    /// The errors of [`Peers::send`].
     pub fn broadcast(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         self.peers().send(message)
     }
 
-    /// What the room's `services` made when the object came into memory.
+    /// The services that the room's `services` returned when the object was loaded into memory.
     pub fn services(&self) -> &R::Services {
         self.host.services()
     }
 
-    /// Lets work go on when the handler has ended. It gets a context of its own; what it fails with goes to the log and to
-    /// `on_error`. It ends with the object: a crash, or a deploy, loses it.
+    /// Runs work that continues after the handler has ended.
+    ///
+    /// The work gets its own context. An error is logged and goes to `on_error`. The work ends with the object: a crash
+    /// or a deploy loses it.
     ///
     /// ```
     /// # use room_runtime::{Room, RoomContext};
@@ -158,23 +170,27 @@ impl<R: Room> RoomContext<R> {
         self.host.spawn(self.life, work);
     }
 
-    /// Waits, for at least that long. While a handler waits the room does not sleep, and is billed for; for more than some
-    /// seconds [`schedule`](RoomContext::schedule) is better.
+    /// Waits for at least this time.
+    ///
+    /// A room with a waiting handler does not hibernate and is billed. Use [`schedule`](RoomContext::schedule) for more
+    /// than some seconds.
     pub async fn sleep(&self, time: Duration) {
         let ms = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         Platform::timer(self.host.platform.clone(), ms).await;
     }
 
-    /// The connected peers, to select from, send to, close or read.
+    /// The connected peers, to select from, send to, close or iterate over.
     pub fn peers(&self) -> Peers<'_, R> {
         Peers::new(self)
     }
 }
 
 impl<R: Room> RoomContext<R> {
-    /// Sets an alarm, for `on_alarm` to handle: `ctx.schedule(()).after(Duration::from_secs(30))?`. There may be any
-    /// number; each survives hibernation and restarts, and fires at least once, in order of time. One whose handler fails
-    /// is tried again, after 2 s and then ever later, up to an hour; so is one during which the object went down.
+    /// Sets an alarm for `on_alarm`: `ctx.schedule(()).after(Duration::from_secs(30))?`.
+    ///
+    /// A room can have any number of alarms. Each survives hibernation and restarts, and fires at least once, in order
+    /// of time. An alarm is retried if its handler fails or the object crashes or restarts during it: after 2 s at
+    /// first, with a back-off of up to an hour.
     pub fn schedule(&self, alarm: R::Alarm) -> Schedule<'_, R>
     where
         R: HandlesAlarms,
@@ -182,37 +198,38 @@ impl<R: Room> RoomContext<R> {
         Schedule::new(self, alarm)
     }
 
-    /// Takes a schedule away; false when there is none of that id, because it has fired for example.
+    /// Cancels a schedule. Returns false if there is none with this id, for example because it has fired.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then it stays.
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then the schedule stays.
     pub fn cancel(&self, schedule: ScheduleId) -> Result<bool, Error> {
         self.alive()?;
         self.host.not_updating()?;
         self.located(self.host.schedules.cancel(self.host.platform.as_ref(), schedule))
     }
 
-    /// Takes the schedule away that has this [key](Schedule::key); false when there is none.
+    /// Cancels the schedule with this [key](Schedule::key). Returns false if there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then it stays.
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); then the schedule stays.
     pub fn cancel_keyed(&self, key: &str) -> Result<bool, Error> {
         self.alive()?;
         self.host.not_updating()?;
         self.located(self.host.schedules.cancel_keyed(self.host.platform.as_ref(), key))
     }
 
-    /// When the next alarm is due, in milliseconds since the Unix epoch; `None` when none is set. An alarm that is being
-    /// handled is due when it would be tried again.
+    /// The time when the next alarm is due, in milliseconds since the Unix epoch; `None` if none is set.
+    ///
+    /// An alarm whose handler runs is due when it would be retried.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the
     /// schedules cannot be read.
     pub fn next_alarm(&self) -> Result<Option<u64>, Error> {
         self.located(self.host.schedules.next(self.host.platform.as_ref()))
     }
 
-    /// In `on_alarm`, when the object went down during the last try of this alarm; `None` otherwise.
+    /// In `on_alarm`, the crash or restart that interrupted the last attempt of this alarm; `None` otherwise.
     pub fn system_failure(&self) -> Option<&SystemFailure> {
         self.failure.as_ref()
     }
@@ -222,11 +239,11 @@ impl<R: Room> RoomContext<R> {
         Sql::new(self)
     }
 
-    /// Another room, of this type or another, as the Worker would see it.
+    /// Returns another room, of this type or of another, with the Worker's interface.
     ///
     /// # Errors
-    /// [`ErrorKind::Binding`](crate::ErrorKind::Binding) when the Worker has no binding for its type; the text shows the
-    /// configuration to add.
+    /// [`ErrorKind::Binding`](crate::ErrorKind::Binding) if the Worker has no binding for the type of the other room.
+    /// The message shows the configuration to add.
     pub fn room<Other: Room>(&self, id: impl Into<RoomId>) -> Result<RoomHandle<Other>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         crate::testing::register::<Other>();
@@ -235,32 +252,35 @@ impl<R: Room> RoomContext<R> {
         Ok(client.room(id))
     }
 
-    /// Who is in the room, by peer id, each with their connections; and who lost theirs and may still come back.
+    /// The users of the room: each peer id with its connections, also if it is away and can still reconnect.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the
     /// roster cannot be read.
     pub fn presence(&self) -> Result<Vec<Presence<R>>, Error> {
         self.host.presence()
     }
 
-    /// Ends the life of the room: clears state, schedules, tables and whatever else is stored, closes the connections with
-    /// 1000, without `on_close`, and ends every handler that runs. What comes next finds a new room.
+    /// Ends the life of the room: deletes all its data and closes all its connections.
     ///
-    /// It always fails, with [`ErrorKind::Purged`](crate::ErrorKind::Purged), for the handler to end with:
-    /// `return ctx.purge();`. That is no error for whoever called the handler: a purge in `on_request` is answered with 204, one
-    /// in `on_upgrade` with 410.
+    /// The room deletes its state, schedules, tables and everything else that it stores. It closes the connections with
+    /// 1000, without `on_close`, and ends every running handler. The next event starts a fresh room.
+    ///
+    /// This always fails with [`ErrorKind::Purged`](crate::ErrorKind::Purged), so that the handler can end with it:
+    /// `return ctx.purge();`. A purge is no error for the caller of the handler: a purge in `on_request` is answered
+    /// with 204, and a purge in `on_upgrade` with 410.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage), and [`ErrorKind::NestedUpdate`](crate::ErrorKind::NestedUpdate)
-    /// inside the closure of an `update`; then nothing is changed.
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage), and
+    /// [`ErrorKind::NestedUpdate`](crate::ErrorKind::NestedUpdate) inside the closure of an `update`; then nothing
+    /// changes.
     pub fn purge<T, E: From<Error>>(&self) -> Result<T, E> {
         self.alive()?;
         self.host.purge()?;
         Err(purge::purged(purge::OWN_PURGE).in_room(self.id()).into())
     }
 
-    /// Whether the handler may still change the room.
+    /// Checks that no purge has ended the life of the room that the handler belongs to.
     pub(crate) fn alive(&self) -> Result<(), Error> {
         match self.life == self.host.life.get() {
             true => Ok(()),

@@ -1,4 +1,4 @@
-//! [`Json`], for the bodies of `on_request`, and the parameters of a query.
+//! [`Json`], for the bodies of `on_request`, and [`query`], for the parameters of a query.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
@@ -15,7 +15,7 @@ use crate::{
 
 /// JSON as the body of a request or a response.
 ///
-/// `on_request` returns one, with the status 200, or with another as `(StatusCode, Json<T>)`:
+/// `on_request` can return it, with the status 200, or with another status as `(StatusCode, Json<T>)`:
 ///
 /// ```
 /// # use room_runtime::{Bytes, Failure, Json, Room, RoomContext, data, http};
@@ -38,11 +38,11 @@ use crate::{
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned> Json<T> {
-    /// The body of a request.
+    /// Decodes the body of a request.
     ///
     /// # Errors
-    /// A [refusal](crate::RoomContext::refuse) when it is not a `T`: returned from `on_request`, it is answered with 400 and says
-    /// what is wrong, and where.
+    /// A [refusal](crate::RoomContext::refuse) if the body is not a `T`. If `on_request` returns it, the client gets
+    /// 400 and a message that names the fault and its position.
     pub fn from_request(request: &Request<Bytes>) -> Result<Self, Failure> {
         let decoded = str::from_utf8(request.body())
             .map_err(brief)
@@ -54,10 +54,10 @@ impl<T: DeserializeOwned> Json<T> {
 }
 
 impl<T: Serialize> Json<T> {
-    /// A response with that status and it as the body, for an `on_request` that answers with JSON in some cases only.
+    /// Creates a response with this status and this body, for an `on_request` that answers only sometimes with JSON.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] when it cannot be written as JSON.
+    /// [`ErrorKind::Encode`] if the value is not serializable as JSON.
     pub fn into_response(self, status: StatusCode) -> Result<Response<Bytes>, Failure> {
         let json = serde_json::to_vec(&RoundTrip::new(&self.0)).map_err(|error| {
             Error::new(ErrorKind::Encode, format!("the answer cannot be written as JSON: {}", brief(error)))
@@ -66,8 +66,9 @@ impl<T: Serialize> Json<T> {
     }
 }
 
-/// The first value of this parameter in the query of a URI, decoded: a `+` is a space, and bytes that are not UTF-8 become
-/// U+FFFD.
+/// Returns the first value of a query parameter of a URI.
+///
+/// The value is decoded: a `+` becomes a space, and bytes that are not UTF-8 become U+FFFD.
 ///
 /// ```
 /// let uri = "https://example.com/bids?limit=10&after=a%20b".parse().expect("a URI");

@@ -1,4 +1,4 @@
-//! What handlers see of their room, and what Workers see of their rooms.
+//! The public API for the handlers of a room and for the Workers that use rooms.
 
 pub(crate) mod client;
 pub(crate) mod context;

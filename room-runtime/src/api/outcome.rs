@@ -1,5 +1,5 @@
-//! How a handler's parameters and result meet what the engine gives and takes. Routed through traits, so that a wrong
-//! type is one error that says what to write.
+//! The conversions between a handler's parameters and result and the types of the engine. They are traits, so that a
+//! wrong type is one compiler error with a message that names the type to write.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{Failure, Json, Reject};
 
-/// What a handler may return.
+/// The result of a handler.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "expected `()` or `Result<(), E>` where `E` is an error",
@@ -15,7 +15,7 @@ use crate::{Failure, Json, Reject};
     note = "`Failure::msg(\"…\")` makes an error of a text"
 )]
 pub trait Outcome {
-    /// As the engine takes it.
+    /// Converts the result for the engine.
     fn into_outcome(self) -> Result<(), Failure>;
 }
 
@@ -32,14 +32,14 @@ impl<E: Into<Failure>> Outcome for Result<(), E> {
     }
 }
 
-/// What `on_upgrade` may return.
+/// The result of `on_upgrade`.
 #[diagnostic::on_unimplemented(
     message = "`on_upgrade` cannot return `{Self}`",
     label = "expected `()` or `Result<(), Reject>`",
     note = "write `-> Result<(), Reject>`, end with `Ok(())` and refuse with `Err(Reject::new(401, \"…\"))`"
 )]
 pub trait UpgradeOutcome {
-    /// As the engine takes it.
+    /// Converts the result for the engine.
     fn into_upgrade_outcome(self) -> Result<(), Reject>;
 }
 
@@ -55,14 +55,14 @@ impl UpgradeOutcome for Result<(), Reject> {
     }
 }
 
-/// What `on_request` may return.
+/// The result of `on_request`.
 #[diagnostic::on_unimplemented(
     message = "`on_request` cannot return `{Self}`",
     label = "expected `http::Response<Bytes>`, `Json<T>` or a `Result` of one",
     note = "write `-> Result<http::Response<Bytes>>` with any body that is `Into<Bytes>`, or `-> Result<Json<T>>`"
 )]
 pub trait RequestOutcome {
-    /// As the engine takes it.
+    /// Converts the result for the engine.
     fn into_request_outcome(self) -> Result<Response<Bytes>, Failure>;
 }
 
@@ -108,14 +108,14 @@ impl<T: Serialize, E: Into<Failure>> RequestOutcome for Result<(StatusCode, Json
     }
 }
 
-/// What `init` may return.
+/// The result of `init` and of `migrate`.
 #[diagnostic::on_unimplemented(
     message = "`init` and `migrate` cannot return `{Self}`",
     label = "expected `{Expected}` or `Result<{Expected}, E>` where `E` is an error",
     note = "with `Result` as `#[room]` defines it, write `-> Result<State>`"
 )]
 pub trait InitOutcome<Expected> {
-    /// As the engine takes it.
+    /// Converts the result for the engine.
     fn into_init_outcome(self) -> Result<Expected, Failure>;
 }
 
@@ -132,14 +132,14 @@ impl<T, E: Into<Failure>> InitOutcome<T> for Result<T, E> {
     }
 }
 
-/// What `services` may return.
+/// The result of `services`.
 #[diagnostic::on_unimplemented(
     message = "`services` cannot return `{Self}`",
     label = "expected `{Expected}` or `Result<{Expected}, E>` where `E` is an error",
     note = "with `Result` as `#[room]` defines it, write `-> Result<Services>`"
 )]
 pub trait ServicesOutcome<Expected> {
-    /// As the engine takes it.
+    /// Converts the result for the engine.
     fn into_services_outcome(self) -> Result<Expected, Failure>;
 }
 
@@ -156,7 +156,7 @@ impl<T, E: Into<Failure>> ServicesOutcome<T> for Result<T, E> {
     }
 }
 
-/// The first parameter of every handler. Like the other parameters' traits, each type implements it for itself only.
+/// The first parameter of every handler. Each type implements a parameter's trait for itself only.
 #[diagnostic::on_unimplemented(
     message = "the first parameter of a handler must be `&Ctx`, not `&{Self}`",
     label = "expected `Ctx`"
@@ -172,7 +172,7 @@ impl<T> CtxParameter<T> for T {
     }
 }
 
-/// The peer that a handler is told of.
+/// The peer parameter of a handler.
 #[diagnostic::on_unimplemented(
     message = "the peer parameter of a handler must be `&Peer`, not `&{Self}`",
     label = "expected `Peer`"
@@ -204,7 +204,7 @@ impl<T> EventParameter<T> for T {
     }
 }
 
-/// How the connection of `on_close` ended.
+/// The close parameter of `on_close`: how the connection ended.
 #[diagnostic::on_unimplemented(
     message = "the last parameter of `on_close` must be `Close`, not `{Self}`",
     label = "expected `Close`"
@@ -236,7 +236,7 @@ impl<T> AlarmParameter<T> for T {
     }
 }
 
-/// The upgrade that `on_upgrade` judges.
+/// The upgrade that `on_upgrade` accepts or refuses.
 #[diagnostic::on_unimplemented(
     message = "the last parameter of `on_upgrade` must be `&mut UpgradeRequest`, not `&mut {Self}`",
     label = "expected `UpgradeRequest`"
@@ -268,7 +268,7 @@ impl<T> RequestParameter<T> for T {
     }
 }
 
-/// What `on_decode_error` is told.
+/// The error parameter of `on_decode_error`.
 #[diagnostic::on_unimplemented(
     message = "the last parameter of `on_decode_error` must be `&DecodeError`, not `&{Self}`",
     label = "expected `DecodeError`"
@@ -284,7 +284,7 @@ impl<T> DecodeErrorParameter<T> for T {
     }
 }
 
-/// What `on_error` is told.
+/// The error parameter of `on_error`.
 #[diagnostic::on_unimplemented(
     message = "the last parameter of `on_error` must be `&HandlerError`, not `&{Self}`",
     label = "expected `HandlerError`"
@@ -300,7 +300,7 @@ impl<T> HandlerErrorParameter<T> for T {
     }
 }
 
-/// The version that `migrate` starts from.
+/// The version of the stored state that `migrate` converts.
 #[diagnostic::on_unimplemented(
     message = "the first parameter of `migrate` must be `u32`, not `{Self}`",
     label = "expected `u32`"
@@ -316,7 +316,7 @@ impl<T> VersionParameter<T> for T {
     }
 }
 
-/// The stored state that `migrate` starts from.
+/// The stored state that `migrate` converts.
 #[diagnostic::on_unimplemented(
     message = "the last parameter of `migrate` must be `serde_json::Value`, not `{Self}`",
     label = "expected `serde_json::Value`"
@@ -332,7 +332,7 @@ impl<T> ValueParameter<T> for T {
     }
 }
 
-/// What `services` is made from.
+/// The environment parameter of `services`.
 #[diagnostic::on_unimplemented(
     message = "the parameter of `services` must be `&worker::Env`, not `&{Self}`",
     label = "expected `worker::Env`"
@@ -348,7 +348,7 @@ impl<T> EnvParameter<T> for T {
     }
 }
 
-/// A state that a room can start with.
+/// A state that can be the first state of a room.
 #[diagnostic::on_unimplemented(
     message = "a room needs a first `State`",
     label = "`{Self}` has no default",
@@ -366,6 +366,6 @@ impl<T: Default> InitialState for T {
     }
 }
 
-/// Stands for a schema that the module does not have, so that its absence is one error.
+/// A substitute for a schema that the module does not have, so that its absence is one error.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Missing;

@@ -1,4 +1,4 @@
-//! [`Peer`], one connected socket, and [`Peers`], a selection of them.
+//! [`Peer`], one connected socket, and [`Peers`], a selection of peers.
 
 use std::{fmt, mem, rc::Rc};
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// A connected peer: one WebSocket, with an id, tags and data.
 ///
-/// A handle: cloning it is cheap, and it may outlive the connection; then [`send`](Peer::send) says
+/// It is a handle: a clone is cheap, and it can outlive the connection. Then [`send`](Peer::send) fails with
 /// [`ErrorKind::PeerGone`].
 pub struct Peer<R: Room> {
     pub(crate) host: Rc<RoomHost<R>>,
@@ -30,53 +30,59 @@ pub struct Peer<R: Room> {
 }
 
 impl<R: Room> Peer<R> {
-    /// The largest data of a peer, in bytes of JSON: 14,336 (14 KiB). Cloudflare keeps at most 16,384 serialized bytes with a
-    /// hibernating socket; the rest is for the peer's id, which may take up to 1.5 KB as JSON, and the runtime's own.
+    /// The largest data of a peer, in bytes of JSON: 14,336 (14 KiB).
+    ///
+    /// Cloudflare keeps at most 16,384 serialized bytes with a hibernating socket. The rest is for the peer's id, which
+    /// takes up to 1.5 KB as JSON, and for the runtime's own fields.
     pub const MAX_DATA_BYTES: usize = 14_336;
 
-    /// The peer's id: what the Worker chose at the upgrade.
+    /// The peer's id, which the Worker chose at the upgrade.
     pub fn id(&self) -> &PeerId {
         &self.slot.id
     }
 
-    /// The tags the Worker gave it at the upgrade.
+    /// The tags that the peer got at the upgrade.
     pub fn tags(&self) -> &[String] {
         self.slot.tags.get_or_init(|| self.host.tags_of(self.slot.socket.get()))
     }
 
-    /// When it connected, in milliseconds since the Unix epoch.
+    /// The time when the peer connected, in milliseconds since the Unix epoch.
     pub fn connected_at(&self) -> u64 {
         self.slot.connected_at
     }
 
-    /// Its data as of now: a snapshot, safe to hold across an await.
+    /// The peer's data as of now: a snapshot, safe to keep across an await.
     pub fn data(&self) -> Rc<R::Connection> {
         self.slot.data.borrow().clone()
     }
 
-    /// In `on_connect`, what the Worker gave with [`Upgrade::meta`](crate::Upgrade::meta); `None` when it gave nothing,
-    /// and everywhere else: it is not kept.
+    /// Returns the value of [`Upgrade::meta`](crate::Upgrade::meta), in `on_connect` only.
+    ///
+    /// It is `None` if the Worker gave no value, and in every other handler, because the value is not stored.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] when it is not an `M`.
+    /// [`ErrorKind::Decode`] if the value is not an `M`.
     pub fn meta<M: DeserializeOwned>(&self) -> Result<Option<M>, Error> {
         decode_meta(self.slot.meta.borrow().as_deref()).map_err(|error| self.locate(error))
     }
 
-    /// Replaces its data, which survives hibernation with the socket.
+    /// Replaces the peer's data, which survives hibernation together with the socket.
     ///
     /// # Errors
-    /// [`ErrorKind::AttachmentTooLarge`] past [`Peer::MAX_DATA_BYTES`], [`ErrorKind::Encode`] when it cannot be JSON,
-    /// [`ErrorKind::PeerGone`]; then nothing is changed.
+    /// - [`ErrorKind::AttachmentTooLarge`] for data of more than [`Peer::MAX_DATA_BYTES`].
+    /// - [`ErrorKind::Encode`] if the data is not serializable as JSON.
+    /// - [`ErrorKind::PeerGone`] if the connection is closed.
+    ///
+    /// An error changes nothing.
     pub fn set_data(&self, data: R::Connection) -> Result<(), Error> {
         self.replace_data(Rc::new(data))
     }
 
-    /// Changes its data in place.
+    /// Changes the peer's data in place.
     ///
     /// # Errors
-    /// Those of [`Peer::set_data`], and [`ErrorKind::NestedUpdate`] inside the closure of another `update_data` of this peer;
-    /// then nothing is changed.
+    /// The errors of [`Peer::set_data`], and [`ErrorKind::NestedUpdate`] inside the closure of another `update_data` of
+    /// this peer. An error changes nothing.
     pub fn update_data<T>(&self, change: impl FnOnce(&mut R::Connection) -> T) -> Result<T, Error> {
         self.not_changing()?;
         let mut data = R::Connection::clone(&self.slot.data.borrow());
@@ -102,7 +108,7 @@ impl<R: Room> Peer<R> {
         let encoded = self.host.encode_data(&slot.id, &data)?;
         match slot.status.get() {
             Status::Gone | Status::Away => return Err(self.gone()),
-            // Written once, when `on_connect` has succeeded.
+            // The data of a connecting peer is stored once, after `on_connect` has succeeded.
             Status::Connecting => {}
             Status::Connected => self.host.store_data(slot, &encoded)?,
         }
@@ -110,12 +116,14 @@ impl<R: Room> Peer<R> {
         Ok(())
     }
 
-    /// Sends it one message.
+    /// Sends the peer one message.
     ///
     /// # Errors
-    /// [`ErrorKind::PeerGone`] when the connection is closed or closing, [`ErrorKind::Send`] when the socket refuses,
-    /// [`ErrorKind::Unread`] when the peer does not read, [`ErrorKind::Encode`] when the message cannot be JSON, and
-    /// those of writing changed state, which comes first.
+    /// - [`ErrorKind::PeerGone`] if the connection is closed or closing.
+    /// - [`ErrorKind::Send`] if the socket does not accept the message.
+    /// - [`ErrorKind::Unread`] if the peer is a slow consumer.
+    /// - [`ErrorKind::Encode`] if the message is not serializable as JSON.
+    /// - The errors of storing changed state, which happens first.
     pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
         if !self.slot.has_socket() {
             return Err(self.gone());
@@ -134,14 +142,16 @@ impl<R: Room> Peer<R> {
         }
     }
 
-    /// Closes its connection for good: it leaves [`RoomContext::peers`] at once, frames of it that have not been handled are
-    /// dropped, and it cannot resume. `on_close` follows when the client has answered, or when the room next comes into memory,
-    /// whichever is first. Closing a connection that is closing already changes nothing. In `on_away` it ends the place that is
-    /// kept: the peer cannot come back, and its `on_close` follows.
+    /// Closes the peer's connection for good: the peer cannot resume.
+    ///
+    /// The peer leaves [`RoomContext::peers`] at once, and its frames that are not handled yet are dropped. `on_close`
+    /// runs when the client has answered or when the room is next loaded into memory, at the earlier of the two.
+    /// Nothing changes if the connection is closing already. In `on_away` this ends the place that is kept: the peer
+    /// cannot resume, and its `on_close` follows.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidClose`] when the reason is too long, [`ErrorKind::PeerGone`] after its `on_close`, and those of
-    /// writing changed state, which comes first.
+    /// [`ErrorKind::InvalidClose`] if the reason is too long, [`ErrorKind::PeerGone`] after the peer's `on_close`, and
+    /// the errors of storing changed state, which happens first.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         check_reason(reason)?;
         if self.slot.status.get() == Status::Away {
@@ -186,7 +196,7 @@ impl<R: Room> Clone for Peer<R> {
 }
 
 impl<R: Room> PartialEq for Peer<R> {
-    /// The same connection, not only the same id.
+    /// Compares connections and not only ids.
     fn eq(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.slot, &other.slot)
     }
@@ -204,30 +214,31 @@ impl<R: Room> fmt::Debug for Peer<R> {
     }
 }
 
-/// What the Worker's client learns about a peer ([`RoomHandle::peers`](crate::RoomHandle::peers)).
+/// A peer as the Worker's client sees it, from [`RoomHandle::peers`](crate::RoomHandle::peers).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerInfo<C> {
     /// The peer's id.
     pub id: PeerId,
-    /// Its tags.
+    /// The peer's tags.
     pub tags: Vec<String>,
-    /// When it connected, in milliseconds since the Unix epoch.
+    /// The time when the peer connected, in milliseconds since the Unix epoch.
     pub connected_at: u64,
-    /// Its data.
+    /// The peer's data.
     pub data: C,
 }
 
 type Filter<'a, R> = Box<dyn Fn(&Peer<R>) -> bool + 'a>;
 
-/// A selection of the connected peers. Selectors intersect: `ctx.peers().tagged("admin").except_sender()`.
+/// A selection of the connected peers.
 ///
-/// A peer is selected while its connection is open; one that is closing is not.
+/// Selectors intersect: `ctx.peers().tagged("admin").except_sender()`. A peer is selected while its connection is open;
+/// a peer whose connection is closing is not.
 #[must_use = "a selection does nothing until it is sent to, closed or read"]
 pub struct Peers<'a, R: Room> {
     ctx: &'a RoomContext<R>,
-    /// Tags it must all carry, as the platform knows them.
+    /// The tags that a peer must all have, in the form that the platform stores.
     all: Vec<String>,
-    /// Groups of tags of which it must carry one each.
+    /// Groups of tags: a peer must have at least one tag of each group.
     any: Vec<Vec<String>>,
     only: Option<Vec<Rc<Slot<R>>>>,
     except: Vec<Rc<Slot<R>>>,
@@ -239,31 +250,31 @@ impl<'a, R: Room> Peers<'a, R> {
         Peers { ctx, all: Vec::new(), any: Vec::new(), only: None, except: Vec::new(), filters: Vec::new() }
     }
 
-    /// Those that carry the tag.
+    /// Selects the peers with this tag.
     pub fn tagged(mut self, tag: &str) -> Self {
         self.all.push(user_tag(tag));
         self
     }
 
-    /// Those that carry at least one of the tags.
+    /// Selects the peers with at least one of these tags.
     pub fn tagged_any<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.any.push(tags.into_iter().map(|tag| user_tag(tag.as_ref())).collect());
         self
     }
 
-    /// Those with the id; there may be several.
+    /// Selects the peers with this id; several peers can share one.
     pub fn with_id(mut self, id: impl AsRef<str>) -> Self {
         self.all.push(id_tag(id.as_ref()));
         self
     }
 
-    /// All but this one.
+    /// Excludes this peer.
     pub fn except(mut self, peer: &Peer<R>) -> Self {
         self.except.push(peer.slot.clone());
         self
     }
 
-    /// All but the sender of the event; all of them when the Worker sent it.
+    /// Excludes the sender of the event. It excludes nobody if the Worker sent the event.
     pub fn except_sender(self) -> Self {
         match self.ctx.sender() {
             Some(sender) => self.except(sender),
@@ -271,7 +282,7 @@ impl<'a, R: Room> Peers<'a, R> {
         }
     }
 
-    /// Just these.
+    /// Selects these peers only.
     pub fn only<'p>(mut self, peers: impl IntoIterator<Item = &'p Peer<R>>) -> Self {
         let mut slots: Vec<_> = peers.into_iter().map(|peer| peer.slot.clone()).collect();
         if let Some(before) = self.only.take() {
@@ -281,33 +292,35 @@ impl<'a, R: Room> Peers<'a, R> {
         self
     }
 
-    /// Those for which `keep` is true.
+    /// Selects the peers for which `keep` returns true.
     pub fn filter(mut self, keep: impl Fn(&Peer<R>) -> bool + 'a) -> Self {
         self.filters.push(Box::new(keep));
         self
     }
 
-    /// How many there are.
+    /// The number of selected peers.
     pub fn len(&self) -> usize {
         self.sockets().len()
     }
 
-    /// Whether there are none.
+    /// Returns whether no peer is selected.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The peers, as of now, in no particular order.
+    /// The selected peers as of now, in no particular order.
     pub fn iter(&self) -> std::vec::IntoIter<Peer<R>> {
         let peers: Vec<_> = self.sockets().into_iter().filter_map(|socket| self.host().peer(socket)).collect();
         peers.into_iter()
     }
 
-    /// Sends all of them one message. It is encoded once; a peer that cannot be sent to does not stop the others.
+    /// Sends one message to all selected peers.
+    ///
+    /// The message is encoded once. A peer that cannot be sent to does not stop the message to the others.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] when the message cannot be JSON, and those of writing changed state, which comes first.
-    /// Peers that refused are no error: they are in the [`Delivery`].
+    /// [`ErrorKind::Encode`] if the message is not serializable as JSON, and the errors of storing changed state, which
+    /// happens first. A peer whose socket does not accept the message is no error; the [`Delivery`] lists it.
     pub fn send(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         let host = self.host();
         host.flush()?;
@@ -323,10 +336,10 @@ impl<'a, R: Room> Peers<'a, R> {
         Ok(Delivery::new(host, sent))
     }
 
-    /// Closes all of their connections; says how many.
+    /// Closes the connections of all selected peers. Returns their number.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidClose`] when the reason is too long; then none is closed.
+    /// [`ErrorKind::InvalidClose`] if the reason is too long; then no connection is closed.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<usize, Error> {
         check_reason(reason)?;
         let host = self.host();
@@ -340,8 +353,8 @@ impl<'a, R: Room> Peers<'a, R> {
         &self.ctx.host
     }
 
-    /// The selection as something the platform can walk by itself: all sockets, or all with one tag. `None` when it
-    /// takes more than that.
+    /// The selection in a form that the platform can iterate over: all sockets, or all with one tag. `None` for any
+    /// other selection.
     fn audience_tag(&self) -> Option<Option<&str>> {
         let simple = self.any.is_empty() && self.only.is_none() && self.filters.is_empty();
         match (simple, &*self.all) {
@@ -362,7 +375,8 @@ impl<'a, R: Room> Peers<'a, R> {
             Some(slots) => {
                 let here = slots.iter().filter(|slot| slot.has_socket()).map(|slot| slot.socket.get());
                 let mut sockets: Vec<_> = here.filter(|socket| platform.is_open(*socket)).collect();
-                // Each once, however often it was given. An index is one of a dense table.
+                // A socket can be given several times and must be selected once. Its index is an index of a dense
+                // table.
                 let mut seen = vec![false; sockets.iter().max().map_or(0, |most| *most as usize + 1)];
                 sockets.retain(|socket| !mem::replace(&mut seen[*socket as usize], true));
                 sockets
@@ -414,16 +428,18 @@ impl<R: Room> fmt::Debug for Peers<'_, R> {
     }
 }
 
-/// What became of a message to several peers.
+/// The outcome of a message to several peers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// How many sockets took it. Taken is not read: a peer may still vanish before it arrives.
+    /// The number of sockets that accepted the message. An accepted message can still be lost on its way to the peer.
     pub sent: usize,
-    /// The peers whose socket refused it.
+    /// The peers whose socket did not accept the message.
     pub failed: Vec<PeerId>,
-    /// The peers that were passed over because they do not read: they have more than
-    /// [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes) before them. They are closed with 1013.
+    /// The slow consumers that were skipped.
+    ///
+    /// More than [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes) wait for them, and their connections are
+    /// closed with 1013.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<PeerId>,
 }
@@ -437,14 +453,15 @@ impl Delivery {
     }
 }
 
-/// One user of a room ([`RoomContext::presence`]): whoever shares a peer id.
+/// One user of a room, from [`RoomContext::presence`]: all connections that share a peer id.
 pub struct Presence<R: Room> {
-    /// The user: the peer id of all of its connections.
+    /// The peer id of all connections of the user.
     pub id: PeerId,
-    /// Its connections: none while it is away.
+    /// The user's connections; empty while the user is away.
     pub peers: Vec<Peer<R>>,
-    /// When it lost its last one, in milliseconds since the Unix epoch, if it may still come back within
-    /// [`Room::RECONNECT_GRACE_MS`]; `None` for a user who is here.
+    /// The time when the user lost the last connection, in milliseconds since the Unix epoch.
+    ///
+    /// `None` for a user who is connected. A user who is away can reconnect within [`Room::RECONNECT_GRACE_MS`].
     pub away_since: Option<u64>,
 }
 

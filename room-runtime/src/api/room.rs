@@ -1,4 +1,4 @@
-//! [`Room`]: what `#[room]` implements for a module, and what the engine calls.
+//! [`Room`]: the trait that `#[room]` implements for a module and that the engine calls.
 
 use std::future::{Future, ready};
 
@@ -9,10 +9,10 @@ use crate::{Close, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, 
 
 /// A room type: its schemas and its handlers.
 ///
-/// `#[room]` implements it for the marker type `Room` it adds to the annotated module. It can as well be implemented by
-/// hand; every handler that starts with `on_` has a default that does nothing.
+/// `#[room]` implements this trait for the marker type `Room` that it adds to the annotated module. You can also
+/// implement it by hand: every handler whose name starts with `on_` has a default that does nothing.
 ///
-/// Handlers run one after the other for each peer; those of different peers may interleave where they await.
+/// The handlers of one peer run one after the other. Handlers of different peers can interleave where they await.
 pub trait Room: Sized + 'static {
     /// The name of the room type, for example `chat`.
     const NAME: &'static str;
@@ -20,95 +20,110 @@ pub trait Room: Sized + 'static {
     const BINDING: &'static str;
     /// The name of the Durable Object class, for example `ChatRoom`.
     const CLASS: &'static str;
-    /// A text frame, and the one that the platform answers it with, without waking the room. A client that pings now
-    /// and then learns of a dead connection, and keeps it alive through proxies. Each at most 2,048 bytes.
+    /// The heartbeat: a text frame, and the text frame with which the platform answers it.
+    ///
+    /// The answer does not wake the room. A client that sends a heartbeat now and then notices a dead connection, and
+    /// keeps the connection open through proxies. Each of the two has at most 2,048 bytes.
     const HEARTBEAT: (&'static str, &'static str) = ("ping", "pong");
-    /// What the room takes from outside.
+    /// The limits for peers and their frames.
     const LIMITS: Limits = Limits::DEFAULT;
-    /// What becomes of a frame that is not an event.
+    /// The reaction to a frame that is not an event.
     const ON_INVALID: OnInvalid = OnInvalid::Report;
-    /// Whether what [`init`](Room::init) gives is stored at once, so that `init` runs once in the life of a room. Without
-    /// it the first state is stored when it is first changed.
+    /// True if the state that [`init`](Room::init) returns is stored at once.
+    ///
+    /// Then `init` runs once in the life of a room. Otherwise the first state is stored at its first change.
     const STORES_FIRST_STATE: bool = false;
 
-    /// The version of the schema `State`. A stored state of a lower one goes through [`migrate`](Room::migrate).
+    /// The version of the schema `State`. A stored state of a lower version goes through [`migrate`](Room::migrate).
     const STATE_VERSION: u32 = 0;
-    /// How long a peer that lost its connection keeps its place: one that comes back in time, with its id and its
-    /// [token](crate::Upgrade::resume), goes on where it was, and no `on_close` runs. 0: `on_close` runs at once.
+    /// The time for which a peer that lost its connection keeps its place, in milliseconds.
+    ///
+    /// A peer that reconnects in time, with its id and its [token](crate::Upgrade::resume), takes its place again, and
+    /// `on_close` does not run. With 0, `on_close` runs at once.
     const RECONNECT_GRACE_MS: u64 = 0;
-    /// How long a room that everyone has left is kept before it is purged; 0 is for ever.
+    /// The time after the last peer has left until the room is purged, in milliseconds; 0 disables the purge.
     const PURGE_AFTER_MS: u64 = 0;
 
-    /// How late the loss of a peer may be noticed after the object's process ended (a restart, a deploy, an eviction with its
-    /// sockets) when nothing else brings the room into memory. Cloudflare tells nobody of such a loss, so an alarm stands
-    /// while there are peers whose end matters: in a room with `on_close`, a
-    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS) or a [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed
-    /// as one request and one written row.
+    /// The longest time until the room notices peers that it lost with its process, in milliseconds.
+    ///
+    /// A restart, a deploy, or an eviction together with the sockets ends connections, and Cloudflare does not report
+    /// it. An alarm, the watchdog, therefore loads the room if no event does. The alarm is set while the room has peers
+    /// whose end matters: in a room with `on_close`, a [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS) or a
+    /// [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed as one request and one written row.
     const WATCHDOG_MS: u64 = 300_000;
 
-    /// How long a message to a peer that speaks [`room.v1`](crate::SUBPROTOCOL) may wait for others, to leave with them in
-    /// one frame; 0 is not at all. It never waits behind a close, and a peer that does not speak it gets each at once.
+    /// The time for which a message can wait for others to share a frame with, in milliseconds.
+    ///
+    /// It applies to peers that speak [`room.v1`](crate::SUBPROTOCOL); every other peer gets each message at once. With
+    /// 0, no message waits. Waiting messages are sent before the room closes the connection.
     const BATCH_MS: u64 = 0;
 
-    /// Whether the room has this handler; one that says no is not called. What only such handlers need takes no place in the
-    /// room's wasm and no time: `#[room]` says it of each that the module does not have.
+    /// True if the room has `on_upgrade`; otherwise the engine does not call it.
+    ///
+    /// A missing handler costs no time, and code that only it needs is not in the room's wasm. `#[room]` sets the
+    /// constant to `false` for each handler that the module does not have.
     const HAS_ON_UPGRADE: bool = true;
-    /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE). A room without it keeps no roster in storage, unless it has a
-    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
+    /// True if the room has `on_close`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    ///
+    /// A room without it keeps no roster in storage, unless it has a [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
     const HAS_ON_CLOSE: bool = true;
-    /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    /// True if the room has `on_away`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     const HAS_ON_AWAY: bool = true;
-    /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE). What was scheduled before by code that had it stays until it is there
-    /// again.
+    /// True if the room has `on_alarm`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    ///
+    /// Schedules of an earlier deploy that had the handler stay in storage until a deploy has it again.
     const HAS_ON_ALARM: bool = true;
-    /// As [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    /// True if the room has `on_request`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     const HAS_ON_REQUEST: bool = true;
 
-    /// What the room remembers. Stored as JSON, at most 2 MB.
+    /// The state of the room. It is stored as JSON of at most 2 MB.
     type State: Serialize + DeserializeOwned + Clone + 'static;
-    /// What the room remembers about one peer. Kept with its socket as JSON, at most
+    /// The data of one peer. It is stored with the peer's socket as JSON, of at most
     /// [`Peer::MAX_DATA_BYTES`](crate::Peer::MAX_DATA_BYTES).
     type Connection: Serialize + DeserializeOwned + Clone + 'static;
-    /// What peers, and the Worker, may say.
+    /// The events that peers and the Worker send to the room.
     type Event: Serialize + DeserializeOwned + 'static;
-    /// What the room says to its peers.
+    /// The messages that the room sends to its peers.
     type Broadcast: Serialize + DeserializeOwned + 'static;
-    /// What a scheduled alarm carries: `()` when there is only one kind of alarm.
+    /// The data of a scheduled alarm: `()` in a room with only one kind of alarm.
     type Alarm: Serialize + DeserializeOwned + Clone + 'static;
-    /// What the handlers use of the world outside, made once each time the object comes into memory: `()` when there is
-    /// nothing.
+    /// The external services that handlers use, made each time the object is loaded into memory: `()` for none.
     type Services: 'static;
 
-    /// The state of a room that has none yet, made when it is first needed.
+    /// Returns the first state of a room. It runs when the room has no state yet and needs one.
     ///
     /// # Errors
-    /// A failure is the failure of whatever asked for the state, and `init` is tried again the next time.
+    /// The operation that needed the state fails with the error of `init`. The next one runs `init` again.
     fn init(ctx: &RoomContext<Self>) -> Result<Self::State, Failure>;
 
-    /// A state that was stored under a lower [`STATE_VERSION`](Room::STATE_VERSION), as JSON.
+    /// Converts a state, as JSON, that was stored under a lower [`STATE_VERSION`](Room::STATE_VERSION).
     ///
     /// # Errors
-    /// Then every use of the state is an error, and what is stored stays as it is.
+    /// After an error every use of the state fails, and the stored state stays unchanged.
     fn migrate(version: u32, state: serde_json::Value) -> Result<Self::State, Failure> {
         let _ = state;
         Err(Failure::msg(format!("nothing is known of version {version}")))
     }
 
-    /// The room's services, made from the Worker's bindings, variables and secrets. Tests give their own.
+    /// Returns the room's services, made from the Worker's bindings, variables and secrets. Tests provide their own.
     ///
     /// # Errors
-    /// Without its services a room handles nothing: whatever arrives is refused, and tries again.
+    /// A room without its services handles nothing. It refuses each event, and each event runs `services` again.
     fn services(env: &worker::Env) -> Result<Self::Services, Failure>;
 
-    /// Once each time the object comes into memory, before anything else it handles. After a failure the room handles nothing:
-    /// each event is refused with [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted), and tries it again.
+    /// Runs each time the object is loaded into memory, before the room handles anything else.
+    ///
+    /// After an error the room handles nothing. It refuses each event with
+    /// [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted), and each event runs `on_start` again.
     fn on_start(ctx: &RoomContext<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = ctx;
         ready(Ok(()))
     }
 
-    /// Before a socket is accepted: the place to authorise, to change the peer's data, id and tags, and to refuse. A
-    /// refusal is the answer to the upgrade, and leaves no trace.
+    /// Runs before the room accepts a socket.
+    ///
+    /// It can authorize the client, change the peer's data, id and tags, and refuse the upgrade. A refusal is the
+    /// response to the upgrade, and the room keeps nothing of it.
     fn on_upgrade(
         ctx: &RoomContext<Self>,
         upgrade: &mut UpgradeRequest<Self>,
@@ -117,50 +132,58 @@ pub trait Room: Sized + 'static {
         ready(Ok(()))
     }
 
-    /// Once per socket, before its first frame; never again when the room wakes from hibernation. A failure closes the
-    /// socket with 1011, and no `on_close` follows.
+    /// Runs once for each socket, before its first frame is handled.
+    ///
+    /// It does not run again when the room wakes from hibernation. An error closes the socket with 1011, and `on_close`
+    /// does not run.
     fn on_connect(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer);
         ready(Ok(()))
     }
 
-    /// A peer that lost its connection is back in time, and in its old place: in place of `on_connect`. A failure is
-    /// reported and changes nothing.
+    /// Runs in place of `on_connect` for a peer that reconnected in time and has its place again.
+    ///
+    /// An error is reported and changes nothing.
     fn on_resume(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer);
         ready(Ok(()))
     }
 
-    /// A frame that decoded, or the Worker's `send`; then [`RoomContext::sender`] is `None`.
+    /// Handles an event: a frame of a peer, or the Worker's `send`, for which [`RoomContext::sender`] is `None`.
     fn on_event(ctx: &RoomContext<Self>, event: Self::Event) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, event);
         ready(Ok(()))
     }
 
-    /// A peer has lost its connection, or left with 1001, and keeps its place for
-    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS): the moment to tell the others that it is reconnecting. It is no
-    /// longer among [`RoomContext::peers`], and comes after its last frame. [`on_resume`](Room::on_resume) follows if it
-    /// returns, [`on_close`](Room::on_close) if it does not.
+    /// Runs when a peer loses its connection, or closes it with 1001, and keeps its place.
+    ///
+    /// It can announce to the others that the peer is reconnecting. The place is kept for
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS). The peer is no longer among [`RoomContext::peers`], and its
+    /// last frame has been handled. [`on_resume`](Room::on_resume) follows if the peer reconnects,
+    /// [`on_close`](Room::on_close) if it does not.
     fn on_away(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer);
         ready(Ok(()))
     }
 
-    /// Once per connected peer, behind its last frame. It is no longer among [`RoomContext::peers`].
+    /// Runs once for each connected peer, after its last frame. The peer is no longer among [`RoomContext::peers`].
     fn on_close(ctx: &RoomContext<Self>, peer: &Peer<Self>, close: Close) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer, close);
         ready(Ok(()))
     }
 
-    /// A scheduled alarm that is due. One that fails is logged and tried again, after 2 s and then ever later, up to an
-    /// hour; so is one during which the object crashed.
+    /// Handles a scheduled alarm that is due.
+    ///
+    /// An alarm is logged and retried if the handler fails, or if the object crashes during it: after 2 s at first,
+    /// with a back-off of up to an hour.
     fn on_alarm(ctx: &RoomContext<Self>, alarm: Self::Alarm) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, alarm);
         ready(Ok(()))
     }
 
-    /// HTTP that the Worker forwards with [`RoomHandle::request`](crate::RoomHandle::request). Without this handler the
-    /// answer is 404.
+    /// Answers an HTTP request that the Worker forwards with [`RoomHandle::request`](crate::RoomHandle::request).
+    ///
+    /// A room without this handler answers 404.
     fn on_request(
         ctx: &RoomContext<Self>,
         request: http::Request<Bytes>,
@@ -169,13 +192,13 @@ pub trait Room: Sized + 'static {
         ready(Ok(crate::wire::http_codec::text(http::StatusCode::NOT_FOUND, crate::wire::http_codec::NO_REQUESTS)))
     }
 
-    /// A frame that is not an event. [`RoomContext::sender`] is who sent it.
+    /// Runs for a frame that is not an event. [`RoomContext::sender`] is the peer that sent it.
     fn on_decode_error(ctx: &RoomContext<Self>, error: &DecodeError) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, error);
         ready(Ok(()))
     }
 
-    /// Any other handler returned an error. [`RoomContext::sender`] is what it was for that handler.
+    /// Runs after another handler has returned an error. [`RoomContext::sender`] is the same as in that handler.
     fn on_error(ctx: &RoomContext<Self>, error: &HandlerError) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, error);
         ready(Ok(()))

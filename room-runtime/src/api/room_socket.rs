@@ -1,4 +1,4 @@
-//! [`RoomSocket`]: a peer that is a program.
+//! [`RoomSocket`]: the connection of a peer that is a program.
 
 use std::{fmt, marker::PhantomData};
 
@@ -10,9 +10,10 @@ use crate::{
     wire,
 };
 
-/// A connection to a room, typed by the room, from [`RoomHandle::connect`](crate::RoomHandle::connect).
+/// A connection to a room, with the room's types, from [`RoomHandle::connect`](crate::RoomHandle::connect).
 ///
-/// Dropping it leaves the connection to the platform; [`close`](RoomSocket::close) ends it for the room at once.
+/// If the value is dropped, the platform decides when the connection ends; [`close`](RoomSocket::close) closes it at
+/// once.
 pub struct RoomSocket<R> {
     socket: ClientSocket,
     closed: Option<Close>,
@@ -25,11 +26,11 @@ impl<R: Room> RoomSocket<R> {
         RoomSocket { socket, closed: None, resume_token: None, room: PhantomData }
     }
 
-    /// Sends the room an event.
+    /// Sends an event to the room.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] when it cannot be JSON, [`ErrorKind::PeerGone`] when the connection is closed,
-    /// [`ErrorKind::Send`] when the socket refuses it.
+    /// [`ErrorKind::Encode`] if the event is not serializable as JSON, [`ErrorKind::PeerGone`] if the connection is
+    /// closed, and [`ErrorKind::Send`] if the socket does not accept it.
     pub fn send(&self, event: &R::Event) -> Result<(), Error> {
         if self.closed.is_some() {
             return Err(Error::new(ErrorKind::PeerGone, "the connection is closed"));
@@ -42,14 +43,17 @@ impl<R: Room> RoomSocket<R> {
         }
     }
 
-    /// The next message; `None` when the connection has been closed, by whichever side. The frame with the
-    /// [`resume_token`](RoomSocket::resume_token) is no message.
+    /// Returns the next message; `None` after either side has closed the connection.
+    ///
+    /// The frame with the [`resume_token`](RoomSocket::resume_token) is not a message.
     ///
     /// # Errors
-    /// What the room said of an event that it could not handle: [`ErrorKind::Decode`], [`ErrorKind::TooLarge`],
-    /// [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Refused`], [`ErrorKind::Services`],
-    /// [`ErrorKind::Restarted`];
-    /// [`ErrorKind::Decode`] also for a message that is not a `Broadcast`. The connection stays open.
+    /// - The error frame of the room for an event that it could not handle: [`ErrorKind::Decode`],
+    ///   [`ErrorKind::TooLarge`], [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Refused`],
+    ///   [`ErrorKind::Services`] or [`ErrorKind::Restarted`].
+    /// - [`ErrorKind::Decode`] for a message that is not a `Broadcast`.
+    ///
+    /// The connection stays open.
     pub async fn receive(&mut self) -> Result<Option<R::Broadcast>, Error> {
         if self.closed.is_some() {
             return Ok(None);
@@ -77,22 +81,23 @@ impl<R: Room> RoomSocket<R> {
         }
     }
 
-    /// The token for [`Upgrade::resume`](crate::Upgrade::resume), where the room has a
-    /// [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS). It is the first that the room sends, and is known once
-    /// [`receive`](RoomSocket::receive) has given something.
+    /// The token for [`Upgrade::resume`](crate::Upgrade::resume), in a room with a grace.
+    ///
+    /// A room with a [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS) sends the token in its first frame. It is
+    /// known after [`receive`](RoomSocket::receive) has returned something.
     pub fn resume_token(&self) -> Option<&str> {
         self.resume_token.as_deref()
     }
 
-    /// How the connection ended, once [`receive`](RoomSocket::receive) has said so.
+    /// The close of the connection, after [`receive`](RoomSocket::receive) has returned `None`.
     pub fn closed(&self) -> Option<&Close> {
         self.closed.as_ref()
     }
 
-    /// Closes the connection; messages on their way can still be received.
+    /// Closes the connection. Messages that are on their way can still be received.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidClose`] when the reason is too long.
+    /// [`ErrorKind::InvalidClose`] if the reason is too long.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         crate::types::close::check_reason(reason)?;
         match &self.socket {
@@ -112,13 +117,13 @@ impl<R: Room> fmt::Debug for RoomSocket<R> {
     }
 }
 
-/// What a frame of the room is, when it is no error.
+/// A frame of the room that is not an error.
 pub(crate) enum Received<B> {
     Message(B),
     ResumeToken(String),
 }
 
-/// What the runtime itself has to say to a client.
+/// A frame of the runtime itself to a client.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Notice {
@@ -127,20 +132,20 @@ pub(crate) enum Notice {
 }
 
 impl Notice {
-    /// `None` for a message of the room.
+    /// Parses a frame of the runtime; `None` for a message of the room.
     pub(crate) fn parse(text: &str) -> Option<Notice> {
         #[derive(Deserialize)]
         struct Frame {
             #[serde(rename = "$room")]
             notice: Notice,
         }
-        // Nearly everything else is told from it without being parsed.
+        // The check of the prefix avoids a second parse of nearly every message.
         let frame = text.starts_with(r#"{"$room""#).then(|| serde_json::from_str::<Frame>(text).ok())?;
         frame.map(|frame| frame.notice)
     }
 }
 
-/// A message of the room, or what the runtime itself has to say.
+/// Decodes a message of the room or a frame of the runtime.
 pub(crate) fn decode<B: serde::de::DeserializeOwned>(text: &str) -> Result<Received<B>, Error> {
     match Notice::parse(text) {
         Some(Notice::Error { code, message }) => Err(Error::new(code, message)),

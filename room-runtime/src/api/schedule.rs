@@ -4,13 +4,13 @@ use std::{fmt, time::Duration};
 
 use crate::{Error, ErrorKind, Room, RoomContext, ScheduleId, engine::schedules::Job};
 
-/// A room with [`on_alarm`](Room::on_alarm): without that handler an alarm would never fire, and so cannot be
-/// [scheduled](RoomContext::schedule).
+/// A room with [`on_alarm`](Room::on_alarm). Only such a room can [schedule](RoomContext::schedule) an alarm.
 ///
-/// `#[room]` implements it for a room that has the handler. A room that is written by hand implements it beside [`Room`].
+/// Without the handler an alarm would never fire. `#[room]` implements this trait for a room that has the handler; a
+/// room that is written by hand implements it beside [`Room`].
 ///
-/// Schedules that code with the handler has left stay in storage until it is there again; a room without it can
-/// [cancel](RoomContext::cancel) them.
+/// If a later deploy removes the handler, its schedules stay in storage until a deploy has the handler again. A room
+/// without the handler can [cancel](RoomContext::cancel) them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` schedules an alarm, but has no handler `on_alarm`",
     label = "this alarm would never fire",
@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind, Room, RoomContext, ScheduleId, engine::schedules::
 )]
 pub trait HandlesAlarms: Room {}
 
-/// An alarm to be set: [`RoomContext::schedule`].
+/// An alarm that is not set yet, from [`RoomContext::schedule`].
 ///
 /// ```
 /// # use room_runtime::{Failure, HandlesAlarms, Room, RoomContext};
@@ -43,39 +43,47 @@ impl<'a, R: Room> Schedule<'a, R> {
         Schedule { ctx, alarm, key: None }
     }
 
-    /// Gives it a name: it takes the place of the schedule that has this key, if there is one.
+    /// Gives the schedule a key. It replaces the schedule with the same key, if there is one.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Fires once, after that time, rounded up to a millisecond. It is stored when this returns.
+    /// Sets the alarm to fire once, after this time, rounded up to a millisecond.
+    ///
+    /// The schedule is stored when this returns.
     ///
     /// # Errors
-    /// Those of [`at`](Schedule::at).
+    /// The errors of [`at`](Schedule::at).
     pub fn after(self, delay: Duration) -> Result<ScheduleId, Error> {
         let due_ms = self.ctx.now_ms().saturating_add(millis(delay));
         self.at(due_ms)
     }
 
-    /// Fires once, at that time, in milliseconds since the Unix epoch; at once when it has passed. It is stored when this
-    /// returns.
+    /// Sets the alarm to fire once, at this time, in milliseconds since the Unix epoch.
+    ///
+    /// A time in the past fires at once. The schedule is stored when this returns.
     ///
     /// # Errors
-    /// [`ErrorKind::NestedUpdate`] inside the closure of an `update`, [`ErrorKind::Encode`] when the alarm cannot be JSON, [`ErrorKind::ValueTooLarge`] when it is larger than the
-    /// platform stores under one key, [`ErrorKind::Storage`]; then nothing is changed.
+    /// - [`ErrorKind::NestedUpdate`] inside the closure of an `update`.
+    /// - [`ErrorKind::Encode`] if the alarm is not serializable as JSON.
+    /// - [`ErrorKind::ValueTooLarge`] if the alarm is larger than the platform stores under one key.
+    /// - [`ErrorKind::Storage`].
+    ///
+    /// An error changes nothing.
     pub fn at(self, due_ms: u64) -> Result<ScheduleId, Error> {
         self.set(due_ms, None)
     }
 
-    /// Fires after each such period, of a millisecond at least. Ticks that were missed while the room could not run, or
-    /// while the alarm was tried again, are skipped.
+    /// Sets the alarm to fire after each period, of at least a millisecond.
     ///
-    /// Setting it again with the same alarm, period and key (or without a key both times) keeps the schedule that there is,
-    /// and its time: so `on_start` may set it.
+    /// Ticks that were missed while the room could not run, or while the alarm was retried, are skipped.
+    ///
+    /// A call with the same alarm, period and key (or with no key both times) keeps the existing schedule and its time.
+    /// Therefore `on_start` can call it each time.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidSchedule`] for a period of nothing; those of [`at`](Schedule::at).
+    /// [`ErrorKind::InvalidSchedule`] for a period of zero, and the errors of [`at`](Schedule::at).
     pub fn every(self, period: Duration) -> Result<ScheduleId, Error> {
         let every_ms = millis(period);
         if every_ms == 0 {

@@ -1,4 +1,4 @@
-//! The room's own database: typed rows out, bound parameters in.
+//! The room's own database: SQL statements with bound parameters, and rows as typed values.
 
 use std::fmt;
 
@@ -12,12 +12,16 @@ use crate::{
     },
 };
 
-/// The database of a room: SQLite, of its own, in the same storage as its state. From [`RoomContext::sql`].
+/// The SQLite database of a room, from [`RoomContext::sql`].
 ///
-/// Statements run at once and in order. What they change is durable together with the state that is changed in the same
-/// stretch of a handler: a crash loses both or neither. A statement that has succeeded stands when the handler fails later, also
-/// when its state cannot be stored. Inside the closure of an `update` a statement is
-/// [`ErrorKind::NestedUpdate`]. In native tests it needs the feature `sqlite` of this crate. [`on_start`](crate::Room::on_start) is the place for `create table if not exists`.
+/// The database belongs to the room and is a part of the same storage as its state. Use
+/// [`on_start`](crate::Room::on_start) for `create table if not exists`. In native tests the database needs the feature
+/// `sqlite` of this crate.
+///
+/// Statements run at once and in order. The changes of statements and the changes of the state become durable together,
+/// if no await is between them: a crash loses both or neither. The changes of a successful statement stay if the
+/// handler fails later, also if the state cannot be stored. A statement inside the closure of an `update` is an
+/// [`ErrorKind::NestedUpdate`].
 ///
 /// ```
 /// # use room_runtime::{Failure, Room, RoomContext};
@@ -33,19 +37,20 @@ use crate::{
 /// ```
 ///
 /// # Statements
-/// The parameters are SQLite's: `?`, `?2`, `:name`, `@name` and `$name`, at most 100; values are given in the order of their
-/// numbers, and there are as many as parameters. A text with several statements, divided by `;`, and a statement with
-/// `returning` change everything or nothing. Transactions and conflicts that end in `rollback` are not available, and
-/// neither are temporary tables, `attach`, `vacuum` and most pragmas.
+/// Parameters have SQLite's forms `?`, `?2`, `:name`, `@name` and `$name`. A statement has at most 100. The values are
+/// given in the order of the parameters' numbers, and there must be one value for each parameter. A string of several
+/// statements, separated by `;`, is atomic, and so is a statement with `returning`. Transactions and conflicts that end
+/// in `rollback` are not available, and neither are temporary tables, `attach`, `vacuum` and most pragmas.
 ///
 /// # Values
-/// Integers are exact in both directions. Cloudflare reads each value as a JavaScript number, so two rules hold everywhere:
-/// - A REAL that is whole and below 2^53 is read as an INTEGER; a field of the type `f64` takes both.
-/// - Rows with a number from 2^53 to 2^63 are read by a second run of the `select`. Rows of other statements, as of
-///   `insert … returning`, cannot be read again: there such a number is an error, and the statement changes nothing. Return
-///   `cast(id as text)` instead.
+/// Integers are exact in both directions. Cloudflare reads each value as a JavaScript number, so two rules hold on
+/// every platform:
+/// - A REAL that is whole and below 2^53 is read as an INTEGER; a field of the type `f64` accepts both.
+/// - A `select` runs a second time if a row has a number from 2^53 to 2^63. The rows of other statements, for example
+///   of `insert … returning`, cannot be read again: such a number is an error there, and the statement changes nothing.
+///   Return `cast(id as text)` instead.
 ///
-/// SQLite stores `NaN` as NULL, and keeps infinity. A text or a blob has at most 2 MB.
+/// SQLite stores `NaN` as NULL and keeps infinity. A text or a blob has at most 2 MB.
 pub struct Sql<'a, R: Room> {
     ctx: &'a RoomContext<R>,
 }
@@ -55,28 +60,32 @@ impl<'a, R: Room> Sql<'a, R> {
         Sql { ctx }
     }
 
-    /// Runs a statement, or several that are divided by `;`; of those, the last takes the parameters. Rows are dropped.
+    /// Runs one statement, or several separated by `;`, and ignores the rows.
+    ///
+    /// The parameters belong to the last statement.
     ///
     /// # Errors
-    /// [`ErrorKind::Sql`] when the database refuses it, or when a parameter does not fit.
+    /// [`ErrorKind::Sql`] if the database refuses a statement, or if a parameter does not fit.
     pub fn exec(&self, statement: &str, parameters: impl SqlParameters) -> Result<(), Error> {
         self.run(statement, parameters).map(drop)
     }
 
-    /// Returns the rows of a statement: each a struct with a field for each column, a tuple, or, for a single column, its
-    /// value. Of several statements, these are the rows of the last.
+    /// Returns the rows of a statement.
+    ///
+    /// Each row is a struct with a field for each column, a tuple, or the value of the only column. Of several
+    /// statements, the rows of the last one are returned.
     ///
     /// # Errors
-    /// [`ErrorKind::Sql`] when the database refuses it, a parameter does not fit, or a row is not a `T`.
+    /// [`ErrorKind::Sql`] if the database refuses a statement, a parameter does not fit, or a row is not a `T`.
     pub fn query<T: DeserializeOwned>(&self, statement: &str, parameters: impl SqlParameters) -> Result<Vec<T>, Error> {
         let rows = self.run(statement, parameters)?;
         rows.read().map_err(|error| self.error(error))
     }
 
-    /// The first row; `None` when there is none.
+    /// Returns the first row of a statement; `None` if there is none.
     ///
     /// # Errors
-    /// Those of [`query`](Sql::query).
+    /// The errors of [`query`](Sql::query).
     pub fn query_one<T: DeserializeOwned>(
         &self,
         statement: &str,
@@ -96,7 +105,7 @@ impl<'a, R: Room> Sql<'a, R> {
     }
 }
 
-/// Runs a statement on the database of an object; the error is the text of one of the kind `sql`.
+/// Runs a statement on the database of an object. The error is the message of an error of the kind `sql`.
 pub(crate) fn run(
     platform: &(impl Platform + ?Sized),
     statement: &str,
@@ -144,14 +153,15 @@ macro_rules! checked_values {
 
 checked_values! { isize u64 usize }
 
-/// Says why a value is none for the database.
+/// The reason why a value is not a value of the database.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct NoValue(String);
 
-/// A parameter of a statement: everything that is `Into<SqlValue>`, as numbers, strings, bytes and options of them are, and
-/// `u64`, `usize` and `isize`, of which a number that does not fit an `i64` is an error of the kind
-/// [`Sql`](ErrorKind::Sql).
+/// A parameter of a statement.
+///
+/// It is any type that is `Into<SqlValue>`, such as numbers, strings, bytes and options of them, or `u64`, `usize` or
+/// `isize`. A number of these three types that does not fit an `i64` is an error of the kind [`Sql`](ErrorKind::Sql).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a statement",
     note = "a parameter is a number, a string, bytes, or an `Option` of one; for a type of your own, implement \

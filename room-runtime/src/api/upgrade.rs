@@ -1,5 +1,4 @@
-//! The upgrade: what the Worker gives a new peer ([`Upgrade`]), what `on_upgrade` sees of it ([`UpgradeRequest`]) and how
-//! it refuses ([`Reject`]).
+//! The upgrade: [`Upgrade`] from the Worker, [`UpgradeRequest`] for `on_upgrade`, and its refusal, [`Reject`].
 
 use std::{cell::OnceCell, fmt, rc::Rc};
 
@@ -16,7 +15,7 @@ use crate::{
     wire::{self, SUBPROTOCOL, TICKET_HEADER, UpgradeOptions},
 };
 
-/// What the Worker gives a new peer: its data, and where wanted an id, tags and more.
+/// The new peer of an upgrade, given by the Worker: its data, and optionally an id, tags and more.
 ///
 /// ```
 /// # use room_runtime::{OnDuplicate, Upgrade};
@@ -41,12 +40,12 @@ pub struct Upgrade<C> {
 }
 
 impl<C> Upgrade<C> {
-    /// The most tags of one peer. Cloudflare allows ten; the peer's id takes one.
+    /// The largest number of tags of one peer. Cloudflare allows ten; the peer's id takes one.
     pub const MAX_TAGS: usize = 9;
-    /// The longest tag, in bytes of UTF-8. Cloudflare allows 256; one marks it as a tag.
+    /// The largest tag, in bytes of UTF-8. Cloudflare allows 256; a mark that distinguishes tags from ids takes one.
     pub const MAX_TAG_BYTES: usize = 255;
 
-    /// An upgrade of a peer with this data, a random id and no tags.
+    /// Creates an upgrade of a peer with this data, a random id and no tags.
     pub fn new(data: C) -> Self {
         Upgrade {
             data,
@@ -60,15 +59,16 @@ impl<C> Upgrade<C> {
         }
     }
 
-    /// Gives it an id: up to [`PeerId::MAX_BYTES`], not empty. Without one it gets a UUID, version 7.
+    /// Sets the peer's id, of 1 to [`PeerId::MAX_BYTES`] bytes. The default is a UUID of version 7.
     pub fn id(mut self, id: impl Into<PeerId>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Gives it a tag, by which [`Peers::tagged`](crate::Peers::tagged) selects it: up to
-    /// [`MAX_TAGS`](Upgrade::MAX_TAGS) of [`MAX_TAG_BYTES`](Upgrade::MAX_TAG_BYTES) each. The same tag twice counts
-    /// once. Tags stay as they are for the life of the connection.
+    /// Adds a tag, with which [`Peers::tagged`](crate::Peers::tagged) selects the peer.
+    ///
+    /// A peer has at most [`MAX_TAGS`](Upgrade::MAX_TAGS) tags of at most [`MAX_TAG_BYTES`](Upgrade::MAX_TAG_BYTES)
+    /// bytes each. A repeated tag counts once. The tags stay the same for the life of the connection.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         let tag = tag.into();
         if !self.tags.contains(&tag) {
@@ -77,55 +77,61 @@ impl<C> Upgrade<C> {
         self
     }
 
-    /// Gives it several tags.
+    /// Adds several tags.
     pub fn tags<T: Into<String>>(self, tags: impl IntoIterator<Item = T>) -> Self {
         tags.into_iter().fold(self, Upgrade::tag)
     }
 
-    /// Gives it something to say once: `on_upgrade` and `on_connect` read it with [`UpgradeRequest::meta`] and
-    /// [`Peer::meta`](crate::Peer::meta), and it is not kept beyond that. What is `null` as JSON, like `None`, is nothing.
+    /// Sets a value that `on_upgrade` and `on_connect` can read once.
+    ///
+    /// They read it with [`UpgradeRequest::meta`] and [`Peer::meta`](crate::Peer::meta); the room does not store it. A
+    /// value that is `null` as JSON, such as `None`, counts as no value.
     pub fn meta(mut self, meta: &(impl Serialize + ?Sized)) -> Self {
         self.meta = Some(wire::encode_meta(meta).map_err(|error| error.message().to_owned()));
         self
     }
 
-    /// What becomes of it when a peer with its id is connected already. Without this both stay.
+    /// Chooses the reaction if a peer with the same id is connected already. By default both connections stay.
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.on_duplicate = on_duplicate;
         self
     }
 
-    /// The token of a peer that comes back, where the room has a
-    /// [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS): the room told it in a frame,
-    /// `{"$room": {"resume": "…"}}`, when it first connected. With it, and the same id, the peer takes its old place, with
-    /// the data and the tags that it had; `on_resume` runs in place of `on_connect`. A token of no use changes nothing: the
-    /// peer is a new one.
+    /// Sets the resume token of a peer that reconnects.
     ///
-    /// Data that decides what a peer may do should not outlive the token that said so: see
-    /// [`on_resume`](Upgrade::on_resume).
+    /// A room with a [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS) sends the token in the first frame of a
+    /// connection, `{"$room": {"resume": "…"}}`. With the token and the same id, the peer takes its place again, with
+    /// its data and its tags, and `on_resume` runs in place of `on_connect`. A token that names no such place has no
+    /// effect: the peer is new.
+    ///
+    /// Data that grants rights should not outlive the login that granted them: see [`on_resume`](Upgrade::on_resume).
     pub fn resume(mut self, token: impl Into<String>) -> Self {
         self.resume = Some(token.into());
         self
     }
 
-    /// Chooses the data of a peer that resumes: the data that it had, or with [`OnResume::ReplaceData`] the data of this
-    /// upgrade. Its tags stay the same.
+    /// Chooses the data of a peer that resumes.
+    ///
+    /// By default the peer keeps its data; with [`OnResume::ReplaceData`] it gets the data of this upgrade. Its tags
+    /// stay the same.
     pub fn on_resume(mut self, on_resume: OnResume) -> Self {
         self.on_resume = on_resume;
         self
     }
 
-    /// Answers the client's handshake with this WebSocket subprotocol, one of those that it offers in
-    /// `sec-websocket-protocol`: a browser offers `bearer` and a token by `new WebSocket(url, ["bearer", token])`. A
-    /// subprotocol that the client does not offer is [`ErrorKind::InvalidProtocol`].
+    /// Chooses the WebSocket subprotocol of the handshake, one of those that the client offers.
     ///
-    /// Without it, a client that offers [`room.v1`](crate::SUBPROTOCOL) is answered with that, and one that offers none
-    /// with none. A client that offers only others is refused with 400 before `on_connect` runs: browsers close a
-    /// connection whose handshake chooses none of the subprotocols that they offered.
+    /// The client offers subprotocols in `sec-websocket-protocol`: a browser offers `bearer` and a token with
+    /// `new WebSocket(url, ["bearer", token])`. A subprotocol that the client does not offer is
+    /// [`ErrorKind::InvalidProtocol`].
     ///
-    /// Only one subprotocol can be chosen: a client that offers `bearer` and `room.v1`, and is answered with `bearer`,
-    /// gets one message in each frame. `on_upgrade` sees the choice, and the offer, as
-    /// [`UpgradeRequest::protocol`] and [`UpgradeRequest::protocols`].
+    /// By default, the room chooses [`room.v1`](crate::SUBPROTOCOL) if the client offers it, and none if the client
+    /// offers none. A client that offers only others is refused with 400 before `on_connect` runs, because browsers
+    /// close a connection whose handshake chooses none of the subprotocols that they offered.
+    ///
+    /// Only one subprotocol can be chosen. A client that offers `bearer` and `room.v1`, and gets `bearer`, gets one
+    /// message in each frame. `on_upgrade` can read the choice as [`UpgradeRequest::protocol`] and the offer as
+    /// [`UpgradeRequest::protocols`].
     pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
         self.protocol = Some(protocol.into());
         self
@@ -140,7 +146,7 @@ impl<C> Upgrade<C> {
     }
 }
 
-/// What the platform allows of ids and tags: checked where they are given, and once more when `on_upgrade` has had them.
+/// Checks an id and tags against the platform's limits: in the Worker, and again after `on_upgrade`.
 pub(crate) fn check(id: Option<&PeerId>, tags: &[String]) -> Result<(), Error> {
     const MAX_TAGS: usize = Upgrade::<()>::MAX_TAGS;
     const MAX_TAG_BYTES: usize = Upgrade::<()>::MAX_TAG_BYTES;
@@ -158,32 +164,33 @@ pub(crate) fn check(id: Option<&PeerId>, tags: &[String]) -> Result<(), Error> {
     }
 }
 
-/// An upgrade that `on_upgrade` is to judge: `#[room]` adds the alias `UpgradeRequest` to the module.
+/// An upgrade that `on_upgrade` accepts or refuses. `#[room]` adds the alias `UpgradeRequest` to the module.
 ///
-/// Its fields are what the Worker gave; what `on_upgrade` makes of them is what the peer gets, within the limits of
-/// [`Upgrade`].
+/// The fields have the Worker's values. `on_upgrade` can change them for the peer, within the limits of [`Upgrade`].
 pub struct UpgradeRequest<R: Room> {
     /// The peer's data.
     pub data: R::Connection,
-    /// Its id; a random one, if the Worker gave none.
+    /// The peer's id; a random one if the Worker gave none.
     pub id: PeerId,
-    /// Its tags.
+    /// The peer's tags.
     pub tags: Vec<String>,
-    /// What becomes of it when a peer with its id is connected already.
+    /// The reaction if a peer with the same id is connected already.
     pub on_duplicate: OnDuplicate,
-    /// The token that the Worker gave with [`Upgrade::resume`]. With `None` the peer is a new one, also where a place is kept
-    /// for it.
+    /// The resume token that the Worker gave with [`Upgrade::resume`].
+    ///
+    /// With `None` the peer is new, also if a place is kept for it.
     pub resume: Option<String>,
-    /// The data of a peer that resumes: set [`OnResume::ReplaceData`] in an `on_upgrade` that authorises, or the peer keeps
-    /// the rights that an earlier token gave it.
+    /// The choice of the data of a peer that resumes.
+    ///
+    /// Set [`OnResume::ReplaceData`] in an `on_upgrade` that authorizes: otherwise the peer keeps the rights of an
+    /// earlier token.
     pub on_resume: OnResume,
-    /// The WebSocket subprotocol that the client's handshake is answered with, one of
-    /// [`protocols`](UpgradeRequest::protocols); see [`Upgrade::protocol`].
+    /// The chosen WebSocket subprotocol, one of [`protocols`](UpgradeRequest::protocols); see [`Upgrade::protocol`].
     pub protocol: Option<String>,
     pub(crate) protocols: Vec<String>,
     pub(crate) meta: Option<Box<RawValue>>,
     pub(crate) handshake: Rc<dyn Handshake>,
-    /// Read when first asked for: most rooms do not.
+    /// The request is parsed at the first use, because most rooms do not use it.
     pub(crate) head: OnceCell<http::Request<()>>,
 }
 
@@ -191,13 +198,14 @@ impl<R: Room> UpgradeRequest<R> {
     /// The URI of the client's request.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] when the request is not one that the `http` crate can hold.
+    /// [`ErrorKind::Decode`] if the `http` crate cannot represent the request.
     pub fn uri(&self) -> Result<&Uri, Error> {
         Ok(self.head()?.uri())
     }
 
-    /// The first value of this parameter in the query of the client's request, decoded: a `+` is a space, and bytes that are not
-    /// UTF-8 become U+FFFD.
+    /// Returns the first value of a query parameter of the client's request.
+    ///
+    /// The value is decoded: a `+` becomes a space, and bytes that are not UTF-8 become U+FFFD.
     ///
     /// ```
     /// # use room_runtime::{Reject, Room, UpgradeRequest};
@@ -208,15 +216,17 @@ impl<R: Room> UpgradeRequest<R> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`uri`](UpgradeRequest::uri).
+    /// The errors of [`uri`](UpgradeRequest::uri).
     pub fn query(&self, name: &str) -> Result<Option<String>, Error> {
         Ok(super::json::query(self.uri()?, name))
     }
 
-    /// The client's bearer token: that of the header `authorization: Bearer …` (RFC 6750), or else the subprotocol that the
-    /// client offers after `bearer`. A page can set no header of a WebSocket, and gives its token as
-    /// `new WebSocket(url, ["bearer", token])`; the handshake is then answered with `bearer`, unless
-    /// [another protocol](UpgradeRequest::protocol) is chosen or the client offers [`room.v1`](crate::SUBPROTOCOL) as well.
+    /// Returns the client's bearer token, from the `authorization` header or from the offered subprotocols.
+    ///
+    /// The header is `authorization: Bearer …` (RFC 6750). Without it, the token is the subprotocol that the client
+    /// offers after `bearer`: a page cannot set headers of a WebSocket, so it sends its token with
+    /// `new WebSocket(url, ["bearer", token])`. The handshake is then answered with `bearer`, unless [another
+    /// protocol](UpgradeRequest::protocol) is chosen or the client also offers [`room.v1`](crate::SUBPROTOCOL).
     ///
     /// ```
     /// # use room_runtime::{Reject, Room, UpgradeRequest};
@@ -228,7 +238,7 @@ impl<R: Room> UpgradeRequest<R> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`uri`](UpgradeRequest::uri).
+    /// The errors of [`uri`](UpgradeRequest::uri).
     pub fn bearer(&mut self) -> Result<Option<String>, Error> {
         let header = self.headers()?.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let in_header = header.and_then(|value| {
@@ -245,24 +255,25 @@ impl<R: Room> UpgradeRequest<R> {
         Ok(in_header.or(offered))
     }
 
-    /// The headers of the client's request, as the Worker handed it on.
+    /// The headers of the client's request, as the Worker forwarded it.
     ///
     /// # Errors
-    /// Those of [`uri`](UpgradeRequest::uri).
+    /// The errors of [`uri`](UpgradeRequest::uri).
     pub fn headers(&self) -> Result<&HeaderMap, Error> {
         Ok(self.head()?.headers())
     }
 
-    /// The WebSocket subprotocols that the client offers, the one that it prefers first. A browser can set no header of a
-    /// WebSocket but this one, and so some clients carry a token in it.
+    /// The WebSocket subprotocols that the client offers, in its order of preference.
+    ///
+    /// A browser can set no other header of a WebSocket, so some clients send a token in this one.
     pub fn protocols(&self) -> &[String] {
         &self.protocols
     }
 
-    /// What the Worker gave with [`Upgrade::meta`]; `None` when it gave nothing.
+    /// Returns the value that the Worker gave with [`Upgrade::meta`]; `None` if it gave none.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] when it is not an `M`.
+    /// [`ErrorKind::Decode`] if the value is not an `M`.
     pub fn meta<M: DeserializeOwned>(&self) -> Result<Option<M>, Error> {
         decode_meta(self.meta.as_deref())
     }
@@ -272,7 +283,7 @@ impl<R: Room> UpgradeRequest<R> {
             return Ok(head);
         }
         let mut head = self.handshake.head()?;
-        // The runtime's own: what the client sent under that name is gone, and what is there is nobody's business.
+        // The ticket is a secret of the runtime. A header of that name from the client was replaced by the ticket.
         head.headers_mut().remove(TICKET_HEADER);
         Ok(self.head.get_or_init(|| head))
     }
@@ -299,31 +310,35 @@ pub(crate) fn decode_meta<M: DeserializeOwned>(meta: Option<&RawValue>) -> Resul
     })
 }
 
-/// How `on_upgrade` refuses: with the response that the client gets.
+/// A refusal of an upgrade: the response that the client gets.
 ///
-/// Any error becomes one by `?`. The client then gets a 500 that says nothing; the error itself is logged and goes to
-/// `on_error`, like that of any handler.
+/// The `?` operator converts any error into a `Reject`. The client then gets a 500 without details; the error itself is
+/// logged and goes to `on_error`, as in any handler.
 ///
 /// ```
 /// # use room_runtime::Reject;
 /// let refused = Reject::new(401, "who are you?").header("www-authenticate", "Bearer");
 /// ```
 ///
-/// A browser does not show the response to the page: to `new WebSocket(…)` every refusal is a close with 1006 and no reason,
-/// like a network that is down, and a client that connects again by itself does so for ever. A page that has to know why asks
-/// first, with a `fetch` that the Worker answers with the same 401; or the room lets the peer in and `on_connect` closes it
-/// with a code of the application, `peer.close(CloseCode::new(4401)?, "who are you?")`, which arrives as it is. Programs that
-/// are not browsers see status, headers and body.
+/// A browser does not show the response to the page. For `new WebSocket(…)` every refusal is a close with 1006 and no
+/// reason, like a failure of the network, so a client that reconnects automatically never stops. There are two ways to
+/// give a page the reason:
+///
+/// - The page first sends a `fetch`, which the Worker answers with the same 401.
+/// - The room accepts the peer, and `on_connect` closes it with a code of the application,
+///   `peer.close(CloseCode::new(4401)?, "who are you?")`. The page gets that code and reason.
+///
+/// Clients that are not browsers get the status, the headers and the body.
 pub struct Reject(Box<Rejection>);
 
 enum Rejection {
     Response(Response<Bytes>),
-    /// A rejection that cannot be made, or an error on the way to one.
+    /// A rejection with an invalid status or header, or an error of `on_upgrade`.
     Failure(Failure),
 }
 
 impl Reject {
-    /// A response with that status, 300 to 599, and that text.
+    /// Creates a response with this status, from 300 to 599, and this text.
     pub fn new(status: u16, body: impl Into<String>) -> Self {
         match StatusCode::from_u16(status) {
             Ok(status) => Reject::response(wire::http_codec::text(status, body)),
@@ -331,7 +346,7 @@ impl Reject {
         }
     }
 
-    /// Any response with a status of 300 to 599.
+    /// Creates a refusal from any response with a status from 300 to 599.
     pub fn response(response: Response<Bytes>) -> Self {
         Reject(Box::new(Rejection::Response(response)))
     }
@@ -358,7 +373,7 @@ impl Reject {
         Reject(Box::new(Rejection::Failure(failure)))
     }
 
-    /// Whether it was meant as the answer, and not an error on the way to one.
+    /// Returns whether this is an intended answer and not an error.
     pub(crate) fn is_answer(&self) -> bool {
         match &*self.0 {
             Rejection::Response(_) => true,
@@ -379,7 +394,7 @@ fn invalid_status(status: u16) -> Error {
     Error::new(ErrorKind::Encode, format!("an upgrade cannot be refused with {status}, only with 300 to 599"))
 }
 
-/// A [refusal](crate::RoomContext::refuse) is answered with 403, or with the message that it carries.
+/// Converts a [refusal](crate::RoomContext::refuse) into a response with 403, or with the message that it carries.
 impl From<Failure> for Reject {
     fn from(failure: Failure) -> Self {
         Reject::failure(failure)
@@ -401,7 +416,7 @@ impl fmt::Debug for Reject {
     }
 }
 
-/// The scheme of a token in `authorization`, and the subprotocol that a token follows.
+/// The scheme of a token in `authorization`, and the subprotocol before a token.
 const BEARER: &str = "bearer";
 
 #[cfg(test)]

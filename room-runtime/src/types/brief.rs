@@ -1,11 +1,11 @@
-//! Texts of others, cut to a length that a message can have.
+//! Text from outside the runtime, cut to a length that fits a message.
 
 use std::fmt::{self, Write};
 
-/// The most of a text, in bytes, that a message quotes. serde names an unknown variant with all the text that it was sent.
+/// The longest quotation in a message, in bytes. serde quotes an unknown variant in full, at any length.
 const MAX_QUOTED_BYTES: usize = 500;
 
-/// A text, cut where it is longer than a message should be.
+/// Returns a text, cut if it is longer than a message should be.
 pub(crate) fn brief(text: impl fmt::Display) -> String {
     struct Brief(String);
 

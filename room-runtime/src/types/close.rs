@@ -1,50 +1,54 @@
-//! How connections end: [`Close`] and [`CloseCode`].
+//! The end of a connection: [`Close`] and [`CloseCode`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind};
 
-/// How a connection ended.
+/// The end of a connection: its code, its reason and how it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Close {
-    /// The close code as it arrived, with the codes no one can send: 1005 when there was none, 1006 when the connection
-    /// was lost without a close frame.
+    /// The close code as it arrived.
+    ///
+    /// It can be a code that cannot be sent: 1005 if the close had no code, and 1006 if the connection was lost without
+    /// a close frame.
     pub code: u16,
     /// The reason, often empty.
     pub reason: String,
-    /// Whether the close handshake was completed.
+    /// True if the close handshake was completed.
     pub was_clean: bool,
     #[serde(default)]
     lost: bool,
 }
 
 impl Close {
-    /// A connection that vanished with the object's process: a restart, or a deploy. The room learns of it when it next
-    /// comes into memory.
+    /// A connection that ended together with the object's process, in a restart or a deploy.
+    ///
+    /// The room notices it when it is next loaded into memory.
     pub const LOST: Close = Close { code: 1006, reason: String::new(), was_clean: false, lost: true };
 
     pub(crate) fn new(code: u16, reason: impl Into<String>, was_clean: bool) -> Self {
         Close { code, reason: reason.into(), was_clean, lost: false }
     }
 
-    /// Whether it is [`Close::LOST`]. A connection that the platform saw end is not, also when nothing was said: that is a
-    /// plain 1006.
+    /// Returns whether this is [`Close::LOST`].
+    ///
+    /// A connection whose end the platform saw is not, also if it ended without a close frame: that is a plain 1006.
     pub fn is_lost(&self) -> bool {
         self.lost
     }
 }
 
-/// A close code that may be sent: 1000 to 4999 but 1004, 1005, 1006 and 1015.
+/// A close code that can be sent: 1000 to 4999 without 1004, 1005, 1006 and 1015.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// 1000: the purpose of the connection is fulfilled.
+    /// 1000: the connection has fulfilled its purpose.
     pub const NORMAL: CloseCode = CloseCode(1000);
     /// 1001: the endpoint goes away.
     pub const AWAY: CloseCode = CloseCode(1001);
-    /// 1007: the message is not what it should be.
+    /// 1007: the message is invalid.
     pub const INVALID: CloseCode = CloseCode(1007);
     /// 1008: the message violates the room's policy.
     pub const POLICY: CloseCode = CloseCode(1008);
@@ -57,11 +61,11 @@ impl CloseCode {
     /// 1013: try again later.
     pub const TRY_AGAIN: CloseCode = CloseCode(1013);
 
-    /// The code, if it may be sent.
+    /// Creates a code that can be sent.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidClose`] outside 1000 to 4999 and for 1004, 1005, 1006 and 1015, which the WebSocket protocol
-    /// reserves.
+    /// [`ErrorKind::InvalidClose`] outside 1000 to 4999, and for 1004, 1005, 1006 and 1015, which the WebSocket
+    /// protocol reserves.
     pub fn new(code: u16) -> Result<CloseCode, Error> {
         match code {
             1004 | 1005 | 1006 | 1015 => {
@@ -86,7 +90,7 @@ impl TryFrom<u16> for CloseCode {
     }
 }
 
-/// The longest reason of a close, in bytes of UTF-8: a control frame has 125, the code takes two.
+/// The longest reason of a close, in bytes of UTF-8: a control frame has 125 bytes, and the code takes two.
 pub(crate) const MAX_REASON_BYTES: usize = 123;
 
 pub(crate) fn check_reason(reason: &str) -> Result<(), Error> {

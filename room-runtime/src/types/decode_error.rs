@@ -5,7 +5,7 @@ use std::fmt;
 use super::brief::brief;
 use crate::{CloseCode, ErrorKind};
 
-/// What `on_decode_error` is told: a frame that is not an event of the room.
+/// A frame that is not an event of the room, for `on_decode_error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     reason: DecodeReason,
@@ -14,15 +14,15 @@ pub struct DecodeError {
     text: Option<String>,
 }
 
-/// Why a frame is not an event.
+/// The reason why a frame is not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeReason {
-    /// It is text, but no JSON, or no `Event`.
+    /// The frame is text, but not JSON or not an `Event`.
     Malformed,
-    /// It is a binary frame, where the room speaks JSON text.
+    /// The frame is binary. The room expects JSON text.
     Binary,
-    /// It is larger than [`Limits::max_message_bytes`](crate::Limits::max_message_bytes), and was not looked at.
+    /// The frame is larger than [`Limits::max_message_bytes`](crate::Limits::max_message_bytes) and was not decoded.
     TooLarge,
 }
 
@@ -42,27 +42,27 @@ impl DecodeError {
         DecodeError { reason: DecodeReason::TooLarge, message, bytes, text: None }
     }
 
-    /// Why it is not an event.
+    /// The reason why the frame is not an event.
     pub fn reason(&self) -> DecodeReason {
         self.reason
     }
 
-    /// What its sender is told: what is wrong, and where in the frame.
+    /// The message for the sender: the fault and its position in the frame.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// How many bytes the frame has.
+    /// The size of the frame, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The frame, when it is text and was looked at.
+    /// The frame; `None` if it is binary or was too large to decode.
     pub fn text(&self) -> Option<&str> {
         self.text.as_deref()
     }
 
-    /// The kind that its sender is told.
+    /// The kind of the error frame for the sender.
     pub fn kind(&self) -> ErrorKind {
         match self.reason {
             DecodeReason::TooLarge => ErrorKind::TooLarge,

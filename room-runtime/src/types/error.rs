@@ -1,5 +1,4 @@
-//! What can go wrong, as values: [`Error`] for what the runtime refuses, [`Failure`] for whatever a handler gives up
-//! with.
+//! The errors: [`Error`] for an error of the runtime, and [`Failure`] for any error of a handler.
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
@@ -8,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 
 use crate::{PeerId, RoomId};
 
-/// The kinds, each with its name on the wire: one list, so that none can be forgotten in another.
+/// The kinds with their names on the wire. The macro keeps them in one list, so that no kind is missing in a
+/// conversion.
 macro_rules! error_kinds {
     ($(#[$enum_doc:meta])* pub enum ErrorKind { $($(#[$doc:meta])* $kind:ident = $name:literal,)* }) => {
         $(#[$enum_doc])*
@@ -35,85 +35,88 @@ macro_rules! error_kinds {
 }
 
 error_kinds! {
-    /// What kind of thing went wrong. Match on it to decide what to do; print the [`Error`] to tell a person.
+    /// The kind of an error. Match on it to choose a reaction; print the [`Error`] for a human reader.
     ///
-    /// The kind is kept across the hop between Worker and room. A kind that a newer room knows and an older Worker does not
-    /// is [`ErrorKind::Platform`] there.
+    /// An error keeps its kind on the way between Worker and room. An older Worker sees a kind that only a newer room
+    /// knows as [`ErrorKind::Platform`].
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
     pub enum ErrorKind {
-        /// The Worker's environment has no Durable Object namespace under the room's binding name, or its compatibility date is
-        /// too old for rooms to be called.
+        /// The Worker's environment has no Durable Object namespace under the room's binding name, or its compatibility
+        /// date is too old for calls to rooms.
         Binding = "binding",
         /// A room id that is empty or longer than [`RoomId::MAX_BYTES`].
         InvalidRoomId = "invalid_room_id",
         /// A peer id that is empty or longer than [`PeerId::MAX_BYTES`].
         InvalidPeerId = "invalid_peer_id",
-        /// More tags than [`Upgrade::MAX_TAGS`](crate::Upgrade::MAX_TAGS), or one that is too long.
+        /// A peer has more tags than [`Upgrade::MAX_TAGS`](crate::Upgrade::MAX_TAGS), or a tag is too long.
         InvalidTag = "invalid_tag",
-        /// A WebSocket subprotocol was [chosen](crate::Upgrade::protocol) that the client does not offer.
+        /// The [chosen](crate::Upgrade::protocol) WebSocket subprotocol is not one that the client offers.
         InvalidProtocol = "invalid_protocol",
-        /// A close code that may not be sent, or a reason of more than 123 bytes.
+        /// A close code that cannot be sent, or a reason of more than 123 bytes.
         InvalidClose = "invalid_close",
-        /// A peer's data, encoded, is larger than the platform keeps with a socket.
+        /// The encoded data of a peer is larger than the platform keeps with a socket.
         AttachmentTooLarge = "attachment_too_large",
-        /// A value, encoded, is larger than the platform stores under one key.
+        /// An encoded value is larger than the platform stores under one key.
         ValueTooLarge = "value_too_large",
-        /// A value that could not be encoded as JSON.
+        /// A value is not serializable as JSON.
         Encode = "encode",
-        /// Bytes that are not what they should be: an unknown variant, a missing field, no JSON at all.
+        /// Bytes that do not decode: an unknown variant, a missing field, or text that is not JSON.
         Decode = "decode",
-        /// The room was used inside the closure of an `update`, the state inside `init`, or a peer's data inside the closure of
-        /// an `update_data`.
+        /// The room was used inside the closure of an `update`, the state inside `init`, or a peer's data inside the
+        /// closure of an `update_data`.
         NestedUpdate = "nested_update",
-        /// Storage refused a read or a write.
+        /// Storage failed a read or a write.
         Storage = "storage",
-        /// The peer is gone, or was never let in.
+        /// The peer is gone, or the room never accepted it.
         PeerGone = "peer_gone",
-        /// The socket refused a frame.
+        /// The socket did not accept a frame.
         Send = "send",
-        /// The peer does not read: more was sent to it than
-        /// [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes). Its connection is closed with 1013.
+        /// The peer is a slow consumer: more than [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes) wait
+        /// for it.
+        ///
+        /// Its connection is closed with 1013.
         Unread = "unread",
         /// A handler of the room returned an error.
         Handler = "handler",
-        /// The room's `services` failed, so that it can handle nothing.
+        /// The room's `services` failed, so the room handles nothing.
         Services = "services",
-        /// The room's `on_start` failed, so that it handles nothing until that succeeds: each event tries it again.
+        /// The room's `on_start` failed, so the room handles nothing until it succeeds. Each event runs it again.
         NotStarted = "not_started",
-        /// A handler took longer than it may.
+        /// A handler exceeded its time limit.
         Timeout = "timeout",
         /// An idempotency key that is empty or longer than 256 bytes.
         InvalidIdempotencyKey = "invalid_idempotency_key",
-        /// The room knows the idempotency key from another call.
+        /// The room has stored the idempotency key for a different call.
         IdempotencyConflict = "idempotency_conflict",
         /// A frame is larger than [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
         TooLarge = "too_large",
-        /// Frames come faster than [`Limits::rate_limit`](crate::Limits::rate_limit) allows.
+        /// Frames arrive faster than [`Limits::rate_limit`](crate::Limits::rate_limit) allows.
         RateLimited = "rate_limited",
-        /// A handler [refused](crate::RoomContext::refuse), or the room answered [`connect`](crate::RoomHandle::connect) without
-        /// a socket.
+        /// A handler [refused](crate::RoomContext::refuse), or the room answered
+        /// [`connect`](crate::RoomHandle::connect) without a socket.
         Refused = "refused",
-        /// A period of nothing.
+        /// A schedule has a period of zero.
         InvalidSchedule = "invalid_schedule",
-        /// The database refused a statement, or a row is not what it was asked for as.
+        /// The database refused a statement, or a row does not match the requested type.
         Sql = "sql",
-        /// The room was purged while the handler ran: it ends.
+        /// The room was purged while the handler ran, which ends the handler.
         Purged = "purged",
-        /// The upgrade reached the object without the Worker's half of it, or too late.
+        /// The upgrade reached the object too late or without the Worker's half.
         Ticket = "ticket",
-        /// The platform has more requests queued for this object than it accepts. Not retried: retrying makes it worse.
+        /// The platform has more requests queued for this object than it accepts. There is no retry, because retries
+        /// add load.
         Overloaded = "overloaded",
-        /// The object was restarted while it worked on this call (a panic, a deploy, a crash): whether the call took effect
-        /// is unknown.
+        /// The object was restarted while it worked on this call, by a panic, a crash or a deploy. The effect of the
+        /// call is unknown.
         Restarted = "restarted",
-        /// The platform failed in a way that has no kind of its own.
+        /// A failure of the platform that has no kind of its own.
         Platform = "platform",
     }
 }
 
 impl ErrorKind {
-    /// The HTTP status that tells a client of it:
+    /// The HTTP status with which a Worker reports the error to a client:
     ///
     /// | status | kinds |
     /// |---|---|
@@ -125,7 +128,7 @@ impl ErrorKind {
     /// | 429 | `RateLimited` |
     /// | 503 | `NotStarted`, `Overloaded`, `Restarted`, `Ticket` |
     /// | 504 | `Timeout` |
-    /// | 500 | all others: nothing that the client did, nor can mend |
+    /// | 500 | all others: the client did not cause them and cannot correct them |
     pub const fn status(self) -> StatusCode {
         use ErrorKind::*;
         match self {
@@ -163,7 +166,7 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// An error of the runtime: what kind, what happened, and in which room and to which peer where that is known.
+/// An error of the runtime: its kind and message, and if known its room and its peer.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -175,12 +178,14 @@ struct Inner {
     retryable: bool,
     handler: Option<String>,
     refusal: Option<Box<str>>,
-    /// That of a refusal, where it is not the one of its kind.
+    /// The status of a refusal, if it differs from the status of its kind.
     status: Option<StatusCode>,
 }
 
 impl Error {
-    /// An error of that kind; `message` says what happened and with what, in lower case and without a full stop.
+    /// Creates an error of this kind.
+    ///
+    /// The message names the fault and the values at fault, in lower case and without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error(Box::new(Inner {
             kind,
@@ -195,37 +200,39 @@ impl Error {
         }))
     }
 
-    /// What kind of error this is.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What happened, without the room, the peer and the handler that [`Display`](fmt::Display) adds. For an error that a
-    /// handler returned, what the handler said.
+    /// The message, without the room, the peer and the handler that [`Display`](fmt::Display) adds.
+    ///
+    /// For an error that a handler returned, this is the message of that error.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The room it happened in, where known.
+    /// The room of the error, if known.
     pub fn room(&self) -> Option<&RoomId> {
         self.0.room.as_ref()
     }
 
-    /// The peer it happened to, where there is one.
+    /// The peer of the error, if it has one.
     pub fn peer(&self) -> Option<&PeerId> {
         self.0.peer.as_ref()
     }
 
-    /// The handler that returned it, for example `on_event`, where it is known.
+    /// The handler that returned the error, for example `on_event`, if known.
     pub fn handler(&self) -> Option<&str> {
         self.0.handler.as_deref()
     }
 
-    /// The message that a handler [refused with](crate::RoomContext::refuse_with), as the room's `Broadcast`; `None` when there
-    /// is none.
+    /// Returns the message that a handler [refused with](crate::RoomContext::refuse_with), as the room's `Broadcast`.
+    ///
+    /// `None` if there is no such message.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] when it is not a `T`.
+    /// [`ErrorKind::Decode`] if the message is not a `T`.
     pub fn refusal<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         let decoded = self.0.refusal.as_deref().map(serde_json::from_str).transpose();
         decoded.map_err(|error| {
@@ -233,14 +240,17 @@ impl Error {
         })
     }
 
-    /// The HTTP status that tells a client of it: that of its [kind](ErrorKind::status), or the one that a refusal
-    /// [was given](Failure::with_status).
+    /// The HTTP status with which a Worker reports the error to a client.
+    ///
+    /// It is the status of the error's [kind](ErrorKind::status), or the status that a refusal [was
+    /// given](Failure::with_status).
     pub fn status(&self) -> StatusCode {
         self.0.status.unwrap_or(self.kind().status())
     }
 
-    /// Whether the same may work a moment later: the room restarted, or could not be reached. Whether it took effect this
-    /// time is not known.
+    /// Returns whether a retry can succeed, because the room restarted or could not be reached.
+    ///
+    /// The effect of the failed call is unknown.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
@@ -330,25 +340,29 @@ impl From<Error> for worker::Error {
     }
 }
 
-/// What a handler gives up with: any error, so that `?` works on all of them.
+/// Any error that a handler returns. The `?` operator converts every error into it.
 ///
-/// Like `anyhow::Error`, and for the same reason, it is not itself a [`std::error::Error`].
+/// It is not itself a [`std::error::Error`], for the same reason as `anyhow::Error`: the conversion from every error
+/// would overlap.
 pub struct Failure(Box<dyn StdError + 'static>);
 
 impl Failure {
-    /// A failure that is only a text.
+    /// Creates a failure from a message.
     pub fn msg(message: impl fmt::Display) -> Self {
         Failure(Box::new(Message(message.to_string())))
     }
 
-    /// A refusal, for functions that have no [`RoomContext`](crate::RoomContext): see
-    /// [`refuse`](crate::RoomContext::refuse).
+    /// Creates a refusal in a function that has no [`RoomContext`](crate::RoomContext).
+    ///
+    /// See [`RoomContext::refuse`](crate::RoomContext::refuse).
     pub fn refuse(reason: impl fmt::Display) -> Self {
         Failure::refused(reason.to_string(), StatusCode::FORBIDDEN, None)
     }
 
-    /// The HTTP status of a refusal, 400 to 599, in place of 403: for the client of `on_upgrade` and `on_request`, and for the
-    /// Worker in [`Error::status`] and [`Error::into_response`]. A failure that is no refusal stays as it is.
+    /// Sets the HTTP status of a refusal, from 400 to 599, in place of 403.
+    ///
+    /// The clients of `on_upgrade` and `on_request` get this status, and the Worker gets it from [`Error::status`] and
+    /// [`Error::into_response`]. A failure that is no refusal stays unchanged.
     ///
     /// ```
     /// # use room_runtime::{Failure, Room, RoomContext, http::StatusCode};
@@ -374,18 +388,19 @@ impl Failure {
         self.downcast_ref()
     }
 
-    /// The error inside, if it is of that type.
+    /// Returns the error inside, if it has this type.
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.0.downcast_ref()
     }
 
-    /// The error inside.
+    /// Returns the error inside.
     pub fn as_error(&self) -> &(dyn StdError + 'static) {
         &*self.0
     }
 
-    /// The kind of the runtime's [`Error`] inside; [`ErrorKind::Refused`] for a refusal, and [`ErrorKind::Handler`] for
-    /// everything else.
+    /// Returns the kind of the runtime's [`Error`] inside.
+    ///
+    /// It is [`ErrorKind::Refused`] for a refusal, and [`ErrorKind::Handler`] for every other error.
     pub fn kind(&self) -> ErrorKind {
         let other = if self.as_refused().is_some() { ErrorKind::Refused } else { ErrorKind::Handler };
         self.downcast_ref::<Error>().map_or(other, Error::kind)
@@ -393,7 +408,8 @@ impl Failure {
 }
 
 impl Failure {
-    /// The kind of it as a fault of the room: nobody refused here, or it was another room that refused.
+    /// Returns the kind for a handler that cannot refuse, or for a refusal of another room: a refusal counts as an
+    /// error there.
     pub(crate) fn fault_kind(&self) -> ErrorKind {
         match self.kind() {
             ErrorKind::Refused => ErrorKind::Handler,
@@ -426,12 +442,12 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// An expected answer of a handler that is no success, and no fault of the room.
+/// A refusal: an expected negative answer of a handler, not a fault of the room.
 #[derive(Debug)]
 pub(crate) struct Refused {
     reason: String,
     status: StatusCode,
-    /// The JSON of a message to its sender, in place of an error frame.
+    /// The JSON of a message for the sender, in place of an error frame.
     message: Option<Box<str>>,
 }
 
@@ -448,7 +464,8 @@ impl Refused {
         self.status
     }
 
-    /// The reason of the close that follows: a client that was sent a message has it there.
+    /// Returns the reason for the close after the refusal. A client that gets the refusal's message does not need the
+    /// reason again.
     pub(crate) fn close_reason(&self) -> &str {
         if self.message.is_some() { "the room refused" } else { &self.reason }
     }

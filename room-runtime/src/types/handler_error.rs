@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{ErrorKind, Failure, PeerId};
 
-/// What `on_error` is told: an error that a handler returned, with which handler and which peer. It has been logged.
+/// An error that a handler returned, for `on_error`, with its handler and its peer. It is logged already.
 #[derive(Debug)]
 pub struct HandlerError {
     handler: &'static str,
@@ -22,7 +22,7 @@ impl HandlerError {
         self.handler
     }
 
-    /// The peer it was for; `None` when there is none, for example for the Worker's `send`.
+    /// The peer of the handler; `None` for a handler without one, for example for the Worker's `send`.
     pub fn peer(&self) -> Option<&PeerId> {
         self.peer.as_ref()
     }
@@ -32,7 +32,7 @@ impl HandlerError {
         &self.failure
     }
 
-    /// [`Failure::kind`].
+    /// The kind of the error; see [`Failure::kind`].
     pub fn kind(&self) -> ErrorKind {
         self.failure.kind()
     }

@@ -16,12 +16,12 @@ macro_rules! name_type {
             $(#[$max_doc])*
             pub const MAX_BYTES: usize = $max;
 
-            /// The name as text.
+            /// Returns the name as a string.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// Checked where a name is used, not where it is made, so that `room("r1")` needs no `?`.
+            /// Checks the name at its first use and not in the constructor, so that `room("r1")` needs no `?`.
             pub(crate) fn check(&self) -> Result<(), Error> {
                 match self.0.len() {
                     0 => Err(Error::new(ErrorKind::$kind, concat!($what, " is empty"))),
@@ -109,16 +109,17 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// Which room: `"r1"`. Rooms of one type with different ids share nothing.
+    /// The id of a room: `"r1"`. Rooms of one type with different ids share nothing.
     RoomId, InvalidRoomId, "a room id", max = 1024,
-    /// The longest room id, in bytes of UTF-8. Past it, Cloudflare no longer tells an object its own name
+    /// The largest room id, in bytes of UTF-8. For a longer id, Cloudflare does not give the object its own name
     /// (`DurableObjectId.name`).
 }
 
 name_type! {
-    /// Which peer. The Worker chooses it at the upgrade ([`Upgrade::id`](crate::Upgrade::id)); without a choice it is
-    /// random. Several sockets may share one id.
+    /// The id of a peer. Several sockets can share one id.
+    ///
+    /// The Worker chooses it at the upgrade ([`Upgrade::id`](crate::Upgrade::id)); by default it is random.
     PeerId, InvalidPeerId, "a peer id", max = 255,
-    /// The longest peer id, in bytes of UTF-8: Cloudflare allows 256 bytes for a tag, and the id is one, behind a
-    /// one-byte mark.
+    /// The largest peer id, in bytes of UTF-8. Cloudflare allows 256 bytes for a tag; the id is stored as a tag with a
+    /// mark of one byte.
 }

@@ -1,4 +1,4 @@
-//! Values that every layer speaks of: ids, limits, closes, errors.
+//! The values that every layer uses: ids, limits, closes, errors.
 
 pub(crate) mod brief;
 pub(crate) mod close;

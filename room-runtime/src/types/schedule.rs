@@ -4,7 +4,8 @@ use std::{fmt, num::ParseIntError, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Which schedule: to [cancel](crate::RoomContext::cancel) it, also later and after the room slept. It may be kept in the state.
+/// The id of a schedule, to [cancel](crate::RoomContext::cancel) it. It stays valid after hibernation, and the state
+/// can store it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScheduleId(pub(crate) u64);
 
@@ -23,7 +24,7 @@ impl FromStr for ScheduleId {
 }
 
 impl Serialize for ScheduleId {
-    /// As text: a number of JavaScript does not hold it.
+    /// Serializes the id as text, because a JavaScript number cannot hold 64 bits.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -35,11 +36,13 @@ impl<'de> Deserialize<'de> for ScheduleId {
     }
 }
 
-/// What [`RoomContext::system_failure`](crate::RoomContext::system_failure) says of an alarm whose last try took the object down with it.
+/// A crash or a restart that interrupted the last attempt of an alarm.
+///
+/// [`RoomContext::system_failure`](crate::RoomContext::system_failure) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SystemFailure {
-    /// The number of this try: 2 after the first crash.
+    /// The number of this attempt: 2 after the first interruption.
     pub attempt: u32,
 }
 
