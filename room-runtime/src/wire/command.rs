@@ -1,4 +1,4 @@
-//! Between the Worker's client and a room, over RPC: commands, and their answers.
+//! The commands of the Worker's client to a room over RPC, and their answers.
 
 use std::fmt;
 
@@ -9,41 +9,41 @@ use serde_json::value::RawValue;
 use super::{encode_error, json::round_trip::RoundTrip};
 use crate::{Error, ErrorKind, Failure, Limits, OnDuplicate, OnResume, PeerId, RoomId, types::error::Refused};
 
-/// The Worker's half of an upgrade.
+/// Encodes the Worker's half of an upgrade.
 pub(crate) fn encode_upgrade<C: Serialize>(options: &UpgradeOptions<C>) -> Result<String, Error> {
     serde_json::to_string(&RoundTrip::new(options)).map_err(|error| encode_error("the upgrade", &error))
 }
 
-/// What the Worker gives a peer to say once.
+/// Encodes the value that the Worker gives a peer for one read.
 pub(crate) fn encode_meta<T: Serialize + ?Sized>(meta: &T) -> Result<Box<RawValue>, Error> {
     serde_json::value::to_raw_value(&RoundTrip::new(meta)).map_err(|error| encode_error("the peer's meta", &error))
 }
 
-/// The answer to a command. What is in it was refused when it was written, if it is nested too deeply; around it there are
-/// three levels at most.
+/// Encodes the answer to a command. The depth of its content was checked when the content was written, and the answer
+/// adds at most three levels.
 pub(crate) fn encode_reply<T: Serialize>(reply: &Reply<T>) -> Result<String, Error> {
     const MAX_DEPTH: u8 = Limits::MAX_DEPTH + 3;
     serde_json::to_string(&RoundTrip::within(reply, MAX_DEPTH)).map_err(|error| encode_error("the answer", &error))
 }
 
-/// What the Worker's client asks of a room, as one text over RPC: a word, a space and what it takes. What is not asked for
-/// is not decoded, and the code for it is small: every room has it.
+/// A command of the Worker's client to a room: one string over RPC, of a word, a space and the argument. Only the
+/// argument of the command that is called is decoded. The code is small, because it is in the wasm of every room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command<'a> {
-    /// The JSON of an event.
+    /// The argument is the JSON of an event.
     Send(&'a str),
     State,
-    /// All, or those that carry this tag.
+    /// `None` asks for all peers, and `Some` for those with this tag.
     Peers(Option<&'a str>),
-    /// A frame: the JSON of a broadcast, which is sent as it is.
+    /// The argument is the JSON of a broadcast, which is sent to the peers unchanged.
     Broadcast(&'a str),
     FireAlarm,
-    /// A command that is carried out once, however often it comes with this key.
+    /// A command with an idempotency key. The room runs it once.
     Once {
         key: &'a str,
         command: &'a str,
     },
-    /// The Worker's half of an upgrade, the JSON of [`UpgradeOptions`]; the request that carries the ticket is the other
+    /// The Worker's half of an upgrade, as the JSON of [`UpgradeOptions`]. The request with the ticket is the other
     /// half.
     Prepare {
         ticket: &'a str,
@@ -62,7 +62,7 @@ impl<'a> Command<'a> {
             "broadcast" => Command::Broadcast(rest),
             "fire_alarm" => Command::FireAlarm,
             "once" => {
-                // A key may have spaces.
+                // The length comes first, because a key can contain spaces.
                 let (length, rest) = rest.split_once(' ')?;
                 let (key, rest) = rest.split_at_checked(length.parse().ok()?)?;
                 Command::Once { key, command: rest.strip_prefix(' ')? }
@@ -110,7 +110,7 @@ pub(crate) struct UpgradeOptions<C> {
     pub(crate) protocol: Option<String>,
 }
 
-/// The room's answer to a command: the value, or an error that keeps its kind.
+/// The room's answer to a command: the value, or an error with its kind.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply<T> {
@@ -128,17 +128,17 @@ pub(crate) struct WireError {
     peer: Option<PeerId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     handler: Option<String>,
-    /// The JSON of the message that a handler refused with, as a string: what reads it knows its type.
+    /// The JSON of the message of a refusal, as a string, because only the reader knows the type of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<Box<str>>,
-    /// The HTTP status. A Worker of older code may not know the kind.
+    /// The HTTP status, because a Worker of an older deploy may not know the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
 }
 
 impl WireError {
-    /// An error that a handler returned. Not every handler can refuse; and the refusal of another room is an error of this one:
-    /// its message is not one of this room's.
+    /// Converts an error of a handler. Not every handler can refuse. A refusal of another room is an error of this
+    /// room, because the message is not a message of this room.
     pub(crate) fn of_handler(handler: &str, failure: &Failure, can_refuse: bool) -> Self {
         let refused = failure.as_refused().filter(|_| can_refuse);
         let error = match failure.downcast_ref::<Error>() {
@@ -156,7 +156,7 @@ impl WireError {
                 status: refused.map(|refused| refused.status().as_u16()),
             },
         };
-        // One that came from another room has the handler of that room.
+        // An error that came from another room keeps the handler of that room.
         WireError { handler: error.handler.or_else(|| Some(handler.to_owned())), ..error }
     }
 
@@ -167,7 +167,7 @@ impl WireError {
             Some(handler) => error.by_handler(handler),
             None => error,
         };
-        // Not always the room that was called: it may pass on what another said.
+        // The room is not always the room that was called, because a room can pass on the error of another.
         let error = match self.room {
             Some(room) => error.in_room(&room),
             None => error,
@@ -193,7 +193,7 @@ impl From<&Error> for WireError {
     }
 }
 
-/// The answer to a command, as the client reads it.
+/// Decodes the answer to a command in the client.
 pub(crate) fn decode_reply<T: DeserializeOwned>(answer: &str) -> Result<T, Error> {
     match serde_json::from_str(answer) {
         Ok(Reply::Ok(value)) => Ok(value),

@@ -1,4 +1,4 @@
-//! Frames: events in, messages and the runtime's own out.
+//! Frames: the decoding of events, and the encoding of messages and of the runtime's own frames.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{DecodeError, Error, ErrorKind, Limits};
 
-/// One frame to a peer.
+/// A frame to a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Frame<'a> {
     Text(&'a str),
@@ -16,7 +16,7 @@ pub(crate) enum Frame<'a> {
     Binary(&'a [u8]),
 }
 
-/// One frame from a peer.
+/// A frame from a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OwnedFrame {
     Text(String),
@@ -32,8 +32,8 @@ impl OwnedFrame {
     }
 }
 
-/// An error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. No envelope of a room's own
-/// messages starts with `$room`, since serde cannot give a variant a field of that name by default.
+/// Returns an error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. A message of
+/// a room does not start with `$room`, because serde gives no variant a field of that name by default.
 pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option<u64>) -> String {
     #[derive(Serialize)]
     struct Report<'a> {
@@ -52,30 +52,32 @@ pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option
         retry_after_ms: Option<u64>,
     }
     let report = Report { room: Body { error: FrameError { code, message, retry_after_ms } } };
-    // Strings and a number, no map: this cannot fail.
+    // The serialization of strings and a number, without a map, cannot fail.
     serde_json::to_string(&report).unwrap_or_default()
 }
 
-/// The WebSocket subprotocol of clients that take several messages in one frame: each text frame from the room is then a
-/// JSON array of messages, in order, also when there is just one. What the client sends is the same as without it.
+/// The WebSocket subprotocol of clients that accept several messages in one frame.
 ///
-/// A room speaks it with every client that offers it, unless [another](crate::Upgrade::protocol) of those that the client
-/// offers is chosen.
+/// Each text frame from the room is then a JSON array of messages in order, also for a single message. The client's own
+/// frames have the same form as without it.
+///
+/// A room uses it with every client that offers it, unless [another](crate::Upgrade::protocol) offered subprotocol is
+/// chosen.
 pub const SUBPROTOCOL: &str = "room.v1";
 
-/// Messages as one frame of [`SUBPROTOCOL`].
+/// Packs messages into one frame of [`SUBPROTOCOL`].
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn packed(messages: &[String]) -> String {
     format!("[{}]", messages.join(","))
 }
 
-/// The token by which a peer keeps its place if it comes back in time, `{"$room": {"resume": "…"}}`.
+/// Returns the frame with a resume token, `{"$room": {"resume": "…"}}`.
 pub(crate) fn resume_frame(token: &str) -> String {
-    // A token is hexadecimal digits.
+    // A token needs no escapes, because it is hexadecimal digits.
     format!(r#"{{"$room":{{"resume":"{token}"}}}}"#)
 }
 
-/// One event out of one frame.
+/// Decodes an event from a frame.
 pub(crate) fn decode_frame<T: DeserializeOwned>(frame: OwnedFrame) -> Result<T, DecodeError> {
     match frame {
         OwnedFrame::Text(text) => decode_event(&text).map_err(|error| DecodeError::malformed(error, text)),
@@ -83,24 +85,24 @@ pub(crate) fn decode_frame<T: DeserializeOwned>(frame: OwnedFrame) -> Result<T, 
     }
 }
 
-/// One event.
+/// Decodes an event.
 pub(crate) fn decode_event<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     const MAX_DEPTH: u8 = Limits::MAX_EVENT_DEPTH;
-    // Each level has two brackets: most frames are too short to be measured.
+    // Each level has two brackets, so most frames are too short to need a measurement.
     if text.len() / 2 <= usize::from(MAX_DEPTH) {
         return serde_json::from_str(text);
     }
-    // Also where serde_json looks at no depth, as in what it skips.
+    // The measurement also covers the parts that serde_json skips without a check of their depth.
     depth::measured(text, MAX_DEPTH, || serde_json::from_str(text))
 }
 
-/// An event as the text of one frame, or of a command.
+/// Encodes an event as the text of a frame or of a command.
 pub(crate) fn encode_event<T: Serialize>(event: &T) -> Result<String, Error> {
     let text = serde_json::to_string(&RoundTrip::within(event, Limits::MAX_EVENT_DEPTH));
     text.map_err(|error| encode_error("the event", &error))
 }
 
-/// A broadcast as the text of one frame.
+/// Encodes a broadcast as the text of a frame.
 pub(crate) fn encode_frame<T: Serialize>(message: &T) -> Result<String, Error> {
     serde_json::to_string(&RoundTrip::new(message)).map_err(|error| encode_error("the message", &error))
 }

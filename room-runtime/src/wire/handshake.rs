@@ -1,33 +1,33 @@
-//! The WebSocket handshake (RFC 6455), its subprotocols, and the tags that the platform keeps with a socket.
+//! The WebSocket handshake (RFC 6455), its subprotocols, and the tags that the platform stores with a socket.
 
 use super::SUBPROTOCOL;
 use crate::{Error, ErrorKind};
 
-/// The request of an upgrade, as its own client sent it.
+/// The request of an upgrade, as the client sent it.
 pub(crate) trait Handshake {
     fn head(&self) -> Result<http::Request<()>, Error>;
 
-    /// The subprotocols that the client offers. Every upgrade asks for them, and few for the rest.
+    /// The subprotocols that the client offers. They are separate from the rest because every upgrade needs them.
     fn protocols(&self) -> Vec<String>;
 }
 
-/// The subprotocols in the values of `sec-websocket-protocol`, in the order in which the client prefers them. The header
-/// may come several times, with several names in each (RFC 6455, 11.3.4).
+/// Returns the subprotocols from the values of `sec-websocket-protocol`, in the client's order of preference. The
+/// header can occur several times, with several names in each (RFC 6455, 11.3.4).
 pub(crate) fn parse_protocols<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let names = values.into_iter().flat_map(|value| value.split(',')).map(str::trim);
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Why a handshake is not answered with a subprotocol.
+/// The reason why no subprotocol is chosen.
 #[derive(Debug)]
 pub(crate) enum NoProtocol {
-    /// The client offers only subprotocols that nobody chose. The text of the 400 that it gets.
+    /// None of the client's subprotocols was chosen. The text is the body of the 400.
     Refused(String),
-    /// The Worker, or `on_upgrade`, chose one that the client does not offer.
+    /// The Worker, or `on_upgrade`, chose a subprotocol that the client does not offer.
     Invalid(Error),
 }
 
-/// The subprotocol to answer a handshake with; `None` for a client that offers none.
+/// Chooses the subprotocol for the answer to a handshake; `None` for a client that offers none.
 pub(crate) fn choose_protocol(offered: &[String], chosen: Option<String>) -> Result<Option<String>, NoProtocol> {
     let offers = |wanted: &str| offered.iter().any(|name| name == wanted);
     match chosen {
@@ -55,7 +55,7 @@ fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The answer to a request that is not a WebSocket handshake: its status, its text, and a header that says what is expected.
+/// The answer to a request that is no WebSocket handshake: its status, its text, and a header with the expected value.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoHandshake {
     pub(crate) status: u16,
@@ -63,11 +63,11 @@ pub(crate) struct NoHandshake {
     pub(crate) header: Option<(&'static str, &'static str)>,
 }
 
-/// Whether a request is a WebSocket handshake (RFC 6455, 4.2.1), which the platform checks only when the room has let the
-/// peer in. It accepts any `connection`, and so does this.
+/// Checks that a request is a WebSocket handshake (RFC 6455, 4.2.1). The platform checks it too late, after the room
+/// has accepted the peer. Like the platform, this accepts any `connection` header.
 ///
-/// A request that another Worker made, over a service binding or in a test, has neither key nor version: the platform needs
-/// them only where it speaks HTTP. What came over HTTP always has a `host`.
+/// A request of another Worker, over a service binding or in a test, has neither key nor version, because the platform
+/// needs them only over HTTP. A request over HTTP always has a `host`.
 pub(crate) fn check_handshake(
     method: &str,
     header: impl Fn(&'static str) -> Option<String>,
@@ -94,7 +94,7 @@ pub(crate) fn check_handshake(
         None if !is_over_http => {}
         _ => return refuse(400, "a WebSocket's `sec-websocket-key` is 16 bytes in base64", None),
     }
-    // What came as the body would be taken for frames.
+    // The bytes of a body would be read as frames.
     let has_length = header("content-length").is_some_and(|length| length.trim() != "0");
     if has_length || header("transfer-encoding").is_some() {
         return refuse(400, "a WebSocket is opened with a request without a body", None);
@@ -107,9 +107,9 @@ fn is_key(key: &str) -> bool {
     key.strip_suffix("==").is_some_and(|digits| digits.len() == 22 && digits.bytes().all(is_digit))
 }
 
-/// Marks a peer's id among the tags the platform keeps.
+/// The mark of a peer's id among the tags that the platform stores.
 pub(crate) const ID_MARK: char = '=';
-/// Marks a user's tag, so that no tag can pass for an id.
+/// The mark of a user's tag, so that no tag can be taken for an id.
 pub(crate) const TAG_MARK: char = '#';
 
 pub(crate) fn id_tag(id: &str) -> String {

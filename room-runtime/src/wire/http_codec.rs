@@ -1,4 +1,4 @@
-//! Requests and responses between Worker and room: the field's own types, and how they travel.
+//! HTTP requests and responses between Worker and room: types of the `http` crate, and their encoding.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header::CONTENT_TYPE};
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, types::error::Refused};
 
-/// What a room without `on_request` says, with a 404.
+/// The text of the 404 of a room without `on_request`.
 pub(crate) const NO_REQUESTS: &str = "this room takes no requests";
 
 const JSON: &str = "application/json";
 
-/// The type of a line of text.
+/// The content type of a line of text.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
-/// A response that is a line of text.
+/// Creates a response with a line of text.
 pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(text.into()));
     *response.status_mut() = status;
@@ -22,7 +22,7 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Byte
     response
 }
 
-/// A response that is JSON already.
+/// Creates a response with a body that is JSON already.
 pub(crate) fn json_text(status: StatusCode, json: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(json.into());
     *response.status_mut() = status;
@@ -30,7 +30,7 @@ pub(crate) fn json_text(status: StatusCode, json: impl Into<Bytes>) -> Response<
     response
 }
 
-/// A response that tells of an error, like the frame that tells a peer.
+/// Creates a response for an error, of the same form as an error frame.
 pub(crate) fn error_response(status: StatusCode, code: ErrorKind, message: &str) -> Response<Bytes> {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -41,11 +41,11 @@ pub(crate) fn error_response(status: StatusCode, code: ErrorKind, message: &str)
         code: ErrorKind,
         message: &'a str,
     }
-    // Two strings: this cannot fail.
+    // The serialization of two strings cannot fail.
     json_text(status, serde_json::to_vec(&Body { error: BodyError { code, message } }).unwrap_or_default())
 }
 
-/// A request without its body, as one JSON text.
+/// A request without its body, serialized as one JSON string.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RequestHead {
     pub(crate) method: String,
@@ -53,7 +53,7 @@ pub(crate) struct RequestHead {
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// A response without its body, as one JSON text.
+/// A response without its body, serialized as one JSON string.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
@@ -83,7 +83,8 @@ impl ResponseHead {
     }
 }
 
-/// The values of headers are bytes; JavaScript, and so our JSON, has one character for each.
+/// Returns the names and values of headers as strings. A value is bytes; like JavaScript, the JSON has one character
+/// for each byte.
 fn pairs(headers: &http::HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
     headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
@@ -104,16 +105,18 @@ fn invalid(what: &str, value: &str, error: &dyn std::error::Error) -> Error {
     Error::new(ErrorKind::Decode, format!("`{value}` is not a {what}: {error}"))
 }
 
-/// Whether a Worker can answer with this status: the platform makes no others without a socket.
+/// Returns whether a Worker can answer with this status: the platform creates no other response without a socket.
 pub(crate) fn is_answer(status: StatusCode) -> bool {
     (200..=599).contains(&status.as_u16())
 }
 
 impl Error {
-    /// The answer of the Worker to a client: its [status](Error::status), and
-    /// `{"error": {"code": "refused", "message": "the auction is over"}}`, or the message of a
-    /// [typed refusal](Error::refusal) as it is. What is behind a status of 500 or more is for the log: the client is told a
-    /// general text, such as `the room failed`, and with a 503 to try again after a second.
+    /// Converts the error into the Worker's answer to a client.
+    ///
+    /// The answer has the error's [status](Error::status) and the body
+    /// `{"error": {"code": "refused", "message": "the auction is over"}}`, or the message of a [typed
+    /// refusal](Error::refusal) unchanged. For a status of 500 or more the client gets a general text, such as
+    /// `the room failed`, because the details are for the log. A 503 also asks the client to retry after a second.
     ///
     /// ```no_run
     /// # use room_runtime::{Error, Room, RoomHandle};
@@ -126,7 +129,7 @@ impl Error {
     /// ```
     ///
     /// # Errors
-    /// None that is known: the platform makes each of these responses.
+    /// No error is known: the platform can create each of these responses.
     pub fn into_response(self) -> worker::Result<worker::Response> {
         let (head, body) = Response::from(self).into_parts();
         let response = worker::Response::from_bytes(body.to_vec())?.with_status(head.status.as_u16());
@@ -137,13 +140,13 @@ impl Error {
     }
 }
 
-/// See [`Error::into_response`].
+/// Converts the error as [`Error::into_response`] does.
 impl From<Error> for Response<Bytes> {
     fn from(error: Error) -> Self {
         let status = error.status();
         let mut response = match error.refusal_json() {
             Some(refusal) => json_text(status, refusal.to_owned()),
-            // What the platform or the room's code says is for the log.
+            // The message of the platform or of the room's code is for the log.
             None if status.is_server_error() && error.kind() != ErrorKind::Refused => error_response(
                 status,
                 error.kind(),
@@ -162,7 +165,7 @@ impl From<Error> for Response<Bytes> {
     }
 }
 
-/// The error of a client that asked for a socket and got this answer.
+/// Returns the error of a client that requested a socket and got this answer instead.
 pub(crate) fn no_socket(status: u16, content_type: Option<&str>, body: &[u8]) -> Error {
     #[derive(Deserialize)]
     struct Body {
@@ -174,7 +177,8 @@ pub(crate) fn no_socket(status: u16, content_type: Option<&str>, body: &[u8]) ->
     }
     let text = String::from_utf8_lossy(body);
     let is_json = content_type.is_some_and(|content_type| content_type.starts_with(JSON));
-    // The room is full, or still busy with this peer: that passes.
+    // A 503 is a refusal, because it is temporary: the room is full, or still works on the previous connection of this
+    // peer.
     let kind = if (500..=599).contains(&status) && status != 503 { ErrorKind::Handler } else { ErrorKind::Refused };
     let error = match serde_json::from_str::<Body>(&text) {
         Ok(Body { error }) if is_json => Error::new(kind, error.message),
@@ -187,7 +191,7 @@ pub(crate) fn no_socket(status: u16, content_type: Option<&str>, body: &[u8]) ->
 }
 
 impl Refused {
-    /// The answer to HTTP.
+    /// Returns the refusal as an HTTP response.
     pub(crate) fn response(&self) -> Response<Bytes> {
         match self.message() {
             Some(message) => json_text(self.status(), message.to_string()),

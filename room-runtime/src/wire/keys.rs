@@ -1,18 +1,18 @@
-//! Every key that the runtime stores values under, in one place: a layout that is deployed stays readable.
+//! Every storage key of the runtime, in one place: stored data of a deployed room must stay readable.
 
 /// The room's state, as JSON.
 pub(crate) const STATE: &str = "room:state";
 /// The `state_version` under which the state was stored.
 pub(crate) const STATE_VERSION: &str = "room:state_version";
-/// The room's id. An alarm after a restart brings an object into memory without its name.
+/// The room's id. An alarm after a restart loads an object into memory without its name.
 pub(crate) const ID: &str = "room:id";
-/// Says that a peer has joined the room since its last purge.
+/// The mark that a peer has joined the room since its last purge.
 pub(crate) const JOINED: &str = "room:joined";
-/// The roster: one entry for each peer, under the entry's name.
+/// The roster: one entry for each peer, under the name of the entry.
 pub(crate) const PEERS: &str = "room:peer:";
-/// Ends of connections that have not been handled, under the name of the peer's entry.
+/// The ends of connections that are not handled yet, under the name of the peer's roster entry.
 pub(crate) const LEAVING: &str = "room:leaving:";
 /// The schedules, under their ids.
 pub(crate) const SCHEDULES: &str = "room:schedule:";
-/// The answers to calls with an idempotency key, under their place in a ring.
+/// The answers to calls with an idempotency key, under their position in a ring.
 pub(crate) const ANSWERS: &str = "room:answer:";

@@ -1,4 +1,4 @@
-//! What goes over the wire and into storage, as bytes. A leaf: it knows no platform and no room.
+//! The bytes on the wire and in storage. This layer depends on no platform and no room.
 
 mod command;
 mod frame;

@@ -3,11 +3,11 @@
 /// The header that carries the ticket of an upgrade from the Worker to the room.
 pub(crate) const TICKET_HEADER: &str = "room-ticket";
 
-/// The header by which a room tells its client an error from a refusal: the error's kind. The body is the whole error.
+/// The header with the kind of an error. It distinguishes an error from a refusal; the body is the whole error.
 pub(crate) const ERROR_HEADER: &str = "room-error";
 
-/// A random 128-bit number as text. Who does not hold the binding cannot know one: it travels by RPC, and with a request
-/// that goes nowhere but to the room.
+/// Creates a ticket, a random 128-bit number as text. Only a Worker with the binding can know a ticket, because it is
+/// sent by RPC and with a request that only the room receives.
 pub(crate) fn new_ticket(random: [u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(random))
 }

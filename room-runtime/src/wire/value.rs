@@ -1,4 +1,4 @@
-//! Values in storage and with sockets, as JSON.
+//! The values in storage and in attachments of sockets, as JSON.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -6,19 +6,19 @@ use serde_json::value::RawValue;
 use super::{encode_error, json::round_trip::RoundTrip};
 use crate::{Error, ErrorKind, Limits, types::brief::brief};
 
-/// A stored value.
+/// Encodes a stored value.
 pub(crate) fn encode_value<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(&RoundTrip::new(value)).map_err(|error| encode_error(what, &error))
 }
 
-/// A part of a stored value, encoded by itself: so many levels are going to be around it.
+/// Encodes a part of a stored value separately, with `around` levels reserved for the value around it.
 pub(crate) fn encode_raw<T: Serialize + ?Sized>(value: &T, around: u8, what: &str) -> Result<Box<RawValue>, Error> {
     let limited = RoundTrip::within(value, Limits::MAX_DEPTH - around);
     serde_json::value::to_raw_value(&limited).map_err(|error| encode_error(what, &error))
 }
 
 pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Error> {
-    // As text, like the frames: serde_json is another one for bytes, and a room would contain both.
+    // Frames are read as text too. serde_json has separate code for bytes, and a room would contain both.
     let text = str::from_utf8(bytes).map_err(|error| {
         Error::new(ErrorKind::Decode, format!("{what} does not decode: it is not UTF-8, {error}")).because(error)
     })?;
@@ -27,8 +27,8 @@ pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Res
     })
 }
 
-/// What is kept with a socket: the peer's id, when it connected, its data, the name of its entry in the roster, and how often
-/// it had come back when it got this socket. A tuple, because every byte counts against the platform's cap.
+/// The attachment of a socket: the peer's id, the time of its connection, its data, the name of its roster entry, and
+/// the number of its earlier resumes. It is a tuple, because every byte counts against the platform's limit.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Attachment<I, C, E>(pub(crate) I, pub(crate) u64, pub(crate) C, pub(crate) E, pub(crate) u32);
 

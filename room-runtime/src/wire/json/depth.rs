@@ -1,32 +1,33 @@
-//! How deep JSON is nested, found without reading it; and how often a part of it may be read.
+//! The nesting depth of JSON, counted without parsing, and a limit for repeated reads of its parts.
 
 use std::cell::Cell;
 
 use serde::de::Error;
 
-/// How much of a text may be read again, beside so many times its length: little enough for any order of keys in what is
-/// short, and for eight levels of messages in messages in what is long.
+/// The bytes of a text that can be read again: this constant, plus a multiple of the length of the text. The constant
+/// allows any order of keys in a short text. The multiple allows eight levels of messages in messages in a long text.
 const READ_AGAIN_BYTES: usize = 1 << 20;
 const READ_AGAIN_TIMES: usize = 8;
 
 #[derive(Clone, Copy)]
 struct Measured {
-    /// Where it is in memory.
+    /// The address of the text, by which a part of it is recognized.
     start: usize,
     end: usize,
-    /// How many bytes of it may still be read again.
+    /// The bytes of the text that can still be read again.
     left: usize,
 }
 
 thread_local! {
-    /// The text that is being read.
+    /// The text that this thread is reading.
     static MEASURED: Cell<Measured> = const { Cell::new(Measured { start: 0, end: 0, left: 0 }) };
 }
 
-/// Reads a text, or a part of one that is being read. A text is measured once, and not each part of it again.
+/// Reads a text, or a part of the text that is being read. Only a whole text is measured; its parts are not measured
+/// again.
 ///
 /// # Errors
-/// When the text is too deep, or its parts have been read too often; and those of the work.
+/// An error if the text is nested too deep or its parts were read too often, and the errors of `read`.
 pub(crate) fn measured<T>(
     text: &str,
     limit: u8,
@@ -59,9 +60,9 @@ pub(crate) fn measured<T>(
     read()
 }
 
-/// Whether it is nested deeper than that. What is no JSON gets an answer as well.
+/// Returns whether a text is nested deeper than `limit`. Text that is not JSON is counted by its brackets too.
 pub(crate) fn exceeds(text: &str, limit: usize) -> bool {
-    // Each level has two brackets: most frames are too short.
+    // Each level has two brackets, so most frames are too short to exceed the limit.
     if text.len() / 2 <= limit {
         return false;
     }
@@ -83,7 +84,7 @@ pub(crate) fn exceeds(text: &str, limit: usize) -> bool {
     false
 }
 
-/// Goes on to behind the quote that ends it.
+/// Advances past the closing quote of a string.
 fn skip_string(bytes: &mut std::str::Bytes<'_>) {
     while let Some(byte) = bytes.next() {
         match byte {
@@ -111,7 +112,7 @@ mod tests {
             ("[]]]]][[", 2),
             (r#"["[[["#, 1),
         ] {
-            // Long enough to be looked at.
+            // The padding makes the text long enough to be measured.
             let padded = format!("{text}{}", " ".repeat(64));
             assert!(!exceeds(&padded, depth), "{text}");
             assert!(depth == 0 || exceeds(&padded, depth - 1), "{text}");
@@ -124,7 +125,7 @@ mod tests {
         let part = &text[1..];
         let count = measured(&text, 9, || {
             let again = (0..100).take_while(|_| measured(part, 9, || Ok(())).is_ok()).count();
-            // Another text meanwhile has a measure of its own, and changes nothing of this one.
+            // Another text has its own measure, and must not change that of the outer text.
             measured("[]", 9, || Ok(()))?;
             assert!(measured(part, 9, || Ok(())).is_err());
             Ok(again)

@@ -1,4 +1,4 @@
-//! JSON that reads back as what it was, or is refused while it is written.
+//! JSON that reads back as the same value, or is refused when it is written.
 
 pub(crate) mod depth;
 pub(crate) mod round_trip;

@@ -1,12 +1,12 @@
-//! A value that is written as JSON reads back as what it was, or is refused while it is written.
+//! A serializer that writes only values that read back from JSON unchanged, and refuses every other value.
 //!
-//! serde_json writes more than it reads: a number that JSON does not have as `null`, `Some(None)` like `None`, any depth
-//! though it reads 127 levels, a key twice. A room that stored such a state could never read it again, and no code that is
-//! deployed later could repair it.
+//! serde_json writes more than it reads. It writes a number that JSON does not have as `null`, `Some(None)` like
+//! `None`, any depth although it reads 127 levels, and a key twice. A room that stored such a state could never read it
+//! again, and no later deploy could repair it.
 //!
-//! Not seen here, since serde shows nothing of it to who writes: what the type itself does not read back whatever the
-//! value, for example a field that is skipped and has no default, and what serde buffers (`untagged`, its own tagged enums)
-//! with keys that are numbers.
+//! Two faults are not detected, because serde does not show them to a serializer. The first is a type that does not
+//! read back for any value, for example a type with a field that is skipped and has no default. The second is a map
+//! with numbers as keys in a type that serde buffers (`untagged` and serde's own tagged enums).
 
 use std::{collections::HashSet, fmt::Display, hash::BuildHasher};
 
@@ -17,24 +17,24 @@ use serde::ser::{
 
 use crate::{Limits, types::brief::brief, wire::json::depth};
 
-/// What serde_json names its `RawValue`, to itself: the text inside goes out as it is.
+/// The name that serde_json gives to its `RawValue` in a serializer: the text inside is written unchanged.
 pub(crate) const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// A value that is written only if it reads back.
+/// A value that is written only if it reads back unchanged.
 pub(crate) struct RoundTrip<'a, T: ?Sized> {
     value: &'a T,
     at: At,
 }
 
-/// Where in the text a value is.
+/// The position of a value in the text.
 #[derive(Clone, Copy)]
 struct At {
-    /// How many levels may still begin.
+    /// The number of levels that can still begin.
     left: u8,
     limit: u8,
-    /// In a `Some`: `null` would read as `None`.
+    /// True inside a `Some`, where `null` would read back as `None`.
     in_some: bool,
-    /// What comes is the text of a `RawValue`.
+    /// True if the next string is the text of a `RawValue`.
     is_raw: bool,
 }
 
@@ -43,7 +43,7 @@ impl<'a, T: ?Sized> RoundTrip<'a, T> {
         RoundTrip::within(value, Limits::MAX_DEPTH)
     }
 
-    /// Nested at most so deep.
+    /// Limits the nesting of a value to this number of levels.
     pub(crate) const fn within(value: &'a T, limit: u8) -> Self {
         RoundTrip { value, at: At { left: limit, limit, in_some: false, is_raw: false } }
     }
@@ -60,7 +60,7 @@ impl At {
         RoundTrip { value, at: self }
     }
 
-    /// So many levels further in.
+    /// Moves this number of levels further in.
     fn inside<E: Error>(self, levels: u8) -> Result<At, E> {
         match self.left.checked_sub(levels) {
             Some(left) => Ok(At { left, limit: self.limit, in_some: false, is_raw: false }),
@@ -73,7 +73,7 @@ impl At {
         E::custom(format_args!("it is nested more than {} levels deep", self.limit))
     }
 
-    /// `null` is written here.
+    /// Checks that `null` can be written here.
     fn null<E: Error>(self) -> Result<(), E> {
         if self.in_some { Err(lost_some()) } else { Ok(()) }
     }
@@ -104,7 +104,7 @@ fn too_large<E: Error>(v: impl Display) -> E {
     E::custom(format_args!("it contains the number {v}, of more than 64 bits: store it as text"))
 }
 
-/// A serialiser, or a part of one, that lets through what reads back.
+/// A serializer, or a part of one, that refuses values that do not read back.
 struct Checked<S> {
     inner: S,
     at: At,
@@ -204,7 +204,8 @@ impl<S: Serializer> Serializer for Checked<S> {
         if v.is_finite() { self.inner.serialize_f64(v) } else { Err(not_in_json(v)) }
     }
 
-    // serde's buffer, which `flatten`, `untagged` and enums with a tag of their own are read from, has 64 bits.
+    // serde reads `flatten`, `untagged` and internally tagged enums from a buffer, and that buffer holds integers of at
+    // most 64 bits.
 
     fn serialize_i128(self, v: i128) -> Result<S::Ok, S::Error> {
         let fits = i64::try_from(v).is_ok() || u64::try_from(v).is_ok();
@@ -290,7 +291,7 @@ macro_rules! fields {
 
 fields! { SerializeStruct SerializeStructVariant }
 
-/// A map, and the keys that it has so far.
+/// A map with the keys that it has so far.
 struct Entries<M> {
     inner: M,
     at: At,
@@ -314,11 +315,11 @@ impl<M: SerializeMap> SerializeMap for Entries<M> {
     }
 }
 
-/// That each key comes once: two that differ may be alike as text, and a map that is flattened into a struct may have a key
-/// of the struct's own, which is an error to read.
+/// The check that no key of a map occurs twice. Two different keys can have the same text. A map that is flattened into
+/// a struct can have a key of the struct itself, which is an error to read.
 struct Keys {
-    /// Their hashes, under a random key of this set: that two collide by chance is not to be expected in the life of all
-    /// rooms.
+    /// The hashes of the keys, under a random key of this set. A collision by chance is not expected in the lifetime of
+    /// all rooms.
     seen: HashSet<u64>,
     /// [`TEXT`], [`NUMBERS`] or both.
     kinds: u8,
@@ -328,9 +329,9 @@ const TEXT: u8 = 1;
 const NUMBERS: u8 = 2;
 
 impl Keys {
-    /// A key is text, or it is a number that is read out of text: only by who knows that it has to be one. A map of which
-    /// the length is not known is a struct that has something flattened into it, and one with keys of both kinds is an enum
-    /// with a tag: serde buffers what it reads of these, and has forgotten by then.
+    /// Adds a key. JSON has only strings as keys, so a number as a key reads back only if its reader knows that it must
+    /// be a number. serde's buffers do not know it. A map of unknown length is a struct with a flattened field, and a
+    /// map with keys of both kinds is an enum with a tag: serde buffers both.
     fn add<E: Error>(&mut self, key: &str, kind: u8) -> Result<(), E> {
         self.kinds |= kind;
         if self.kinds == TEXT | NUMBERS {
@@ -348,7 +349,7 @@ impl Keys {
     }
 }
 
-/// A key, which is text in the end.
+/// A key that is written as text.
 struct Key<'a, M> {
     map: &'a mut M,
     keys: &'a mut Keys,
@@ -546,7 +547,7 @@ mod tests {
     fn everything_else_is_written_as_it_was() {
         let plain = serde_json::to_string(&all()).expect("encodes");
         assert_eq!(serde_json::to_string(&RoundTrip::new(&all())).expect("encodes"), plain);
-        // For people to read, as serde_json says of itself.
+        // serde_json counts as a format for human readers, so the address is text.
         let address = std::net::Ipv4Addr::LOCALHOST;
         assert_eq!(serde_json::to_string(&RoundTrip::new(&address)).expect("encodes"), "\"127.0.0.1\"");
     }
@@ -573,14 +574,15 @@ mod tests {
         }
     }
 
-    /// It is stored, and read as what it was.
+    /// Checks that a value is written and reads back unchanged.
     #[track_caller]
     fn reads_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
         let bytes = wire::encode_value(&value, "it").unwrap_or_else(|error| panic!("{value:?}: {error}"));
         assert_eq!(wire::decode_value::<T>(&bytes, "it").expect("decodes"), value);
     }
 
-    /// It is refused, for that reason; and would not have been read, or not as what it was.
+    /// Checks that a value is refused for this reason, and that its JSON would be unreadable or would read back
+    /// changed.
     #[track_caller]
     fn is_refused<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, reason: &str) {
         let error = wire::encode_value(&value, "it").expect_err("it is refused");
@@ -615,7 +617,7 @@ mod tests {
         for value in [json!(1), json!([null]), json!({ "a": null })] {
             reads_back(Some(value));
         }
-        // `null` itself is no fault.
+        // `null` by itself is allowed.
         reads_back((None::<u8>, (), Empty, Wrapper(()), Value::Null, vec![None, Some(1)], Some(vec![None::<u8>])));
         let null = RawValue::from_string("null".to_owned()).expect("JSON");
         assert!(wire::encode_value(&null, "it").is_ok());
@@ -628,7 +630,7 @@ mod tests {
     fn floats_keep_their_value_to_the_last_bit() {
         let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..20_000 {
-            // A linear congruential generator, of which the upper half is good enough.
+            // This is a linear congruential generator; its upper half is random enough.
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let small = f32::from_bits((bits >> 32) as u32);
             let double = f64::from_bits(bits);
@@ -694,7 +696,7 @@ mod tests {
         Text(String),
     }
 
-    /// Differs from others where its text does not.
+    /// A type whose values can differ while their text is the same.
     #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     #[serde(from = "String", into = "String")]
     struct Name(u8, String);
@@ -769,7 +771,7 @@ mod tests {
         is_refused(map([Float(f64::NAN)]), "which JSON does not have");
         is_refused(map([(1, 2)]), "neither text nor a number");
         is_refused(map([None::<u8>]), "neither text nor a number");
-        // The text of a key is anything a client likes.
+        // The text of a key is any text that a client chooses.
         let long = wire::encode_value(
             &Flat { own: 1, rest: map([Name(1, "x".repeat(9_999)), Name(2, "x".repeat(9_999))]) },
             "it",
@@ -840,7 +842,7 @@ mod tests {
         assert_eq!(read[0].data, nest(limit - 1));
         let reply = wire::encode_reply(&Reply::Ok(vec![nest(limit)])).expect("encodes");
         assert_eq!(wire::decode_reply::<Vec<Nest>>(&reply).expect("decodes"), [nest(limit)]);
-        // Several messages in one frame.
+        // The frame contains several messages.
         let frame = wire::packed(&[wire::encode_frame(&nest(limit)).expect("encodes")]);
         assert_eq!(serde_json::from_str::<Vec<Nest>>(&frame).expect("decodes"), [nest(limit)]);
     }
@@ -855,7 +857,7 @@ mod tests {
         assert_eq!(error.message(), "the event cannot be written as JSON: it is nested more than 100 levels deep");
         let error = wire::decode_event::<Nest>(&format!("[{sent}]")).expect_err("too deep");
         assert_eq!(error.to_string(), "it is nested more than 100 levels deep");
-        // Also where nobody looks.
+        // The limit also applies to parts that the type ignores.
         let error = wire::decode_event::<serde::de::IgnoredAny>(&format!("[{sent}]")).expect_err("too deep");
         assert_eq!(error.to_string(), "it is nested more than 100 levels deep");
     }

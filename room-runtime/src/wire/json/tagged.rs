@@ -1,11 +1,12 @@
-//! Enums that say in one of their keys which variant they are, `{"type": "Say", …}`: read in one go.
+//! Enums with the variant in one of their keys, `{"type": "Say", …}`, read in one pass.
 //!
-//! serde's own way puts the whole message into a buffer before it knows the variant, and reads it from there: slower, with
-//! more code, and keys that are numbers do not survive it. Here the fields are read as they come. Those that come before the
-//! key that says the variant, and only those, are kept as the text that they are, and read when the variant is known.
+//! serde's own implementation buffers the whole message until it knows the variant, and then reads from the buffer. It
+//! is slower, needs more code, and loses keys that are numbers. This implementation reads the fields as they arrive.
+//! Only fields before the key of the variant are kept, as their JSON text, and read when the variant is known.
 //!
-//! A message in a message is then read out of a text that is being read. It is not copied for that; how deep it is nested is
-//! counted before, since serde_json begins to count anew, and so is how much of it is read again.
+//! A message inside a message is then read from a part of the text that is being read, without a copy. Its depth is
+//! counted in advance, because serde_json starts a new count for the part. The repeated reads are limited for the same
+//! reason.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, vec};
 
@@ -24,19 +25,19 @@ use crate::{
     wire::json::{depth, round_trip::RAW_VALUE},
 };
 
-/// What `#[room]` and `#[data]` make of an enum.
+/// An enum that `#[room]` and `#[data]` give a key for its variant.
 pub trait Tagged: DeserializeOwned {
-    /// The key that says the variant.
+    /// The key with the name of the variant.
     const TAG: &'static str;
 
-    /// Reads it as serde does without a tag: the variant from the outside, its fields from the inside.
+    /// Reads the enum in serde's externally tagged form: the variant first, and its fields inside.
     ///
     /// # Errors
-    /// Those of the deserializer.
+    /// The errors of the deserializer.
     fn deserialize_variant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
-/// Expands to what reads `$schema` by `$twin`. `#[room]` calls it; it is not meant to be written.
+/// Expands to the code that reads `$schema` with `$twin`. `#[room]` calls this macro; it is not public API.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tagged {
@@ -65,10 +66,10 @@ macro_rules! __tagged {
     };
 }
 
-/// Reads one.
+/// Reads an enum with the variant in one of its keys.
 ///
 /// # Errors
-/// Those of the deserializer.
+/// The errors of the deserializer.
 pub fn deserialize_tagged<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Tagged,
@@ -100,7 +101,7 @@ where
     }
 }
 
-/// The key that says the variant is not the first.
+/// Reads an enum whose first key is not the key of the variant.
 fn late<'de, T: Tagged, A: MapAccess<'de>>(mut map: A, first: String) -> Result<T, A::Error> {
     let mut early = Vec::new();
     let mut found = Some(Found::Other(first));
@@ -117,7 +118,7 @@ fn late<'de, T: Tagged, A: MapAccess<'de>>(mut map: A, first: String) -> Result<
     }
 }
 
-/// What a key turned out to be.
+/// The kind of a key.
 enum Found {
     Tag,
     Other(String),
@@ -145,7 +146,8 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Where the values are no text that stays, as those of a [`serde_json::Value`]: the message as a text, with the tag in front.
+/// Reads an enum whose values are not borrowed text, for example from a [`serde_json::Value`]. It writes the message
+/// again as text, with the key of the variant first.
 fn in_order<'de, T: Tagged, A: MapAccess<'de>>(
     mut map: A,
     early: Vec<(String, &str)>,
@@ -176,12 +178,13 @@ fn in_order<'de, T: Tagged, A: MapAccess<'de>>(
     read(&format!("{{{name}:{tag}{fields}}}"), PhantomData).map_err(A::Error::custom)
 }
 
-/// A value as the text that it is: of the message, where that is read from a text.
+/// A value as JSON text: borrowed if the message is read from a string.
 struct Raw<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Raw<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // As serde_json's own `RawValue` does, which is either for texts that stay or for those that do not.
+        // serde_json reads its `RawValue` in the same way, but a `RawValue` supports either borrowed or owned text, not
+        // both.
         deserializer.deserialize_newtype_struct(RAW_VALUE, RawVisitor)
     }
 }
@@ -202,8 +205,8 @@ impl<'de> Visitor<'de> for RawVisitor {
         }
     }
 
-    /// Nothing but serde_json knows that name: one of the buffers from which serde reads what is flattened, untagged or generic
-    /// takes it for a type around another one.
+    /// Only serde_json knows that name. One of serde's buffers, for flattened, untagged or generic types, treats it as
+    /// a newtype.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw<'de>, D::Error> {
         Value::deserialize(deserializer).map(|value| Raw(Cow::Owned(value.to_string())))
     }
@@ -229,18 +232,18 @@ impl<'de> DeserializeSeed<'de> for RawVisitor {
     }
 }
 
-/// Reads one value out of its text.
+/// Reads one value from its text.
 fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, serde_json::Error> {
     depth::measured(text, Limits::MAX_DEPTH, || seed.deserialize(&mut serde_json::Deserializer::from_str(text)))
 }
 
-/// What comes behind the key that says the variant.
+/// The part of a message after the key of the variant.
 struct Rest<'de, A> {
     map: A,
     tag: &'static str,
-    /// The fields that came before it.
+    /// The fields before the key of the variant.
     early: vec::IntoIter<(String, &'de str)>,
-    /// The value of the one of them that is being read.
+    /// The value of the early field that is being read.
     next: Option<&'de str>,
 }
 
@@ -327,7 +330,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'de, A> {
     }
 }
 
-/// A key of the variant's own, which is not the one that says the variant.
+/// A key of the variant that is not the key with the variant's name.
 struct Watched<S> {
     seed: S,
     tag: &'static str,
@@ -364,7 +367,7 @@ mod tests {
 
     use super::*;
 
-    /// serde's own way, to compare with.
+    /// The same enum with serde's own implementation, for comparison.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "type")]
     enum Known {
@@ -580,7 +583,7 @@ mod tests {
 
     crate::__tagged!(Tree by TreeTwin, "type");
 
-    /// A leaf in so many nodes, each with its tag first or last.
+    /// Returns a leaf inside this number of nodes, each with its tag first or last.
     fn nodes(depth: usize, leaf: &str, tag_first: impl Fn(usize) -> bool) -> String {
         (0..depth).fold(leaf.to_owned(), |inner, level| {
             if tag_first(level) {
@@ -591,7 +594,7 @@ mod tests {
         })
     }
 
-    /// Reads it by each of the ways into serde_json.
+    /// Reads a text in each of the ways that serde_json has.
     fn read_in_each_way(text: &str) -> [Result<Tree, serde_json::Error>; 4] {
         let value = serde_json::from_str::<Value>(text);
         [
@@ -617,7 +620,7 @@ mod tests {
         for text in texts {
             for tree in read_in_each_way(&text) {
                 let tree = tree.unwrap_or_else(|error| panic!("{text}: {error}"));
-                // Written with the tag first.
+                // The second text has the tag first.
                 let again = serde_json::to_string(&tree).expect("encodes");
                 assert_eq!(serde_json::from_str::<Tree>(&again).expect("decodes"), tree, "{text}");
             }
@@ -630,7 +633,7 @@ mod tests {
         let limit = usize::from(Limits::MAX_DEPTH);
         assert!(serde_json::from_str::<Tree>(&nodes(limit - 1, leaf, |_| false)).is_ok());
         for depth in [limit + 1, 1_000, 5_000] {
-            // The first of them is read in the text around it.
+            // The first of the nodes is read within the text around it.
             let text = nodes(depth, leaf, |_| false);
             for error in read_in_each_way(&text).map(|tree| tree.expect_err("too deep").to_string()) {
                 assert!(error.contains("levels deep") || error.contains("recursion limit"), "{error}");
@@ -660,7 +663,7 @@ mod tests {
             assert!(error.contains("put the key that says the variant first"), "{error}");
         };
         refused(&nodes(99, &leaf(1_000_000), |_| false));
-        // Many that are short are one that is long.
+        // Many short messages count as one long message.
         let items = vec![nodes(90, &leaf(8_000), |_| false); 100];
         refused(&format!(r#"{{"type":"List","items":[{}]}}"#, items.join(",")));
     }
