@@ -1,9 +1,9 @@
-//! Rooms in native tests: the same engine, the same handlers, no runtime and no waiting.
+//! Rooms in native tests: the same engine and the same handlers, without a Workers runtime and without waiting.
 //!
-//! A [`TestRoom`] is a room on a platform in memory. Peers connect to it, the Worker calls it, time passes when the test
-//! says so; it can be put to sleep, crashed in the middle of a handler, restarted without its sockets, and its storage and
-//! its sockets can be made to fail. Everything is deterministic: what may happen in more than one order happens in the
-//! order that the [seed](World::with_seed) decides.
+//! A [`TestRoom`] is a room on a platform in memory. Peers connect to it, the Worker calls it, and time passes only
+//! when the test advances it. A test can hibernate the room, crash it in the middle of a handler, restart it without
+//! its sockets, and make its storage and its sockets fail. Everything is deterministic: if several things can happen
+//! next, the [seed](World::with_seed) decides their order.
 //!
 //! ```
 //! use room_runtime::{prelude::*, testing::TestRoom};
@@ -41,17 +41,17 @@
 //! # }
 //! ```
 //!
-//! A test lets time pass with [`TestRoom::advance`], ends the room with [`crash`](TestRoom::crash) or
-//! [`restart`](TestRoom::restart), and makes storage fail with [`fail_writes`](TestRoom::fail_writes) and
-//! [`fail_reads`](TestRoom::fail_reads). Two rooms that call each other are rooms of one [`World`]. Rooms with services get
-//! them from [`TestRoom::with_services`] or [`World::provide`], and [`TestRoom::query`] reads a room's database.
+//! [`TestRoom::advance`] lets time pass, [`crash`](TestRoom::crash) and [`restart`](TestRoom::restart) end the room,
+//! and [`fail_writes`](TestRoom::fail_writes) and [`fail_reads`](TestRoom::fail_reads) make storage fail. Two rooms
+//! that call each other are rooms of one [`World`]. Rooms with services get them from [`TestRoom::with_services`] or
+//! [`World::provide`], and [`TestRoom::query`] reads a room's database.
 //!
-//! A test that fails prints what its rooms have logged, with the time. [`TestRoom::assert_no_errors`] fails when a handler has
+//! A test that fails prints the log of its rooms, with the time. [`TestRoom::assert_no_errors`] fails if a handler has
 //! failed, and [`TestRoom::take_log`] takes the errors that a test expects.
 //!
-//! What a test does is carried to its end before it goes on: after `alice.send(…)` the handler has run, up to where it waits
-//! for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else. [`World::together`] lets
-//! several things arrive before anything runs.
+//! Each action of a test is complete before the test continues. After `alice.send(…)` the handler has run, up to the
+//! point where it waits for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else.
+//! [`World::together`] lets several frames arrive before anything runs.
 
 mod world;
 
@@ -78,79 +78,89 @@ use crate::{
     },
 };
 
-/// What the rooms of a test share: a clock, and an order of events. Each room may have peers in it, and call the others.
+/// The environment of the rooms of a test: a clock, and an order of events. Its rooms can have peers and call each
+/// other.
 #[derive(Clone)]
 pub struct World(Rc<Inner>);
 
 impl World {
-    /// A world in which what was ready first runs first.
+    /// Creates a world that runs ready work in the order in which it became ready.
     #[allow(clippy::new_without_default, reason = "a world is a thing, not a value")]
     pub fn new() -> Self {
         World(Inner::new(None))
     }
 
-    /// A world in which the seed decides what runs next, wherever more than one thing could. The same seed, the same
-    /// order: print it, and a failure can be had again.
+    /// Creates a world in which the seed decides the order of the work that is ready.
+    ///
+    /// The same seed gives the same order. Print the seed to reproduce a failure.
     pub fn with_seed(seed: u64) -> Self {
         World(Inner::new(Some(seed)))
     }
 
-    /// Gives the rooms of a type their services, made anew each time one comes into memory. Rooms without services need
-    /// none.
+    /// Provides the services for the rooms of a type.
+    ///
+    /// `make` runs each time a room is loaded into memory. Rooms without services need none.
     pub fn provide<R: Room>(&self, make: impl Fn() -> Result<R::Services, Failure> + 'static) {
         self.0.provide::<R>(make);
     }
 
-    /// A room of this world.
+    /// Returns a room of this world.
     pub fn room<R: Room>(&self, id: impl Into<RoomId>) -> TestRoom<R> {
         let id = id.into();
         TestRoom { object: self.0.object::<R>(&id), world: self.clone(), id }
     }
 
-    /// The rooms of a type, as the Worker sees them: the client that the code under test may want.
+    /// Returns the Worker's client for the rooms of a type, for code under test that expects one.
     pub fn client<R: Room>(&self) -> RoomClient<R> {
         RoomClient::over(Transport::Memory(Arc::new(self.0.link::<R>())))
     }
 
-    /// What [`RoomContext::now_ms`](crate::RoomContext::now_ms) says: milliseconds since the Unix epoch, late in 2023 when
-    /// the world is new.
+    /// The current time of the world, which is also [`RoomContext::now_ms`](crate::RoomContext::now_ms).
+    ///
+    /// It is in milliseconds since the Unix epoch. A new world begins late in 2023.
     pub fn now_ms(&self) -> u64 {
         self.0.clock.now_ms()
     }
 
-    /// Lets time pass, with everything that falls into it: handlers that sleep go on, alarms fire. It ends when nothing is due
-    /// any more: `advance(Duration::ZERO)` fires what is scheduled for now, and what that schedules for now. Time ends in the year
-    /// 275760, with the last moment of a JavaScript `Date`: `advance(Duration::MAX)` runs everything there is to run.
+    /// Lets time pass, together with everything that happens in it: handlers that sleep continue, and alarms fire.
+    ///
+    /// It ends when nothing more is due: `advance(Duration::ZERO)` fires the schedules for now, and the schedules for
+    /// now that these set. Time ends in the year 275760, with the last moment of a JavaScript `Date`, so
+    /// `advance(Duration::MAX)` runs everything that is left.
     ///
     /// # Panics
-    /// When timers end and alarms fire at more than 250,000 moments: a schedule that repeats has no last one. A room with peers
-    /// has an alarm every five minutes, its [watchdog](crate::Room::WATCHDOG_MS).
+    /// Panics after 250,000 moments at which timers ended or alarms fired, because a repeating schedule never ends. A
+    /// room with peers has an alarm every five minutes, its [watchdog](crate::Room::WATCHDOG_MS).
     #[track_caller]
     pub fn advance(&self, time: Duration) {
         self.0.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Lets nothing run until `work` has ended, so that what it does arrives together. Only what needs no answer can be
-    /// done in it: sending and closing, not connecting and calling.
+    /// Runs nothing until `work` has ended, so that its actions arrive together.
+    ///
+    /// `work` can only contain actions that need no answer: it can send and close, but not connect and call.
     pub fn together<T>(&self, work: impl FnOnce() -> T) -> T {
         self.0.hold(work)
     }
 
-    /// Runs a future of the code under test, and the world with it. Where everything waits for time, it passes. The future may
-    /// consist of several that wait for each other, as those of `join!`, `select!` and `join_all` do.
+    /// Runs a future of the code under test, together with the world.
+    ///
+    /// Time passes whenever everything waits for it. The future can consist of several futures that wait for each
+    /// other, as those of `join!`, `select!` and `join_all` do.
     ///
     /// # Panics
-    /// When the future waits for something that will not come. The message names what the rooms still work on.
+    /// Panics if the future waits for something that cannot happen. The message lists the unfinished work of the rooms.
     #[track_caller]
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.0.block_on(future)
     }
 
-    /// Checks that no room has logged an error, but those that [`TestRoom::take_log`] has taken: no handler failed, and none
-    /// panicked.
+    /// Checks that no room has logged an error, except those that [`TestRoom::take_log`] has taken.
+    ///
+    /// An error is a handler that failed or panicked.
     ///
     /// # Panics
-    /// When there are errors; the message lists them.
+    /// Panics if there are errors; the message lists them.
     #[track_caller]
     pub fn assert_no_errors(&self) {
         assert_none(&self.0.errors());
@@ -176,39 +186,39 @@ pub struct TestRoom<R: Room> {
 }
 
 impl<R: Room> TestRoom<R> {
-    /// A room in a world of its own.
+    /// Creates a room in its own world.
     pub fn new(id: impl Into<RoomId>) -> Self {
         World::new().room(id)
     }
 
-    /// A room in a world of its own, with its services; [`World::provide`] gives them to the rooms of a larger world.
+    /// Creates a room with services in its own world; [`World::provide`] provides them in a larger world.
     pub fn with_services(id: impl Into<RoomId>, make: impl Fn() -> Result<R::Services, Failure> + 'static) -> Self {
         let world = World::new();
         world.provide::<R>(make);
         world.room(id)
     }
 
-    /// The world it is in.
+    /// The world of the room.
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// Which room this is.
+    /// The room's id.
     pub fn id(&self) -> &RoomId {
         &self.id
     }
 
-    /// The room as the Worker sees it, for code under test that wants a [`RoomHandle`].
+    /// Returns the Worker's handle of the room, for code under test that expects a [`RoomHandle`].
     pub fn handle(&self) -> RoomHandle<R> {
         self.world.client().room(&self.id)
     }
 
     // Peers.
 
-    /// A new peer.
+    /// Connects a new peer.
     ///
     /// # Panics
-    /// When the room does not let it in; [`try_connect`](TestRoom::try_connect) says how.
+    /// Panics if the room refuses the peer; [`try_connect`](TestRoom::try_connect) returns the refusal.
     #[track_caller]
     pub fn connect(&self, upgrade: Upgrade<R::Connection>) -> TestPeer<R> {
         match self.try_connect(upgrade) {
@@ -221,20 +231,22 @@ impl<R: Room> TestRoom<R> {
         }
     }
 
-    /// A new peer, if the room lets it in.
+    /// Connects a new peer, if the room accepts it.
     ///
     /// # Errors
-    /// The answer of the room: full, a duplicate, refused by `on_upgrade`; or what is wrong with the upgrade. A peer whose
-    /// `on_connect` fails gets in and is closed with 1011, one that `on_connect` refuses with 1008.
+    /// The room's response (the room is full, the peer is a duplicate, or `on_upgrade` refused), or the error of the
+    /// upgrade. A peer whose `on_connect` fails is connected and then closed with 1011; a peer that `on_connect`
+    /// refuses is closed with 1008.
     pub fn try_connect(&self, upgrade: Upgrade<R::Connection>) -> Result<TestPeer<R>, Refusal> {
         self.try_connect_with(Request::default(), upgrade)
     }
 
-    /// A new peer, with the request that `on_upgrade` is to see. A client that offers
-    /// [`room.v1`](crate::SUBPROTOCOL), or other subprotocols, says so in its `sec-websocket-protocol`.
+    /// Connects a new peer with this request, which `on_upgrade` can read.
+    ///
+    /// A client offers [`room.v1`](crate::SUBPROTOCOL), or other subprotocols, in the header `sec-websocket-protocol`.
     ///
     /// # Errors
-    /// Those of [`try_connect`](TestRoom::try_connect).
+    /// The errors of [`try_connect`](TestRoom::try_connect).
     pub fn try_connect_with(
         &self,
         request: Request<()>,
@@ -245,7 +257,7 @@ impl<R: Room> TestRoom<R> {
         connected
     }
 
-    /// A new peer, in the future: for connections that happen while something else does.
+    /// Connects a new peer in a future, for a connection that happens at the same time as something else.
     pub fn begin_connect(
         &self,
         upgrade: Upgrade<R::Connection>,
@@ -279,78 +291,78 @@ impl<R: Room> TestRoom<R> {
         }
     }
 
-    // What the Worker's client does.
+    // The interface of the Worker's client.
 
-    /// [`RoomHandle::send`].
+    /// Calls [`RoomHandle::send`].
     ///
     /// # Errors
-    /// Those of the call.
+    /// The errors of the call.
     #[track_caller]
     pub fn send(&self, event: &R::Event) -> Result<(), Error> {
         self.world.block_on(self.handle().send(event).into_future())
     }
 
-    /// [`RoomHandle::state`].
+    /// Calls [`RoomHandle::state`].
     ///
     /// # Errors
-    /// Those of the call.
+    /// The errors of the call.
     #[track_caller]
     pub fn state(&self) -> Result<Option<R::State>, Error> {
         self.world.block_on(self.handle().state())
     }
 
-    /// [`RoomHandle::peers`].
+    /// Calls [`RoomHandle::peers`].
     ///
     /// # Errors
-    /// Those of the call.
+    /// The errors of the call.
     #[track_caller]
     pub fn peers(&self, tag: Option<&str>) -> Result<Vec<PeerInfo<R::Connection>>, Error> {
         self.world.block_on(self.handle().peers(tag))
     }
 
-    /// [`RoomHandle::broadcast`].
+    /// Calls [`RoomHandle::broadcast`].
     ///
     /// # Errors
-    /// Those of the call.
+    /// The errors of the call.
     #[track_caller]
     pub fn broadcast(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         self.world.block_on(self.handle().broadcast(message).into_future())
     }
 
-    /// [`RoomHandle::fire_alarm`].
+    /// Calls [`RoomHandle::fire_alarm`].
     ///
     /// # Errors
-    /// Those of the call.
+    /// The errors of the call.
     #[track_caller]
     pub fn fire_alarm(&self) -> Result<bool, Error> {
         self.world.block_on(self.handle().fire_alarm().into_future())
     }
 
-    /// [`RoomHandle::request`], with the types of the `http` crate.
+    /// Calls [`RoomHandle::request`], with the types of the `http` crate.
     ///
     /// # Errors
-    /// Those of the call.
+    /// The errors of the call.
     #[track_caller]
     pub fn request(&self, request: Request<impl Into<Bytes>>) -> Result<Response<Bytes>, Error> {
         self.world.block_on(self.object.clone().request(request.map(Into::into)))
     }
 
-    // What happens to a room.
+    // Control of the room's platform.
 
-    /// [`World::advance`].
+    /// Calls [`World::advance`].
     #[track_caller]
     pub fn advance(&self, time: Duration) {
         self.world.advance(time);
     }
 
-    /// Puts the room to sleep: what it has in memory is gone; its sockets stay, and whatever arrives wakes it.
+    /// Hibernates the room: it loses its memory and keeps its sockets, and the next event wakes it.
     ///
     /// # Panics
-    /// When a handler still runs, or something that it spawned: then the platform lets no room sleep.
+    /// Panics if a handler or work that it spawned still runs, because the platform does not hibernate such a room.
     #[track_caller]
     pub fn hibernate(&self) {
         self.world.0.settle();
-        // A room is left alone for longer than that before it sleeps.
+        // The platform hibernates a room after a longer time without work than messages can wait for a batch.
         if R::BATCH_MS > 0 {
             self.world.advance(Duration::from_millis(R::BATCH_MS));
         }
@@ -359,8 +371,10 @@ impl<R: Room> TestRoom<R> {
         }
     }
 
-    /// Ends the room in the middle of whatever it does, as a panic does. Its sockets stay, and whatever arrives brings it
-    /// back; whose frames and calls it was working on are told.
+    /// Ends the room in the middle of its work, as a panic does.
+    ///
+    /// The room keeps its sockets, and the next event loads it again. The senders of the frames and the callers of the
+    /// calls that it worked on get an error.
     pub fn crash(&self) {
         self.object.crash();
         self.world.0.settle();
@@ -372,69 +386,75 @@ impl<R: Room> TestRoom<R> {
         self.world.0.settle();
     }
 
-    /// Whether the room is in memory.
+    /// Returns whether the room is in memory.
     pub fn is_in_memory(&self) -> bool {
         self.object.is_in_memory()
     }
 
-    /// How often it came into memory.
+    /// The number of times that the room was loaded into memory.
     pub fn incarnations(&self) -> u64 {
         self.object.incarnations.get()
     }
 
-    /// Whether a handler runs, or something that one spawned.
+    /// Returns whether a handler or work that a handler spawned still runs.
     pub fn is_busy(&self) -> bool {
         !self.object.unfinished().is_empty()
     }
 
-    /// Makes reading from storage fail, until it is told otherwise.
+    /// Makes every read from storage fail, until it is called with `false`.
     pub fn fail_reads(&self, fail: bool) {
         self.object.memory.reads_fail.set(fail);
     }
 
-    /// Makes writing to storage fail, until it is told otherwise: state, schedules, and statements that change the database.
+    /// Makes every write to storage fail, until it is called with `false`.
+    ///
+    /// This includes the state, schedules, and statements that change the database.
     pub fn fail_writes(&self, fail: bool) {
         self.object.memory.writes_fail.set(fail);
     }
 
-    /// Takes away the alarm that the platform keeps for the room, as the platform does when it gives one up.
+    /// Removes the platform's alarm for the room, as the platform does when it stops its retries.
     pub fn lose_alarm(&self) {
         self.object.memory.alarm.set(None);
     }
 
-    /// The errors that the room has logged since this was last asked.
+    /// Returns the errors that the room has logged since the last call.
     pub fn take_log(&self) -> Vec<String> {
         self.object.memory.errors.take()
     }
 
-    /// Checks that the room has logged no error, but those that [`take_log`](TestRoom::take_log) has taken.
+    /// Checks that the room has logged no error, except those that [`take_log`](TestRoom::take_log) has taken.
     ///
     /// # Panics
-    /// When there are errors; the message lists them.
+    /// Panics if there are errors; the message lists them.
     #[track_caller]
     pub fn assert_no_errors(&self) {
         assert_none(&self.object.memory.errors.borrow());
     }
 
-    /// The rows of a statement on the room's database, typed as those of [`Sql::query`](crate::Sql::query). The room is not
-    /// woken. A statement that changes something works too: a test may prepare tables before the room comes into memory.
+    /// Runs a statement on the room's database and returns its rows, with the types of
+    /// [`Sql::query`](crate::Sql::query).
+    ///
+    /// This does not wake the room. The statement can also change the database: a test can create tables before the
+    /// room is loaded into memory.
     ///
     /// # Errors
-    /// Those of [`Sql::query`](crate::Sql::query).
+    /// The errors of [`Sql::query`](crate::Sql::query).
     pub fn query<T: DeserializeOwned>(&self, statement: &str, parameters: impl SqlParameters) -> Result<Vec<T>, Error> {
         let rows = crate::api::sql::run(&*self.object.memory, statement, parameters);
         let rows = rows.and_then(|rows| rows.read());
         rows.map_err(|error| Error::new(ErrorKind::Sql, error).in_room(&self.id))
     }
 
-    /// What is stored as the room's state, as JSON.
+    /// The stored state of the room, as JSON.
     pub fn stored_state(&self) -> Option<String> {
         let bytes = self.object.memory.stored(wire::keys::STATE)?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Puts something else into storage as the room's state, as an older version of the room may have left it. A room that
-    /// is in memory does not notice.
+    /// Replaces the stored state of the room, for example with the state of an older version.
+    ///
+    /// A room that is in memory does not notice it.
     pub fn store_state(&self, json: &str) {
         self.object.memory.store(wire::keys::STATE, json.as_bytes());
     }
@@ -452,18 +472,18 @@ impl<R: Room> fmt::Debug for TestRoom<R> {
     }
 }
 
-/// Why a peer was not let in.
+/// The reason why a peer is not connected.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The room, or its `on_upgrade`, answered with this.
+    /// The response of the room or of its `on_upgrade`.
     Response(Box<Response<Bytes>>),
-    /// The upgrade failed.
+    /// The error of the upgrade.
     Error(Error),
 }
 
 impl Refusal {
-    /// The status of the answer; `None` for an error.
+    /// The status of the response; `None` for an error.
     pub fn status(&self) -> Option<u16> {
         match self {
             Refusal::Response(response) => Some(response.status().as_u16()),
@@ -492,9 +512,9 @@ pub struct TestPeer<R: Room> {
     socket: Socket,
     id: PeerId,
     tags: Vec<String>,
-    /// What came in one frame with a message that was taken, where several may.
+    /// The other messages of a frame from which one message was taken, for clients of `room.v1`.
     unpacked: RefCell<VecDeque<String>>,
-    /// The last one in the frames that were taken.
+    /// The last resume token in the frames that were taken.
     resume_token: RefCell<Option<String>>,
 }
 
@@ -504,17 +524,17 @@ impl<R: Room> TestPeer<R> {
         &self.id
     }
 
-    /// Its tags.
+    /// The peer's tags.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }
 
-    // What the client does.
+    // Actions of the client.
 
-    /// Sends the room an event.
+    /// Sends an event to the room.
     ///
     /// # Panics
-    /// When the event cannot be JSON.
+    /// Panics if the event is not serializable as JSON.
     #[track_caller]
     pub fn send(&self, event: &R::Event) {
         match wire::encode_event(event) {
@@ -523,19 +543,21 @@ impl<R: Room> TestPeer<R> {
         }
     }
 
-    /// Sends the room any text. The room's [heartbeat](crate::Room::HEARTBEAT) is answered by the platform: the room is not
-    /// woken, and [`receive_raw`](TestPeer::receive_raw) gives the answer.
+    /// Sends any text to the room.
+    ///
+    /// The platform answers the room's [heartbeat](crate::Room::HEARTBEAT) and does not wake the room;
+    /// [`receive_raw`](TestPeer::receive_raw) returns the answer.
     pub fn send_raw(&self, text: impl Into<String>) {
         self.send_frame(OwnedFrame::Text(text.into()));
     }
 
-    /// Sends the room a binary frame.
+    /// Sends a binary frame to the room.
     pub fn send_binary(&self, bytes: impl Into<Vec<u8>>) {
         self.send_frame(OwnedFrame::Binary(bytes.into()));
     }
 
     fn send_frame(&self, frame: OwnedFrame) {
-        // What a closed connection is given goes nowhere, here as in a browser.
+        // A browser ignores frames for a closed connection too.
         let gone = self.with_socket(|socket| socket.closing || socket.ended.is_some());
         if !gone {
             self.object.clone().frame(self.socket, frame);
@@ -543,9 +565,10 @@ impl<R: Room> TestPeer<R> {
         }
     }
 
-    /// Sends the room's heartbeat, which the platform answers by itself: the room is not woken. It shows that the client
-    /// [reads](crate::Limits::max_unread_bytes), and that it will go on sending them. The answer arrives as after
-    /// [`send_raw`](TestPeer::send_raw).
+    /// Sends the room's heartbeat, which the platform answers without waking the room.
+    ///
+    /// The heartbeat is a sign that the client [reads](crate::Limits::max_unread_bytes) and that it continues to send
+    /// heartbeats. The answer arrives as after [`send_raw`](TestPeer::send_raw).
     pub fn heartbeat(&self) {
         self.send_raw(R::HEARTBEAT.0);
     }
@@ -560,7 +583,7 @@ impl<R: Room> TestPeer<R> {
         self.end(Close::new(code.get(), reason.to_owned(), true));
     }
 
-    /// Loses the connection, as a client does that goes into a tunnel: the room learns of it as 1006.
+    /// Ends the connection without a close frame, as a failure of the network does. The room gets 1006.
     pub fn disconnect(&self) {
         self.end(Close::new(1006, String::new(), false));
     }
@@ -570,19 +593,20 @@ impl<R: Room> TestPeer<R> {
         self.world.0.settle();
     }
 
-    // What the client sees.
+    // Observations of the client.
 
-    /// The subprotocol that the handshake was answered with.
+    /// The subprotocol that the handshake chose.
     pub fn protocol(&self) -> Option<String> {
         self.with_socket(|socket| socket.protocol.clone())
     }
 
-    /// The next message; `None` when there is none. The frame with the [`resume_token`](TestPeer::resume_token) and
-    /// the answers to heartbeats are no messages.
+    /// Returns the next message; `None` if there is none.
+    ///
+    /// The frame with the [`resume_token`](TestPeer::resume_token) and the answers to heartbeats are not messages.
     ///
     /// # Panics
-    /// When what arrived is an error frame of the runtime, for which there is [`receive_error`](TestPeer::receive_error), or is
-    /// not a `Broadcast`.
+    /// Panics if the next frame is an error frame of the runtime, which [`receive_error`](TestPeer::receive_error)
+    /// returns, or is not a `Broadcast`.
     #[track_caller]
     pub fn receive(&self) -> Option<R::Broadcast> {
         loop {
@@ -602,7 +626,7 @@ impl<R: Room> TestPeer<R> {
         }
     }
 
-    /// The next error frame of the runtime; `None` when there is none. Messages before it stay where they are.
+    /// Returns the next error frame of the runtime; `None` if there is none. Earlier messages stay in place.
     pub fn receive_error(&self) -> Option<Error> {
         let waiting = self.waiting();
         let (at, error) = waiting.iter().enumerate().find_map(|(at, text)| match Notice::parse(text)? {
@@ -613,8 +637,9 @@ impl<R: Room> TestPeer<R> {
         Some(error)
     }
 
-    /// The token for [`Upgrade::resume`], where the room has a
-    /// [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS): it arrives when the peer is let in.
+    /// The token for [`Upgrade::resume`], in a room with a grace.
+    ///
+    /// A room with a [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS) sends it when it accepts the peer.
     pub fn resume_token(&self) -> Option<String> {
         let waiting = self.waiting();
         let token = waiting.iter().rev().find_map(|text| match Notice::parse(text)? {
@@ -624,7 +649,7 @@ impl<R: Room> TestPeer<R> {
         token.or_else(|| self.resume_token.borrow().clone())
     }
 
-    /// Everything that has arrived and was not taken, one message in each text.
+    /// Returns everything that has arrived and was not taken, one message in each string.
     fn waiting(&self) -> Vec<String> {
         let arrived: Vec<_> = self.with_socket(|socket| socket.received.iter().cloned().collect());
         let mut waiting: Vec<_> = self.unpacked.borrow().iter().cloned().collect();
@@ -660,9 +685,9 @@ impl<R: Room> TestPeer<R> {
         }
     }
 
-    /// The messages in one frame.
+    /// Returns the messages of one frame.
     fn messages(&self, frame: &str) -> Vec<String> {
-        // The platform answers a heartbeat with the answer alone.
+        // The platform sends the answer to a heartbeat as a frame of its own.
         if !self.with_socket(|socket| socket.v1) || frame == R::HEARTBEAT.1 {
             return vec![frame.to_owned()];
         }
@@ -680,7 +705,8 @@ impl<R: Room> TestPeer<R> {
         self.unpacked.borrow_mut().pop_front()
     }
 
-    /// The next frame as text; `None` when there is none. One that [offered `room.v1`](crate::SUBPROTOCOL) gets arrays.
+    /// Returns the next frame as text; `None` if there is none. A client that [offered `room.v1`](crate::SUBPROTOCOL)
+    /// gets arrays.
     pub fn receive_raw(&self) -> Option<String> {
         let frame = self.with_socket(|socket| socket.received.pop_front())?;
         for message in self.messages(&frame) {
@@ -691,10 +717,10 @@ impl<R: Room> TestPeer<R> {
         Some(frame)
     }
 
-    /// All messages that [`receive`](TestPeer::receive) would give one by one.
+    /// Returns all messages that [`receive`](TestPeer::receive) would return one by one.
     ///
     /// # Panics
-    /// Those of [`receive`](TestPeer::receive).
+    /// Panics if [`receive`](TestPeer::receive) does.
     #[track_caller]
     pub fn received(&self) -> Vec<R::Broadcast> {
         let mut messages = Vec::new();
@@ -704,25 +730,26 @@ impl<R: Room> TestPeer<R> {
         messages
     }
 
-    /// Whether the connection is open for the client.
+    /// Returns whether the connection is open for the client.
     pub fn is_open(&self) -> bool {
         self.with_socket(|socket| !socket.closing && socket.ended.is_none())
     }
 
-    /// The close that the client saw: its code and its reason. 1006 when the connection was lost.
+    /// The close of the connection for the client: its code and its reason. The code of a lost connection is 1006.
     pub fn closed(&self) -> Option<(u16, String)> {
         self.with_socket(|socket| socket.ended.clone())
     }
 
-    // What happens to a client.
+    // Faults of the client.
 
-    /// Makes its socket refuse frames, until it is told otherwise.
+    /// Makes the client's socket accept no frames, until it is called with `false`.
     pub fn fail_sends(&self, fail: bool) {
         self.with_socket(|socket| socket.refuses = fail);
     }
 
-    /// Makes it leave the room's close unanswered, as a client does that is not there any more. When it is
-    /// [disconnected](TestPeer::disconnect) the room hears of that, as late as it may be.
+    /// Makes the client never answer a close of the room, as a client does that has lost its network.
+    ///
+    /// A later [`disconnect`](TestPeer::disconnect) still reaches the room.
     pub fn stop_responding(&self) {
         self.with_socket(|socket| socket.unresponsive = true);
     }

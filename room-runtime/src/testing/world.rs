@@ -1,4 +1,4 @@
-//! The world of a test: its objects, its time, and how things reach them.
+//! The world of a test: its objects, its time, and the delivery of events to the objects.
 
 use std::{
     any::{Any, TypeId},
@@ -39,22 +39,22 @@ use crate::{
     },
 };
 
-/// The time after which the platform repeats an alarm that did not end; it doubles with each try.
+/// The time after which the platform retries an alarm that did not end. It doubles with each attempt.
 const ALARM_RETRY_MS: u64 = 2_000;
 
-/// When time ends: the last moment that a JavaScript `Date` can hold.
+/// The end of time: the last moment that a JavaScript `Date` can represent.
 const END_MS: u64 = 8_640_000_000_000_000;
 
-/// At how many moments something may happen while a test waits: a room that repeats something never comes to an end.
+/// The number of moments with an event for which a test waits: a room with a repeating event never becomes idle.
 const MAX_MOMENTS: u32 = 100_000;
 
-/// The same for a test that lets time pass: two years of a room with a watchdog every five minutes.
+/// The same number for `advance`: two years of a room with a watchdog of five minutes.
 const MAX_ADVANCED_MOMENTS: u32 = 250_000;
 
-/// How often in a row a future may wake itself and do nothing.
+/// The number of times in a row that a future can wake itself without another event.
 const MAX_ALONE: u32 = 1_000;
 
-/// How often the platform repeats it before it gives the alarm up.
+/// The number of retries after which the platform drops an alarm.
 const ALARM_RETRIES: u32 = 6;
 
 pub(crate) struct Inner {
@@ -63,7 +63,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Rc<Clock>,
     random: Rc<RefCell<Random>>,
     objects: RefCell<BTreeMap<Key, Rc<dyn AnyObject>>>,
-    /// How to make the services of a room, by its type.
+    /// The functions that make the services of a room, by the type of the room.
     services: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     held: Cell<bool>,
 }
@@ -79,14 +79,14 @@ struct Key {
 }
 
 thread_local! {
-    /// The worlds of this thread: a client is `Send`, and finds its world by number.
+    /// The worlds of this thread. A client is `Send`, so it finds its world by number.
     static WORLDS: RefCell<HashMap<u64, Weak<Inner>>> = RefCell::default();
     static NEXT_WORLD: Cell<u64> = const { Cell::new(0) };
-    /// How to make an object, by its class.
+    /// The functions that make an object, by its class.
     static CLASSES: RefCell<HashMap<&'static str, MakeObject>> = RefCell::default();
 }
 
-/// From here on the objects of this room's class can be made.
+/// Registers the class of a room, so that its objects can be made.
 pub(crate) fn register<R: Room>() {
     CLASSES.with_borrow_mut(|classes| classes.insert(R::CLASS, make_object::<R>));
 }
@@ -148,16 +148,16 @@ impl Inner {
         object
     }
 
-    /// Runs until everything waits for time to pass, or for something to arrive.
+    /// Runs until everything waits for time or for an event.
     pub(crate) fn settle(&self) {
-        // A room that calls another is inside of this already, and so is a test that holds things back.
+        // The caller runs the world already if a room calls another room. In `hold`, nothing may run.
         if self.executor.is_running() || self.held.get() {
             return;
         }
         while self.step() {}
     }
 
-    /// One step of whatever can run; false when all of it waits.
+    /// Runs one step of any work that is ready. Returns false if all work waits.
     pub(crate) fn step(&self) -> bool {
         let stepped = self.executor.step();
         for Panicked { owner, work, message } in self.executor.take_panicked() {
@@ -181,11 +181,11 @@ impl Inner {
         stepped || answered
     }
 
-    /// Lets nothing run while `work` brings things about, so that they arrive together.
+    /// Runs nothing during `work`, so that its actions arrive together.
     pub(crate) fn hold<T>(&self, work: impl FnOnce() -> T) -> T {
         struct Release<'a>(&'a Cell<bool>, bool);
 
-        // Also where the test panics, and goes on.
+        // The release is a destructor, because a test can catch a panic and continue.
         impl Drop for Release<'_> {
             fn drop(&mut self) {
                 self.0.set(self.1);
@@ -199,14 +199,14 @@ impl Inner {
         value
     }
 
-    /// When the next thing happens by itself: a timer, or an object's alarm.
+    /// The time of the next timer or alarm.
     fn next_event(&self) -> Option<u64> {
         let alarms = self.objects.borrow();
         let alarm = alarms.values().filter_map(|object| object.memory().next_alarm()).min();
         alarm.into_iter().chain(self.clock.next_timer()).min()
     }
 
-    /// Moves the clock and fires what is due. Returns whether an alarm was.
+    /// Moves the clock and fires the alarms that are due. Returns whether there was one.
     fn pass_until(&self, now_ms: u64) -> bool {
         self.clock.set(now_ms);
         let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
@@ -229,7 +229,7 @@ impl Inner {
         for _ in 0..MAX_ADVANCED_MOMENTS {
             match self.next_event().filter(|at| *at <= end) {
                 Some(at) => _ = self.pass_until(at),
-                // One that an alarm of this very moment has set for now.
+                // An alarm of this moment can set another alarm for the same moment.
                 None if self.pass_until(end) => {}
                 None => return,
             }
@@ -242,13 +242,13 @@ impl Inner {
         );
     }
 
-    /// Runs the world until the future is ready. Where everything waits for time, it passes.
+    /// Runs the world until the future is ready. Time passes whenever everything waits for it.
     #[track_caller]
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         let woken = Arc::new(Flag(AtomicBool::new(false)));
         let waker = Waker::from(woken.clone());
-        // How often the future has been polled because it woke itself, while nothing else happened.
+        // The number of polls in a row in which the future woke itself and nothing else happened.
         let mut alone = 0;
         let mut moments = 0;
         loop {
@@ -260,7 +260,8 @@ impl Inner {
                 alone = 0;
                 continue;
             }
-            // It may have woken itself, to let another part of it run first. One that does nothing else waits for time.
+            // A future can wake itself to let another part of itself run first. A future that does only that waits for
+            // time.
             if woken.0.load(Ordering::Relaxed) && alone < MAX_ALONE {
                 alone += 1;
                 continue;
@@ -283,7 +284,7 @@ impl Inner {
         }
     }
 
-    /// What the rooms have begun and not ended.
+    /// Lists the work that the rooms have begun and not ended.
     fn waiting(&self) -> String {
         let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
         let mut lines = String::new();
@@ -295,7 +296,7 @@ impl Inner {
         lines + &self.journal()
     }
 
-    /// Everything that the rooms have logged, in order of time; nothing when they have not.
+    /// Everything that the rooms have logged, in order of time; empty if they have logged nothing.
     fn journal(&self) -> String {
         let mut lines = Vec::new();
         for object in self.objects.borrow().values() {
@@ -332,16 +333,16 @@ impl Drop for Inner {
         if std::thread::panicking() {
             let journal = self.journal();
             if !journal.is_empty() {
-                // libtest shows it with the test that failed.
+                // libtest captures the output and shows it with the failed test.
                 eprintln!("{}", journal.trim_start());
             }
         }
-        // At the end of a thread there is nothing left to tidy.
+        // The thread-local can be gone at the end of a thread, and then needs no cleanup.
         let _ = WORLDS.try_with(|worlds| worlds.borrow_mut().remove(&self.number));
     }
 }
 
-/// An object whose room's type is forgotten.
+/// An object without the type of its room.
 pub(crate) trait AnyObject {
     fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
     fn memory(&self) -> &Memory;
@@ -354,21 +355,21 @@ pub(crate) trait AnyObject {
     fn crash(&self);
 }
 
-/// What an upgrade is answered with.
+/// The answer to an upgrade.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Socket(Socket),
     Response(Response<Bytes>),
 }
 
-/// One object: what the platform keeps of it, and the room, while it is in memory.
+/// One object: the data that the platform keeps for it, and the room while it is in memory.
 pub(crate) struct Object<R: Room> {
     world: Weak<Inner>,
     pub(crate) memory: Rc<Memory>,
     host: RefCell<Option<Rc<RoomHost<R>>>>,
-    /// How often it came into memory.
+    /// The number of times that the object was loaded into memory.
     pub(crate) incarnations: Cell<u64>,
-    /// Its class and its id.
+    /// The class and the id of the object.
     pub(crate) name: String,
 }
 
@@ -389,7 +390,7 @@ fn make_object<R: Room>(world: &Rc<Inner>, key: &Key) -> Rc<dyn AnyObject> {
 }
 
 impl<R: Room> Object<R> {
-    /// The room, which comes into memory if it is not there.
+    /// Returns the room, and loads it into memory if necessary.
     pub(crate) fn host(&self) -> Rc<RoomHost<R>> {
         if let Some(host) = &*self.host.borrow() {
             return host.clone();
@@ -420,12 +421,12 @@ impl<R: Room> Object<R> {
         }
     }
 
-    /// What the room has not finished.
+    /// The unfinished work of the room.
     pub(crate) fn unfinished(&self) -> Vec<Work> {
         self.world().map_or_else(Vec::new, |world| world.executor.unfinished(self.memory.owner))
     }
 
-    /// Goes out of memory, which the platform does only with a room that has nothing to do.
+    /// Removes the room from memory. The platform does so only with a room without work.
     pub(crate) fn hibernate(&self) -> Result<(), Vec<Work>> {
         match self.unfinished() {
             busy if busy.is_empty() => {
@@ -485,7 +486,7 @@ impl<R: Room> AnyObject for Object<R> {
         let (sender, receiver) = oneshot::channel();
         let object = self.clone();
         self.spawn(Work::Call, async move {
-            // Nobody waits for the answer of a call that was given up.
+            // The receiver is gone if the caller dropped its call.
             let _ = sender.send(object.host().call(&command).await);
         });
         receiver
@@ -536,7 +537,7 @@ impl<R: Room> AnyObject for Object<R> {
 
     fn crash(&self) {
         let half_open = self.memory.half_open();
-        // It waits outside of what a panic ends.
+        // Work that the memory holds back has not begun. It is released first, so that the panic does not end it.
         self.memory.release();
         let ended = self.world().map_or_else(Vec::new, |world| world.executor.abort_begun(self.memory.owner));
         self.leave_memory();
@@ -552,14 +553,15 @@ impl<R: Room> AnyObject for Object<R> {
             }
         }
         for socket in half_open {
-            // One that has just been closed is as good.
+            // A socket that was closed just before needs no second close.
             let _ = self.memory.close(socket, 1011, "the room restarted");
         }
         self.repeat_alarm(&ended);
     }
 }
 
-/// An upgrade that is under way. Once there is a socket its client gets it, even if the object goes down: closed, then.
+/// An upgrade in progress. If the object crashes after it has accepted a socket, the client still gets the socket,
+/// which is closed.
 struct Opening {
     sender: Option<oneshot::Sender<Result<Answer, Error>>>,
     accepted: Cell<Option<Socket>>,
@@ -578,7 +580,7 @@ impl Opening {
             (Err(error), _) => Err(error),
         };
         if let Some(sender) = self.sender.take() {
-            // Nobody waits for an upgrade that was given up.
+            // The receiver is gone if the client dropped its upgrade.
             let _ = sender.send(answer);
         }
     }
@@ -610,7 +612,7 @@ fn restarted() -> Error {
     Error::new(ErrorKind::Restarted, "the room went down while it worked on this").retryable(true)
 }
 
-/// How a client of this thread reaches the rooms of one class in a world.
+/// The transport of a client of this thread to the rooms of one class in a world.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     world: u64,
@@ -636,7 +638,7 @@ impl Link {
         Ok((world, object))
     }
 
-    /// An upgrade: what the Worker prepared, and the request, together.
+    /// Begins an upgrade: the Worker's half and the request together.
     pub(crate) fn open(
         &self,
         to: &Address,
@@ -656,7 +658,7 @@ impl Link {
         })
     }
 
-    /// What a receiver gets, while whoever waits for it keeps the world going.
+    /// Waits for a receiver and runs the world at each poll.
     async fn driving<T>(&self, mut receiver: oneshot::Receiver<T>) -> Result<T, Error> {
         poll_fn(|cx| {
             let mut settled = false;
@@ -769,10 +771,10 @@ impl NativeSocket for WorldSocket {
     }
 }
 
-/// A client begins to close, or its connection is lost.
+/// Begins a close by the client, or ends its connection if it is lost.
 pub(crate) fn close_by_client(object: Rc<dyn AnyObject>, socket: Socket, close: Close) {
     let begun = object.memory().with_socket(socket, |at| {
-        // One that did not answer the room's close ends all the same, as late as that is.
+        // A client that did not answer the room's close can still end later.
         let is_late = at.unresponsive && at.closed.is_some() && !at.closing;
         let begun = is_late || (!at.closing && at.ended.is_none());
         at.closing = true;
@@ -786,7 +788,7 @@ pub(crate) fn close_by_client(object: Rc<dyn AnyObject>, socket: Socket, close: 
     }
 }
 
-/// A ticket as the client makes them.
+/// Creates a ticket as the client does.
 pub(crate) fn ticket(link: &Link) -> String {
     new_ticket(link.random())
 }

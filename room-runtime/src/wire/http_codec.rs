@@ -177,8 +177,7 @@ pub(crate) fn no_socket(status: u16, content_type: Option<&str>, body: &[u8]) ->
     }
     let text = String::from_utf8_lossy(body);
     let is_json = content_type.is_some_and(|content_type| content_type.starts_with(JSON));
-    // A 503 is a refusal, because it is temporary: the room is full, or still works on the previous connection of this
-    // peer.
+    // A 503 is a refusal, because it is temporary: the room is full, or still busy with this peer.
     let kind = if (500..=599).contains(&status) && status != 503 { ErrorKind::Handler } else { ErrorKind::Refused };
     let error = match serde_json::from_str::<Body>(&text) {
         Ok(Body { error }) if is_json => Error::new(kind, error.message),
