@@ -1,7 +1,7 @@
-//! The layers of this crate, `src/*/`: each may use those below it, and none above. Read from the source, so that an import that
-//! turns an arrow round fails here.
+//! The layers of this crate, the folders of `src/`. Each layer may use those below it and none above. The tests read
+//! the layers from the source, so that an import in the wrong direction fails here.
 //!
-//! The block of layers in `docs/architecture.md` is drawn from the same: `UPDATE_ARCHITECTURE=1` writes it.
+//! The diagram of the layers in `docs/architecture.md` is drawn from the same data: `UPDATE_ARCHITECTURE=1` writes it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use std::{
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, visit::Visit};
 
-/// From the lowest to the highest.
+/// The layers with their purpose, from the lowest to the highest.
 const LAYERS: [(&str, &str); 7] = [
     ("types", "ids, limits, closes and errors, of which every layer speaks"),
     ("wire", "frames, commands, storage keys and codecs"),
@@ -23,13 +23,13 @@ const LAYERS: [(&str, &str); 7] = [
     ("testing", "rooms in native tests"),
 ];
 
-/// Arrows that point up, each with the reason why it is still there.
+/// The uses of a higher layer that are allowed, each with its reason.
 const EXCEPTIONS: [(&str, &str, &str); 2] = [
     ("engine", "api", "the engine is generic over the room, and calls its handlers with the types that they see"),
     ("api", "testing", "a handler that reaches another room natively makes its type known to the test's world"),
 ];
 
-/// What is used where: layer, used layer, and the places.
+/// The uses between layers: the layer, the used layer, and the places in the source.
 type Arrows = BTreeMap<(usize, usize), BTreeSet<String>>;
 
 #[test]
@@ -65,7 +65,7 @@ fn the_picture_of_the_layers_is_what_the_source_says() {
     const END: &str = "<!-- layers: end -->";
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/architecture.md");
-    // In a package from the registry there are no documents.
+    // The package in the registry does not contain the documents.
     let Ok(document) = fs::read_to_string(&file) else { return };
     let (before, rest) = document.split_once(BEGIN).expect("where the picture begins");
     let (picture, after) = rest.split_once(END).expect("where the picture ends");
@@ -82,7 +82,7 @@ fn the_picture_of_the_layers_is_what_the_source_says() {
     );
 }
 
-/// A flow chart, the highest layer at the top. Arrows that follow from others are left out.
+/// Draws a flow chart with the highest layer at the top. It omits arrows that follow from other arrows.
 fn draw(arrows: &Arrows) -> String {
     let mut text = "```mermaid\nflowchart TD\n".to_owned();
     for (name, what) in LAYERS.iter().rev() {
@@ -130,7 +130,7 @@ fn arrows() -> Arrows {
                     Some(used) => used,
                     None => match exports.get(first) {
                         Some(used) => *used,
-                        // The macros' own, and modules of `lib.rs`.
+                        // The name is an export of the macros or a module of `lib.rs`.
                         None => continue,
                     },
                 };
@@ -143,7 +143,7 @@ fn arrows() -> Arrows {
     arrows
 }
 
-/// The layer of each name that `lib.rs` exports.
+/// Returns the layer of each name that `lib.rs` exports.
 fn exports() -> BTreeMap<String, usize> {
     let mut exports = BTreeMap::new();
     for item in parse(&source().join("lib.rs")).items {
@@ -179,7 +179,7 @@ fn parse(file: &Path) -> syn::File {
     syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The files that `#[cfg(test)] mod name;` brings in.
+/// Returns the files of modules that are declared as `#[cfg(test)] mod name;`.
 fn test_files(files: &[PathBuf]) -> BTreeSet<PathBuf> {
     let mut tests = BTreeSet::new();
     for file in files {
@@ -202,7 +202,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(is)
 }
 
-/// Collects every path that begins with `crate`, without that.
+/// Collects every path that begins with `crate`, without that first segment.
 #[derive(Default)]
 struct Reader {
     paths: Vec<Vec<String>>,

@@ -1,4 +1,4 @@
-//! The test kit itself: what it runs, what a failing test shows, and how near it is to the platform.
+//! Tests of the test kit: its scheduling, the report of a failing test, and its agreement with the platform.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ use room_runtime::{
     testing::{TestPeer, TestRoom, World},
 };
 
-/// Does what it is asked.
+/// A room whose events tell it what to do.
 #[room(heartbeat("anyone?", "yes"))]
 pub mod probe {
     use std::time::Duration;
@@ -44,7 +44,7 @@ pub mod probe {
             ms: u64,
             panics: bool,
         },
-        /// So many alarms, each set by the one before it, for at once.
+        /// Sets an alarm for now that sets the next one, and so on for this number of alarms.
         Chain {
             more: u32,
         },
@@ -129,7 +129,7 @@ fn log(room: &TestRoom<Room>) -> Vec<String> {
     room.state().expect("a state").map(|state| state.log).unwrap_or_default()
 }
 
-/// What a panic says.
+/// Returns the message of a panic.
 fn message<T>(work: impl FnOnce() -> T) -> String {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(_) => String::new(),
@@ -140,7 +140,7 @@ fn message<T>(work: impl FnOnce() -> T) -> String {
     }
 }
 
-/// Lets everything else have a turn, as executors' `yield_now` does.
+/// Yields once to other work, as the `yield_now` of an executor does.
 fn yield_now() -> impl Future<Output = ()> {
     let mut is_first = true;
     poll_fn(move |cx| {
@@ -173,7 +173,7 @@ fn futures_that_wait_for_each_other_and_wake_themselves_run() {
         room.handle().send(&say("first")).await.expect("sent");
         sender.send(()).expect("somebody waits");
     };
-    // It is polled before what it waits for, and woken by it.
+    // This future is polled before the future that it waits for, which wakes it.
     let second = async {
         receiver.await.expect("somebody sends");
         room.handle().send(&say("second")).await.expect("sent");
@@ -231,7 +231,7 @@ fn advance_to_the_end_of_time_runs_everything_in_order() {
     room.advance(Duration::MAX);
     let at = |ms| format!("alarm {}", begin + ms);
     assert_eq!(log(&room), [at(5), at(86_400_000), at(86_400_000_000)]);
-    // The room still works there.
+    // The room still works at the end of time.
     room.advance(Duration::MAX);
     room.send(&say("still here")).expect("sent");
     room.assert_no_errors();
@@ -247,7 +247,7 @@ fn advance_fires_what_alarms_schedule_for_the_same_moment() {
     }
     let now = room.world().now_ms();
     assert_eq!(log(&room).len(), 8, "{:?} at {now}", log(&room));
-    // In the last moment, and again in the same one.
+    // The alarms fire in the last moment, and again in the same moment.
     for count in [11, 14] {
         room.send(&Event::Chain { more: 2 }).expect("scheduled");
         room.advance(Duration::ZERO);
@@ -287,11 +287,11 @@ fn the_platform_answers_a_heartbeat_that_is_sent_as_a_text() {
     alice.send_raw("anyone?");
     assert!(!room.is_in_memory());
     assert_eq!(alice.receive_raw().as_deref(), Some("yes"));
-    // It is no message.
+    // The answer to a heartbeat is not a message.
     alice.heartbeat();
     assert_eq!(alice.received(), []);
     assert!(!room.is_in_memory());
-    // Another text is a frame.
+    // Any other text is a frame.
     alice.send_raw("ping");
     assert_eq!(alice.receive_error().map(|error| error.kind()), Some(ErrorKind::Decode));
 }
@@ -358,7 +358,7 @@ fn receive_points_at_receive_error_when_an_error_frame_came() {
     assert!(message.contains(r#"{"$room":{"error""#) && message.contains("`receive_error`"), "{message}");
 }
 
-/// Runs in a process of its own, for the test that follows.
+/// Runs in its own process, for the next test.
 #[test]
 fn child_that_fails_if_it_is_asked_to() {
     let room = TestRoom::<Room>::new("main");
@@ -393,7 +393,7 @@ fn a_test_that_fails_prints_the_log_of_its_rooms_and_one_that_succeeds_nothing()
 mod storage {
     use super::*;
 
-    /// Keeps lots in its database, with the house's name from its services.
+    /// A room that stores lots in its database, with the name of the house from its services.
     #[room]
     pub mod lots {
         use worker::Env;

@@ -1,4 +1,4 @@
-//! Promises of refusals, resumes and the test kit in odd orders of events: each of these was broken once.
+//! Promises of refusals, resumes and the test kit in unusual orders of events. Each of these promises was broken once.
 
 #![allow(unreachable_pub, reason = "a room is written as in a crate of its own")]
 
@@ -13,7 +13,7 @@ use room_runtime::{
     testing::{TestPeer, TestRoom, World},
 };
 
-/// A room whose places are kept.
+/// A room that keeps the places of lost peers.
 #[room(reconnect_grace = "30s")]
 pub mod hall {
     use std::time::Duration;
@@ -80,7 +80,7 @@ pub mod hall {
         let role = peer.data().role.clone();
         note(ctx, format!("resume {} {role}", peer.id()))?;
         if role == "expired" {
-            // It asks somebody.
+            // The handler waits, for example for a service.
             ctx.sleep(Duration::from_secs(1)).await;
             return Err(ctx.refuse("sign in again"));
         }
@@ -128,7 +128,7 @@ pub mod hall {
     }
 }
 
-/// Refuses in every way.
+/// A room that refuses in every possible way.
 #[room(max_unread_bytes = 1000)]
 pub mod desk {
     use std::time::Duration;
@@ -227,7 +227,7 @@ pub mod desk {
     }
 }
 
-/// A room that takes its time to start, and to connect.
+/// A room whose `on_start` takes time, with a grace and with batched messages.
 #[room(reconnect_grace = "30s", batch = "20ms")]
 pub mod slow {
     use std::time::Duration;
@@ -298,10 +298,10 @@ fn body(response: &http::Response<Bytes>) -> String {
     String::from_utf8(response.body().to_vec()).expect("UTF-8")
 }
 
-// Resuming.
+// Tests of resumes.
 
-/// Rule 6: "A place in the room belongs to one connection at a time: when a connection that was replaced, resumed or closed by the
-/// room ends later, that ends nobody else."
+/// Rule 6: "A connection that was replaced, resumed or closed by the room can end late […]: its end affects no other
+/// connection."
 #[test]
 fn a_refused_resume_does_not_end_the_connection_that_resumed_after_it() {
     let room = Hall::new("main");
@@ -309,7 +309,7 @@ fn a_refused_resume_does_not_end_the_connection_that_resumed_after_it() {
     let token = first.resume_token().expect("a token");
     first.disconnect();
     let replace = |role| up("ann", role).resume(&token).on_resume(OnResume::ReplaceData);
-    // `on_resume` waits before it refuses the stale token, and the client is back with a fresh one.
+    // `on_resume` waits before it refuses the old token. Meanwhile the client reconnects with a new one.
     let stale = room.connect(replace("expired"));
     let fresh = room.connect(replace("member"));
     assert_eq!(stale.closed().map(|(code, _)| code), Some(1012));
@@ -318,7 +318,7 @@ fn a_refused_resume_does_not_end_the_connection_that_resumed_after_it() {
     assert_eq!(role(&fresh).as_deref(), Some("member"));
 }
 
-/// Reconnecting, 4: "If the token names a place of that id, the peer takes it", and its frames are handled.
+/// Reconnecting, 4: "If the token names a place of that id, the peer takes it", and the room handles its frames.
 #[test]
 fn a_peer_that_resumes_while_its_on_away_waits_is_heard() {
     for before in ["nothing", "a crash", "a sleep"] {
@@ -337,7 +337,8 @@ fn a_peer_that_resumes_while_its_on_away_waits_is_heard() {
     }
 }
 
-/// A client that loses its connection and is back at once: what becomes of it, for each order in which the room may see the two.
+/// Returns the outcomes of a client that loses its connection and reconnects at once, one for each order in which the
+/// room may see the two events.
 fn back_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
     let outcome = |seed| {
         let world = World::with_seed(seed);
@@ -358,7 +359,8 @@ fn back_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
     (0..40).map(outcome).collect()
 }
 
-/// Reconnecting, 4: "If the token names a place of that id, the peer takes it", also where the room sees the upgrade first.
+/// Reconnecting, 4: "If the token names a place of that id, the peer takes it", also if the room sees the upgrade
+/// first.
 #[test]
 fn a_resume_that_the_room_sees_before_the_close_takes_the_place() {
     for sleeps in [false, true] {
@@ -375,7 +377,7 @@ fn whoever_is_back_at_once_is_heard() {
     }
 }
 
-/// The same, while a room that slept takes its time to start: the upgrade wakes it, and the close of the old connection comes then.
+/// The upgrade wakes a room that starts slowly, and the close of the old connection arrives during the start.
 #[test]
 fn whoever_is_back_while_a_room_that_slept_starts_is_heard() {
     for sleeps in [false, true] {
@@ -399,7 +401,8 @@ fn whoever_is_back_while_a_room_that_slept_starts_is_heard() {
     }
 }
 
-/// Rule "Several messages in one frame": "in order […] and error frames are among them", across a resume and a crash.
+/// Rules, "Several messages in one frame": "messages in order", with error frames among them, across a resume and a
+/// crash.
 #[test]
 fn error_frames_of_room_v1_come_in_order() {
     let room = TestRoom::<slow::Room>::new("main");
@@ -424,7 +427,7 @@ fn error_frames_of_room_v1_come_in_order() {
     assert_eq!(at.len(), 5, "{frames:?}");
 }
 
-/// Reconnecting, 4: `OnResume::ReplaceData` survives hibernation, a crash and a restart.
+/// Reconnecting, 4: the data of `OnResume::ReplaceData` survives hibernation, a crash and a restart.
 #[test]
 fn replaced_data_is_what_is_kept() {
     let room = Hall::new("main");
@@ -440,7 +443,8 @@ fn replaced_data_is_what_is_kept() {
     assert_eq!(role(&third).as_deref(), Some("guest"), "{:?}", log(&room));
 }
 
-/// Reconnecting: "If the resume cannot be stored, the new connection is closed with 1011 and the place stays as it was."
+/// Reconnecting: "If the resume cannot be stored, the room closes the new connection with 1011 and the place stays
+/// unchanged."
 #[test]
 fn a_replacement_that_cannot_be_stored_changes_nothing() {
     let room = Hall::new("main");
@@ -459,7 +463,7 @@ fn a_replacement_that_cannot_be_stored_changes_nothing() {
     assert_eq!(role(&third).as_deref(), Some("guest"), "{:?}", log(&room));
 }
 
-/// `OnDuplicate::Replace`: "The new one takes the place of those before it: […] they are closed with 1012".
+/// `OnDuplicate::Replace`: "The new connection replaces the others: […] they are closed with 1012."
 #[test]
 fn a_peer_that_resumes_with_replace_replaces_the_others_of_its_id() {
     let room = Hall::new("main");
@@ -485,10 +489,10 @@ fn a_peer_that_may_not_resume_is_new_and_its_place_ends_by_itself() {
     assert!(second.is_open());
 }
 
-// Refusals.
+// Tests of refusals.
 
-/// `Failure::with_status`: "The HTTP status of a refusal, in place of 403: for the client of `on_upgrade` and `on_request`, and for
-/// the Worker in `Error::status` and `Error::into_response`."
+/// `Failure::with_status`: "Sets the HTTP status of a refusal […]. The clients of `on_upgrade` and `on_request` get
+/// this status, and the Worker gets it from `Error::status` and `Error::into_response`."
 #[test]
 fn a_refused_connect_of_the_worker_keeps_status_and_message() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -499,18 +503,19 @@ fn a_refused_connect_of_the_worker_keeps_status_and_message() {
     assert_eq!(error.refusal::<desk::Broadcast>().expect("decodes"), Some(sold));
 }
 
-/// `ErrorKind::status`, 500: "nothing that the client did, nor can mend". A room that failed is no refusal, and no 403.
+/// `ErrorKind::status`, 500: "the client did not cause them and cannot correct them". A failure of the room is no
+/// refusal, so it has no 403.
 #[test]
 fn a_connect_of_the_worker_that_the_room_failed_is_not_the_clients_fault() {
     let world = World::new();
     let room = world.room::<hall::Room>("main");
-    // Its `on_upgrade` fails.
+    // `on_upgrade` fails for this role.
     let error = world.block_on(room.handle().connect(up("ann", "fail"))).map(drop).expect_err("it fails");
     assert_eq!((room.take_log().len(), error.status().is_server_error()), (1, true), "{:?} {error}", error.kind());
 }
 
-/// `RoomContext::refuse`: "In all other handlers there is nobody to refuse: there it is an error like any other", and
-/// `RoomHandle::fire_alarm`: "`ErrorKind::Handler`, or the kind of the runtime's error, when `on_alarm` failed".
+/// `RoomContext::refuse`: "In every other handler a refusal has no recipient: there it is an error like any other", and
+/// `RoomHandle::fire_alarm`: "`ErrorKind::Handler`, or the kind of the runtime's error, if `on_alarm` failed".
 #[test]
 fn a_refusal_in_on_alarm_is_an_error_like_any_other_for_the_worker() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -520,7 +525,7 @@ fn a_refusal_in_on_alarm_is_an_error_like_any_other_for_the_worker() {
     assert_eq!((error.kind(), error.status()), (ErrorKind::Handler, StatusCode::INTERNAL_SERVER_ERROR), "{error}");
 }
 
-/// The same, in `init`: a client is shown its text, with a 403.
+/// A refusal in `init` is an error like any other: its text must not reach a client with a 403.
 #[test]
 fn a_refusal_in_init_is_an_error_like_any_other() {
     let room = TestRoom::<desk::Room>::new("closed");
@@ -531,7 +536,7 @@ fn a_refusal_in_init_is_an_error_like_any_other() {
     assert_eq!((status.as_u16(), body(&response).contains("an inner secret")), (500, false), "{}", body(&response));
 }
 
-/// Rule 8: the refusal of another room is an error of this one, for the peer, for the Worker and in the log.
+/// Rule 8: the refusal of another room is an error of this room, for the peer, for the Worker and in the log.
 #[test]
 fn a_refusal_that_crosses_two_rooms_is_the_same_for_peer_worker_and_log() {
     let world = World::new();
@@ -548,7 +553,7 @@ fn a_refusal_that_crosses_two_rooms_is_the_same_for_peer_worker_and_log() {
     assert_eq!(room.take_log().len(), 1);
 }
 
-/// The same in `on_upgrade`.
+/// Rule 8: the refusal of another room is an error of this room, also in `on_upgrade`.
 #[test]
 fn a_refusal_of_another_room_in_on_upgrade_is_an_error() {
     let world = World::new();
@@ -557,8 +562,9 @@ fn a_refusal_of_another_room_in_on_upgrade_is_an_error() {
     assert_eq!((status, room.take_log().len()), (Some(500), 1));
 }
 
-/// Purge: "each handler that still waits ends with an error of the kind `purged`", which `ErrorKind::status` says is 410; nothing of
-/// the old life is reported in the new one.
+/// Purge: "Each handler that still waits ends with an error of the kind `purged`".
+///
+/// The `ErrorKind::status` of that kind is 410. The new life reports nothing of the old one.
 #[test]
 fn an_on_upgrade_that_waits_while_the_room_is_purged_is_gone() {
     let room = Hall::new("main");
@@ -584,7 +590,8 @@ fn a_header_of_a_reject_that_is_a_refusal_is_sent() {
     }
 }
 
-/// Rule 8: the sender is told; rule 12: or it "is skipped, and closed with 1013". Not neither.
+/// Rule 8: the sender gets the refusal. Rule 12: a slow consumer "is skipped and closed with 1013". One of the two must
+/// happen.
 #[test]
 fn a_refusal_for_a_peer_that_does_not_read_closes_it_or_arrives() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -594,8 +601,8 @@ fn a_refusal_for_a_peer_that_does_not_read_closes_it_or_arrives() {
     assert!(arrived == 2 || ann.closed().is_some(), "{arrived} messages, and {:?}", ann.closed());
 }
 
-/// Recipes: "an error frame with the code `handler` or `refused` belongs to the oldest request that has no answer yet": one event,
-/// one error frame.
+/// Recipes: an error frame with the code `handler` or `refused` "belongs to the oldest request without an answer". One
+/// event therefore gets one error frame.
 #[test]
 fn an_event_that_fails_is_answered_once_although_on_error_panics() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -615,8 +622,8 @@ fn an_event_that_fails_is_answered_once_although_the_room_crashes_in_on_error() 
     assert_eq!(codes.len(), 1, "{codes:?}");
 }
 
-/// `Call::idempotency_key`: "the room […] gives the same call with the same key the same answer, without doing it twice. […] The
-/// answer is stored together with the last of what the handler changed." The handler does not wait, `on_error` does.
+/// `Call::idempotency_key`: "The same call with the same key gets the stored answer and does not run again. […] The
+/// answer is stored together with the handler's last changes." Here the handler does not wait, but `on_error` does.
 #[test]
 fn a_failed_call_with_a_key_happens_once_although_the_room_crashes_in_on_error() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -637,7 +644,7 @@ fn a_failed_call_with_a_key_happens_once_although_on_error_panics() {
     assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
 }
 
-/// The same for a refusal, which is also the answer after a sleep, a crash and a restart.
+/// A refusal is also a stored answer, after hibernation, a crash and a restart.
 #[test]
 fn a_refused_call_with_a_key_happens_once() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -658,7 +665,7 @@ fn a_refused_call_with_a_key_happens_once() {
     room.assert_no_errors();
 }
 
-/// Rule 8: "Changes that were made before stay […]; if they cannot be stored, the outcome is that error."
+/// Rule 8: "If the changes that stay cannot be stored, the outcome is that error."
 #[test]
 fn a_refusal_that_could_not_be_stored_is_an_error_and_may_be_repeated() {
     let room = TestRoom::<desk::Room>::new("main");
@@ -674,7 +681,7 @@ fn a_refusal_that_could_not_be_stored_is_an_error_and_may_be_repeated() {
     assert_eq!(room.state().expect("a state").map(|state| state.count), Some(1));
 }
 
-/// Rule 8: also after a resume, on the connection that the peer has then.
+/// Rule 8: after a resume, the error frame goes to the peer's current connection.
 #[test]
 fn the_error_frame_goes_to_the_connection_that_the_peer_has_by_then() {
     let room = Hall::new("main");
@@ -687,7 +694,7 @@ fn the_error_frame_goes_to_the_connection_that_the_peer_has_by_then() {
     assert_eq!(second.receive_error().map(|error| error.kind()), Some(ErrorKind::Handler));
 }
 
-// The bearer token.
+// Tests of the bearer token.
 
 fn offer(headers: &[(&str, &str)]) -> Result<(Option<String>, Option<String>), String> {
     let room = Hall::new("main");
@@ -700,7 +707,7 @@ fn offer(headers: &[(&str, &str)]) -> Result<(Option<String>, Option<String>), S
     Ok((role(&peer), peer.protocol()))
 }
 
-/// `UpgradeRequest::bearer`: "the handshake is then answered with `bearer`, unless another protocol is chosen".
+/// `UpgradeRequest::bearer`: "The handshake is then answered with `bearer`, unless another protocol is chosen".
 #[test]
 fn a_token_in_the_header_does_not_refuse_a_client_that_offers_bearer_as_well() {
     let both = offer(&[("authorization", "Bearer abc"), ("sec-websocket-protocol", "bearer, abc")]);
@@ -719,9 +726,9 @@ fn an_empty_bearer_token_is_none() {
     assert_eq!(got.0.as_deref(), Some("None"));
 }
 
-// The kit.
+// Tests of the kit.
 
-/// `TestPeer::receive_error`: "Messages before it stay where they are."
+/// `TestPeer::receive_error`: "Earlier messages stay in place."
 #[test]
 fn receive_error_leaves_the_frames_of_room_v1_before_it() {
     let room = Hall::new("main");
@@ -734,7 +741,7 @@ fn receive_error_leaves_the_frames_of_room_v1_before_it() {
     assert_eq!(ann.receive_raw().as_deref(), Some(r#"[{"type":"Said","text":"hello"}]"#));
 }
 
-/// `World::together`: "Lets nothing run until `work` has ended".
+/// `World::together`: "Runs nothing until `work` has ended".
 #[test]
 fn a_panic_within_together_does_not_stop_the_world() {
     let room = Hall::new("main");
@@ -745,7 +752,7 @@ fn a_panic_within_together_does_not_stop_the_world() {
     assert_eq!(ann.received().len(), 1);
 }
 
-/// `World::advance`: "Lets time pass, with everything that falls into it": a year, with one peer in the room.
+/// `World::advance`: "Lets time pass, together with everything that happens in it": a year, with one peer in the room.
 #[test]
 fn a_year_passes_in_a_room_with_a_peer() {
     let room = Hall::new("main");
@@ -753,10 +760,10 @@ fn a_year_passes_in_a_room_with_a_peer() {
     room.advance(Duration::from_secs(365 * 86_400));
 }
 
-// Lives.
+// Random runs.
 
-/// One user, who resumes in every way: heard while connected, with the data that the last upgrade gave, and one `on_close` for each
-/// `on_connect` in the end.
+/// Runs one user who resumes in every way. The room must handle the user's frames while the user is connected, with the
+/// data of the last upgrade. At the end there must be one `on_close` for each `on_connect`.
 fn live(seed: u64, slow: bool) -> Result<(), String> {
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = |n: u64| {
@@ -780,7 +787,8 @@ fn live(seed: u64, slow: bool) -> Result<(), String> {
                 story.push("hibernate".to_owned());
                 room.hibernate();
             }
-            // Both make a peer deaf that comes back while `on_away` waits: that is known.
+            // A crash during `on_away` makes the room ignore a peer that reconnects. That is known, and so is the same
+            // effect of hibernation.
             2 if !slow => {
                 story.push("crash".to_owned());
                 room.crash();
@@ -816,7 +824,7 @@ fn live(seed: u64, slow: bool) -> Result<(), String> {
                     }
                     Err(refusal) => return Err(format!("{story:?}: {refusal}")),
                 }
-                // The refusal that is known to end the next one is let come first.
+                // A refused resume is known to end the next connection, so the refusal comes first.
                 if expected == "expired" {
                     room.advance(Duration::from_secs(2));
                 }

@@ -1,8 +1,10 @@
-//! Whatever happens to a room, and in whatever order: nothing that was acknowledged is lost, every peer is let in once and
-//! seen off once, its frames are handled in order, and nobody stays behind as a ghost.
+//! Promises that hold for any events of a room in any order. No acknowledged change is lost. `on_connect` and
+//! `on_close` run once for each peer. The frames of a peer are handled in order. No peer stays in the room without a
+//! connection.
 //!
-//! Each seed is a life of fifty steps. A seed that fails is printed, and `ROOM_SEED=… cargo test -p room-runtime --test
-//! properties` lives it again, saying what happens. `ROOM_SEEDS=…` says how many there are to live.
+//! Each seed is a run of fifty steps. A seed that fails is printed, and
+//! `ROOM_SEED=… cargo test -p room-runtime --test properties` runs it again and prints its steps. `ROOM_SEEDS=…` sets
+//! the number of seeds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,25 +23,25 @@ use serde::{Deserialize, Serialize};
 const SEEDS: u64 = 10_000;
 const STEPS: usize = 50;
 
-/// A room that keeps a ledger of what happened to it.
+/// A room that keeps a ledger of its events.
 #[derive(Debug)]
 enum Ledger {}
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct State {
     connected: Vec<String>,
-    /// What each peer said, in the order in which it was handled.
+    /// The numbers that each peer sent, in the order in which the room handled them.
     said: BTreeMap<String, Vec<u64>>,
-    /// Whose `on_close` began, and whose ended.
+    /// The peers whose `on_close` began; `closed` lists those whose `on_close` ended.
     leaving: Vec<String>,
     closed: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Data {
-    /// How long its `on_connect` and its `on_close` wait.
+    /// The time for which the peer's `on_connect` and `on_close` wait.
     slow_ms: u64,
-    /// How much it has said: kept with the socket, and told with each acknowledgement.
+    /// The number of events that the peer has sent. It is stored with the socket and is a part of each acknowledgement.
     said: u64,
 }
 
@@ -51,7 +53,8 @@ enum Event {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Message {
     Welcome,
-    /// It is in the ledger, and the peer has said so much.
+    /// The acknowledgement of an event: the number is in the ledger, and `count` is the number of the peer's events so
+    /// far.
     Said {
         number: u64,
         count: u64,
@@ -97,7 +100,7 @@ impl Room for Ledger {
             data.said += 1;
             data.said
         });
-        // One that has left is told nothing; its last words count all the same.
+        // A peer that has left gets no acknowledgement, but its last events still count.
         if let Ok(count) = count {
             peer.send(&Message::Said { number, count }).unwrap_or_default();
         }
@@ -120,12 +123,12 @@ async fn wait(ctx: &RoomContext<Ledger>, ms: u64) {
     }
 }
 
-/// A client, and what it knows.
+/// A client and its observations.
 struct Client {
     peer: TestPeer<Ledger>,
     welcome: bool,
     sent: u64,
-    /// What was acknowledged.
+    /// The numbers that were acknowledged.
     acknowledged: Vec<u64>,
 }
 
@@ -197,7 +200,7 @@ impl Life {
         self.clients.insert(id, Client { peer, welcome: false, sent: 0, acknowledged: Vec::new() });
     }
 
-    /// One peer, or several at once, say something, or much.
+    /// Sends events from one or several peers at once.
     fn say(&mut self) {
         let mut frames = Vec::new();
         for _ in 0..=self.chance(4) {
@@ -231,12 +234,12 @@ impl Life {
         json.map_or_else(State::default, |json| serde_json::from_str(&json).expect("the ledger is stored as it is"))
     }
 
-    /// What arrived at the clients, and whether it is true.
+    /// Checks everything that arrived at the clients against the stored ledger.
     fn listen(&mut self) {
         let stored = self.stored();
         for (id, client) in &mut self.clients {
             while let Some(text) = client.peer.receive_raw() {
-                // To the sender of a frame that was lost, or whose handler failed.
+                // The sender of a frame gets an error frame if the frame was lost or its handler failed.
                 if ["restarted", "handler"].iter().any(|code| text.starts_with(&error_frame(code))) {
                     continue;
                 }
@@ -285,11 +288,11 @@ impl Life {
         }
     }
 
-    /// When all has settled.
+    /// Checks the room after all its work has ended.
     fn end(&mut self) {
         self.note(|| "the end".to_owned());
         self.world.advance(Duration::from_secs(60));
-        // Whoever vanished with a restart is found when the room is next in memory.
+        // The call loads the room into memory, so that it notices peers whose connections ended in a restart.
         let peers = self.room.peers(None).expect("the room answers");
         self.world.advance(Duration::from_secs(60));
         self.listen();
@@ -323,7 +326,7 @@ impl Life {
     }
 }
 
-/// How an error frame with this code starts.
+/// Returns the beginning of an error frame with this code.
 fn error_frame(code: &str) -> String {
     format!(r#"{{"$room":{{"error":{{"code":"{code}""#)
 }

@@ -1,13 +1,13 @@
 // The page of the chat room: a join screen, and then a room over one WebSocket.
 //
-//   Link    one connection that comes back by itself
-//   Log     messages and notices, as they came
-//   People  who is here now
-//   Typing  who is writing
-//   Outbox  what was sent and has not come back yet
-//   Room    the screen that ties them together
+//   Link    one connection that reconnects automatically
+//   Log     messages and notices in order of arrival
+//   People  the users in the room
+//   Typing  the users who are writing
+//   Outbox  messages that the room has not sent back yet
+//   Room    the screen that connects the other parts
 //
-// Whatever a person wrote becomes a text node, never markup.
+// Text from users becomes a text node and never markup.
 
 const MAX_NAME = 32;
 const MAX_ROOM = 64;
@@ -38,7 +38,7 @@ const MAX_ENTRIES = 1_000;
 
 const $ = (id) => document.getElementById(id);
 
-/** An element; strings among the children become text nodes. */
+/** Creates an element. Strings among the children become text nodes. */
 function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -46,11 +46,13 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Characters as people (and Rust's `chars`) count them, not UTF-16 units. */
+/** Counts characters as people (and Rust's `chars`) do, not UTF-16 units. */
 const lengthOf = (text) => [...text].length;
 const characters = (count) => `${count.toLocaleString()} ${count === 1 ? "character" : "characters"}`;
 
-/** localStorage or sessionStorage; a browser that forbids them only costs us the memory. */
+/**
+ * Reads or writes localStorage or sessionStorage. In a browser that forbids them, the page works without stored values.
+ */
 function stored(area, key, value) {
   try {
     if (value === undefined) return window[area].getItem(key) ?? "";
@@ -60,11 +62,11 @@ function stored(area, key, value) {
   return value ?? "";
 }
 
-/** The same name has the same hue on every screen (FNV-1a). */
+/** Returns a hue that is the same for a name on every screen (FNV-1a). */
 function hueOf(name) {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
-  // Neighbouring names differ in the low bits only: mix before taking the remainder.
+  // Similar names differ only in the low bits, so the bits are mixed before the remainder is taken.
   hash ^= hash >>> 15;
   return (Math.imul(hash, 0x2c1b3c6d) >>> 0) % 360;
 }
@@ -78,7 +80,10 @@ function avatar(name) {
   return node;
 }
 
-/** A name in a sentence. One written from right to left must not turn the rest around. */
+/**
+ * Returns a name for use in a sentence. The isolation keeps a right-to-left name from reordering the rest of the
+ * sentence.
+ */
 const named = (name) => el("bdi", {}, name);
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -92,8 +97,8 @@ function timeOf(at) {
 // The connection
 
 /**
- * One place in the room. A connection that breaks, or stays silent when asked, is replaced after a growing random
- * pause; only the room itself (close codes 1008 and 4000 to 4999) or `leave` end it.
+ * One place in the room. A connection that breaks, or does not answer a ping, is replaced after a random pause with an
+ * exponential back-off. Only the room (close codes 1008 and 4000 to 4999) or `leave` ends the link.
  *
  * States: "connecting", "live", "waiting" (`detail.until`), "closed" (`detail.code`, `detail.reason`).
  */
@@ -105,7 +110,10 @@ class Link {
   #onChange;
   #onFrame;
   #socket;
-  /** Aborted to stop hearing a socket: a late frame of the old one must not show up beside the new one. */
+  /**
+   * The listeners of the current socket. They are aborted so that a late frame of the old socket does not appear beside
+   * the new one.
+   */
   #listening = new AbortController();
   #life = new AbortController();
   #timers = {};
@@ -134,7 +142,7 @@ class Link {
     this.#become("connecting");
   }
 
-  /** Whether it went out; that it arrived is for the room to say. */
+  /** Sends an event. Returns true if the event was sent; only the room can confirm that it arrived. */
   send(event) {
     if (this.state !== "live") return false;
     this.#socket.send(JSON.stringify(event));
@@ -175,24 +183,27 @@ class Link {
 
   #lost() {
     this.#drop();
-    // Full jitter: after an outage the whole room would otherwise knock at the same moment.
+    // The pause has full jitter, because otherwise every client would reconnect at the same moment after an outage.
     const pause = Math.random() * Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** this.#failures++);
     this.#after("connect", pause, () => this.connect());
     this.#become("waiting", { until: Date.now() + pause });
   }
 
-  /** The platform answers without waking the room; a connection that does not answer is dead, however open it looks. */
+  /**
+   * Sends a ping, which the platform answers without waking the room. A connection without an answer is dead, even if
+   * it looks open.
+   */
   #ping() {
     this.#socket.send("ping");
-    // A second ping while an answer is due must not extend the deadline.
+    // A second ping must not extend the deadline for the first answer.
     if (!this.#timers.pong) this.#after("pong", PONG_TIMEOUT, () => this.#lost());
     this.#after("ping", PING_EVERY, () => this.#ping());
   }
 
-  /** The network or the reader came back (or the network went): look now instead of at the next timer. */
+  /** Checks the connection at once, because the network changed or the reader returned to the page. */
   #wake() {
     if (this.state === "live") this.#ping();
-    // Also instead of an attempt under way, which may have begun without a network.
+    // This also replaces a pending attempt, because that attempt may have begun without a network.
     else if (this.state !== "closed" && navigator.onLine) this.connect();
   }
 
@@ -200,7 +211,7 @@ class Link {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     this.#timers = {};
     this.#listening.abort();
-    // Not waited for: over a dead network the closing handshake takes as long as the browser pleases.
+    // There is no wait for the close, because over a dead network the closing handshake has no time limit.
     this.#socket?.close(code, reason);
     this.#socket = undefined;
   }
@@ -224,9 +235,9 @@ class Log {
   #day;
   #last;
   #unread = 0;
-  /** Whether the reader is at the end, where new messages should push the old ones up. */
+  /** True if the reader is at the end of the log, so that it scrolls with new messages. */
   #following = true;
-  /** Where we left the scroll bar. */
+  /** The position of the scroll bar that the page set last. */
   #top = 0;
   #resize = new ResizeObserver(() => this.follow());
 
@@ -235,7 +246,7 @@ class Log {
     $("log").replaceChildren();
     $("scroller").onscroll = () => this.#scrolled();
     $("new-messages").onclick = () => this.toEnd();
-    // An on-screen keyboard or a growing composer takes room away from the log; what is on its way adds to it.
+    // An on-screen keyboard or a growing composer makes the log smaller, and pending messages make it larger.
     this.#resize.observe($("scroller"));
     this.#resize.observe($("scroller").firstElementChild);
     this.#count(0);
@@ -259,7 +270,7 @@ class Log {
     this.#append(node, !own);
   }
 
-  /** Something that happened, said by the page. */
+  /** Adds a notice of the page. */
   notice(...said) {
     this.#happened("", said);
   }
@@ -290,7 +301,7 @@ class Log {
   }
 
   #append(node, counts) {
-    // The reader may have scrolled away in this very frame, before the browser says so.
+    // The reader may have scrolled in the current frame, before the scroll event.
     if ($("scroller").scrollTop !== this.#top) this.#scrolled();
     $("log").append(node);
     if ($("log").childElementCount > MAX_ENTRIES) $("log").firstElementChild.remove();
@@ -301,7 +312,7 @@ class Log {
   #startDay(at) {
     const day = at.toDateString();
     if (this.#day === day) return;
-    // The first day needs no line unless it is not today.
+    // The first day needs a line only if it is not today.
     const said = this.#day !== undefined || day !== new Date().toDateString();
     this.#day = day;
     this.#last = undefined;
@@ -326,7 +337,7 @@ function bubble(text, ...rest) {
   return el("div", { class: "bubble" }, el("span", { class: "text", dir: "auto" }, text), ...rest);
 }
 
-// Who is here
+// The users in the room
 
 class People {
   #me;
@@ -334,7 +345,7 @@ class People {
   #signal;
   #onLeft;
   #here = new Set();
-  /** Those whose socket went: whether the person did, only the list of peers tells (they may have another tab). */
+  /** Users whose socket closed. They may still be present in another tab, so only the list of peers decides. */
   #leaving = new Set();
   #joining = new Set();
   #loading = false;
@@ -348,7 +359,7 @@ class People {
     this.#show(new Set([me]));
   }
 
-  /** Whether they were not here before. */
+  /** Adds a user. Returns true if the user was not present before. */
   joined(id) {
     this.#joining.add(id);
     if (this.#here.has(id)) return false;
@@ -368,7 +379,7 @@ class People {
     this.#loading = true;
     while (this.#again && !this.#signal.aborted) {
       this.#again = false;
-      // Of what happens while the answer is under way, the answer knows nothing.
+      // The answer does not contain changes that happen during the request, so these are collected separately.
       const asked = this.#leaving;
       this.#leaving = new Set();
       this.#joining = new Set();
@@ -406,7 +417,7 @@ async function getJson(path, signal) {
   return response.json();
 }
 
-// Who is typing
+// The users who are typing
 
 class Typing {
   #timers = new Map();
@@ -441,11 +452,12 @@ class Typing {
   }
 }
 
-// What is on its way
+// Pending messages
 
 /**
- * A message counts as sent when the room gives it back. One that does not come back stays visible, for its author to
- * send again or give up: the page cannot know whether it arrived, and must not say it twice by itself.
+ * A message counts as sent when the room sends it back. A message that does not come back stays visible, so that its
+ * author can send it again or discard it. The page cannot know whether it arrived, so it never repeats a message
+ * automatically.
  */
 class Outbox {
   #waiting = [];
@@ -468,7 +480,7 @@ class Outbox {
     if (entry) this.#remove(entry);
   }
 
-  /** The connection is gone, and with it the answers. */
+  /** Marks all pending messages, because the connection is lost together with the confirmations. */
   doubtAll() {
     for (const entry of this.#waiting) this.#doubt(entry);
   }
@@ -534,7 +546,7 @@ class Room {
     });
     on("composer", "input", () => this.#typed());
     on("composer", "keydown", (event) => {
-      // Enter also picks a suggestion of an input method: that one is not ours.
+      // Enter can also confirm a suggestion of an input method, which must not send the message.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
       this.#submit();
@@ -578,7 +590,7 @@ class Room {
     this.#onLeave(this.#room);
   }
 
-  // What the room says
+  // Frames of the room
 
   #received(frame) {
     switch (frame.type) {
@@ -588,7 +600,7 @@ class Room {
         else if (document.hidden) this.#titled(this.#missed + 1);
         this.#typing.stop(frame.user_id);
         this.#log.message(frame);
-        // The operator is who pins messages.
+        // Only the operator pins messages.
         if (frame.user_id === OPERATOR) this.#loadState();
         break;
       case "Joined":
@@ -602,7 +614,7 @@ class Room {
         if (frame.user_id !== this.#name) this.#typing.typing(frame.user_id);
         break;
       default:
-        // The runtime speaks beside the room's own events, for instance about a frame it could not read.
+        // The runtime sends its own frames beside the room's messages, for example for a frame that does not decode.
         if (frame.$room?.error) this.#log.warning(`The room: ${frame.$room.error.message}`);
         else console.warn("ignored an unknown frame:", frame);
     }
@@ -673,7 +685,8 @@ class Room {
     if (shown === "reconnecting") this.#countdown = setInterval(() => ($("status-text").textContent = text()), 250);
 
     $("composer-hint").textContent = {
-      // A hint that changed with each attempt could not be read: while the room stays away, this one holds.
+      // The hint stays the same while the room cannot be reached, because a hint that changes with each attempt cannot
+      // be read.
       connecting: this.#trouble ? NOT_CONNECTED : "Connecting: you can write already, and send in a moment.",
       live: "",
       reconnecting: NOT_CONNECTED,
@@ -714,7 +727,7 @@ class Room {
     return true;
   }
 
-  /** Brings what depends on the text and the connection up to date. */
+  /** Updates everything that depends on the text and the connection. */
   #composed() {
     const composer = $("composer");
     const length = lengthOf(composer.value.trim());
@@ -743,7 +756,7 @@ class Room {
     }, 2_000);
   }
 
-  /** A tab in the background says how much the reader has missed. */
+  /** Shows in the title of a background tab how many messages the reader has missed. */
   #titled(missed) {
     this.#missed = missed;
     document.title = `${missed > 0 ? `(${missed}) ` : ""}#${this.#room}`;
@@ -760,14 +773,14 @@ async function copied(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // No clipboard outside of HTTPS and localhost: the prompt at least lets the text be copied by hand.
+    // The clipboard needs HTTPS or localhost. Without it, the prompt lets the user copy the text by hand.
     return window.prompt("The link to this room", text) !== null;
   }
 }
 
 // The join screen
 
-/** What is wrong with a name, or "". */
+/** Returns the problem of a name, or "". */
 function nameProblem(name) {
   if (name === "") return "Enter a name.";
   if (lengthOf(name) > MAX_NAME) return `A name has at most ${MAX_NAME} characters.`;
@@ -776,7 +789,10 @@ function nameProblem(name) {
   return "";
 }
 
-/** What is wrong with the name of a room, or "". It becomes a part of addresses, where "..", for one, has a meaning. */
+/**
+ * Returns the problem of a room's name, or "". The name becomes a part of URLs, where for example ".." has a special
+ * meaning.
+ */
 function roomProblem(room) {
   if (room === "") return "Enter a room.";
   if (lengthOf(room) > MAX_ROOM) return `A room's name has at most ${MAX_ROOM} characters.`;
@@ -803,7 +819,7 @@ function join() {
   if (!nameFine || !roomFine) return $(nameFine ? "room" : "name").focus();
 
   stored("localStorage", "name", name);
-  // A reload, or the address given to somebody else, leads to the same room.
+  // The URL leads to the same room after a reload, and for anyone who receives it.
   history.replaceState(null, "", `/?room=${encodeURIComponent(room)}`);
   $("join-screen").hidden = true;
   $("room-screen").hidden = false;

@@ -1,4 +1,4 @@
-//! The HTTP around the rooms: routes, bodies, refusals.
+//! The HTTP interface of the chat: routes, bodies and refusals.
 
 use percent_encoding::percent_decode_str;
 use room_runtime::{Error, ErrorKind};
@@ -6,7 +6,7 @@ use worker::{Env, Request, Response};
 
 pub(crate) type Answer = Result<Response, Refusal>;
 
-/// Why a request gets no answer, as a status and a text.
+/// The reason why a request is refused, as a status and a text.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: u16,
@@ -48,7 +48,7 @@ impl From<worker::Error> for Refusal {
     }
 }
 
-/// What a request asks for.
+/// The target of a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Route {
     File(File),
@@ -103,7 +103,7 @@ impl Route {
     }
 }
 
-/// Splits a URL as the platform writes it: absolute and normalised. The `url` crate would be most of the wasm.
+/// Splits a URL in the platform's form, absolute and normalized. The `url` crate would be most of the wasm.
 fn path_and_query(url: &str) -> (&str, &str) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = rest.find('/').map_or("/", |start| &rest[start..]);
@@ -115,8 +115,8 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// One path segment, decoded. What is not proper encoding is refused and not guessed at: two ways to write one id must
-/// not become two rooms, nor two ids one.
+/// Decodes one path segment. An invalid encoding is refused, because two ways to write one id must not lead to two
+/// rooms, and two ids must not lead to one.
 fn segment(encoded: &str) -> Result<String, Refusal> {
     let malformed = || Refusal::bad_request(format!("`{encoded}` is not a percent-encoded room id"));
     for (at, _) in encoded.match_indices('%') {
@@ -132,9 +132,9 @@ fn segment(encoded: &str) -> Result<String, Refusal> {
     }
 }
 
-/// Whether the operator is asking: `Authorization: Bearer $ADMIN_TOKEN`.
+/// Checks that the request is from the operator: `Authorization: Bearer $ADMIN_TOKEN`.
 pub(crate) fn authorize(req: &Request, env: &Env) -> Result<(), Refusal> {
-    // Without a configured token nobody is the operator.
+    // There is no operator if no token is configured.
     let expected = env.var("ADMIN_TOKEN").map(|token| token.to_string()).unwrap_or_default();
     let given = req.headers().get("authorization")?.unwrap_or_default();
     let given = given.strip_prefix("Bearer ").unwrap_or_default();
@@ -144,13 +144,13 @@ pub(crate) fn authorize(req: &Request, env: &Env) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Compares without telling by the time it takes how much was right.
+/// Compares in constant time, so that the time does not reveal the number of correct bytes.
 fn same(given: &[u8], expected: &[u8]) -> bool {
     let differing = given.iter().zip(expected).fold(0, |acc, (a, b)| acc | (a ^ b));
     given.len() == expected.len() && differing == 0
 }
 
-/// The request's body, as JSON.
+/// Decodes the body of a request as JSON.
 pub(crate) async fn body<T: serde::de::DeserializeOwned>(req: &mut Request) -> Result<T, Refusal> {
     let text = req.text().await?;
     serde_json::from_str(&text)
@@ -161,7 +161,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Answer {
     Ok(Response::from_json(value)?)
 }
 
-/// The page and its parts.
+/// The page and its assets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum File {
     Page,

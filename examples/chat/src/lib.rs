@@ -20,7 +20,7 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
 }
 
 async fn answer(mut req: Request, env: &Env) -> Answer {
-    // As they came: `req.method()` takes every method that it does not know for a GET.
+    // The request is read directly, because `req.method()` returns GET for every method that it does not know.
     let (method, url) = (req.inner().method(), req.inner().url());
     let route = Route::parse(&method, &url)?;
     let rooms = chat::RoomClient::from_env(env)?;
@@ -28,7 +28,7 @@ async fn answer(mut req: Request, env: &Env) -> Answer {
         Route::File(file) => file.into_response(),
         Route::Join { room, user_id } => {
             let upgrade = |user_id: String| Upgrade::new(chat::Connection { user_id: user_id.clone() }).id(user_id);
-            // Not an upgrade at all is the first thing to say, and `upgrade` says it.
+            // A request that is no upgrade gets the error of `upgrade` first, before the error of a missing name.
             let is_upgrade = req.headers().get("upgrade")?.is_some();
             match user_id {
                 None if is_upgrade => Err(Refusal::bad_request("the query needs a `userId`")),

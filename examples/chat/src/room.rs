@@ -1,34 +1,34 @@
-//! The room.
+//! The chat room.
 
 use room_runtime::prelude::*;
 
-/// The user id of what the Worker itself says.
+/// The user id of messages from the Worker itself.
 pub const OPERATOR: &str = "system";
 
-/// A chat room.
+/// A chat room with messages, pinned notes and typing notices.
 #[room]
 pub mod chat {
     use super::*;
 
-    /// What the room remembers.
+    /// The state of the room.
     #[derive(Default)]
     pub struct State {
         pub message_count: u64,
         pub pinned: Vec<Note>,
     }
 
-    /// What the room remembers about one peer.
+    /// The data of one peer.
     pub struct Connection {
         pub user_id: String,
     }
 
-    /// What peers, and the Worker, may say.
+    /// The events that peers and the Worker send to the room.
     pub enum Event {
         Say { text: String },
         Typing,
     }
 
-    /// What the room says to its peers.
+    /// The messages that the room sends to its peers.
     pub enum Broadcast {
         Message { user_id: String, text: String, sent_at: u64 },
         Joined { user_id: String },

@@ -1,9 +1,9 @@
-//! The smallest useful room: a number that everyone sees, and anyone may change.
+//! The smallest useful room: a number that everyone sees and anyone can change.
 
 use room_runtime::prelude::*;
 use worker::*;
 
-/// Counts, for all to see.
+/// A counter that all peers share.
 #[room]
 pub mod counter {
     #[derive(Default)]

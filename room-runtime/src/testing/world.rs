@@ -537,7 +537,7 @@ impl<R: Room> AnyObject for Object<R> {
 
     fn crash(&self) {
         let half_open = self.memory.half_open();
-        // Work that the memory holds back has not begun. It is released first, so that the panic does not end it.
+        // Messages that wait for a batch are outside of the instance that a panic ends, so they still arrive.
         self.memory.release();
         let ended = self.world().map_or_else(Vec::new, |world| world.executor.abort_begun(self.memory.owner));
         self.leave_memory();
