@@ -32,9 +32,10 @@ impl<R: Room> RoomContext<R> {
         R::NAME
     }
 
-    /// The peer that sent the event.
+    /// The peer that the handler runs for.
     ///
-    /// `None` if the Worker sent the event, and in handlers that get their peer as a parameter.
+    /// It is the sender of the event or of the invalid frame, or the peer that connects, resumes, is away or leaves.
+    /// `None` for an event that the Worker sent, and in handlers without a peer.
     pub fn sender(&self) -> Option<&Peer<R>> {
         self.sender.as_ref()
     }

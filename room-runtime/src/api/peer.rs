@@ -274,7 +274,7 @@ impl<'a, R: Room> Peers<'a, R> {
         self
     }
 
-    /// Excludes the sender of the event. It excludes nobody if the Worker sent the event.
+    /// Excludes the peer that the handler runs for, [`RoomContext::sender`]. It excludes nobody if there is none.
     pub fn except_sender(self) -> Self {
         match self.ctx.sender() {
             Some(sender) => self.except(sender),

@@ -340,7 +340,7 @@ impl From<Error> for worker::Error {
     }
 }
 
-/// Any error that a handler returns. The `?` operator converts every error into it.
+/// Any error that a handler returns. The `?` operator converts every error type into it.
 ///
 /// It is not itself a [`std::error::Error`], for the same reason as `anyhow::Error`: the conversion from every error
 /// would overlap.
@@ -350,6 +350,26 @@ impl Failure {
     /// Creates a failure from a message.
     pub fn msg(message: impl fmt::Display) -> Self {
         Failure(Box::new(Message(message.to_string())))
+    }
+
+    /// Creates a failure from any error in a box.
+    ///
+    /// Some libraries return a `Box<dyn Error>`; an `anyhow::Error` converts into one with `.into()`. The `?` operator
+    /// cannot convert a box, because a box of an error is not an error itself.
+    ///
+    /// ```
+    /// # use room_runtime::Failure;
+    /// fn parse(text: &str) -> Result<u32, Box<dyn std::error::Error>> {
+    ///     Ok(text.parse()?)
+    /// }
+    ///
+    /// # fn example(text: &str) -> Result<(), Failure> {
+    /// let amount = parse(text).map_err(Failure::from_boxed)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_boxed(error: impl Into<Box<dyn StdError + 'static>>) -> Self {
+        Failure(error.into())
     }
 
     /// Creates a refusal in a function that has no [`RoomContext`](crate::RoomContext).
