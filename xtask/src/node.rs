@@ -128,7 +128,7 @@ pub(crate) fn install_browser(repo: &Repo) -> Result<()> {
         .with_context(|| format!("there is no browser for the tests of the page: {hint}"))
 }
 
-/// Whether the package of the browser in this folder has the pinned version.
+/// Returns whether the package of the browser in this folder has the pinned version.
 fn is_pinned(folder: &Path) -> bool {
     let manifest = folder.join("node_modules").join(CHROMIUM_PACKAGE).join("package.json");
     fs::read_to_string(manifest).is_ok_and(|text| text.contains(&format!("\"version\": \"{CHROMIUM}\"")))

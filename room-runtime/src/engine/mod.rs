@@ -81,15 +81,15 @@ pub(crate) struct RoomHost<R: Room> {
     handlers: Cell<u64>,
     /// The peers whose connection has ended and whose end is not handled yet, by the names of their roster entries.
     departing: RefCell<HashMap<String, Rc<Slot<R>>>>,
-    /// Whether any peer has ever joined; `None` until it is first read.
+    /// `Some(true)` if any peer has ever joined; `None` until it is first read.
     joined: Cell<Option<bool>>,
-    /// Whether this incarnation has set the platform's alarm.
+    /// True if this incarnation has set the platform's alarm.
     is_armed: Cell<bool>,
     /// The number of failed starts in a row.
     failed_starts: Cell<u32>,
     /// Taken while `on_start` runs. Other events wait for it in order of arrival.
     starting: FairLock,
-    /// Whether a timer is running that will send the batched messages.
+    /// True if a timer is running that will send the batched messages.
     releasing: Cell<bool>,
 }
 
@@ -269,10 +269,10 @@ impl<R: Room> RoomHost<R> {
 
     // Alarms.
 
-    /// Whether this room can have schedules: alarms, grace times or a planned purge.
+    /// True if this room can have schedules: alarms, grace times or a planned purge.
     pub(crate) const HAS_SCHEDULES: bool = R::HAS_ON_ALARM || R::RECONNECT_GRACE_MS > 0 || R::PURGE_AFTER_MS > 0;
 
-    /// Whether this room can have any use for the platform's alarm.
+    /// True if this room can have any use for the platform's alarm.
     pub(crate) const HAS_ALARMS: bool = Self::HAS_SCHEDULES || Self::HAS_WATCHDOG;
 
     /// Handles the object's alarm: starts everything that is due, in order of time.
@@ -485,7 +485,7 @@ impl<R: Room> RoomHost<R> {
         if self.started.get() { Ok(()) } else { Err(purged_at_start().in_room(&self.id)) }
     }
 
-    /// Whether schedules, peers or ended connections wait for the room to start.
+    /// Returns whether schedules, peers or ended connections wait for the room to start.
     fn has_work(&self) -> bool {
         let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
         // If storage cannot be read, assume that there is work.
@@ -494,7 +494,7 @@ impl<R: Room> RoomHost<R> {
         has_schedules || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
     }
 
-    /// Whether the room has started and no event is waiting for the start. Such an event must be handled first.
+    /// Returns whether the room has started and no event is waiting for the start. Such an event must be handled first.
     fn has_started(&self) -> bool {
         self.started.get() && !self.starting.is_taken()
     }

@@ -67,7 +67,7 @@ struct Leaving {
     name: String,
     generation: u32,
     close: Close,
-    /// Whether a reconnect is excluded, because the room closed the connection.
+    /// True if a reconnect is excluded, because the room closed the connection.
     is_final: bool,
 }
 
@@ -76,9 +76,9 @@ struct Leaving {
 pub(super) struct Lost {
     entry: Entry,
     close: Close,
-    /// Whether a reconnect is excluded.
+    /// True if a reconnect is excluded.
     is_final: bool,
-    /// Whether the end of the connection is stored.
+    /// True if the end of the connection is stored.
     is_noted: bool,
 }
 
@@ -106,7 +106,7 @@ fn leaving_key(name: &str) -> String {
     format!("{}{name}", keys::LEAVING)
 }
 
-/// Whether a peer that leaves with this close may reconnect to its place.
+/// Returns whether a peer that leaves with this close may reconnect to its place.
 ///
 /// It may if the connection was lost or closed with 1001. A client that closes with another code gives its place up.
 fn may_return(close: &Close) -> bool {
@@ -114,10 +114,10 @@ fn may_return(close: &Close) -> bool {
 }
 
 impl<R: Room> RoomHost<R> {
-    /// Whether the room keeps a roster.
+    /// True if the room keeps a roster.
     pub(super) const KEEPS_ROSTER: bool = R::HAS_ON_CLOSE || R::RECONNECT_GRACE_MS > 0;
 
-    /// Whether the loss of a peer has consequences that must not wait for the room's next event.
+    /// True if the loss of a peer has consequences that must not wait for the room's next event.
     pub(super) const HAS_WATCHDOG: bool = Self::KEEPS_ROSTER || R::PURGE_AFTER_MS > 0;
 
     pub(super) const KEEPS_PLACES: bool = R::RECONNECT_GRACE_MS > 0;
@@ -344,8 +344,8 @@ impl<R: Room> RoomHost<R> {
         departure
     }
 
-    /// Whether the place belongs to this connection. A later connection may have taken it before hibernation or a
-    /// crash.
+    /// Returns whether the place belongs to this connection. A later connection may have taken it before hibernation or
+    /// a crash.
     pub(super) fn holds_place(&self, slot: &Slot<R>) -> bool {
         if !Self::KEEPS_ROSTER || slot.is_enrolled.get() || slot.status.get() == Status::Connecting {
             return true;
@@ -427,7 +427,7 @@ impl<R: Room> RoomHost<R> {
 
     // Places.
 
-    /// Whether this token is the name of a place, kept or connected.
+    /// Returns whether this token is the name of a place, kept or connected.
     pub(super) fn has_place(&self, token: &str) -> bool {
         Self::KEEPS_PLACES && is_ticket(token) && self.platform.get(&key(token)).is_ok_and(|entry| entry.is_some())
     }
@@ -473,14 +473,14 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    /// Whether the connection that has this place was closed for good: by the room, or by the peer.
+    /// Returns whether the connection that has this place was closed for good: by the room, or by the peer.
     fn was_closed(&self, name: &str) -> Result<bool, Error> {
         let stored = self.platform.get(&leaving_key(name)).map_err(|refusal| self.roster_error("read", &refusal))?;
         let leaving: Option<Leaving> = stored.and_then(|bytes| self.readable(&bytes, "how a connection ended"));
         Ok(leaving.is_some_and(|leaving| leaving.is_final || !may_return(&leaving.close)))
     }
 
-    /// Whether a peer whose connection has ended may reconnect to its place.
+    /// Returns whether a peer whose connection has ended may reconnect to its place.
     fn may_come_back(slot: &Slot<R>) -> bool {
         let is_there = matches!(slot.status.get(), Status::Connected | Status::Away) && !slot.is_final.get();
         is_there && slot.ended.borrow().as_ref().is_some_and(may_return)
@@ -606,7 +606,7 @@ impl<R: Room> RoomHost<R> {
 
     // Empty rooms.
 
-    /// Whether the room has no open socket and no kept place.
+    /// Returns whether the room has no open socket and no kept place.
     pub(super) fn is_deserted(&self) -> Result<bool, Error> {
         Ok(self.platform.open(None).is_empty() && self.count_kept()? == 0)
     }

@@ -65,7 +65,7 @@ struct Pending {
     /// The number of tries since the last success.
     #[serde(default, skip_serializing_if = "is_default")]
     attempts: u32,
-    /// Whether the last try has not ended. If storage says so after a load, the last try crashed.
+    /// True if the last try has not ended. If storage says so after a load, the last try crashed.
     #[serde(default, skip_serializing_if = "is_default")]
     running: bool,
     #[serde(rename = "what")]
@@ -105,7 +105,7 @@ pub(crate) struct Schedules {
     ended: RefCell<BTreeSet<(ScheduleId, u64)>>,
     /// The time at which the runtime needs the platform's alarm for its watchdog.
     watchdog: Cell<Option<u64>>,
-    /// Whether the room has an `on_alarm`. Without it, alarms of earlier code stay in storage and do not fire.
+    /// True if the room has an `on_alarm`. Without it, alarms of earlier code stay in storage and do not fire.
     has_handler: bool,
 }
 
@@ -158,12 +158,12 @@ impl Schedules {
         platform.set_alarm(earliest.into_iter().chain(self.watchdog.get()).min());
     }
 
-    /// Whether no schedule can fire.
+    /// Returns whether no schedule can fire.
     pub(crate) fn is_empty(&self, platform: &AnyPlatform) -> Result<bool, Error> {
         Ok(self.loaded(platform)?.order.is_empty())
     }
 
-    /// Whether any schedule is due.
+    /// Returns whether any schedule is due.
     pub(crate) fn is_due(&self, platform: &AnyPlatform) -> Result<bool, Error> {
         let now_ms = platform.now_ms();
         Ok(self.loaded(platform)?.order.first().is_some_and(|(due_ms, ..)| *due_ms <= now_ms))

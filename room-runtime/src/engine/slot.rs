@@ -39,17 +39,17 @@ pub(crate) struct Slot<R: Room> {
     pub(crate) queued_bytes: Cell<usize>,
     /// The name of the peer's entry in the roster.
     pub(crate) entry: String,
-    /// Whether the roster's entry is known to belong to this connection.
+    /// True if the roster's entry is known to belong to this connection.
     pub(crate) is_enrolled: Cell<bool>,
     /// The close of the connection, once it has ended.
     pub(crate) ended: RefCell<Option<Close>>,
     /// `Some` if the end of the connection is stored; true if it is stored as final.
     pub(crate) noted: Cell<Option<bool>>,
-    /// Whether the room has closed the connection. Its further frames are ignored.
+    /// True if the room has closed the connection. Its further frames are ignored.
     pub(crate) is_closing: Cell<bool>,
-    /// Whether a reconnect is excluded: the room closed the connection, or the grace is over.
+    /// True if a reconnect is excluded: the room closed the connection, or the grace is over.
     pub(crate) is_final: Cell<bool>,
-    /// Whether the closure of an `update_data` is running.
+    /// True if the closure of an `update_data` is running.
     pub(crate) is_changing: Cell<bool>,
     /// Taken by the running handler of this peer.
     pub(crate) turn: FairLock,
@@ -86,7 +86,7 @@ impl<R: Room> Slot<R> {
         }
     }
 
-    /// Whether the peer has a connection, as far as the room knows. A stale index may belong to another socket.
+    /// Returns whether the peer has a connection, as far as the room knows. A stale index may belong to another socket.
     pub(crate) fn has_socket(&self) -> bool {
         matches!(self.status.get(), Status::Connecting | Status::Connected) && self.socket.get() != NO_SOCKET
     }

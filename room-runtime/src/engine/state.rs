@@ -14,12 +14,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cached<S> {
     value: Option<Rc<S>>,
-    /// Whether storage holds a state. `Unknown` until it is read in this incarnation.
+    /// The presence of a state in storage; `Unknown` until it is read in this incarnation.
     stored: Stored,
     dirty: bool,
     /// The version of the stored state.
     version: u32,
-    /// Whether `init` is running.
+    /// True if `init` is running.
     is_initializing: bool,
 }
 

@@ -59,7 +59,7 @@ pub(crate) struct Sent {
     pub(crate) failed: Vec<Socket>,
     /// The slow consumers that were skipped.
     pub(crate) unread: Vec<Socket>,
-    /// Whether the platform holds any frame for a later batch, from this send or an earlier one.
+    /// True if the platform holds any frame for a later batch, from this send or an earlier one.
     pub(crate) held: bool,
 }
 
@@ -100,7 +100,7 @@ pub(crate) trait Platform: fmt::Debug {
     fn is_open(&self, socket: Socket) -> bool;
     /// The number of open sockets.
     fn count_open(&self) -> usize;
-    /// Whether there is any socket, open or closing.
+    /// Returns whether there is any socket, open or closing.
     fn has_sockets(&self) -> bool;
     fn tags(&self, socket: Socket) -> Vec<String>;
     /// The attachment of a socket; `None` if it has none.

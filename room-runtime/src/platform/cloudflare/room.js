@@ -42,7 +42,7 @@ export class Sockets {
   #state;
   #table = [];
   #free = [];
-  // Whether the table holds every socket of the object. After a wake it holds only the sockets with an event so far.
+  // True if the table holds every socket of the object. After a wake it holds only the sockets with an event so far.
   #isComplete = false;
   #failed = [];
   #unread = [];
@@ -330,7 +330,7 @@ const NUMBER = 1;
 const TEXT = 2;
 const BLOB = 3;
 
-// Whether a number may be a rounded INTEGER. A REAL in this range looks the same.
+// Returns whether a number may be a rounded INTEGER. A REAL in this range looks the same.
 const isRounded = (number) => Math.abs(number) >= 2 ** 53 && Math.abs(number) <= 2 ** 63;
 
 class Rounded {
@@ -473,7 +473,7 @@ export function fillRandom(bytes) {
 const inflight = new Set();
 // The number of the wasm instance.
 let instance = 0;
-// Whether the instance has ended and is not replaced yet.
+// True if the instance has ended and is not replaced yet.
 let isOver = false;
 // The instance's memory, and the address of its flag that a room's code is running.
 let memory;

@@ -139,7 +139,7 @@ mod sqlite {
         "reverse_unordered_selects",
     ];
 
-    /// Whether workerd allows this action.
+    /// Returns whether workerd allows this action.
     fn allows(context: &AuthContext<'_>) -> bool {
         use AuthAction as Action;
         let in_main = match (&context.action, context.database_name) {

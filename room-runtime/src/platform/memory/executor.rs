@@ -144,7 +144,7 @@ impl Executor {
         self.panicked.take()
     }
 
-    /// Whether this is called from inside a running task.
+    /// Returns whether this is called from inside a running task.
     pub(crate) fn is_running(&self) -> bool {
         self.running.get()
     }

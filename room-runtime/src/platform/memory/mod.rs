@@ -71,26 +71,26 @@ pub(crate) struct MemorySocket {
     pub(crate) closed: Option<(u16, String)>,
     /// The close as its client saw it: it began it, answered it, or lost the connection.
     pub(crate) ended: Option<(u16, String)>,
-    /// Whether its client has begun to close.
+    /// True if its client has begun to close.
     pub(crate) closing: bool,
-    /// Whether sending a frame to it fails.
+    /// True if sending a frame to it fails.
     pub(crate) refuses: bool,
     /// True if its client does not answer the room's close.
     pub(crate) unresponsive: bool,
     /// The bytes sent since its client last showed that it reads. `settled_at` is the time of the last check.
     pub(crate) unread: usize,
     settled_at: u64,
-    /// Whether its client has ever sent a heartbeat.
+    /// True if its client has ever sent a heartbeat.
     sends_heartbeats: bool,
     /// Wakes the client when a frame arrives.
     pub(crate) client: Option<Waker>,
-    /// Whether its client accepts several messages in one frame.
+    /// True if its client accepts several messages in one frame.
     pub(crate) v1: bool,
     /// The subprotocol of the handshake.
     pub(crate) protocol: Option<String>,
     /// The frames that are held for a batch.
     held: Vec<String>,
-    /// Whether the room has forgotten it, or a restart closed it.
+    /// True if the room has forgotten it, or a restart closed it.
     forgotten: bool,
     attachment: Option<Vec<u8>>,
     tags: Vec<String>,
@@ -104,7 +104,7 @@ impl MemorySocket {
         }
     }
 
-    /// Whether a client that is over its budget may receive more.
+    /// Returns whether a client that is over its budget may receive more.
     ///
     /// For a client that sends no heartbeats the budget refills with time.
     fn settle(&mut self, max_unread: usize, now_ms: u64) -> bool {
@@ -134,7 +134,7 @@ pub(crate) struct Memory {
     database: Database,
     executor: Rc<Executor>,
     clock: Rc<Clock>,
-    /// Whether the object is loaded without its name.
+    /// True if the object is loaded without its name.
     pub(crate) nameless: Cell<bool>,
     /// An index is never reused here, so that the use of a forgotten socket is noticed.
     sockets: RefCell<BTreeMap<Socket, MemorySocket>>,

@@ -105,7 +105,7 @@ pub(crate) fn real(value: f64) -> SqlValue {
     if is_whole { SqlValue::Integer(value as i64) } else { SqlValue::Real(value) }
 }
 
-/// Whether Cloudflare may round this value, or round another value to it. `room.js` has the same rule.
+/// Returns whether Cloudflare may round this value, or round another value to it. `room.js` has the same rule.
 #[cfg(any(test, feature = "sqlite"))]
 pub(crate) fn may_be_rounded(value: &SqlValue) -> bool {
     match value {

@@ -28,7 +28,7 @@ pub(crate) struct Statement<'t> {
     parts: Vec<Range<usize>>,
     /// The parameters of the last statement: the range of each mention, and the parameter's number, from 1.
     mentions: Vec<(Range<usize>, usize)>,
-    /// Whether the last statement has a `returning`.
+    /// True if the last statement has a `returning`.
     returns: bool,
 }
 
@@ -69,7 +69,7 @@ impl<'t> Statement<'t> {
         self.parts.iter().map(|range| &self.text[range.clone()])
     }
 
-    /// Whether a failure can leave partial changes that must be rolled back.
+    /// Returns whether a failure can leave partial changes that must be rolled back.
     ///
     /// SQLite rolls back a single statement, but not if the rows that it returned are refused afterwards.
     pub(crate) fn is_atomic(&self) -> bool {
@@ -176,7 +176,7 @@ impl<'t> Part<'t> {
         }
     }
 
-    /// Whether a semicolon ends the statement.
+    /// Returns whether a semicolon ends the statement.
     fn ends(&self) -> bool {
         !matches!(self.kind, Kind::Trigger | Kind::Step)
     }
