@@ -214,6 +214,7 @@ impl<R: Room> RoomHost<R> {
 
     /// Runs `on_connect` for a new peer, and then closes the peers that it replaces.
     async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, kept: Vec<String>, ctx: &RoomContext<R>) {
+        let ctx = &RoomContext { sender: Some(peer.clone()), ..ctx.clone() };
         // The resume token is the first frame of a connection, before any frame of a handler.
         self.send_resume_token(&peer.slot);
         let outcome = {
@@ -298,6 +299,7 @@ impl<R: Room> RoomHost<R> {
         // connection that hangs cannot block the reconnect.
         let place = slot.turn.queue();
         let host = self.clone();
+        let ctx = RoomContext { sender: Some(peer.clone()), ..ctx };
         self.platform.spawn(Box::pin(async move {
             // `on_resume` runs after the answer to the upgrade, so that a panic in it does not lose the connection.
             Platform::timer(host.platform.clone(), 0).await;

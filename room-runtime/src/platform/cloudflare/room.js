@@ -46,7 +46,7 @@ export class Sockets {
   #isComplete = false;
   #failed = [];
   #unread = [];
-  // The slots with held frames, and a timer that sends them if the room has gone before its own timer ends.
+  // The slots with held frames, and a timer that sends them if the room ends before its own timer does.
   #holding = [];
   #late;
 
