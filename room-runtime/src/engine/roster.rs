@@ -7,8 +7,8 @@
 //! a time. Each reconnect increments the generation of the place, which both the entry and the socket's attachment
 //! carry. The late close of an earlier socket has an old generation and is ignored, even after hibernation or a crash.
 //!
-//! The entry is deleted in the write with which `on_close` begins. After a crash before that write the room finds the
-//! entry and runs `on_close`; after a later crash `on_close` does not run again.
+//! The entry is deleted when `on_close` begins, with no wait between. A crash before that leaves the entry, and the room
+//! runs `on_close` at its next start; after a later crash `on_close` does not run again.
 
 use std::{collections::BTreeMap, rc::Rc};
 

@@ -111,7 +111,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Stores the version before the state. If the second write fails, the old state has a version that it does not
-    /// match, and decoding fails instead of misreading it.
+    /// match, and it is refused as long as that is so.
     fn store(&self, bytes: &[u8], version: u32) -> Result<(), PlatformError> {
         if version != R::STATE_VERSION {
             self.platform.put(keys::STATE_VERSION, R::STATE_VERSION.to_string().as_bytes())?;

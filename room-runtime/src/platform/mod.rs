@@ -63,7 +63,7 @@ pub(crate) struct Sent {
     pub(crate) held: bool,
 }
 
-/// The largest value under one key, in bytes: Cloudflare's 2 MB, less a few bytes for the storage format.
+/// The largest value under one key, in bytes. Cloudflare stores 2 MB, with a few bytes of its format around the value.
 ///
 /// The memory platform has the same limit, so that a test that passes natively does not fail on Cloudflare.
 pub(crate) const MAX_VALUE_BYTES: usize = 2_000_000;
@@ -77,7 +77,7 @@ pub(crate) const MAX_VALUE_BYTES: usize = 2_000_000;
 // would be an unused import for the trait object.
 #[cfg(target_arch = "wasm32")]
 pub(crate) type AnyPlatform = cloudflare::Cloudflare;
-/// The platform of this build. Natively it is a trait object, because there are several.
+/// The platform of this build. Natively it is a trait object for either implementation.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) type AnyPlatform = dyn Platform;
 

@@ -8,7 +8,7 @@ use std::{borrow::Cow, ops::Range};
 
 use super::SqlValue;
 
-/// The statements that control transactions. Workerd refuses them, because it wraps the object's writes in its own.
+/// The statements that control transactions. Workerd refuses them: it runs the object's writes in its own transaction.
 const TRANSACTIONS: [&str; 6] = ["begin", "commit", "end", "release", "rollback", "savepoint"];
 
 /// The text around an INTEGER parameter.
