@@ -220,23 +220,26 @@ impl<R: Room> RoomHost<R> {
                     self.answer_failure(slot);
                 }
             }
-            Err(error) => {
-                match R::ON_INVALID {
-                    OnInvalid::Report => self.send_error_frame(slot, error.kind(), error.message(), None),
-                    OnInvalid::Ignore => {}
-                    OnInvalid::Close => {
-                        let reason = shortened(error.message());
-                        // This fails only if the socket is closing already.
-                        let _ = self.close_peer(&peer, error.close_code(), reason);
-                    }
-                }
-                let outcome = self.run(R::on_decode_error(&ctx, &error)).await;
-                if let Err(failure) = &outcome {
-                    self.answer_refusal(failure, slot);
-                }
-                self.report(commands::unless_refused(outcome), "on_decode_error", Some(&peer), &ctx).await;
+            Err(error) => self.invalid(&peer, &error, &ctx).await,
+        }
+    }
+
+    /// Answers a frame that is not an event, and runs `on_decode_error`.
+    async fn invalid(self: &Rc<Self>, peer: &Peer<R>, error: &DecodeError, ctx: &RoomContext<R>) {
+        match R::ON_INVALID {
+            OnInvalid::Report => self.send_error_frame(&peer.slot, error.kind(), error.message(), None),
+            OnInvalid::Ignore => {}
+            OnInvalid::Close => {
+                let reason = shortened(error.message());
+                // This fails only if the socket is closing already.
+                let _ = self.close_peer(peer, error.close_code(), reason);
             }
         }
+        let outcome = self.run(R::on_decode_error(ctx, error)).await;
+        if let Err(failure) = &outcome {
+            self.answer_refusal(failure, &peer.slot);
+        }
+        self.report(commands::unless_refused(outcome), "on_decode_error", Some(peer), ctx).await;
     }
 
     /// Handles the end of a connection, or the close frame of a peer.

@@ -83,9 +83,8 @@ impl<R: Room> RoomHost<R> {
             return Ok(full);
         }
 
-        let now_ms = self.platform.now_ms();
         let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
-        let id = id.unwrap_or_else(|| self.random_peer_id(now_ms));
+        let id = id.unwrap_or_else(|| self.random_peer_id(self.platform.now_ms()));
         let ctx = self.context(None);
         let handshake = handshake();
         let protocols = handshake.protocols();
@@ -99,9 +98,8 @@ impl<R: Room> RoomHost<R> {
                 Err(answer) => return Ok(Upgraded::Answered(answer)),
             };
         }
-        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
-        upgrade::check(Some(&id), &tags)?;
-        let protocol = match choose_protocol(&protocols, protocol) {
+        upgrade::check(Some(&asked.id), &asked.tags)?;
+        asked.protocol = match choose_protocol(&protocols, asked.protocol.take()) {
             Ok(protocol) => protocol,
             Err(NoProtocol::Refused(text)) => return Ok(Upgraded::Refused(400, text)),
             Err(NoProtocol::Invalid(error)) => return Err(error),
@@ -109,45 +107,69 @@ impl<R: Room> RoomHost<R> {
 
         // Other peers may have joined while `on_upgrade` waited. Nothing waits from here to the accept.
         if Self::KEEPS_PLACES
-            && let Some(token) = &resume
-            && let Some(slot) = self.place_of(&id, token)?
+            && let Some(token) = &asked.resume
+            && let Some(slot) = self.place_of(&asked.id, token)?
         {
-            let mut others = Vec::new();
-            if on_duplicate != OnDuplicate::Allow {
-                let same = self.platform.open(Some(&id_tag(id.as_str()))).into_iter();
-                others.extend(same.filter_map(|s| self.peer(s)).filter(|peer| !Rc::ptr_eq(&peer.slot, &slot)));
-            }
-            if on_duplicate == OnDuplicate::Reject && !others.is_empty() {
-                return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
-            }
-            let mut kept = Vec::new();
-            if on_duplicate == OnDuplicate::Replace {
-                kept.extend(self.kept_for(&id)?.into_iter().filter(|peer| peer.slot.entry != slot.entry));
-            }
-            if slot.turn.queued() >= MAX_QUEUED_FRAMES {
-                return Ok(Upgraded::Refused(503, "what this peer has sent has to be handled first".to_owned()));
-            }
-            let data = if on_resume == OnResume::ReplaceData { Rc::new(data) } else { slot.data.borrow().clone() };
-            // The data is encoded before the accept, because data that is too large can only be refused before it.
-            let encoded = self.encode_data(&id, &data)?;
-            let socket = self.accept(&slot, protocol.as_deref(), accept)?;
-            if self.resume(slot, socket, (data, &encoded), meta, ctx).await {
-                for other in others.iter().chain(&kept) {
-                    self.force_close(other, CloseCode::RESTART, REPLACED);
-                }
-            }
-            return Ok(Upgraded::Accepted);
+            return self.reconnect(slot, asked, accept, ctx).await;
         }
+        self.join(asked, accept, ctx).await
+    }
+
+    /// The peers with this id whose connection is open.
+    fn connected_as(self: &Rc<Self>, id: &PeerId) -> Vec<Peer<R>> {
+        let sockets = self.platform.open(Some(&id_tag(id.as_str())));
+        sockets.into_iter().filter_map(|socket| self.peer(socket)).collect()
+    }
+
+    /// Moves a peer that reconnects to its place.
+    async fn reconnect(
+        self: &Rc<Self>,
+        slot: Rc<Slot<R>>,
+        asked: Asked<R>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>,
+        ctx: RoomContext<R>,
+    ) -> Result<Upgraded, Error> {
+        let Asked { data, id, meta, on_duplicate, on_resume, protocol, .. } = asked;
+        let mut others = Vec::new();
+        if on_duplicate != OnDuplicate::Allow {
+            others = self.connected_as(&id);
+            others.retain(|peer| !Rc::ptr_eq(&peer.slot, &slot));
+        }
+        if on_duplicate == OnDuplicate::Reject && !others.is_empty() {
+            return Ok(is_connected(&id));
+        }
+        if on_duplicate == OnDuplicate::Replace {
+            others.extend(self.kept_for(&id)?.into_iter().filter(|peer| peer.slot.entry != slot.entry));
+        }
+        if slot.turn.queued() >= MAX_QUEUED_FRAMES {
+            return Ok(Upgraded::Refused(503, "what this peer has sent has to be handled first".to_owned()));
+        }
+        let data = if on_resume == OnResume::ReplaceData { Rc::new(data) } else { slot.data.borrow().clone() };
+        // Encoded before there is a socket: data that is too large can still be refused.
+        let encoded = self.encode_data(&id, &data)?;
+        let socket = self.accept(&slot, protocol.as_deref(), accept)?;
+        if self.resume(slot, socket, (data, &encoded), meta, ctx).await {
+            for other in others {
+                self.force_close(&other, CloseCode::RESTART, REPLACED);
+            }
+        }
+        Ok(Upgraded::Accepted)
+    }
+
+    /// Lets a new peer join.
+    async fn join(
+        self: &Rc<Self>,
+        asked: Asked<R>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>,
+        ctx: RoomContext<R>,
+    ) -> Result<Upgraded, Error> {
+        let Asked { data, id, tags, meta, on_duplicate, protocol, .. } = asked;
         if let Some(full) = self.full()? {
             return Ok(full);
         }
-        let mut replaced = Vec::new();
-        if on_duplicate != OnDuplicate::Allow {
-            let same = self.platform.open(Some(&id_tag(id.as_str())));
-            replaced.extend(same.into_iter().filter_map(|socket| self.peer(socket)));
-        }
+        let replaced = if on_duplicate == OnDuplicate::Allow { Vec::new() } else { self.connected_as(&id) };
         if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
-            return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
+            return Ok(is_connected(&id));
         }
         // The kept places are recorded by name now, so that a place that is kept later is not replaced.
         let mut kept = Vec::new();
@@ -157,7 +179,7 @@ impl<R: Room> RoomHost<R> {
         let name = new_name(self.platform.random());
         // The data is encoded before the accept, because data that is too large can only be refused before it.
         self.encode_data(&id, &data)?;
-        let slot = Slot::new(NO_SOCKET, id, now_ms, data, Status::Connecting, name, 0);
+        let slot = Slot::new(NO_SOCKET, id, self.platform.now_ms(), data, Status::Connecting, name, 0);
         let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
@@ -270,6 +292,30 @@ impl<R: Room> RoomHost<R> {
             self.report(Err(error.into()), "on_resume", Some(&peer), &ctx).await;
             return false;
         }
+        self.take_over(slot, socket, generation, data, meta);
+        // The turn is queued before any frame of the new socket. It is not awaited here, so that a handler of the old
+        // connection that hangs cannot block the reconnect.
+        let place = slot.turn.queue();
+        let host = self.clone();
+        let ctx = RoomContext { sender: Some(peer.clone()), ..ctx };
+        self.platform.spawn(Box::pin(async move {
+            // `on_resume` runs after the answer to the upgrade, so that a panic in it does not lose the connection.
+            Platform::timer(host.platform.clone(), 0).await;
+            let _turn = peer.slot.turn.come(place).await;
+            host.resumed(&peer, generation, &ctx).await;
+        }));
+        true
+    }
+
+    /// Gives the place to the new socket. Nothing here can fail or wait.
+    fn take_over(
+        self: &Rc<Self>,
+        slot: &Rc<Slot<R>>,
+        socket: Socket,
+        generation: u32,
+        data: Rc<R::Connection>,
+        meta: Option<Box<RawValue>>,
+    ) {
         let old = slot.socket.replace(socket);
         slot.generation.set(generation);
         slot.data.replace(data);
@@ -295,32 +341,26 @@ impl<R: Room> RoomHost<R> {
         self.note_joined();
         self.start_watchdog();
         self.send_resume_token(slot);
-        // The turn is queued before any frame of the new socket. It is not awaited here, so that a handler of the old
-        // connection that hangs cannot block the reconnect.
-        let place = slot.turn.queue();
-        let host = self.clone();
-        let ctx = RoomContext { sender: Some(peer.clone()), ..ctx };
-        self.platform.spawn(Box::pin(async move {
-            // `on_resume` runs after the answer to the upgrade, so that a panic in it does not lose the connection.
-            Platform::timer(host.platform.clone(), 0).await;
-            let _turn = peer.slot.turn.come(place).await;
-            if peer.slot.generation.get() == generation && peer.slot.status.get() == Status::Connected {
-                let outcome = host.run(R::on_resume(&ctx, &peer)).await;
-                peer.slot.meta.take();
-                // The peer may have reconnected again while the handler waited. The refusal does not concern that
-                // connection.
-                if peer.slot.generation.get() == generation
-                    && let Err(failure) = &outcome
-                    && let Some(refused) = failure.as_refused()
-                {
-                    host.answer_refusal(failure, &peer.slot);
-                    // The close fails only if the socket is closing already.
-                    let _ = host.close_peer(&peer, CloseCode::POLICY, shortened(refused.close_reason()));
-                }
-                host.report(unless_refused(outcome), "on_resume", Some(&peer), &ctx).await;
-            }
-        }));
-        true
+    }
+
+    /// Runs `on_resume`, unless the peer has left or reconnected again before its turn came.
+    async fn resumed(self: &Rc<Self>, peer: &Peer<R>, generation: u32, ctx: &RoomContext<R>) {
+        if peer.slot.generation.get() != generation || peer.slot.status.get() != Status::Connected {
+            return;
+        }
+        let outcome = self.run(R::on_resume(ctx, peer)).await;
+        peer.slot.meta.take();
+        // The peer may have reconnected again while the handler waited. The refusal does not concern that
+        // connection.
+        if peer.slot.generation.get() == generation
+            && let Err(failure) = &outcome
+            && let Some(refused) = failure.as_refused()
+        {
+            self.answer_refusal(failure, &peer.slot);
+            // The close fails only if the socket is closing already.
+            let _ = self.close_peer(peer, CloseCode::POLICY, shortened(refused.close_reason()));
+        }
+        self.report(unless_refused(outcome), "on_resume", Some(peer), ctx).await;
     }
 
     /// Sends the resume token. It is the first frame of each connection.
@@ -382,4 +422,8 @@ impl<R: Room> RoomHost<R> {
         let uuid = uuid::Builder::from_unix_timestamp_millis(now_ms, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
         PeerId::from(uuid.to_string())
     }
+}
+
+fn is_connected(id: &PeerId) -> Upgraded {
+    Upgraded::Refused(409, format!("peer `{id}` is connected already"))
 }
