@@ -1,5 +1,5 @@
-//! Numbers are keys of maps in an enum that names itself, has a variant for what is not known, a tag of its own, or attributes
-//! that depend on a `cfg`.
+//! Numbers are keys of maps in an enum that contains itself, has a variant for unknown values, its own tag, or
+//! attributes that depend on a `cfg`.
 
 #![deny(warnings)]
 

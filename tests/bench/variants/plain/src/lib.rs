@@ -1,4 +1,4 @@
-//! (c) The same room on the `worker` crate, as people write it: serde for the messages, the attachment through
+//! (c) The same room on the `worker` crate, in the usual style: serde for the messages, the attachment through
 //! `serialize_attachment`, one `send_with_str` for each socket, an internal HTTP request from the Worker.
 
 use serde::{Deserialize, Serialize};
