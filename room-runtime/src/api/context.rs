@@ -32,8 +32,8 @@ impl<R: Room> RoomContext<R> {
         R::NAME
     }
 
-    /// The peer that sent the event being handled; `None` when the Worker sent it, and in handlers that are told of a
-    /// peer by a parameter.
+    /// The peer that the handler runs for: the sender of the event or the invalid frame, and the peer that connects, resumes, is
+    /// away or leaves. `None` for an event that the Worker sent, and in handlers without a peer.
     pub fn sender(&self) -> Option<&Peer<R>> {
         self.sender.as_ref()
     }

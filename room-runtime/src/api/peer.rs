@@ -263,7 +263,7 @@ impl<'a, R: Room> Peers<'a, R> {
         self
     }
 
-    /// All but the sender of the event; all of them when the Worker sent it.
+    /// Excludes the peer that the handler runs for, [`RoomContext::sender`]; all peers stay if there is none.
     pub fn except_sender(self) -> Self {
         match self.ctx.sender() {
             Some(sender) => self.except(sender),

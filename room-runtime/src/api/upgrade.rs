@@ -27,7 +27,7 @@ use crate::{
 ///     .meta(&["fr", "en"])
 ///     .on_duplicate(OnDuplicate::Replace);
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "give it to `RoomHandle::upgrade`"]
 pub struct Upgrade<C> {
     data: C,

@@ -290,7 +290,7 @@ impl<R: Room> RoomHost<R> {
         };
         let departure = if is_over { Departure::Nothing } else { self.end_place(slot, &close) };
         self.forget_leaving(slot);
-        let ctx = self.context(None);
+        let ctx = self.context(Some(peer));
         match departure {
             Departure::Nothing => {}
             Departure::Away => {

@@ -211,6 +211,7 @@ impl<R: Room> RoomHost<R> {
 
     /// A new peer: `on_connect`, and then the end of those it replaces.
     async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, kept: Vec<String>, ctx: &RoomContext<R>) {
+        let ctx = &RoomContext { sender: Some(peer.clone()), ..ctx.clone() };
         // The first frame of a connection: whatever the handlers send comes after it.
         self.send_resume_token(&peer.slot);
         let outcome = {
@@ -293,6 +294,7 @@ impl<R: Room> RoomHost<R> {
         // hangs does not keep the peer out.
         let place = slot.turn.queue();
         let host = self.clone();
+        let ctx = RoomContext { sender: Some(peer.clone()), ..ctx };
         self.platform.spawn(Box::pin(async move {
             // When the upgrade has been answered: a panic in the handler does not take the connection.
             Platform::timer(host.platform.clone(), 0).await;

@@ -341,6 +341,24 @@ impl Failure {
         Failure(Box::new(Message(message.to_string())))
     }
 
+    /// Any error in a box, such as those of libraries that return `Box<dyn Error>`, or an `anyhow::Error` by `.into()`. The `?`
+    /// operator cannot convert these, because a box of an error is not an error itself.
+    ///
+    /// ```
+    /// # use room_runtime::Failure;
+    /// fn parse(text: &str) -> Result<u32, Box<dyn std::error::Error>> {
+    ///     Ok(text.parse()?)
+    /// }
+    ///
+    /// # fn example(text: &str) -> Result<(), Failure> {
+    /// let amount = parse(text).map_err(Failure::from_boxed)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_boxed(error: impl Into<Box<dyn StdError + 'static>>) -> Self {
+        Failure(error.into())
+    }
+
     /// A refusal, for functions that have no [`RoomContext`](crate::RoomContext): see
     /// [`refuse`](crate::RoomContext::refuse).
     pub fn refuse(reason: impl fmt::Display) -> Self {

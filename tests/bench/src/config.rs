@@ -4,7 +4,7 @@ use std::{fmt::Write, path::Path};
 
 use crate::variants::Worker;
 
-const COMPATIBILITY_DATE: &str = "2026-04-01";
+const COMPATIBILITY_DATE: &str = "2026-11-17";
 
 /// Configures a worker and a socket for each of `workers`, and stores their objects in `data`. The workers' files are
 /// next to the configuration, named `<worker>.js` and `<worker>.wasm`.
@@ -69,7 +69,7 @@ const config :Workerd.Config = (
 
 const bare :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "bare.js")],
-  compatibilityDate = "2026-04-01",
+  compatibilityDate = "2026-11-17",
   durableObjectNamespaces = [(className = "BareRoom", uniqueKey = "bare", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [(name = "ROOM", durableObjectNamespace = "BareRoom")],

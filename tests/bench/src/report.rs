@@ -26,7 +26,7 @@ pub(crate) fn report(findings: &Findings, machine: &Machine) -> String {
         costs(findings, |it| it.cpu_us),
     );
     table("Ratios of that within the same round, median (quartiles); the last column is noise:", ratios(findings));
-    table("What this project asks of itself:", targets(findings));
+    table("The project's targets:", targets(findings));
     table("The time of one message by the clock, in µs (median):", costs(findings, |it| it.wall_us));
     table("The load generator's time on the CPU for one message, in µs (median):", costs(findings, |it| it.load_us));
     table(
@@ -209,7 +209,7 @@ Ratios of that within the same round, median (quartiles); the last column is noi
 | -------- | ----------: |
 | echo     |        1.25 |
 
-What this project asks of itself:
+The project's targets:
 
 |                   | target | found |        |
 | ----------------- | -----: | ----: | -----: |

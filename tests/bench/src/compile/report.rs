@@ -32,7 +32,11 @@ pub(super) fn report(findings: &Findings, machine: &Machine) -> String {
         let title = format!("{title} (medians; ratios within the same round, median and quartiles):");
         section(&title, costs(compilations, figure));
     }
-    section("What one room adds, between the smallest crate and the largest (the same):", each(compilations));
+    section(
+        "The cost of one more room, between the smallest crate and the largest (medians; ratios within the same round, median and \
+         quartiles):",
+        each(compilations),
+    );
     section("The macro `#[room]` itself, in ms, in the largest crate (median and quartiles):", own(expansions));
     section("All procedural macros, for one room of that crate (medians):", macros(findings));
     text

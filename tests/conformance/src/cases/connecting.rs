@@ -52,10 +52,10 @@ pub(super) async fn while_on_connect_waits_other_peers_go_on<H: Harness>(h: H) -
     bob.holding("door").await?;
     bob.fence().await?;
     bob.run([open("door")]).await?;
-    bob.hears(None, "carol is in").await?;
+    bob.hears(Some("carol"), "carol is in").await?;
     let carol = is!(connecting.await?, Ok(carol) => carol);
     carol.holding("door").await?;
-    carol.hears(None, "carol is in").await?;
+    carol.hears(Some("carol"), "carol is in").await?;
     carol.fence().await?;
     Ok(())
 }
@@ -65,8 +65,8 @@ pub(super) async fn a_failing_on_connect_closes_with_1011_and_is_reported<H: Har
     let bob = room.connect(guest("bob")).await?;
     let eve = room.connect(guest("eve").on_connect([say("hello"), fail("not you")])).await?;
     // Messages that were already sent are not rolled back.
-    eve.hears(None, "hello").await?;
-    bob.hears(None, "hello").await?;
+    eve.hears(Some("eve"), "hello").await?;
+    bob.hears(Some("eve"), "hello").await?;
     let (code, reason) = eve.closed().await?;
     same!(code, 1011);
     holds!(!reason.contains("not you"), "the reason says what is for the log: {reason:?}");

@@ -7,7 +7,7 @@ use conformance_rooms::{
 };
 use room_runtime::ErrorKind;
 
-use super::steps::{UNWRITABLE, attempt, close, except, send, tagged, with_id};
+use super::steps::{UNWRITABLE, attempt, close, except, say, send, tagged, with_id};
 use crate::{
     harness::{Harness, Peer, Room, guest, room},
     memory::Memory,
@@ -160,6 +160,18 @@ pub(super) async fn everyone_is_not_the_sender_when_the_worker_sends<H: Harness>
         is!(peer.next().await?, Broadcast::Delivered { sent: 2, .. });
     }
     Ok(())
+}
+
+pub(super) async fn who_connects_is_the_sender_of_its_on_connect<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = guest("bob").on_connect([send([Selector::ExceptSender], "hello")]).on_close([say("bye")]);
+    let bob = room.connect(bob).await?;
+    alice.hears(Some("bob"), "hello").await?;
+    bob.expect(Broadcast::Delivered { sent: 1, failed: Vec::new(), unread: Vec::new() }).await?;
+    bob.close().await?;
+    alice.hears(Some("bob"), "bye").await?;
+    alice.fence().await
 }
 
 pub(super) async fn peers_that_are_closing_are_skipped<H: Harness>(h: H) -> Result<()> {

@@ -53,10 +53,10 @@ pub(super) async fn the_worker_can_be_a_peer<H: Harness>(h: H) -> Result<()> {
     let sender = report.sender.map(|sender| (sender.id, sender.tags));
     same!(sender, Some(("bot".to_owned(), vec!["x".to_owned()])));
     same!(report.peers, ["alice", "bot"]);
-    let hello = Said::Message(Broadcast::Said { from: None, text: "the bot is here".to_owned() });
+    let hello = Said::Message(Broadcast::Said { from: Some("bot".to_owned()), text: "the bot is here".to_owned() });
     let closed = Said::Closed { code: 3_000, reason: "done".to_owned() };
     same!(said, [hello, Said::Done, pong(1), Said::Done, Said::Done, closed]);
-    alice.hears(None, "the bot is here").await?;
+    alice.hears(Some("bot"), "the bot is here").await?;
     let gone = |log: &Vec<String>| log.iter().any(|line| line.starts_with("close bot 3000 \"done\" clean"));
     until(&h, "on_close of the bot", || room.log(), gone).await?;
     Ok(())

@@ -76,7 +76,7 @@ pub(super) async fn an_error_in_on_close_is_told_to_on_error<H: Harness>(h: H) -
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     room.connect(guest("alice").on_close([say("alice goes"), fail("oops")])).await?.close().await?;
-    bob.hears(None, "alice goes").await?;
+    bob.hears(Some("alice"), "alice goes").await?;
     logged(&room, "error on_close alice: handler oops").await?;
     same!(report(bob.ask([Step::Report]).await?)?.peers, ["bob"]);
     Ok(())

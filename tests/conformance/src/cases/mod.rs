@@ -186,6 +186,7 @@ macro_rules! all_cases {
                 selectors_intersect: rule(5);
                 a_tag_cannot_pass_for_an_id: rule(5);
                 a_message_goes_to_those_selected_and_to_nobody_else: rule(5);
+                who_connects_is_the_sender_of_its_on_connect: rule(5);
                 selections_are_the_same_after_hibernation: rule(5);
                 everyone_is_not_the_sender_when_the_worker_sends: rule(5);
                 peers_that_are_closing_are_skipped: rule(5);

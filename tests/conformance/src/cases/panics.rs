@@ -144,7 +144,7 @@ pub(super) async fn a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once<H
     alice.holding("gate").await?;
     alice.begin_close(1000, "").await?;
     same!(alice.closed().await?, (1000, String::new()));
-    bob.hears(None, "alice goes").await?;
+    bob.hears(Some("alice"), "alice goes").await?;
     same!(is!(held.await?, Err(error) => error).kind, ErrorKind::Restarted);
     until(&h, "alice to be gone", || room.peer_ids(), |ids| ids == &["bob"]).await?;
     room.hibernate().await?;
@@ -161,7 +161,7 @@ pub(super) async fn a_close_whose_on_close_a_panic_cuts_short_completes_and_on_c
     let bob = room.connect(guest("bob")).await?;
     let alice = room.connect(guest("alice").on_close([say("alice goes"), hold("gate"), say("too late")])).await?;
     alice.begin_close(4000, "bye").await?;
-    bob.hears(None, "alice goes").await?;
+    bob.hears(Some("alice"), "alice goes").await?;
     bob.holding("gate").await?;
     bob.run([Step::Panic]).await?;
     same!(bob.next_error().await?.code, ErrorKind::Restarted);

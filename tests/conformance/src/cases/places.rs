@@ -246,10 +246,10 @@ pub(super) async fn the_resume_token_is_the_first_frame_of_a_connection<H: Harne
     let room = room::<lounge::Room, _>(&h, "r");
     room.script("on_resume", [Step::Whisper("back".to_owned())]).await?;
     let (alice, token) = enter(&room, guest("alice").on_connect([Step::Whisper("hello".to_owned())])).await?;
-    alice.hears(None, "hello").await?;
+    alice.hears(Some("alice"), "hello").await?;
     lose(&room, &alice, "alice").await?;
     let (alice, _) = enter(&room, guest("alice").resume(&token)).await?;
-    alice.hears(None, "back").await?;
+    alice.hears(Some("alice"), "back").await?;
     alice.fence().await
 }
 
@@ -259,7 +259,7 @@ pub(super) async fn on_away_runs_when_a_connection_is_lost_and_not_when_it_is_cl
     let (bob, _) = enter(&room, guest("bob")).await?;
     let (alice, token) = enter(&room, guest("alice")).await?;
     alice.disconnect();
-    bob.hears(None, "somebody is away").await?;
+    bob.hears(Some("alice"), "somebody is away").await?;
     let away = "away alice, here: false, send is Err(PeerGone)";
     same!(room.log().await?, ["connect bob", "connect alice", away]);
     let (alice, _) = enter(&room, guest("alice").resume(&token)).await?;
