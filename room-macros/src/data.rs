@@ -102,8 +102,10 @@ pub(crate) fn enum_schema(
     add_to_enum(item, &args, krate, Some(tag), errors)
 }
 
-/// Replaces the derives of a type with reported mistakes by empty implementations, so that neither the type nor its
-/// users cause more errors. Returns them, and whether a field's type was replaced.
+/// Replaces the derives of a type with reported mistakes by empty implementations.
+///
+/// Neither the type nor its users then cause more errors. Returns the implementations, and whether a field's type was
+/// replaced.
 pub(crate) fn rejected(
     item: &mut Item,
     krate: &Path,

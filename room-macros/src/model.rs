@@ -1,5 +1,6 @@
-//! The schemas, handlers and options that a room can have, and the validated room: all the input of
-//! [`expand`](crate::expand), without errors.
+//! The schemas, handlers and options that a room can have, and the validated room.
+//!
+//! The validated room is the whole input of [`expand`](crate::expand), and contains no errors.
 
 use heck::ToSnakeCase;
 use proc_macro2::{Span, TokenStream};

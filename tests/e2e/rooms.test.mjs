@@ -125,13 +125,13 @@ const IDLE_MS = 12_000;
 const IDLE_ROUNDS = 5;
 
 /**
-* Leaves a worker idle until its rooms have hibernated.
-*
-* A timer is unavoidable here: workerd hibernates an object after about 10 s without work, does not announce it, and a
-* request would keep the room awake. So all rooms are left idle together, and after each round one of those that no test
-* needs any more is asked whether it has lost its memory. If it has, the rooms that were idle for longer have as well.
-* Each test still checks its own room.
-*/
+ * Leaves a worker idle until its rooms have hibernated.
+ *
+ * A timer is unavoidable here: workerd hibernates an object after about 10 s without work, does not announce it, and a
+ * request would keep the room awake. So all rooms are left idle together. After each round, the test asks one room that
+ * no test needs any more if it has lost its memory. If it has, the rooms that were idle for longer have as well. Each
+ * test still checks its own room.
+ */
 async function idle(host) {
   const canaries = [];
   for (let n = 0; n < IDLE_ROUNDS; n += 1) {

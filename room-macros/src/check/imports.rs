@@ -29,8 +29,9 @@ const TYPES: [&str; 11] = [
 /// The runtime's modules, which may also be crates of the user.
 const MODULES: [&str; 2] = ["http", "serde_json"];
 
-/// Reports the runtime's names that signatures mention and that no item, import or glob of the module provides, as one
-/// error, and returns it. Functions in `hidden` are skipped, because they have errors of their own.
+/// Reports the runtime's names in signatures that no item, import or glob of the module provides. Returns them.
+///
+/// They share one error. Functions in `hidden` are skipped, because they have errors of their own.
 pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, errors: &mut Errors) -> Vec<Ident> {
     if is_opaque(module) {
         return Vec::new();

@@ -77,8 +77,9 @@ fn verdict_where_it_does_not_run(about: &About) -> Verdict {
     Verdict::NotHere(about.only.map_or("", |(_, reason)| reason))
 }
 
-/// Runs the cases whose name contains `filter` in memory: once in the natural order of events, and once in another
-/// order for each of the `seeds`.
+/// Runs the cases whose name contains `filter` in memory.
+///
+/// Each runs once in the natural order of events, and once in another order for each of the `seeds`.
 pub fn memory(filter: &str, seeds: u64) -> Tally {
     let mut tally = Tally::default();
     for Case { name, about, run } in cases::memory().into_iter().filter(|case| case.name.contains(filter)) {

@@ -1,5 +1,6 @@
-//! Measures the cost of an event in the engine alone: natively, in memory, from the text of a frame to the text of the
-//! answer.
+//! Measures the cost of an event in the engine alone, natively and in memory.
+//!
+//! A measured event starts with the text of a frame and ends with the text of the answer.
 //!
 //! Run it with `cargo bench --package bench-engine`. It first prints the allocations of an event; they are exact, and
 //! the same on every machine.

@@ -58,8 +58,7 @@ fn costs(compilations: &[Compilation], figure: fn(&Compilation) -> f64) -> Table
     table
 }
 
-/// The cost of one more room: the difference of the largest and the smallest crate, divided by the difference of their
-/// rooms.
+/// The cost of one more room: the cost difference of the largest and smallest crate, divided by their room difference.
 fn each(compilations: &[Compilation]) -> Table {
     let mut table = Table::new(["one room", "plain", "ours", "ours / plain"]);
     let rooms = rooms(compilations);

@@ -1,5 +1,4 @@
-//! A full room in which every peer sends at a constant rate: the gain of a room that puts several messages into one
-//! frame.
+//! A full room in which every peer sends at a constant rate: shows the gain of several messages in one frame.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! The first message after hibernation: workerd has removed the object from memory and kept the sockets, and must load
-//! the object again.
+//! The first message after hibernation.
+//!
+//! workerd has removed the object from memory and kept the sockets, and must load the object again.
 
 use std::{
     collections::BTreeMap,
@@ -42,9 +43,10 @@ pub(crate) struct Sleepers {
     pub(crate) rooms: usize,
 }
 
-/// Measures one variant after the other, each on its own workerd: all their sockets would exceed the limit of a
-/// process, and the memory then belongs to that variant. A quick run has few sockets and little time, so all rooms
-/// hibernate together.
+/// Measures one variant after the other, each on its own workerd.
+///
+/// The sockets of all variants would exceed the limit of a process, and the memory of a separate process belongs to one
+/// variant. A quick run has few sockets and little time, so all rooms hibernate together.
 pub(crate) async fn run(session: &mut Session, variants: &[Variant], sleepers: &[Sleepers]) -> Result<()> {
     let variants = session.options.variants(variants);
     for together in variants.chunks(if session.options.quick { variants.len() } else { 1 }) {

@@ -31,8 +31,9 @@ impl Sent {
     }
 }
 
-/// Asserts that each frame is harmless: one error frame to its sender, one call of the hook with that reason, no change
-/// of the state, and everything else still works.
+/// Asserts that each frame is harmless, and that everything else still works.
+///
+/// A frame causes one error frame to its sender, one call of the hook with that reason, and no change of the state.
 async fn harmless<R: Scripted, H: Harness>(h: H, frames: Vec<Sent>, kind: ErrorKind, reason: &str) -> Result<()> {
     let room = room::<R, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;

@@ -1,5 +1,7 @@
-//! Ownership of places: sockets that end late, peers that resume while a handler runs, kept places, and losses that the
-//! room notices without a visit.
+//! Ownership of places.
+//!
+//! The cases cover sockets that end late, peers that resume while a handler runs, kept places, and losses that the room
+//! notices without a visit.
 
 use std::time::Duration;
 
