@@ -51,8 +51,8 @@ impl fmt::Display for Machine {
 
 /// Pins this process and its children to one core.
 ///
-/// Otherwise the other core falls asleep between two messages, and workerd is charged for waking it: about twice the cost
-/// of the message, the same in every variant.
+/// Otherwise the other core falls asleep between two messages, and workerd is charged for waking it: about twice the
+/// cost of the message, the same in every variant.
 pub(crate) fn keep_to_one_core() {
     let Ok(allowed) = sched_getaffinity(None) else { return };
     if let Some(last) = (0..CpuSet::MAX_CPU).rev().find(|core| allowed.is_set(*core)) {

@@ -98,7 +98,7 @@ pub mod probe {
 
     /// The events of all rooms here.
     pub enum Event {
-        /// Runs a script. Its answers go to the sender, or to all peers if the Worker sent the event.
+        /// Runs a script. [`Broadcast`]s that answer it go to the sender, or to all peers if the Worker sent it.
         Do { steps: Vec<Step> },
         /// Answered with a `Pong`.
         Ping { n: u32 },
