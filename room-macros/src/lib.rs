@@ -85,7 +85,7 @@ use crate::parse::Annotated;
 /// | `tag = "type"` | `"type"` | the JSON key of the variant's name, for the `enum` schemas that are written in the module; other types set their own key with `#[data(tag = "…")]` |
 /// | `max_peers = 50` | 1,000 | the maximum number of peers at once, up to 32,768: Cloudflare's limit |
 /// | `max_message_bytes = 65536` | 1 MiB | the largest frame of a peer, up to 32 MiB: Cloudflare's limit |
-/// | `max_unread_bytes = 1048576` | 16 MiB | the number of unread bytes at which a peer counts as a slow consumer, up to 128 MiB: the object's memory |
+/// | `max_unread_bytes = 1048576` | 16 MiB | the maximum number of bytes that a peer may leave unread, up to 128 MiB: the object's memory; past it, the room closes the slow consumer with 1013 |
 /// | `rate_limit(burst = 10, per_second = 2)` | any rate | the number of frames that a peer may send at once, and the number added each second; `per_second` can be a fraction |
 /// | `on_invalid = "report"` | `"report"` | the reaction to a frame that is not an `Event`: send the sender an error frame (`"report"`), ignore the frame (`"ignore"`), or close the connection (`"close"`) |
 /// | `heartbeat("ping", "pong")` | `("ping", "pong")` | a text frame, and the platform's reply to it, which does not wake the room: up to 2,048 bytes each, Cloudflare's limit |
@@ -98,7 +98,7 @@ use crate::parse::Annotated;
 ///
 /// A time is a whole number and one unit: `ms`, `s`, `m`, `h` or `d`.
 ///
-/// The `watchdog` is an alarm. It is set while peers are connected, in a room with `on_close`, `reconnect_grace` or
+/// The `watchdog` is an alarm. It is set while the room has peers, in a room with `on_close`, `reconnect_grace` or
 /// `purge_after`. Each of these alarms costs one request and one written row: at 5 minutes about 9,000 of each a month
 /// for a room that is never empty.
 #[proc_macro_attribute]

@@ -139,12 +139,12 @@ pub fn one_in_memory(name: &str, seeds: u64) -> Result<()> {
     }
 }
 
-/// Runs the cases whose name contains `filter` on workerd. Most of them run concurrently in one process; the cases that
-/// need a process for themselves share a few others.
+/// Runs the cases whose name contains `filter` on workerd.
+///
+/// Most cases run concurrently in one process. The cases that need a process for themselves share a few others.
 ///
 /// # Errors
 /// Fails if workerd does not start.
-/// When workerd does not start.
 pub async fn workerd(filter: &str) -> Result<Tally> {
     let cases = cases::workerd().into_iter().filter(|case| case.name.contains(filter));
     LocalSet::new().run_until(run_all(cases.collect())).await
