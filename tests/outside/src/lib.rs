@@ -1,4 +1,4 @@
-//! The README's and the documentation's chat room, as a user writes it: without a warning, with both globs.
+//! The chat room of the documentation, as a user writes it: with both globs, and without a warning.
 
 #![deny(warnings)]
 
@@ -10,17 +10,17 @@ use worker::*;
 pub mod chat {
     use super::*;
 
-    /// What the room remembers (persistent).
+    /// The stored state of the room.
     #[derive(Default)]
     pub struct State { pub message_count: u64, pub pinned: Vec<Note> }
 
-    /// What the room remembers about one peer (survives hibernation in the socket's attachment).
+    /// The stored data of one peer; the socket's attachment keeps it during hibernation.
     pub struct Connection { pub user_id: String }
 
-    /// What peers, and the Worker, may say.
+    /// The messages that peers and the Worker may send.
     pub enum Event { Say { text: String }, Typing }
 
-    /// What the room says to its peers.
+    /// The messages that the room sends to its peers.
     pub enum Broadcast {
         Message { user_id: String, text: String, sent_at: u64 },
         Joined { user_id: String },
@@ -28,7 +28,7 @@ pub mod chat {
         Typing { user_id: String },
     }
 
-    /// Any other type that travels or is stored.
+    /// Any other type that is sent or stored.
     #[data]
     pub struct Note { pub text: String }
 
@@ -60,7 +60,7 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
     let rooms = chat::RoomClient::from_env(&env)?;
     let user_id = req.headers().get("x-user")?.unwrap_or_default();
     if req.path() == "/say" {
-        // anywhere:
+        // A call works from any code of the Worker:
         rooms.room("r1").send(&chat::Event::Say { text: user_id }).await?;
         return Response::empty();
     }
