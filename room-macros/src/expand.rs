@@ -243,7 +243,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
         let ident = Ident::new(alias, Span::call_site());
         match *alias {
             "Result" => quote! {
-                /// What a handler returns.
+                /// The result of a handler.
                 #[allow(dead_code)]
                 pub type #ident<T = (), E = #krate::Failure> = ::core::result::Result<T, E>;
             },

@@ -6,19 +6,27 @@ use room_runtime::prelude::*;
 use worker::*;
 
 /// A chat room.
-#[room]                                    // binding "CHAT", Durable Object class "ChatRoom"
+#[room] // binding "CHAT", Durable Object class "ChatRoom"
 pub mod chat {
     use super::*;
 
     /// The stored state of the room.
     #[derive(Default)]
-    pub struct State { pub message_count: u64, pub pinned: Vec<Note> }
+    pub struct State {
+        pub message_count: u64,
+        pub pinned: Vec<Note>,
+    }
 
     /// The stored data of one peer; the socket's attachment keeps it during hibernation.
-    pub struct Connection { pub user_id: String }
+    pub struct Connection {
+        pub user_id: String,
+    }
 
     /// The messages that peers and the Worker may send.
-    pub enum Event { Say { text: String }, Typing }
+    pub enum Event {
+        Say { text: String },
+        Typing,
+    }
 
     /// The messages that the room sends to its peers.
     pub enum Broadcast {
@@ -30,7 +38,9 @@ pub mod chat {
 
     /// Any other type that is sent or stored.
     #[data]
-    pub struct Note { pub text: String }
+    pub struct Note {
+        pub text: String,
+    }
 
     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
         ctx.peers().except(peer).send(&Broadcast::Joined { user_id: peer.data().user_id.clone() })?;
@@ -44,7 +54,9 @@ pub mod chat {
                 ctx.update(|state| state.message_count += 1)?;
                 ctx.broadcast(&Broadcast::Message { user_id, text, sent_at: ctx.now_ms() })?;
             }
-            Event::Typing => { ctx.peers().except_sender().send(&Broadcast::Typing { user_id })?; }
+            Event::Typing => {
+                ctx.peers().except_sender().send(&Broadcast::Typing { user_id })?;
+            }
         }
         Ok(())
     }

@@ -144,48 +144,18 @@ pub mod auction {
 
     pub enum Broadcast {
         // To one peer:
-        Welcome {
-            view: View,
-            user: String,
-            role: Role,
-        },
-        Accepted {
-            request: u32,
-            amount: u64,
-        },
-        Refused {
-            request: Option<u32>,
-            why: Why,
-        },
-        Outbid {
-            amount: u64,
-            minimum: u64,
-        },
-        Won {
-            amount: u64,
-        },
+        Welcome { view: View, user: String, role: Role },
+        Accepted { request: u32, amount: u64 },
+        Refused { request: Option<u32>, why: Why },
+        Outbid { amount: u64, minimum: u64 },
+        Won { amount: u64 },
         // To all peers:
-        HighestBid {
-            bid: Bid,
-            minimum: u64,
-            ends_at_ms: u64,
-            extended: bool,
-        },
-        Ended {
-            winner: Option<Bid>,
-        },
-        Joined {
-            user: String,
-        },
-        Away {
-            user: String,
-        },
-        Back {
-            user: String,
-        },
-        Left {
-            user: String,
-        },
+        HighestBid { bid: Bid, minimum: u64, ends_at_ms: u64, extended: bool },
+        Ended { winner: Option<Bid> },
+        Joined { user: String },
+        Away { user: String },
+        Back { user: String },
+        Left { user: String },
     }
 
     pub enum Alarm {
