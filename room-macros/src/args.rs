@@ -1,4 +1,4 @@
-//! The options in `#[room(…)]`, and those within an option: which are given. Their values are for `check`.
+//! Parses the options in `#[room(…)]`, and nested options. `check` validates their values.
 
 use darling::ast::NestedMeta;
 use proc_macro2::{Delimiter, Group, Punct, Span, TokenStream, TokenTree};
@@ -11,7 +11,7 @@ use crate::{
     expand,
 };
 
-/// What `#[room]` takes.
+/// The names of the options of `#[room]`.
 const OPTIONS: [&str; 15] = [
     "binding",
     "class",
@@ -34,11 +34,11 @@ const OPTIONS: [&str; 15] = [
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) given: Vec<Given>,
-    /// The options that are meant, also by a key that is wrong: all of them where that cannot be told.
+    /// The options that the user meant, including misspelled ones. If that is unclear, all options.
     pub(crate) meant: Vec<&'static str>,
 }
 
-/// An option as written. Of each name there is one.
+/// One option as written; a list contains each name once.
 #[derive(Debug)]
 pub(crate) struct Given {
     pub(crate) name: String,
@@ -54,12 +54,12 @@ pub(crate) enum Value {
     Is(Expr),
     /// `class(…)`
     List(TokenStream),
-    /// `class = …`, where that is no expression.
+    /// `class = …` with tokens that are not an expression.
     Unreadable(TokenStream),
 }
 
 impl Given {
-    /// Its value, if that is a literal.
+    /// The option's value, if it is a literal.
     pub(crate) fn literal(&self) -> Option<&Lit> {
         match &self.value {
             Value::Is(value) => literal(value),
@@ -67,7 +67,7 @@ impl Given {
         }
     }
 
-    /// Where a value of the wrong kind is.
+    /// The tokens to report for a value of the wrong kind.
     pub(crate) fn fault(&self) -> TokenStream {
         match &self.value {
             Value::Is(value) => value.to_token_stream(),
@@ -77,7 +77,7 @@ impl Given {
     }
 }
 
-/// The literal in an expression: in parentheses as well, and in the invisible group of a `macro_rules!` fragment.
+/// The literal in an expression, also inside parentheses or the invisible group of a `macro_rules!` fragment.
 pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
     match value {
         Expr::Lit(value) => Some(&value.lit),
@@ -87,7 +87,7 @@ pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
     }
 }
 
-/// The path that `crate = "…"` gives, at the place of the text.
+/// The path in `crate = "…"`, with the span of the string literal.
 pub(crate) fn krate(option: &Given, errors: &mut Errors) -> Option<Path> {
     let example = "write a path, for example `crate = \"room_runtime\"`";
     let Some(Lit::Str(text)) = option.literal() else {
@@ -98,7 +98,7 @@ pub(crate) fn krate(option: &Given, errors: &mut Errors) -> Option<Path> {
         errors.on(text, format!("`{}` cannot be the name of a crate\n{example}", text.value()));
         return None;
     };
-    // rustc would say it of every path in the expansion.
+    // Without this check rustc would report each path of the expansion.
     if let Some(name) = path.get_ident().map(ToString::to_string)
         && let Some(own) = expand::runtime_name()
         && name != own
@@ -117,7 +117,7 @@ pub(crate) fn parse(tokens: TokenStream) -> (Written, Errors) {
     (options, errors)
 }
 
-/// Reads a list of options; whatever is wrong with one does not keep the others from counting.
+/// Reads a list of options. A mistake in one option does not discard the others.
 pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, errors: &mut Errors) -> Written {
     let the_options = || format!("the options are {}", diag::list(known.iter().copied()));
     let Written { mut given, mut meant } = Written::default();
@@ -127,14 +127,14 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
         let meta = match read(&segment) {
             Ok(meta) => meta,
             Err(error) => {
-                // By whatever it begins with: the rest of the room may need the option.
+                // The first token names the option, because the rest of the room may depend on it.
                 let key = segment.tokens.clone().into_iter().next().map(|key| key.to_string().replace('"', ""));
                 let key = key.and_then(|key| diag::similar(&key, known.iter().copied()));
                 match key {
                     Some(key) => meant.push(key),
                     None => meant.extend(known),
                 }
-                // One error for all options that are written in the way of the same other language.
+                // Options written in the syntax of another language share one error.
                 let kind = error.to_string().split('`').next().map(str::to_owned);
                 if !misread.contains(&kind) {
                     errors.push(error);
@@ -149,7 +149,7 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
             NestedMeta::Meta(Meta::List(meta)) => (meta.path, Value::List(meta.tokens)),
             NestedMeta::NameValueInvalidExpr(meta) => (meta.path, Value::Unreadable(meta.value)),
             NestedMeta::Lit(literal) => {
-                // Who leaves out one name leaves out all of them.
+                // If one name is missing, usually all are, so one error is enough.
                 if !has_literal && !is_key_value() {
                     errors.on(&literal, format!("expected an option of `{owner}`, not a value\n{}", the_options()));
                 }
@@ -180,7 +180,7 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
 /// The tokens between two commas.
 struct Segment {
     tokens: TokenStream,
-    /// The comma behind it.
+    /// The comma after the segment.
     comma: Option<Punct>,
 }
 
@@ -201,7 +201,7 @@ fn segments(tokens: TokenStream) -> Vec<Segment> {
     segments
 }
 
-/// The option in a segment, or what is wrong with how it is written.
+/// Parses the option in a segment, or returns a syntax error.
 fn read(segment: &Segment) -> syn::Result<NestedMeta> {
     let Segment { tokens, comma } = segment;
     if let (true, Some(comma)) = (tokens.is_empty(), comma) {
@@ -217,21 +217,21 @@ fn read(segment: &Segment) -> syn::Result<NestedMeta> {
     Err(misread(&tokens.clone().into_iter().collect::<Vec<_>>()).unwrap_or(error))
 }
 
-/// True for an attribute `#[room = …]`, which rustc refuses by itself.
+/// True for an attribute `#[room = …]`, which rustc rejects itself.
 fn is_key_value() -> bool {
     let attribute = Span::call_site().source_text().unwrap_or_default();
     let inner = attribute.strip_prefix("#[").unwrap_or_default();
     inner.find(['=', '(', '[', '{']).is_some_and(|at| inner[at..].starts_with('='))
 }
 
-/// True for `key == …` and `key => …`, which darling reads as a value that begins with the second sign.
+/// True for `key == …` and `key => …`; darling would read the second sign as the start of the value.
 fn compares(tokens: &TokenStream) -> bool {
     let mut tokens = tokens.clone().into_iter().skip(1);
     let is = |token: Option<TokenTree>, signs: &str| matches!(token, Some(TokenTree::Punct(punct)) if signs.contains(punct.as_char()));
     is(tokens.next(), "=") && is(tokens.next(), "=>")
 }
 
-/// Ways in which other languages, and other macros, write options.
+/// The error for the option syntax of other languages and macros.
 fn misread(tokens: &[TokenTree]) -> Option<syn::Error> {
     let error = |at: &dyn ToTokens, message: String| Some(syn::Error::new_spanned(at.to_token_stream(), message));
     let text = |tokens: &[TokenTree]| written(&tokens.iter().cloned().collect::<TokenStream>());

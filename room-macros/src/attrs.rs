@@ -1,10 +1,10 @@
-//! Reading a user's attributes without changing them.
+//! Reads and edits the attributes of the user's items.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, Lit, LitStr, Meta, Token, parse_quote, punctuated::Punctuated};
 
-/// The `cfg` attributes among them, those that `cfg_attr` may add as well.
+/// The `cfg` attributes in the list, including those that a `cfg_attr` may add.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<Attribute> {
     let mut cfgs = Vec::new();
     for attr in attrs {
@@ -31,8 +31,8 @@ fn collect_cfgs(meta: &Meta, unless: &mut Vec<TokenStream>, found: &mut Vec<Attr
     }
 }
 
-/// The `cfg` under which none of several things is there, each of which is behind the `cfg`s given: none at all when there
-/// is no such thing, and `None` when one is always there.
+/// The `cfg` under which none of several items exists, each given by its `cfg`s. Without items it is always true;
+/// `None` means that at least one item always exists.
 pub(crate) fn otherwise<'a>(things: impl IntoIterator<Item = &'a [Attribute]>) -> Option<TokenStream> {
     let mut alternatives = Vec::new();
     for cfgs in things {
@@ -44,13 +44,13 @@ pub(crate) fn otherwise<'a>(things: impl IntoIterator<Item = &'a [Attribute]>) -
     Some(if alternatives.is_empty() { TokenStream::new() } else { quote!(#[cfg(not(any(#(#alternatives),*)))]) })
 }
 
-/// The `cfg` that keeps a thing away wherever one of several others is.
+/// The `cfg` that removes an item if at least one of the others exists.
 pub(crate) fn unless<'a>(others: impl IntoIterator<Item = &'a [Attribute]>) -> Attribute {
     let others = others.into_iter().map(all);
     parse_quote!(#[cfg(not(any(#(#others),*)))])
 }
 
-/// The `cfg` under which this thing is there, and one of several others as well.
+/// The `cfg` under which this item and at least one of the others exist.
 pub(crate) fn both<'a>(this: &[Attribute], others: impl IntoIterator<Item = &'a [Attribute]>) -> TokenStream {
     let (this, others) = (all(this), others.into_iter().map(all));
     quote!(#[cfg(all(#this, any(#(#others),*)))])
@@ -64,7 +64,7 @@ fn all(cfgs: &[Attribute]) -> TokenStream {
     quote!(all(#(all(#conditions)),*))
 }
 
-/// Every attribute's content, with what `cfg_attr` may add as if it were there.
+/// The content of every attribute, including everything that a `cfg_attr` may add.
 fn metas(attrs: &[Attribute]) -> Vec<Meta> {
     let mut found = Vec::new();
     for attr in attrs {
@@ -78,14 +78,14 @@ fn collect(meta: &Meta, found: &mut Vec<Meta>) {
         && let Meta::List(list) = meta
         && let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
     {
-        // The first is the condition.
+        // The first part is the condition of the `cfg_attr`.
         parts.iter().skip(1).for_each(|part| collect(part, found));
         return;
     }
     found.push(meta.clone());
 }
 
-/// The last segments of the paths it derives, for example `Clone`.
+/// The last path segments of the derived traits, for example `Clone`.
 pub(crate) fn derives(attrs: &[Attribute]) -> Vec<String> {
     let mut names = Vec::new();
     for meta in metas(attrs) {
@@ -99,7 +99,7 @@ pub(crate) fn derives(attrs: &[Attribute]) -> Vec<String> {
     names
 }
 
-/// The text of `#[serde(key = "…")]`, if there is one.
+/// The value of `#[serde(key = "…")]`, if it exists.
 pub(crate) fn serde_text(attrs: &[Attribute], key: &str) -> Option<LitStr> {
     let mut found = None;
     for meta in metas(attrs) {
@@ -120,14 +120,14 @@ pub(crate) fn serde_text(attrs: &[Attribute], key: &str) -> Option<LitStr> {
     found
 }
 
-/// The names set by its `#[serde(…)]` attributes, for example `tag` and `rename_all`.
+/// The keys in the `#[serde(…)]` attributes, for example `tag` and `rename_all`.
 pub(crate) fn serde_keys(attrs: &[Attribute]) -> Vec<String> {
     let mut keys = Vec::new();
     for meta in metas(attrs) {
         if let Meta::List(list) = &meta
             && list.path.is_ident("serde")
         {
-            // What does not parse is serde's to complain about.
+            // serde reports attributes that do not parse.
             let _ = list.parse_nested_meta(|nested| {
                 keys.extend(nested.path.get_ident().map(ToString::to_string));
                 if nested.input.peek(Token![=]) {
@@ -142,7 +142,7 @@ pub(crate) fn serde_keys(attrs: &[Attribute]) -> Vec<String> {
     keys
 }
 
-/// Takes everything away that only derives understand.
+/// Removes all derives and their helper attributes.
 pub(crate) fn remove_derives(attrs: &mut Vec<Attribute>) {
     attrs.retain(|attr| {
         let path = match &attr.meta {
@@ -158,7 +158,7 @@ pub(crate) fn remove_derives(attrs: &mut Vec<Attribute>) {
     });
 }
 
-/// Takes a derive by this name, without a path, away.
+/// Removes a derive that is written as this name without a path.
 pub(crate) fn remove_derive(attrs: &mut Vec<Attribute>, name: &str) {
     attrs.retain_mut(|attr| {
         let Meta::List(list) = &mut attr.meta else { return true };
@@ -172,7 +172,7 @@ pub(crate) fn remove_derive(attrs: &mut Vec<Attribute>, name: &str) {
     });
 }
 
-/// Takes `#[serde(key = …)]` away, where it is not added by `cfg_attr`.
+/// Removes `#[serde(key = …)]`, except inside a `cfg_attr`.
 pub(crate) fn remove_serde_key(attrs: &mut Vec<Attribute>, key: &str) {
     attrs.retain_mut(|attr| {
         let Meta::List(list) = &mut attr.meta else { return true };

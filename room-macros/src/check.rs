@@ -1,4 +1,4 @@
-//! [`RoomModule`] → [`Room`]: the only place that makes semantic errors. All that are independent are reported together.
+//! [`RoomModule`] → [`Room`]: the only place that makes semantic errors. It reports all independent errors together.
 
 mod handlers;
 mod imports;
@@ -24,7 +24,7 @@ use crate::{
     parse::{self, RoomModule, is},
 };
 
-/// Validates the module. With errors comes what could be said of the room all the same.
+/// Validates the module. On errors it returns everything that is known about the room.
 pub(crate) fn check(
     mut module: RoomModule,
     written: &Written,
@@ -46,7 +46,7 @@ pub(crate) fn check(
     module.mark(unless);
     let hides = !hidden.is_empty();
     module.mark(hidden.into_iter().map(|index| (index, parse_quote!(#[cfg(rust_analyzer)]))).collect());
-    // rustc would say it once more, and of each derive.
+    // Otherwise rustc would report the duplicates again, once for each derive.
     module.remove(&doubles);
     module.drop_receivers();
     purge::check(&mut module, &mut errors);
@@ -55,7 +55,7 @@ pub(crate) fn check(
     let missing = [missed, lacking].concat();
     let judged = missing.is_empty();
     let kinds = SCHEMAS.into_iter().map(|kind| kind.name);
-    // A macro may make it.
+    // An item macro may define the missing type.
     let lacks = |name: &&str| missing.contains(name) && parse::macro_call(&module).is_none();
     let missing = kinds.filter(lacks).filter(free).collect();
     let krate = options.krate.clone();
@@ -77,7 +77,7 @@ pub(crate) fn check(
     if errors.is_empty() { Ok(Room { sketch, options, handlers }) } else { Err(Box::new((sketch, errors))) }
 }
 
-/// What can be said of a room whose body is elsewhere.
+/// Describes a room whose body is in another file.
 pub(crate) fn without_body(
     module: RoomModule,
     tokens: TokenStream,
@@ -104,7 +104,7 @@ pub(crate) fn without_body(
     (sketch, errors)
 }
 
-/// A second `#[room]` would expand what the first one expands to.
+/// A second `#[room]` would expand the output of the first one.
 fn check_attributes(module: &mut RoomModule, errors: &mut Errors) {
     let is_room = |attr: &Attribute| attr.path().segments.last().is_some_and(|last| last.ident == "room");
     for second in module.attrs.iter().filter(|attr| is_room(attr)) {
@@ -113,7 +113,7 @@ fn check_attributes(module: &mut RoomModule, errors: &mut Errors) {
     module.attrs.retain(|attr| !is_room(attr));
 }
 
-/// The errors of `#[durable_object]` would be ten, and about what the user did not write.
+/// Without this check `#[durable_object]` would report about ten errors in generated code.
 fn check_worker(module: &RoomModule, errors: &mut Errors) {
     if expand::lacks_worker() {
         let message = "a room needs the crate `worker`, under that name\nadd `worker = \"0.8\"` to `[dependencies]`";
@@ -121,7 +121,7 @@ fn check_worker(module: &RoomModule, errors: &mut Errors) {
     }
 }
 
-/// What could not be read and may be a schema or a handler. Anything else is for rustc.
+/// Reports unreadable items that may be a schema or a handler; rustc reports the rest.
 fn check_unread(module: &RoomModule, errors: &mut Errors) {
     for unread in module.unread() {
         let ours = |name: &Ident| {
@@ -133,7 +133,7 @@ fn check_unread(module: &RoomModule, errors: &mut Errors) {
     }
 }
 
-/// Whether the marker's name is taken.
+/// Reports names that collide with generated ones. Returns whether the marker's name is taken.
 fn check_generated_names(names: &[Ident], class: &Ident, errors: &mut Errors) -> bool {
     let mut marker_taken = false;
     for name in names {
@@ -151,7 +151,7 @@ fn check_generated_names(names: &[Ident], class: &Ident, errors: &mut Errors) ->
     marker_taken
 }
 
-/// Tokens as a person writes them.
+/// Formats tokens as a user would write them.
 pub(crate) fn written(tokens: &impl ToTokens) -> String {
     let text = tokens.to_token_stream().to_string();
     text.replace(" < ", "<")

@@ -1,4 +1,4 @@
-//! `#[data]`: the derives of a type that travels or is stored.
+//! `#[data]`: the derives of a type that is sent or stored.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -19,10 +19,10 @@ use crate::{
     twin::{self, Twin},
 };
 
-/// What `#[data]` derives.
+/// The traits that `#[data]` derives.
 pub(crate) const DERIVES: [&str; 5] = ["Serialize", "Deserialize", "Clone", "Debug", "PartialEq"];
 
-/// The key that says the variant, where the author chooses none.
+/// The default JSON key of the variant's name.
 const TAG: &str = "type";
 
 /// The options in `#[data(…)]`.
@@ -33,21 +33,21 @@ struct DataArgs {
     form: Option<Form>,
 }
 
-/// How the variants of an enum are told apart, and the option that says so.
+/// The JSON form of an enum's variants, and the option that chooses it.
 #[derive(Debug)]
 struct Form {
-    /// By a key, if it is not by an object around each.
+    /// The key of the variant's name; `None` for the externally tagged form.
     tag: Option<String>,
     option: Path,
 }
 
-/// The `#[data]` attribute on a type of its own.
+/// Expands `#[data]` on a type outside of a schema.
 pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let args = parse_args(args, &mut errors);
     let mut item: Item = match syn::parse2(item.clone()) {
         Ok(item) => item,
-        // rustc cannot read it either, or knows more than this.
+        // rustc cannot parse the item either, or it knows a newer syntax.
         Err(error) => {
             errors.push(error);
             return expand::rejected(&item, &errors);
@@ -78,7 +78,7 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#item #reader #errors)
 }
 
-/// Gives a schema what `#[data]` gives, in place of a `#[data]` attribute of its own. The traits `own` are left out.
+/// Expands `#[data]` for a schema and removes the schema's own `#[data]`. The traits `own` are not derived.
 pub(crate) fn schema(
     item_attrs: &mut Vec<Attribute>,
     ident: &Ident,
@@ -90,7 +90,7 @@ pub(crate) fn schema(
     add_to_struct(item_attrs, ident.span(), &args, krate, errors);
 }
 
-/// The same for an enum, in a room whose enums have the key `tag`.
+/// Like [`schema`], for an enum in a room whose enums use the key `tag`.
 pub(crate) fn enum_schema(
     item: &mut ItemEnum,
     krate: &Path,
@@ -102,8 +102,10 @@ pub(crate) fn enum_schema(
     add_to_enum(item, &args, krate, Some(tag), errors)
 }
 
-/// A type with mistakes that have been reported: implementations that do nothing in place of what it derives, so that nothing
-/// is reported of them, or of who needs them. Returns whether one of its fields is then of another type.
+/// Replaces the derives of a type with reported mistakes by empty implementations.
+///
+/// Neither the type nor its users then cause more errors. Returns the implementations, and whether a field's type was
+/// replaced.
 pub(crate) fn rejected(
     item: &mut Item,
     krate: &Path,
@@ -148,10 +150,10 @@ fn item_attrs(item: &mut Item) -> &mut Vec<Attribute> {
     }
 }
 
-/// Has the attributes of a part of a room say what `#[data]` leaves out, and puts it where it sees those that it needs to see.
+/// Adds the traits `own` to the `skip` of a type's `#[data]`, and moves `#[data]` above the derives that it must see.
 pub(crate) fn adapt(item_attrs: &mut Vec<Attribute>, own: &[&'static str]) {
     let Some(index) = item_attrs.iter().position(is_ours) else { return };
-    // What is derived above it, it does not see, and would derive again.
+    // An attribute macro does not see the derives above it, and would derive the same traits again.
     let first = item_attrs.iter().position(|attr| attr.path().is_ident("derive") || attr.path().is_ident("serde"));
     if let Some(first) = first.filter(|first| *first < index) {
         let attr = item_attrs.remove(index);
@@ -166,7 +168,7 @@ pub(crate) fn adapt(item_attrs: &mut Vec<Attribute>, own: &[&'static str]) {
         Meta::Path(_) => Some(Punctuated::new()),
         Meta::NameValue(_) => None,
     };
-    // What cannot be read, it says itself.
+    // `#[data]` reports unreadable options itself.
     let Some(given) = given else { return };
     let (skips, others): (Vec<_>, Vec<_>) = given.into_iter().partition(|option| option.path().is_ident("skip"));
     let skipped: Vec<_> = skips.iter().filter_map(|skip| skip.require_list().ok()).map(|list| &list.tokens).collect();
@@ -190,8 +192,8 @@ fn add_to_struct(item_attrs: &mut Vec<Attribute>, at: Span, args: &DataArgs, kra
     add(item_attrs, at, args, krate, None, false);
 }
 
-/// Where the runtime's way to read a message with a key that says the variant does, the twin to read it by is returned, and
-/// the enum does not derive `Deserialize`.
+/// Returns the twin that the runtime reads the enum by, if the runtime can read it. The enum then does not derive
+/// `Deserialize`.
 fn add_to_enum(
     item: &mut ItemEnum,
     args: &DataArgs,
@@ -207,7 +209,7 @@ fn add_to_enum(
         errors.on(option, format!("{message}\nremove one of them"));
     }
     let key = key(item, args, room);
-    // Without the key serde has nothing to add to our own error.
+    // Without the key serde reports nothing besides our own error.
     if let Some(key) = &key
         && !tagging::check(item, key, errors)
     {
@@ -215,11 +217,11 @@ fn add_to_enum(
         add(&mut item.attrs, item.ident.span(), args, krate, None, false);
         return None;
     }
-    // What serde writes under a tag of the author's own, the runtime reads as well.
+    // The runtime also reads enums that serde writes under the author's own tag.
     let read_by = key.as_ref().map(|key| key.name.clone());
     let key = key.filter(|key| key.chosen_by != ChosenBy::Serde);
     let tag = key.as_ref().map(|key| &*key.name);
-    // Without a derive of serde's on the enum, its `#[serde(…)]` attributes would be unknown there.
+    // If the enum derived no serde trait, rustc would not know its `#[serde(…)]` attributes.
     let writes =
         derives(&item.attrs, args, "Serialize") || attrs::derives(&item.attrs).iter().any(|own| own == "Serialize");
     let reads = writes && derives(&item.attrs, args, "Deserialize");
@@ -228,10 +230,10 @@ fn add_to_enum(
     twin
 }
 
-/// The key that says the variant of the enum, if one does and serde derives something.
+/// The key of the enum's variant name, if the enum uses one and serde derives something.
 fn key(item: &ItemEnum, args: &DataArgs, room: Option<&str>) -> Option<Key> {
     if has_tagging(&item.attrs) {
-        // Beside `content` there is a place for every variant.
+        // With `content`, every kind of variant has a place.
         let is_alone = !attrs::serde_keys(&item.attrs).iter().any(|key| key == "content");
         let tag = attrs::serde_text(&item.attrs, "tag").filter(|_| is_alone)?;
         return Some(Key { name: tag.value(), chosen_by: ChosenBy::Serde });
@@ -242,14 +244,14 @@ fn key(item: &ItemEnum, args: &DataArgs, room: Option<&str>) -> Option<Key> {
     let (name, chosen_by) = match (&args.form, room) {
         (Some(form), _) => (form.tag.as_deref()?, ChosenBy::Data),
         (None, Some(tag)) => (tag, ChosenBy::Room),
-        // What the author derives is the author's to shape; and a name needs no object around it.
+        // The author shapes the author's own derives. A unit variant is a string and needs no object.
         (None, None) if !ours || tagging::has_units_only(item) => return None,
         (None, None) => (TAG, ChosenBy::Data),
     };
     (ours || theirs).then(|| Key { name: name.to_owned(), chosen_by })
 }
 
-/// What the item's own `#[data]` says, which goes. The traits `own` need no `skip`.
+/// Removes the item's own `#[data]` and returns its options. The traits `own` need no `skip`.
 fn own_args(item_attrs: &mut Vec<Attribute>, own: &[&'static str], errors: &mut Errors) -> DataArgs {
     let index = item_attrs.iter().position(is_ours);
     let mut args = match index.map(|index| item_attrs.remove(index).meta) {
@@ -273,7 +275,7 @@ fn is_ours(attr: &Attribute) -> bool {
     attr.path().segments.last().is_some_and(|last| last.ident == "data")
 }
 
-/// Whether a type's `#[data]` chooses a key that says the variant.
+/// True if a type's `#[data]` chooses a key for the variant's name.
 pub(crate) fn has_tag(item_attrs: &[Attribute]) -> bool {
     item_attrs.iter().filter(|attr| is_ours(attr)).any(|attr| match &attr.meta {
         Meta::List(list) => list
@@ -283,17 +285,17 @@ pub(crate) fn has_tag(item_attrs: &[Attribute]) -> bool {
     })
 }
 
-/// Whether a type has `#[data]`.
+/// True if a type has `#[data]`.
 pub(crate) fn is_data(item_attrs: &[Attribute]) -> bool {
     item_attrs.iter().any(is_ours)
 }
 
-/// Whether the derive is for us to add.
+/// True if `#[data]` adds the derive.
 fn derives(item_attrs: &[Attribute], args: &DataArgs, name: &str) -> bool {
     !attrs::derives(item_attrs).iter().any(|own| own == name) && !args.skip.iter().any(|path| path.is_ident(name))
 }
 
-/// Whether the type chooses how serde tells its variants apart.
+/// True if the type chooses a serde tagging itself.
 pub(crate) fn has_tagging(item_attrs: &[Attribute]) -> bool {
     let keys = attrs::serde_keys(item_attrs);
     keys.iter().any(|key| ["tag", "content", "untagged", "from", "try_from", "into", "transparent"].contains(&&**key))
@@ -329,7 +331,7 @@ fn parse_args(tokens: TokenStream, errors: &mut Errors) -> DataArgs {
     args
 }
 
-/// With a value it is meant all the same.
+/// Reports a value of `externally_tagged`; the option still counts as given.
 fn externally_tagged(option: &Given, errors: &mut Errors) {
     if !matches!(option.value, Value::Nothing) {
         errors.on(option.fault(), "option `externally_tagged` takes no value\nwrite `#[data(externally_tagged)]`");
@@ -355,7 +357,7 @@ fn skipped(option: &Given, errors: &mut Errors) -> Vec<Path> {
     paths.into_iter().collect()
 }
 
-/// `at` is the type's name: what a derive has to say of the type as a whole is said there.
+/// `at` is the span of the type's name: errors of a derive about the whole type appear there.
 fn add(
     item_attrs: &mut Vec<Attribute>,
     at: Span,
@@ -383,13 +385,13 @@ fn add(
     let derives_serde = added || own.iter().any(|own| own == "Serialize" || own == "Deserialize");
     let keys = attrs::serde_keys(item_attrs);
     if wanted("PartialEq") {
-        // Whether it has `Eq` is for its author to say, and not asked of who wrote no derive.
+        // The author decides about `Eq`; the lint must not ask authors who wrote no derive.
         item_attrs.insert(0, parse_quote!(#[allow(clippy::derive_partial_eq_without_eq)]));
     }
     if !paths.is_empty() {
         item_attrs.insert(0, parse_quote!(#[derive(#(#paths),*)]));
     }
-    // Behind the user's own: a helper attribute must not come before its derive.
+    // After the user's attributes, because a helper attribute must not come before its derive.
     if added && !keys.iter().any(|key| key == "crate") {
         let path = quote!(#private::serde).to_string().replace(' ', "");
         item_attrs.push(parse_quote!(#[serde(crate = #path)]));
@@ -401,7 +403,7 @@ fn add(
     }
 }
 
-/// The word that says what kind of item it is.
+/// The keyword of the item's kind.
 fn keyword(item: &Item) -> TokenStream {
     match item {
         Item::Const(item) => item.const_token.to_token_stream(),

@@ -1,4 +1,4 @@
-//! Errors: collected, so that one run reports them all, and suggestions for names that are nearly right.
+//! Collects errors, so that one run reports them all, and suggests similar names.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -36,15 +36,15 @@ impl ToTokens for Errors {
     }
 }
 
-/// The known name that `name` was probably meant to be.
+/// The known name that is most similar to `name`, if it is similar enough.
 pub(crate) fn similar<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.into_iter().map(|candidate| (distance(candidate), candidate)).min()?;
-    // A quarter of the letters may be wrong: enough for a slip, too little for another word.
+    // A quarter of the letters may differ: enough for a typing mistake, too little for another word.
     (nearest.0 <= (nearest.1.len() / 4).max(1)).then_some(nearest.1)
 }
 
-/// "`a`, `b` and `c`", over as many lines as it takes to be read.
+/// "`a`, `b` and `c`", wrapped over several lines if it is long.
 pub(crate) fn list<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     const WIDTH: usize = 80;
 

@@ -1,4 +1,5 @@
-//! [`Room`] → tokens. Infallible, and without behaviour: every generated body is one call into the runtime.
+//! [`Room`] → tokens. The expansion cannot fail and contains no behaviour: each generated body is one call into the
+//! runtime.
 
 use std::iter;
 
@@ -17,7 +18,7 @@ use crate::{
     twin,
 };
 
-/// The name that the runtime has in the user's `Cargo.toml`, if that can be read and tells.
+/// The runtime's name in the user's `Cargo.toml`, if that file is readable and contains it.
 pub(crate) fn runtime_name() -> Option<String> {
     match proc_macro_crate::crate_name("room-runtime") {
         Ok(FoundCrate::Name(name)) => Some(name),
@@ -25,7 +26,7 @@ pub(crate) fn runtime_name() -> Option<String> {
     }
 }
 
-/// Whether the user's `Cargo.toml` has a dependency of this name; also if that cannot be read.
+/// True if the user's `Cargo.toml` has a dependency of this name, or cannot be read.
 pub(crate) fn is_dependency(name: &str) -> bool {
     match proc_macro_crate::crate_name(name) {
         Ok(FoundCrate::Name(found)) => found == name,
@@ -34,23 +35,23 @@ pub(crate) fn is_dependency(name: &str) -> bool {
     }
 }
 
-/// True when the user's crate lacks the dependency `worker`, whose name `#[durable_object]` writes into its expansion.
+/// True if the user's crate lacks the dependency `worker`, whose name `#[durable_object]` writes into its expansion.
 pub(crate) fn lacks_worker() -> bool {
     runtime_name().is_some() && !is_dependency("worker")
 }
 
-/// The runtime, where the option `crate` does not say otherwise.
+/// The path of the runtime without the option `crate`.
 pub(crate) fn default_crate() -> Path {
     let name = Ident::new(runtime_name().as_deref().unwrap_or("room_runtime"), Span::call_site());
     parse_quote!(::#name)
 }
 
-/// An item that could not be read at all: it stays as it is, beside the errors.
+/// An unreadable item: it is emitted unchanged, together with the errors.
 pub(crate) fn rejected(item: &TokenStream, errors: &Errors) -> TokenStream {
     quote!(#item #errors)
 }
 
-/// The module of a room.
+/// The expansion of a valid room.
 pub(crate) fn room(room: &Room) -> TokenStream {
     let Room { sketch, options, handlers } = room;
     let Options { krate, binding, class, .. } = options;
@@ -97,8 +98,8 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     module(sketch, generated)
 }
 
-/// What two rooms of a crate cannot both have, as a macro: these alone share one namespace wherever they are written, and
-/// rustc says so at the second one's option, or module.
+/// A macro for each name that must be unique in the crate. Exported macros share one namespace across all modules, so
+/// rustc reports a duplicate at the option or module of the second room.
 fn unique(options: &Options) -> TokenStream {
     let Options { binding, class, .. } = options;
     let names = [("class", class.to_string(), class.span()), ("binding", binding.name.clone(), binding.span)];
@@ -117,7 +118,7 @@ fn unique(options: &Options) -> TokenStream {
     macros.collect()
 }
 
-/// The module of a room with errors: as it was written, with the names that the rest of the crate uses.
+/// The expansion of a room with errors: the module as written, with the names that the rest of the crate uses.
 pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
     let krate = &sketch.krate;
     let missing = sketch.missing.iter().map(|name| {
@@ -141,7 +142,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
         let never = quote!(::core::unreachable!());
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
-        // Whoever sets an alarm is not to blame for a handler that is not there yet.
+        // A missing handler is one error already; a call of `ctx.schedule` must not be another.
         let alarms = (sketch.meant.contains(&ON_ALARM) || !sketch.judged).then(|| handles_alarms(krate, &name, &[]));
         quote! {
             #marker
@@ -172,7 +173,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let items = items.into_iter().map(|item| match item {
         ModuleItem::Fn(function) if !sketch.judged => for_editors(function),
         ModuleItem::Fn(function) if is_handler(function) => {
-            // Clippy would ask for a signature that `#[room]` refuses: the engine calls handlers with just this one.
+            // Clippy would ask for a signature that `#[room]` rejects: the engine calls handlers with exactly this one.
             let lints =
                 quote!(clippy::missing_const_for_fn, clippy::needless_pass_by_ref_mut, clippy::needless_pass_by_value);
             quote!(#[allow(#lints)] #function)
@@ -180,7 +181,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
         item => item.to_token_stream(),
     });
     let quiet = (!sketch.judged || sketch.hides).then(|| quote!(#[allow(unused, unexpected_cfgs)]));
-    // A room never leaves its thread; and its schemas are `pub`, however far the module is visible.
+    // Handlers run on one thread, so a future need not be `Send`. Schemas are `pub` even in a private module.
     let visible = (!matches!(vis, Visibility::Public(_))).then(|| quote!(, unreachable_pub));
     let twins = sketch
         .schemas
@@ -201,20 +202,20 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
             #(#twins)*
             #generated
             #(#conditional)*
-            // Behind all the rest, which it may break.
+            // Last, because unreadable tokens may break the items after them.
             #(#unread)*
         }
     }
 }
 
-/// A function of a room that lacks a schema: an editor sees it as it is; to rustc it would be one more error wherever it
-/// speaks of what is not there.
+/// A function of a room that lacks a schema. Editors see it unchanged. rustc does not, because each mention of the
+/// missing schema would be another error.
 fn for_editors(function: &Function) -> TokenStream {
     let Function { attrs, vis, sig, body } = function;
     let whole = quote!(#[cfg(rust_analyzer)] #function);
     let hides = matches!(&sig.output, syn::ReturnType::Type(_, ty) if parse::impl_trait(ty).is_some());
     let rest = match (is_handler(function), hides) {
-        // Nobody else calls it.
+        // No other code calls the function.
         (true, _) => TokenStream::new(),
         (false, true) => quote!(#(#attrs)* #vis #sig #body),
         (false, false) => quote!(#(#attrs)* #vis #sig { ::core::unreachable!() }),
@@ -227,7 +228,7 @@ fn is_handler(function: &Function) -> bool {
     HANDLERS.into_iter().any(|kind| is(&function.sig.ident, kind.name))
 }
 
-/// The marker's name: another one where the module has an item of that name, which has been reported.
+/// The marker's name. If the module has an item of that name, which is a reported error, another name.
 fn room_name(sketch: &Sketch) -> Ident {
     Ident::new(if sketch.marker_taken { "__Room" } else { "Room" }, Span::call_site())
 }
@@ -242,7 +243,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
         let ident = Ident::new(alias, Span::call_site());
         match *alias {
             "Result" => quote! {
-                /// What a handler returns.
+                /// The result of a handler.
                 #[allow(dead_code)]
                 pub type #ident<T = (), E = #krate::Failure> = ::core::result::Result<T, E>;
             },
@@ -277,7 +278,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
     }
 }
 
-/// The constants for what the user set, and for nothing else.
+/// The constants for the options that the user set.
 fn settings(options: &Options) -> TokenStream {
     let Options { krate, limits, rate_limit, on_invalid, heartbeat, .. } = options;
     let Options { state_version, reconnect_grace_ms, purge_after_ms, batch_ms, watchdog_ms, .. } = options;
@@ -314,7 +315,7 @@ fn settings(options: &Options) -> TokenStream {
     quote!(#limits #on_invalid #heartbeat #state_version #(#times)*)
 }
 
-/// What the engine does not have to be ready for.
+/// The constants that declare absent handlers to the engine.
 fn absent(handlers: &[Handler]) -> TokenStream {
     let absent = HANDLERS.into_iter().filter_map(|kind| {
         let name = format_ident!("{}", kind.has?);
@@ -325,7 +326,7 @@ fn absent(handlers: &[Handler]) -> TokenStream {
     absent.collect()
 }
 
-/// What lets a room schedule alarms.
+/// The impl that allows a room to schedule alarms.
 fn handles_alarms(krate: &Path, marker: &Ident, cfgs: &[Attribute]) -> TokenStream {
     quote! {
         #(#cfgs)*
@@ -351,7 +352,7 @@ fn types(sketch: &Sketch) -> TokenStream {
     types.collect()
 }
 
-/// What the handlers that every room has do in a room without them.
+/// Default bodies for the required handlers that the room does not define.
 fn made_by_default(sketch: &Sketch, handlers: &[Handler]) -> TokenStream {
     let krate = &sketch.krate;
     let without = |outcome: Outcome| {
@@ -374,7 +375,7 @@ fn initial(sketch: &Sketch) -> TokenStream {
     let krate = &sketch.krate;
     let private = quote!(#krate::__private);
     match sketch.schemas.iter().find(|schema| schema.kind.name == "State") {
-        // The error for a state without a default is on the state's name.
+        // The span of the state's name, for the error about a state without `Default`.
         Some(state) => {
             let state = call_at(state.ident.span(), quote!(#private::InitialState::initial), TokenStream::new());
             quote!(#private::Ok(#state))
@@ -383,7 +384,7 @@ fn initial(sketch: &Sketch) -> TokenStream {
     }
 }
 
-/// A call that rustc's errors place at `span`. The arguments keep their own.
+/// A call that rustc's errors place at `span`. The arguments keep their own spans.
 fn call_at(span: Span, function: TokenStream, arguments: TokenStream) -> TokenStream {
     let function = respanned(function, span);
     quote_spanned!(span=> #function(#arguments))
@@ -418,9 +419,9 @@ fn services(krate: &Path, body: TokenStream) -> TokenStream {
 fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     let Handler { kind, ident, cfgs, is_async, parameter_spans, return_span } = handler;
     let private = quote!(#krate::__private);
-    // Not at the mixed site: an error about an argument would then be on `#[room]`, not on the user's type.
+    // The mixed site would move errors about an argument from the user's type to `#[room]`.
     let binder = |parameter: &Parameter, span: Span| format_ident!("__{}", parameter.name(), span = span);
-    // The same span where it is declared: the user's type may come through a macro, whose names are not ours.
+    // The declaration needs the same span: a macro may write the user's type, and its names have another hygiene.
     let spans = parameter_spans.iter().copied().chain(iter::repeat(Span::call_site()));
     let parameters = kind.parameters.iter().zip(spans).map(|(parameter, span)| {
         let binder = binder(parameter, span);
@@ -440,7 +441,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
         };
         quote!(#binder: #ty)
     });
-    // As many as it takes.
+    // A handler may take fewer parameters than its kind has.
     let arguments = kind.parameters.iter().zip(parameter_spans).map(|(parameter, span)| {
         let (passing, binder) = (format_ident!("{}", parameter.passing_trait()), binder(parameter, *span));
         call_at(*span, quote!(#private::#passing::pass), quote!(#binder))
@@ -456,7 +457,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     };
     let (passing, pass) = kind.outcome.passing();
     let (passing, pass) = (format_ident!("{passing}"), format_ident!("{pass}"));
-    // Not left to be inferred: from a wrong type it would be, and the error would be about our own return type.
+    // The type is explicit: inferred from a wrong return type, the error would be about generated code.
     let named = matches!(kind.outcome, Outcome::State | Outcome::Migrated | Outcome::Services);
     let expected = named.then(|| quote!(::<#output>));
     let outcome = call_at(*return_span, quote!(#private::#passing #expected::#pass), quote!(#call #await_it));

@@ -1,8 +1,8 @@
-//! `#[room]` and `#[data]`, the macros of `room-runtime`. Use them from there.
+//! The macros of `room-runtime`: `#[room]` and `#[data]`. Use them through that crate.
 //!
-//! Three phases, each a barrier: `parse` reads tokens and judges nothing; `check` is the only place that makes
-//! semantic errors, and returns the validated `model`; `expand` takes that and cannot fail. No behaviour is
-//! generated: bodies are one call into the runtime.
+//! The macro works in three phases. `parse` reads tokens and makes no semantic errors. `check` is the only place that
+//! makes semantic errors; it returns the validated `model`. `expand` takes the model and cannot fail. The expansion
+//! contains no behaviour: each generated body is one call into the runtime.
 
 mod args;
 mod attrs;
@@ -20,95 +20,99 @@ use proc_macro::TokenStream;
 
 use crate::parse::Annotated;
 
-/// Makes a module a room.
+/// Turns a module into a room.
 ///
-/// The module holds four schemas, each a `pub` `struct`, `enum`, type alias or re-export, by `pub use types::*` as well:
+/// The module must contain four schemas. Each is a `pub` `struct`, `enum`, type alias or re-export; `pub use types::*`
+/// also counts:
 ///
-/// - `State`: what the room remembers. It starts as `State::default()`, unless there is a handler `init`.
-/// - `Connection`: what the room remembers about one peer.
-/// - `Event`: what peers, and the Worker, may say.
-/// - `Broadcast`: what the room says to its peers.
+/// - `State`: the stored state of the room. It starts as `State::default()`, unless there is a handler `init`.
+/// - `Connection`: the stored data of one peer.
+/// - `Event`: the messages that peers and the Worker may send.
+/// - `Broadcast`: the messages that the room sends to its peers.
 ///
-/// and may hold two more:
+/// The module may contain two more schemas:
 ///
-/// - `Alarm`: what a scheduled alarm carries. It needs the handler `on_alarm`. Without it there is one kind of alarm, `()`.
-/// - `Services`: what the handlers use of the world outside. It is made by the handler `services`, and can be any type.
+/// - `Alarm`: the data of a scheduled alarm. It needs the handler `on_alarm`. Without it the alarm's data is `()`.
+/// - `Services`: the outside resources that the handlers use. The handler `services` makes it, and it can be any type.
 ///
-/// All but `Services` are given [`#[data]`](macro@data). An `enum` among them is written as `{"type": "Say", …}`, also one of
-/// unit variants only, unless it chooses another form with a serde tagging or with `#[data(externally_tagged)]`. A re-exported
-/// type has the form that its own `#[data]` gives it.
+/// Every schema except `Services` gets [`#[data]`](macro@data). An `enum` schema is written as `{"type": "Say", …}`,
+/// even if all its variants are unit variants, unless it chooses another form with a serde tagging or with
+/// `#[data(externally_tagged)]`. A re-exported type keeps the form of its own `#[data]`.
 ///
 /// # Handlers
 ///
-/// They are plain functions, `fn` or `async fn`, each optional, that return `()` or a `Result`. In the order of a room's
-/// life:
+/// Handlers are plain functions, `fn` or `async fn`. Each is optional and returns `()` or a `Result`. They are listed
+/// in the order of a room's life:
 ///
 /// | handler | when |
 /// |---|---|
 /// | `init(ctx: &Ctx) -> Result<State>` | once in the life of a room, when its state is first needed; no `async fn` |
-/// | `migrate(version: u32, state: serde_json::Value) -> Result<State>` | a state stored under a lower version than the option `state_version` is read: it gives the state of this one; no `async fn` |
-/// | `services(env: &worker::Env) -> Result<Services>` | once each time the object comes into memory, when the room has a type `Services`; no `async fn` |
-/// | `on_start(ctx: &Ctx)` | once each time the object comes into memory, before anything else it handles |
-/// | `on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject>` | before a socket is accepted: to authorise, to change the peer's data, id and tags, to refuse |
+/// | `migrate(version: u32, state: serde_json::Value) -> Result<State>` | when the room reads a state stored under a lower version than the option `state_version`: the handler returns the state of the current version; no `async fn` |
+/// | `services(env: &worker::Env) -> Result<Services>` | once each time the object is loaded into memory, if the room has a type `Services`; no `async fn` |
+/// | `on_start(ctx: &Ctx)` | once each time the object is loaded into memory, before it handles anything else |
+/// | `on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject>` | before a socket is accepted: to authorise, to change the peer's data, id and tags, or to refuse |
 /// | `on_connect(ctx: &Ctx, peer: &Peer)` | once per socket, before its first event |
-/// | `on_resume(ctx: &Ctx, peer: &Peer)` | in place of `on_connect`: a peer that lost its connection is back within the option `reconnect_grace` |
+/// | `on_resume(ctx: &Ctx, peer: &Peer)` | in place of `on_connect`, when a peer that lost its connection reconnects within the option `reconnect_grace` |
 /// | `on_event(ctx: &Ctx, event: Event)` | an event from a peer, or from the Worker |
-/// | `on_away(ctx: &Ctx, peer: &Peer)` | a peer has lost its connection, and has the time of the option `reconnect_grace` to come back: then `on_resume` follows, and otherwise `on_close` |
-/// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer; of one that lost its connection, when the option `reconnect_grace` is over |
-/// | `on_alarm(ctx: &Ctx)` | an alarm that `ctx.schedule(())` set is due, when the room has no type `Alarm` |
-/// | `on_alarm(ctx: &Ctx, alarm: Alarm)` | an alarm that `ctx.schedule(alarm)` set is due, when it has one |
-/// | `on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>>` | HTTP that the Worker forwards; without it the answer is 404 |
+/// | `on_away(ctx: &Ctx, peer: &Peer)` | when a peer loses its connection; if it reconnects within the option `reconnect_grace`, `on_resume` runs, otherwise `on_close` |
+/// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer; for a peer that lost its connection, after the option `reconnect_grace` has passed |
+/// | `on_alarm(ctx: &Ctx)` | when an alarm set with `ctx.schedule(())` is due, if the room has no type `Alarm` |
+/// | `on_alarm(ctx: &Ctx, alarm: Alarm)` | when an alarm set with `ctx.schedule(alarm)` is due, if the room has a type `Alarm` |
+/// | `on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>>` | an HTTP request that the Worker forwards; without this handler the answer is 404 |
 /// | `on_decode_error(ctx: &Ctx, error: &DecodeError)` | a frame that is not an `Event` |
-/// | `on_error(ctx: &Ctx, error: &HandlerError)` | any other handler returned an error |
+/// | `on_error(ctx: &Ctx, error: &HandlerError)` | when any other handler returned an error |
 ///
-/// # What the module gains
+/// # Generated items
 ///
-/// `Room`, the marker type of the room; `Ctx`, `Peer`, `UpgradeRequest`, `RoomClient` and `Result`, aliases of the runtime's
-/// types for this room, each of which gives way to an item or import of that name; and the Durable Object class.
-/// Everything else in the module stays as it is.
+/// The macro adds `Room`, the marker type of the room, and the Durable Object class. It also adds `Ctx`, `Peer`,
+/// `UpgradeRequest`, `RoomClient` and `Result`: aliases of the runtime's types for this room. An item or import of the
+/// same name replaces an alias. Everything else in the module stays unchanged.
 ///
-/// `ctx.schedule(…)` needs a handler `on_alarm`: without one it is an error, as the alarm would never fire.
+/// `ctx.schedule(…)` needs a handler `on_alarm`. Without it the call is a compile error, because the alarm would never
+/// fire.
 ///
-/// A handler is a `fn` that is written at the top level of the module. One in an `impl`, an inner module or the tokens of a macro
-/// call is an error, but `#[room]` cannot see a handler that a glob import brings, or that only the expansion of a macro call
-/// has: such a function never runs. While something is wrong, all that is wrong is reported in one run, and the rest of the
-/// crate is compiled as if it were right.
+/// A handler is a `fn` at the top level of the module. A handler in an `impl`, in an inner module or in the tokens of a
+/// macro call is an error. `#[room]` cannot see a handler that comes from a glob import or exists only in the expansion
+/// of a macro call: such a function never runs. All errors are reported in one run, and the rest of the crate is
+/// compiled as if the room were correct.
 ///
 /// # Options
 ///
 /// | option | default | meaning |
 /// |---|---|---|
-/// | `binding = "CHAT"` | the module's name in capitals | the Durable Object binding in the Worker's configuration, which no other room of the crate has |
-/// | `class = "ChatRoom"` | the module's name in PascalCase, with `Room` | the Durable Object class: a name that JavaScript can export, and no other room of the crate has |
-/// | `tag = "type"` | `"type"` | the key that says which variant a message is, of the `enum` schemas that are written in the module: other types say their own with `#[data(tag = "…")]` |
-/// | `max_peers = 50` | 1,000 | the most peers at once, up to 32,768: Cloudflare's limit |
+/// | `binding = "CHAT"` | the module's name in capitals | the Durable Object binding in the Worker's configuration; unique in the crate |
+/// | `class = "ChatRoom"` | the module's name in PascalCase, with `Room` | the Durable Object class: a name that JavaScript can export; unique in the crate |
+/// | `tag = "type"` | `"type"` | the JSON key of the variant's name, for the `enum` schemas that are written in the module; other types set their own key with `#[data(tag = "…")]` |
+/// | `max_peers = 50` | 1,000 | the maximum number of peers at once, up to 32,768: Cloudflare's limit |
 /// | `max_message_bytes = 65536` | 1 MiB | the largest frame of a peer, up to 32 MiB: Cloudflare's limit |
-/// | `max_unread_bytes = 1048576` | 16 MiB | how much may be sent to a peer that does not read, up to 128 MiB: the object's memory |
-/// | `rate_limit(burst = 10, per_second = 2)` | any rate | how many frames of a peer may come at once, and how many more each second; `per_second` can be a fraction |
-/// | `on_invalid = "report"` | `"report"` | what becomes of a frame that is not an `Event`: its sender is told, it is ignored (`"ignore"`), or the connection is closed (`"close"`) |
-/// | `heartbeat("ping", "pong")` | `("ping", "pong")` | a text frame, and the one that the platform answers it with, without waking the room: up to 2,048 bytes each, Cloudflare's limit |
-/// | `state_version = 1` | 0 | the version of the type `State`, up to 4,294,967,295; with it comes the handler `migrate`, for what is stored under a lower one |
+/// | `max_unread_bytes = 1048576` | 16 MiB | the maximum number of bytes that a peer may leave unread, up to 128 MiB: the object's memory; past it, the room closes the slow consumer with 1013 |
+/// | `rate_limit(burst = 10, per_second = 2)` | any rate | the number of frames that a peer may send at once, and the number added each second; `per_second` can be a fraction |
+/// | `on_invalid = "report"` | `"report"` | the reaction to a frame that is not an `Event`: send the sender an error frame (`"report"`), ignore the frame (`"ignore"`), or close the connection (`"close"`) |
+/// | `heartbeat("ping", "pong")` | `("ping", "pong")` | a text frame, and the platform's reply to it, which does not wake the room: up to 2,048 bytes each, Cloudflare's limit |
+/// | `state_version = 1` | 0 | the version of the type `State`, up to 4,294,967,295; it needs the handler `migrate`, for states stored under a lower version |
 /// | `reconnect_grace = "10s"` | none | how long a peer that lost its connection keeps its place before `on_close`, from 1 s to 1 h |
-/// | `purge_after = "30d"` | never | how long a room that everyone has left is kept before it is purged, from 1 s to 3,650 d |
-/// | `batch = "20ms"` | each at once | how long a message may wait for others to leave in one frame, to peers that speak the subprotocol `room.v1`, from 1 ms to 1 s |
-/// | `watchdog = "5m"` | `"5m"` | how late the loss of a peer is noticed after a restart or a deploy if nobody visits the room, from 1 s to 1 d |
-/// | `crate = "room_runtime"` | as in `Cargo.toml` | the path of the runtime, where it is reached through another crate |
+/// | `purge_after = "30d"` | never | how long the room stays stored after the last peer has left, before it is purged, from 1 s to 3,650 d |
+/// | `batch = "20ms"` | no delay | how long a message may wait to share one frame with others, for peers that use the subprotocol `room.v1`, from 1 ms to 1 s |
+/// | `watchdog = "5m"` | `"5m"` | the longest time until a peer lost in a restart or a deploy is noticed, if no event arrives, from 1 s to 1 d |
+/// | `crate = "room_runtime"` | as in `Cargo.toml` | the path of the runtime, if it is reached through another crate |
 ///
 /// A time is a whole number and one unit: `ms`, `s`, `m`, `h` or `d`.
 ///
-/// The `watchdog` is an alarm that stands while there are peers whose end matters: in a room with `on_close`, with
-/// `reconnect_grace` or with `purge_after`. Each of these alarms costs one request and one written row: at 5 minutes about
-/// 9,000 of each a month for a room that is never empty.
+/// The `watchdog` is an alarm. It is set while the room has peers, in a room with `on_close`, `reconnect_grace` or
+/// `purge_after`. Each of these alarms costs one request and one written row: at 5 minutes about 9,000 of each a month
+/// for a room that is never empty.
 #[proc_macro_attribute]
 pub fn room(args: TokenStream, item: TokenStream) -> TokenStream {
     room_impl(args.into(), item.into()).into()
 }
 
-/// Makes a type one that travels or is stored: it derives `Serialize` and `Deserialize` through the runtime's own serde,
-/// `Clone`, `Debug` and `PartialEq`.
+/// Makes a type serializable, for messages and storage.
 ///
-/// A `struct` is written as an object of its fields. An `enum` is written as a schema is, with the variant's name in the key
-/// `type`; an `enum` of unit variants only is written as a string, and can be the key of a map:
+/// The macro derives `Serialize` and `Deserialize` through the runtime's own serde, and `Clone`, `Debug` and
+/// `PartialEq`.
+///
+/// A `struct` is written as an object of its fields. An `enum` is written like a schema, with the variant's name in the
+/// key `type`. An `enum` of unit variants only is written as a string, and can be the key of a map:
 ///
 /// | type | JSON |
 /// |---|---|
@@ -116,20 +120,21 @@ pub fn room(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `enum Shape { Circle { radius: f64 }, Empty }` | `{"type": "Circle", "radius": 1.0}`, `{"type": "Empty"}` |
 /// | `enum Color { Red, Blue }` | `"Red"`, `"Blue"` |
 ///
-/// The first variant with fields changes the form of an `enum` that had none. Where such values are stored already, or clients
-/// know them, choose a form that stays: `#[data(tag = "type")]` from the beginning, or `#[data(externally_tagged)]`.
+/// Adding the first variant with fields to such an `enum` changes its JSON form. If such values are already stored, or
+/// if clients know them, choose a stable form from the beginning: `#[data(tag = "type")]` or
+/// `#[data(externally_tagged)]`.
 ///
 /// # Options
 ///
 /// | option | meaning |
 /// |---|---|
-/// | `tag = "_tag"` | the key that says the variant, also of an `enum` of unit variants only |
-/// | `externally_tagged` | serde's default form, which has a place for tuple variants: `{"Circle": {"radius": 1.0}}`, `{"Circle": 1.0}`, `"Empty"` |
-/// | `skip(PartialEq)` | leaves some of the derives out |
-/// | `crate = "room_runtime"` | the path of the runtime, where it is reached through another crate |
+/// | `tag = "_tag"` | the JSON key of the variant's name, also for an `enum` of unit variants only |
+/// | `externally_tagged` | serde's default form, which allows tuple variants: `{"Circle": {"radius": 1.0}}`, `{"Circle": 1.0}`, `"Empty"` |
+/// | `skip(PartialEq)` | omits the named derives |
+/// | `crate = "room_runtime"` | the path of the runtime, if it is reached through another crate |
 ///
-/// What the type derives itself is left out, and an `enum` that derives both of serde's traits itself, or has a tagging of its
-/// own such as `#[serde(untagged)]`, keeps its form.
+/// The macro omits derives that the type has itself. An `enum` keeps its form if it derives both of serde's traits
+/// itself, or has its own tagging such as `#[serde(untagged)]`.
 #[proc_macro_attribute]
 pub fn data(args: TokenStream, item: TokenStream) -> TokenStream {
     data::attribute(args.into(), item.into()).into()

@@ -1,5 +1,6 @@
-//! What a room can have, as data; and the validated room: everything [`expand`](crate::expand) needs, and nothing that
-//! could be wrong.
+//! The schemas, handlers and options that a room can have, and the validated room.
+//!
+//! The validated room is the whole input of [`expand`](crate::expand), and contains no errors.
 
 use heck::ToSnakeCase;
 use proc_macro2::{Span, TokenStream};
@@ -7,19 +8,19 @@ use syn::{Attribute, Ident, Path};
 
 use crate::{parse::RoomModule, twin::Twin};
 
-/// A type that a room has, or may have.
+/// A schema that a room must or may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SchemaKind {
     pub(crate) name: &'static str,
-    /// How to write one.
+    /// An example declaration for messages.
     pub(crate) example: &'static str,
-    /// Whether a room can be without one; `()` then stands for it.
+    /// True if a room may omit the schema; `()` then replaces it.
     pub(crate) optional: bool,
-    /// Whether it travels or is stored, and so is given `#[data]`.
+    /// True if the schema is sent or stored, and so gets `#[data]`.
     pub(crate) travels: bool,
 }
 
-/// In the order in which they are expanded.
+/// All schemas, in the order of the expansion.
 pub(crate) const SCHEMAS: [SchemaKind; 6] = [
     SchemaKind { name: "State", example: "pub struct State { … }", optional: false, travels: true },
     SchemaKind { name: "Connection", example: "pub struct Connection { … }", optional: false, travels: true },
@@ -29,13 +30,13 @@ pub(crate) const SCHEMAS: [SchemaKind; 6] = [
     SchemaKind { name: "Services", example: "pub struct Services { … }", optional: true, travels: false },
 ];
 
-/// The aliases that `#[room]` adds, each of which gives way to the module's own.
+/// The aliases that `#[room]` adds; an item or import of the module replaces each.
 pub(crate) const ALIASES: [&str; 5] = ["Ctx", "Peer", "UpgradeRequest", "RoomClient", "Result"];
 
-/// The marker type.
+/// The name of the marker type.
 pub(crate) const MARKER: &str = "Room";
 
-/// The module that the class is in.
+/// The generated module that contains the class.
 pub(crate) const SHELL: &str = "__room";
 
 /// The handler without which a room cannot schedule alarms.
@@ -45,16 +46,16 @@ pub(crate) const ON_ALARM: &str = "on_alarm";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandlerKind {
     pub(crate) name: &'static str,
-    /// What the engine gives it. One whose schema the room does not have is not passed on; such come last.
+    /// The parameters that the engine passes. Parameters whose schema the room lacks are omitted, so they come last.
     pub(crate) parameters: &'static [Parameter],
     pub(crate) outcome: Outcome,
-    /// Why it cannot be `async`, if it cannot.
+    /// The reason why it cannot be `async`, if any.
     pub(crate) sync: Option<&'static str>,
-    /// The optional schema that it makes: neither without the other.
+    /// The optional schema that the handler makes. Each requires the other.
     pub(crate) makes: Option<&'static str>,
-    /// The option without which it would never run.
+    /// The option that the handler requires: without it the handler would never run.
     pub(crate) needs: Option<Needed>,
-    /// The constant that tells the engine of a room without it.
+    /// The constant that declares to the engine that the room lacks the handler.
     pub(crate) has: Option<&'static str>,
 }
 
@@ -62,11 +63,11 @@ pub(crate) struct HandlerKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Needed {
     pub(crate) option: &'static str,
-    /// How to write it.
+    /// An example of the option for messages.
     pub(crate) example: &'static str,
 }
 
-/// In the order of a room's life.
+/// All handlers, in the order of a room's life.
 pub(crate) const HANDLERS: [HandlerKind; 14] = {
     use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
 
@@ -107,7 +108,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
     ]
 };
 
-/// The names that other systems have for each handler.
+/// The names of each handler in other systems.
 const FOREIGN: [(&str, &[&str]); 9] = [
     ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
     ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
@@ -175,20 +176,20 @@ const FOREIGN: [(&str, &[&str]); 9] = [
     ("on_request", &["fetch", "handle_request", "on_fetch", "on_http", "on_http_request", "request"]),
 ];
 
-/// The handler that another system calls `name`, in any of the usual cases.
+/// The handler that another system calls `name`, in any common letter case.
 pub(crate) fn foreign(name: &str) -> Option<&'static str> {
     let name = name.to_snake_case().replace("web_socket", "websocket");
     FOREIGN.into_iter().find_map(|(handler, foreign)| foreign.contains(&&*name).then_some(handler))
 }
 
 impl HandlerKind {
-    /// Its parameters in a room that has the optional schemas `has`.
+    /// The handler's parameters in a room with the optional schemas `has`.
     pub(crate) fn taken(&self, has: impl Fn(&str) -> bool) -> Vec<Parameter> {
         let taken = |parameter: &Parameter| parameter.schema().is_none_or(&has);
         self.parameters.iter().copied().filter(taken).collect()
     }
 
-    /// Its whole signature with these parameters, as a user writes it.
+    /// The whole signature with these parameters, as a user writes it.
     pub(crate) fn signature(&self, parameters: &[Parameter]) -> String {
         let parameters: Vec<_> =
             parameters.iter().map(|parameter| format!("{}: {}", parameter.name(), parameter.ty())).collect();
@@ -212,7 +213,7 @@ pub(crate) enum Parameter {
     HandlerError,
 }
 
-/// How a parameter is taken.
+/// The kind of a handler's parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     Value,
@@ -221,7 +222,7 @@ pub(crate) enum By {
 }
 
 impl Parameter {
-    /// The trait of the runtime that a parameter of this kind is passed through.
+    /// The trait of the runtime that passes a parameter of this kind.
     pub(crate) const fn passing_trait(self) -> &'static str {
         match self {
             Parameter::Ctx => "CtxParameter",
@@ -256,7 +257,7 @@ impl Parameter {
         }
     }
 
-    /// Its type, as a user writes it.
+    /// The parameter's type, as a user writes it.
     pub(crate) const fn ty(self) -> &'static str {
         match self {
             Parameter::Ctx => "&Ctx",
@@ -274,7 +275,7 @@ impl Parameter {
         }
     }
 
-    /// The name of its type, without the path and what it is generic over.
+    /// The name of the parameter's type, without path and generics.
     pub(crate) fn ty_name(self) -> Option<String> {
         let ty = self.ty().split('<').next()?.rsplit([':', ' ', '&']).next()?;
         Some(ty.to_owned())
@@ -288,7 +289,7 @@ impl Parameter {
         }
     }
 
-    /// The optional schema without which a handler does not take it.
+    /// The optional schema of the parameter: without that schema the handler does not take it.
     pub(crate) const fn schema(self) -> Option<&'static str> {
         match self {
             Parameter::Alarm => Some("Alarm"),
@@ -297,7 +298,7 @@ impl Parameter {
     }
 }
 
-/// What a handler gives back.
+/// The kind of a handler's return value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
@@ -309,7 +310,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// The trait of the runtime that it passes through, and the trait's method.
+    /// The trait of the runtime that the return value passes through, and the trait's method.
     pub(crate) const fn passing(self) -> (&'static str, &'static str) {
         match self {
             Outcome::Done => ("Outcome", "into_outcome"),
@@ -320,7 +321,7 @@ impl Outcome {
         }
     }
 
-    /// Its type, as a user writes it.
+    /// The return type, as a user writes it.
     pub(crate) const fn ty(self) -> &'static str {
         match self {
             Outcome::Done => "Result",
@@ -332,7 +333,7 @@ impl Outcome {
     }
 }
 
-/// A room that is right in every respect the macro can judge.
+/// A validated room: the macro has found no error in it.
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) sketch: Sketch,
@@ -340,15 +341,15 @@ pub(crate) struct Room {
     pub(crate) handlers: Vec<Handler>,
 }
 
-/// The options: with a default where it depends on the module, and otherwise what was given.
+/// The validated options. Options whose default depends on the module always have a value.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) krate: Path,
     pub(crate) binding: Binding,
-    /// Its place is the option's, or the module's.
+    /// The class, with the span of the option or else of the module.
     pub(crate) class: Ident,
     pub(crate) tag: String,
-    /// Which of `Limits`' numbers, and what they are.
+    /// The numbers that are set, by their names in `Limits`.
     pub(crate) limits: Vec<(&'static str, u32)>,
     pub(crate) rate_limit: Option<RateLimit>,
     /// The variant of `OnInvalid`.
@@ -361,7 +362,7 @@ pub(crate) struct Options {
     pub(crate) watchdog_ms: Option<u64>,
 }
 
-/// The name of the binding, and where it comes from.
+/// The name of the binding, and its span.
 #[derive(Debug)]
 pub(crate) struct Binding {
     pub(crate) name: String,
@@ -374,34 +375,33 @@ pub(crate) struct RateLimit {
     pub(crate) per_second: f64,
 }
 
-/// What can be said of a room even when something is wrong with it: enough to keep the names alive that the rest of the
-/// user's crate uses.
+/// A room that may contain errors: enough to keep the names alive that the rest of the user's crate uses.
 #[derive(Debug)]
 pub(crate) struct Sketch {
     pub(crate) krate: Path,
     /// The class, unless the module has an item of that name.
     pub(crate) class: Option<Ident>,
     pub(crate) module: RoomModule,
-    /// The schemas that were found, in the order of [`SCHEMAS`]; of one kind several when `cfg` tells them apart.
+    /// The schemas that were found, in the order of [`SCHEMAS`]. With `cfg` there may be several of one kind.
     pub(crate) schemas: Vec<Schema>,
-    /// The schemas that are needed and that the module has nothing for.
+    /// The required schemas that the module lacks.
     pub(crate) missing: Vec<&'static str>,
-    /// The handlers that were found or meant, right or wrong.
+    /// The handlers that were found or meant, including wrong ones.
     pub(crate) meant: Vec<&'static str>,
-    /// The runtime's names that handlers mention and the module does not import.
+    /// The runtime's names that handlers mention without an import.
     pub(crate) unimported: Vec<Ident>,
     /// True when some handlers are compiled for editors only.
     pub(crate) hides: bool,
-    /// Those of [`ALIASES`] that the module does not define itself.
+    /// The names of [`ALIASES`] that the module does not define itself.
     pub(crate) aliases: Vec<&'static str>,
-    /// Whether the module has a name of its own for the marker type.
+    /// True if the module has its own item with the marker's name.
     pub(crate) marker_taken: bool,
     pub(crate) conditional: Vec<Conditional>,
-    /// Whether there is a type for each schema: without, whatever rustc says of the functions is wrong.
+    /// True if each schema has a type. Otherwise rustc's errors about the functions would be misleading.
     pub(crate) judged: bool,
 }
 
-/// An error that only `cfg` can tell of.
+/// An error that depends on `cfg`, so that only rustc can report it.
 #[derive(Debug)]
 pub(crate) struct Conditional {
     pub(crate) cfg: TokenStream,
@@ -413,9 +413,9 @@ pub(crate) struct Conditional {
 pub(crate) struct Schema {
     pub(crate) kind: SchemaKind,
     pub(crate) ident: Ident,
-    /// Carried to every generated mention of it.
+    /// The schema's `cfg`s, for every generated mention of it.
     pub(crate) cfgs: Vec<Attribute>,
-    /// The enum by which the runtime reads it, unless it has a `Deserialize` of serde's.
+    /// The enum that the runtime reads the schema by, unless the schema has its own `Deserialize`.
     pub(crate) twin: Option<Twin>,
 }
 
@@ -426,8 +426,8 @@ pub(crate) struct Handler {
     pub(crate) ident: Ident,
     pub(crate) cfgs: Vec<Attribute>,
     pub(crate) is_async: bool,
-    /// Where the type of each parameter it takes is written, for the errors of the trait it is passed through.
+    /// The spans of the parameters' types, for errors of the traits that pass them.
     pub(crate) parameter_spans: Vec<Span>,
-    /// Where the return type is written.
+    /// The span of the return type.
     pub(crate) return_span: Span,
 }

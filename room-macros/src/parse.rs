@@ -1,6 +1,6 @@
-//! Tokens → [`RoomModule`]. Judges nothing beyond whether it is a module with a body.
+//! Tokens → [`RoomModule`]. The only error here is about an item that is not a module.
 //!
-//! The bodies of functions stay tokens: one that is being typed right now keeps the rest alive in an editor.
+//! The bodies of functions stay tokens, so that a half-typed body does not break the rest of the module in an editor.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -13,7 +13,7 @@ use syn::{
 
 use crate::attrs;
 
-/// Whether the identifier is this name, raw or not.
+/// True if the identifier is this name, raw or not.
 pub(crate) fn is(ident: &Ident, name: &str) -> bool {
     ident.unraw() == name
 }
@@ -34,11 +34,11 @@ pub(crate) enum ModuleItem {
     Unread(Unread),
 }
 
-/// An item that could not be read: one that is being typed, or in a syntax that is newer than this.
+/// An item that could not be parsed: it is being typed, or its syntax is newer than syn.
 #[derive(Debug)]
 pub(crate) struct Unread {
     tokens: TokenStream,
-    /// What it defines, if that can be told.
+    /// The name of the item, if it is recognizable.
     pub(crate) name: Option<Ident>,
     pub(crate) error: syn::Error,
 }
@@ -69,15 +69,15 @@ impl ToTokens for ModuleItem {
     }
 }
 
-/// What was annotated.
+/// The annotated item.
 #[derive(Debug)]
 pub(crate) enum Annotated {
     Module(RoomModule),
-    /// `mod chat;`: the module, empty, and the tokens to put the error on.
+    /// `mod chat;`: an empty module, and the tokens for the error.
     WithoutBody(RoomModule, TokenStream),
 }
 
-/// The module in `tokens`.
+/// Parses the module in `tokens`.
 pub(crate) fn module(tokens: TokenStream) -> syn::Result<Annotated> {
     parse_module.parse2(tokens)
 }
@@ -125,7 +125,7 @@ fn parse_item(input: ParseStream<'_>) -> syn::Result<ModuleItem> {
     input.parse().map(ModuleItem::Other)
 }
 
-/// Takes an item as tokens, up to its end.
+/// Skips an item, up to its end, and keeps its tokens.
 fn pass_over(input: ParseStream<'_>, error: syn::Error) -> syn::Result<Unread> {
     const KEYWORDS: [&str; 9] = ["struct", "enum", "union", "type", "trait", "fn", "mod", "const", "static"];
 
@@ -144,7 +144,7 @@ fn pass_over(input: ParseStream<'_>, error: syn::Error) -> syn::Result<Unread> {
         follows = matches!(&token, TokenTree::Ident(ident) if KEYWORDS.contains(&&*ident.to_string()));
         begun |= follows;
         tokens.extend([token]);
-        // The next item begins where one that is half written does not end.
+        // A half-written item has no end, so the next item's beginning ends it.
         if is_end || (begun && (input.peek(Token![pub]) || input.peek(Token![#]))) {
             break;
         }
@@ -167,8 +167,8 @@ fn parse_function(input: ParseStream<'_>) -> syn::Result<Function> {
 }
 
 impl RoomModule {
-    /// Takes `self` parameters away from functions, which have been reported: rustc would do so once more, also of each
-    /// `self` in their bodies.
+    /// Removes `self` parameters, which have been reported, from functions. rustc would report them again, with each
+    /// `self` in the bodies.
     pub(crate) fn drop_receivers(&mut self) {
         for item in &mut self.items {
             if let ModuleItem::Fn(Function { sig, body, attrs, .. }) = item
@@ -181,7 +181,7 @@ impl RoomModule {
         }
     }
 
-    /// Takes these items away.
+    /// Removes these items.
     pub(crate) fn remove(&mut self, indices: &[usize]) {
         let mut index = 0..;
         self.items.retain(|_| index.next().is_some_and(|index| !indices.contains(&index)));
@@ -198,7 +198,7 @@ impl RoomModule {
         }
     }
 
-    /// Gives attributes to functions, each by which item it is.
+    /// Adds attributes to functions, each given by the index of its item.
     pub(crate) fn mark(&mut self, attributes: Vec<(usize, Attribute)>) {
         for (index, attr) in attributes {
             if let ModuleItem::Fn(function) = &mut self.items[index] {
@@ -218,7 +218,7 @@ impl RoomModule {
         self.indexed_functions().map(|(_, function)| function)
     }
 
-    /// The functions, and which of the items each is.
+    /// The functions, each with the index of its item.
     pub(crate) fn indexed_functions(&self) -> impl Iterator<Item = (usize, &Function)> {
         self.items.iter().enumerate().filter_map(|(index, item)| match item {
             ModuleItem::Fn(function) => Some((index, function)),
@@ -226,12 +226,12 @@ impl RoomModule {
         })
     }
 
-    /// True when anything in the module mentions this function, besides its definition.
+    /// True if anything in the module mentions this function, besides its definition.
     pub(crate) fn calls(&self, function: &Ident) -> bool {
         self.items.iter().any(|item| speaks_of(item.to_token_stream(), function))
     }
 
-    /// The names that the module's own items and imports bind, with where.
+    /// The names, with their spans, that the module's own items and imports bind.
     pub(crate) fn names(&self) -> Vec<Ident> {
         let mut names = Vec::new();
         for item in &self.items {
@@ -271,30 +271,30 @@ fn speaks_of(tokens: TokenStream, name: &Ident) -> bool {
     })
 }
 
-/// An item that binds a name that was asked for.
+/// An item that binds a requested name.
 #[derive(Clone, Debug)]
 pub(crate) struct Declared {
     pub(crate) name: &'static str,
-    /// Where it is written.
+    /// The name at its definition.
     pub(crate) ident: Ident,
-    /// Which of the module's items it is.
+    /// The index of the item in the module.
     pub(crate) index: usize,
 }
 
-/// The items that bind one of these names, if they are of the kinds that can be a schema.
+/// The items that bind one of these names, if their kind can be a schema.
 pub(crate) fn declared<const N: usize>(module: &RoomModule, names: [&'static str; N]) -> Vec<Declared> {
     let declared = types(module).into_iter().filter_map(|(ident, index)| {
         let name = names.into_iter().find(|name| is(&ident, name))?;
         Some(Declared { name, ident, index })
     });
     let declared: Vec<_> = declared.collect();
-    // Beside a type of that name, an import is rustc's to refuse.
+    // If a type has the same name, rustc reports the import.
     let is_own = |item: &Declared| !module.is_import(item.index) && !module.is_behind_cfg(item.index);
     let clashes = |item: &Declared| declared.iter().any(|other| other.name == item.name && is_own(other));
     declared.iter().filter(|item| !module.is_import(item.index) || !clashes(item)).cloned().collect()
 }
 
-/// The names of the module's types, or what may be types, and which of its items each is.
+/// The names of the items that are or may be types, each with the index of its item.
 pub(crate) fn types(module: &RoomModule) -> Vec<(Ident, usize)> {
     let mut types = Vec::new();
     for (index, item) in module.items.iter().enumerate() {
@@ -342,7 +342,7 @@ pub(crate) fn add_attribute(item: &mut Item, attr: Attribute) {
     }
 }
 
-/// The names among these tokens that are not behind a `::`.
+/// The names among these tokens that do not follow a `::`.
 pub(crate) fn single_names(tokens: TokenStream) -> Vec<Ident> {
     let mut names = Vec::new();
     let mut behind_colon = false;
@@ -357,7 +357,7 @@ pub(crate) fn single_names(tokens: TokenStream) -> Vec<Ident> {
     names
 }
 
-/// Whether the item is an `impl` of a trait of this name for the type, over nothing else.
+/// True if the item implements a trait of this name for the type, without generic arguments that make it another trait.
 pub(crate) fn is_impl(item: &Item, ty: &Ident, name: &str) -> bool {
     let Item::Impl(item) = item else { return false };
     let of = item.trait_.as_ref().and_then(|(path, _)| path.segments.last());
@@ -370,7 +370,7 @@ pub(crate) fn is_impl(item: &Item, ty: &Ident, name: &str) -> bool {
     of.is_some_and(|last| last.ident == name && !is_over_others(last)) && names.first() == Some(ty)
 }
 
-/// Which of these traits the module implements for the type, whatever `cfg` says.
+/// The traits of the list that the module implements for the type, under any `cfg`.
 pub(crate) fn implemented<const N: usize>(
     module: &RoomModule,
     ty: &Ident,
@@ -383,7 +383,7 @@ pub(crate) fn implemented<const N: usize>(
     names.into_iter().filter(|name| module.items.iter().any(|item| of(item, name))).collect()
 }
 
-/// The item at this place within the module, and the items beside it.
+/// The item at this place in the module or in its inner modules.
 pub(crate) fn at_place<'m>(module: &'m mut RoomModule, place: &[usize]) -> Option<&'m mut Item> {
     let (first, rest) = place.split_first()?;
     let ModuleItem::Other(item) = module.items.get_mut(*first)? else { return None };
@@ -393,7 +393,7 @@ pub(crate) fn at_place<'m>(module: &'m mut RoomModule, place: &[usize]) -> Optio
     })
 }
 
-/// Adds an item behind the others of the innermost module that `place` is in.
+/// Adds an item after the others of the innermost module that contains `place`.
 pub(crate) fn add_beside(module: &mut RoomModule, place: &[usize], tokens: TokenStream) {
     match place.split_last() {
         Some((_, [])) | None => module.items.push(ModuleItem::Other(Item::Verbatim(tokens))),
@@ -407,7 +407,7 @@ pub(crate) fn add_beside(module: &mut RoomModule, place: &[usize], tokens: Token
     }
 }
 
-/// Whether an import takes all that a module has.
+/// True if an import contains a glob.
 pub(crate) fn has_glob(tree: &syn::UseTree) -> bool {
     match tree {
         syn::UseTree::Glob(_) => true,
@@ -417,7 +417,7 @@ pub(crate) fn has_glob(tree: &syn::UseTree) -> bool {
     }
 }
 
-/// The first macro that is called where items are, and that may make types.
+/// The path of the first item macro, which may define types.
 pub(crate) fn macro_call(module: &RoomModule) -> Option<&syn::Path> {
     module.items.iter().find_map(|item| match item {
         ModuleItem::Other(Item::Macro(item)) if item.ident.is_none() => {
@@ -427,19 +427,19 @@ pub(crate) fn macro_call(module: &RoomModule) -> Option<&syn::Path> {
     })
 }
 
-/// Those of the names that nothing in the module binds.
+/// The names of the list that nothing in the module binds.
 pub(crate) fn unbound<const N: usize>(module: &RoomModule, names: [&'static str; N]) -> Vec<&'static str> {
     let bound = module.names();
     let is_bound = |name: &str| imports_all(module, |_| true) || bound.iter().any(|own| is(own, name));
     names.into_iter().filter(|name| !is_bound(name)).collect()
 }
 
-/// Whether the module re-exports all that another one has.
+/// True if the module re-exports another module with a glob.
 pub(crate) fn has_public_glob(module: &RoomModule) -> bool {
     imports_all(module, |vis| matches!(vis, Visibility::Public(_)))
 }
 
-/// Whether an import of the module that is `seen` takes all that another module has.
+/// True if the module has a glob import whose visibility satisfies `seen`.
 fn imports_all(module: &RoomModule, seen: impl Fn(&Visibility) -> bool) -> bool {
     module.items.iter().any(|item| match item {
         ModuleItem::Other(Item::Use(item)) => seen(&item.vis) && has_glob(&item.tree),
@@ -447,7 +447,7 @@ fn imports_all(module: &RoomModule, seen: impl Fn(&Visibility) -> bool) -> bool 
     })
 }
 
-/// The module within the module that has a type of this name.
+/// The inner module that has a type of this name.
 pub(crate) fn inner_type<'m>(module: &'m RoomModule, name: &str) -> Option<&'m Ident> {
     module.items.iter().find_map(|item| match item {
         ModuleItem::Other(Item::Mod(inner)) => {
@@ -458,7 +458,7 @@ pub(crate) fn inner_type<'m>(module: &'m RoomModule, name: &str) -> Option<&'m I
     })
 }
 
-/// An item of this name that is no type and no function with a body, and what it is.
+/// An item of this name that is neither a type nor a function with a body, and the kind of the item.
 pub(crate) fn other_item(module: &RoomModule, name: &str) -> Option<(Ident, &'static str)> {
     module.items.iter().find_map(|item| {
         let (ident, what) = match item {
@@ -477,7 +477,7 @@ pub(crate) fn other_item(module: &RoomModule, name: &str) -> Option<(Ident, &'st
     })
 }
 
-/// The `'static` of a reference.
+/// The tokens of `'static` in a reference.
 pub(crate) fn static_lifetime(ty: &Type) -> Option<TokenStream> {
     match ty {
         Type::Reference(reference) => {
@@ -501,7 +501,7 @@ pub(crate) fn impl_trait(ty: &Type) -> Option<TokenStream> {
     }
 }
 
-/// Whether a function's signature ends before this token.
+/// True if a function's signature ends before this token.
 pub(crate) fn ends_signature(token: &TokenTree) -> bool {
     match token {
         TokenTree::Punct(punct) => punct.as_char() == ';',
@@ -510,7 +510,7 @@ pub(crate) fn ends_signature(token: &TokenTree) -> bool {
     }
 }
 
-/// Where a function's parameter list is, with its parentheses.
+/// The span of a function's parameter list, with its parentheses.
 pub(crate) fn parentheses(sig: &Signature) -> Span {
     sig.paren_token.span.join()
 }

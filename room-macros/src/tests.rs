@@ -1,6 +1,6 @@
-//! The whole expansion of the counter example, so that a change of it is seen, and stays short enough to read.
+//! Snapshots of the whole expansion of the counter example. They show every change of the expansion, and keep it short.
 //!
-//! `UPDATE_SNAPSHOTS=1 cargo test -p room-macros` writes it anew.
+//! `UPDATE_SNAPSHOTS=1 cargo test -p room-macros` rewrites them.
 
 use std::{env, fs, path::Path};
 
@@ -32,10 +32,10 @@ fn each_handler_adds_few_tokens() {
         pub struct Services; fn services(env: &worker::Env) -> Result<Services> {}";
     let options = "state_version = 1, reconnect_grace = \"10s\"";
     let expand = |handler: &str| {
-        // The option wants it.
+        // The option `state_version` requires this handler.
         let migrate = "fn migrate(version: u32, state: serde_json::Value) -> Result<State> {}";
         let migrate = if handler.contains("fn migrate(") { "" } else { migrate };
-        // For the types that the handlers take.
+        // The import of the types that the handlers take.
         let import = "use super::*;";
         let module = format!("pub mod chat {{ {import} {schemas} {migrate} {handler} }}");
         let expanded = crate::room_impl(stream(options), stream(&module));

@@ -1,5 +1,5 @@
-//! The enum by which the runtime reads a message that says its variant in a key: the schema without the tag, for serde's
-//! `remote`. serde reads tagged enums from a buffer; the runtime's `Tagged` does without.
+//! The twin of a tagged enum: the same enum without the tag, for serde's `remote`. serde buffers tagged enums while it
+//! reads them; the runtime's `Tagged` reads them by the twin without a buffer.
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
@@ -10,18 +10,18 @@ use syn::{
 
 use crate::{attrs, check::serde_attrs};
 
-/// What serde may be told of the enum and of a variant that means the same without the tag.
+/// The serde attributes of the enum and of a variant that have the same meaning without the tag.
 const OF_ENUM: [&str; 5] = ["tag", "rename_all", "rename_all_fields", "deny_unknown_fields", "crate"];
 const OF_VARIANT: [&str; 5] = ["rename", "alias", "rename_all", "deserialize", "other"];
 
-/// The enum without the key that says the variant, and the key.
+/// The enum without the key of the variant's name, and that key.
 #[derive(Debug)]
 pub(crate) struct Twin {
     item: ItemEnum,
     tag: String,
 }
 
-/// The twin of an enum under this key, where there is one.
+/// The twin of an enum with this key, if it can have one.
 pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
     let mut twin = item.clone();
     let only =
@@ -31,7 +31,7 @@ pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
     }
     keep(&mut twin.attrs);
     attrs::remove_serde_key(&mut twin.attrs, "tag");
-    // A key that is there under a condition only.
+    // The key depends on a `cfg`.
     if attrs::serde_keys(&twin.attrs).iter().any(|key| key == "tag") {
         return None;
     }
@@ -42,15 +42,15 @@ pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
         keep(&mut variant.attrs);
         variant.discriminant = None;
         for field in &mut variant.fields {
-            // What serde does not know, it is to say of the schema alone.
+            // serde must report an unknown attribute for the schema only.
             if !attrs::serde_keys(&field.attrs).iter().all(|key| serde_attrs::is_known(key)) {
                 return None;
             }
-            // What serde borrows, the runtime's way does not.
+            // serde can borrow from the message; the runtime's reader cannot.
             if matches!(field.ty, Type::Reference(_)) {
                 return None;
             }
-            // `Self` would be the twin.
+            // In the twin, `Self` would be the twin's type.
             if names_self(field.ty.to_token_stream()) {
                 field.ty = Type::Verbatim(without_self(field.ty.to_token_stream(), &item.ident));
             }
@@ -62,7 +62,7 @@ pub(crate) fn of(item: &ItemEnum, tag: &str) -> Option<Twin> {
     Some(Twin { item: twin, tag: tag.to_owned() })
 }
 
-/// The twin and what the schema gets from it.
+/// The twin, and the impls that the schema gets from it.
 pub(crate) fn expand(Twin { item: twin, tag }: &Twin, schema: &syn::Ident, krate: &Path) -> TokenStream {
     let (ident, cfgs) = (&twin.ident, attrs::cfgs(&twin.attrs));
     let (serde, remote) = (quote!(#krate::__private::serde), schema.to_string());
@@ -84,8 +84,8 @@ pub(crate) fn expand(Twin { item: twin, tag }: &Twin, schema: &syn::Ident, krate
     }
 }
 
-/// Keeps what matters to the twin: whether a thing is there, how serde reads it, and the lints that are off. Whatever warns,
-/// warns of the schema.
+/// Keeps the attributes that affect the twin: `cfg`s, serde's, and lints that are off. Lints that warn apply to the
+/// schema only.
 fn keep(attrs: &mut Vec<Attribute>) {
     attrs.retain_mut(|attr| match kept(&attr.meta) {
         Some(meta) => {
@@ -102,7 +102,7 @@ fn kept(meta: &Meta) -> Option<Meta> {
         return Some(meta.clone());
     }
     let Meta::List(list) = meta else { return None };
-    // What is expected of the schema is not met a second time.
+    // The twin would not fulfil an `expect` a second time.
     if path.is_ident("expect") {
         return Some(Meta::List(MetaList { path: parse_quote_spanned!(path.span()=> allow), ..list.clone() }));
     }

@@ -1,10 +1,10 @@
-// One workerd for the conformance suite's runner, which talks to it by lines:
+// Runs one workerd for the conformance suite's runner. They communicate by lines:
 //
 //   → ready http://127.0.0.1:41234        at the start, and after each restart
-//   ← restart                             a new process over the same storage; open sockets are lost
-//   ← stop                                or the end of the input
+//   ← restart                             starts a new process over the same storage; open sockets are lost
+//   ← stop                                ends the process, as the end of the input does
 //
-// E2E_VERBOSE=1 shows what the Worker prints.
+// E2E_VERBOSE=1 shows the Worker's output.
 
 import { createInterface } from "node:readline";
 import { startWorker } from "../e2e/harness.mjs";

@@ -1,5 +1,5 @@
-// Alarms on a real workerd: due ones fire, in order, also in a room that sleeps, after a restart, and again after a
-// failure or a panic in one.
+// Alarms on a real workerd: due alarms fire in order, also in a hibernating room and after a restart, and fire again
+// after a failure or a panic.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -18,7 +18,7 @@ class Timer {
     this.client = await this.host.ws(`/timer/${this.id}`);
   }
 
-  /** Sets alarms; resolves with the room's time when it did. */
+  /** Sets alarms; resolves with the room's time at that moment. */
   async set(after_ms, { failures = 0, panics = 0 } = {}) {
     this.client.send({ type: "Set", after_ms, failures, panics });
     return (await this.client.next({ where: ({ type }) => type === "Set" })).now;
@@ -58,7 +58,7 @@ describe("an alarm", () => {
     for (const [index, due] of [0, 300, 300, 900].entries()) {
       assert.ok(times[index] >= due, `due after ${due} ms, fired after ${times[index]} ms`);
     }
-    // One more, behind whatever might have come twice.
+    // One more alarm, after any that might have fired twice.
     await timer.set([200]);
     await timer.fired();
     assert.equal((await timer.state()).fired.length, 5);
@@ -93,7 +93,7 @@ describe("an alarm", () => {
     const set = await timer.set([4_000]);
     await host.kill();
     await host.restart();
-    // Another room's alarm, due later, is the sign that this one's had its time.
+    // An alarm of another room is due later: once it fired, this one's would have fired too.
     const other = await room();
     await other.set([6_000]);
     await other.fired();

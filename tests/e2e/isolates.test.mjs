@@ -1,4 +1,4 @@
-// A room that panics, seen by a Worker in another isolate, which goes on: it gets typed errors.
+// A room that panics, and a Worker in another isolate: the Worker survives and gets typed errors.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

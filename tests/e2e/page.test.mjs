@@ -1,7 +1,7 @@
-// The page of the chat example in a real browser, before a real worker: what people do, what they see, and what
-// becomes of it when the network or the worker goes away.
+// The chat example's page in a real browser with a real worker: its use, its display, and its reaction to a lost
+// network or worker.
 //
-// What the page looked like is left in target/e2e/*.png.
+// Screenshots of the page are left in target/e2e/*.png.
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
@@ -12,7 +12,7 @@ import { launchBrowser } from "./browser.mjs";
 import { ROOT, startWorker } from "./harness.mjs";
 
 const TIMEOUT = 15_000;
-/** A restart of the worker, and the longest pause of the page before it tries again. */
+/** A restart of the worker, and the longest back-off of the page. */
 const RECONNECT_TIMEOUT = 45_000;
 const SHOTS = path.join(ROOT, "target", "e2e");
 
@@ -65,7 +65,7 @@ test("people in a room see each other come, write and leave", async () => {
   await bob.send.click();
   await ada.message("Very well, thank you").waitFor();
 
-  // The room gives everyone the same order: with the answer there, a second copy of the question would be as well.
+  // The room sends the same order to every tab: once the answer is shown, a second copy of the question would be too.
   for (const tab of [ada, bob]) {
     assert.deepEqual(await tab.conversation(), [
       ["Ada", "Good morning, Bob\nhow are you?"],
@@ -141,7 +141,7 @@ test("the page comes back after the worker was gone", async (t) => {
 
   let gone = true;
   await host.kill();
-  // The other tests need it, whatever fails here.
+  // The other tests need the worker, even if this one fails.
   t.after(() => gone && host.restart());
   for (const tab of [ada, bob]) await tab.notice("Connection lost. Reconnecting…").first().waitFor();
   await ada.composer.fill("written meanwhile");
@@ -177,7 +177,7 @@ test("offline, the text is kept; online, the page connects at once", async () =>
   await ada.page.getByText("You are offline. What you write is kept.").waitFor();
   await ada.shoot("page-offline");
 
-  // With its clock stopped the page has no timer to wait for: only the event can bring it back.
+  // With a stopped clock the page has no timer: only the event can make it reconnect.
   await ada.page.clock.pauseAt(Date.now() + 60_000);
   front.up();
   await ada.page.context().setOffline(false);
@@ -208,13 +208,13 @@ test("a connection that only looks open is replaced", async () => {
   front.hush();
   await ada.composer.fill("does this arrive?");
   await ada.composer.press("Enter");
-  // To the next ping, and to the end of the wait for its answer.
+  // First to the next ping, then to the end of the wait for its reply.
   await ada.page.clock.fastForward(25_000);
   await ada.page.clock.fastForward(10_000);
   await ada.notice("Connection lost. Reconnecting…").waitFor();
-  // Whether it arrived the page cannot know: it asks.
+  // The page cannot know if the message arrived, so it asks.
   await ada.page.getByText("May not have arrived.").waitFor();
-  // What the network had still in hand is lost.
+  // The data that the network still held is lost.
   front.down();
   front.up();
   await ada.notice("Connection restored.").waitFor();
@@ -262,7 +262,7 @@ test("the operator and the runtime are heard", async () => {
   await ada.page.locator(".message.operator", { hasText: "We restart at noon." }).waitFor();
   toPage("[]");
   toPage("no JSON");
-  // The real runtime answers this one with an error.
+  // The real runtime replies with an error frame.
   toRoom("{");
   await ada.notice("The room: ").waitFor();
   await ada.say("fine otherwise");
@@ -291,7 +291,7 @@ test("the join screen is filled in and checked", async () => {
   await page.locator("[data-testid=status][data-state=live]").waitFor();
   await page.getByRole("heading", { name: "café" }).waitFor();
 
-  // The name is remembered, the room is in the address.
+  // The page stores the name; the address contains the room.
   await page.reload();
   assert.deepEqual([await name.inputValue(), await room.inputValue()], ["Zoë", "café"]);
   await page.goto(`${front.url}/#garden`);
@@ -356,7 +356,7 @@ test("the page fits a phone", async () => {
 
 // People
 
-/** A browser window of its own, on the join screen. `clock` puts the page's time into the test's hands. */
+/** Opens a separate browser window on the join screen. `clock` lets the test control the page's time. */
 async function open(address, { clock = false, route, ...options } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1_100, height: 760 },
@@ -373,7 +373,7 @@ async function open(address, { clock = false, route, ...options } = {}) {
     dialog.dismiss().catch(() => {});
   });
   page.on("console", (message) => {
-    // The browser itself reports connections that fail, and some tests make them fail.
+    // The browser itself reports failed connections, and some tests cause them.
     const network = /^WebSocket connection to|^Failed to load resource/.test(message.text());
     if (message.type() === "error" && !network) problems.push(message.text());
   });
@@ -385,7 +385,7 @@ async function open(address, { clock = false, route, ...options } = {}) {
   return tab;
 }
 
-/** A browser window of its own, in the room. */
+/** Opens a separate browser window in the room. */
 async function enter(name, room, options) {
   const tab = await open("/", options);
   await tab.page.getByTestId("name-input").fill(name);
@@ -393,7 +393,7 @@ async function enter(name, room, options) {
   const people = tab.page.waitForResponse(/\/peers$/);
   await tab.page.getByTestId("join").click();
   await tab.is("live");
-  // Who comes later is then announced, not just listed.
+  // People who join later are then announced, not only listed.
   await (await people).finished();
   await tab.person(name).waitFor({ state: "attached" });
   return tab;
@@ -402,7 +402,7 @@ async function enter(name, room, options) {
 const pong = (socket) => socket.waitForEvent("framereceived", ({ payload }) => payload === "pong");
 
 class Tab {
-  /** The page's latest WebSocket, and the platform's answer to its first ping. */
+  /** The page's latest WebSocket, and the platform's reply to its first ping. */
   socket;
   answered;
 
@@ -412,7 +412,7 @@ class Tab {
     page.on("websocket", (socket) => {
       this.socket = socket;
       this.answered = pong(socket);
-      // Most tests do not ask.
+      // Most tests do not read it, so ignore its rejection.
       this.answered.catch(() => {});
     });
     this.composer = page.getByTestId("composer");
@@ -448,7 +448,7 @@ class Tab {
     }, names);
   }
 
-  /** Says it and waits until the room has given it back. */
+  /** Says the text and waits for the room's echo. */
   async say(text) {
     await this.composer.fill(text);
     await this.composer.press("Enter");
@@ -468,7 +468,7 @@ class Tab {
 
 // The network
 
-/** A TCP relay before the worker: an address that stays when the worker restarts, and a network that can fail. */
+/** A TCP relay before the worker: its address stays when the worker restarts, and its network can fail. */
 class Front {
   url;
   #host;
@@ -493,7 +493,7 @@ class Front {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Carries nothing any more, and breaks nothing: the network of a train in a tunnel. */
+  /** Stops forwarding without closing connections: the network of a train in a tunnel. */
   hush() {
     this.#state = "hushed";
     for (const socket of this.#sockets) socket.pause();

@@ -1,5 +1,5 @@
-// A connection on which a test writes what no HTTP or WebSocket library would: methods and headers as they come, frames
-// before the handshake is answered, close codes that nobody may send. Every wait is bounded.
+// A connection on which a test writes data that no HTTP or WebSocket library would: any methods and headers, frames
+// before the handshake's response, invalid close codes. Every wait has a bound.
 
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ export const PONG = 10;
 
 const TIMEOUT = 10_000;
 
-/** One frame as a client sends it: masked, as it must be. */
+/** One frame of a client, masked as the protocol requires. */
 export function frame(payload, { opcode = TEXT, fin = true } = {}) {
   const data = Buffer.from(payload);
   const mask = Buffer.from([0x12, 0x34, 0x56, 0x78]);
@@ -46,12 +46,12 @@ export const UPGRADE = [
   ["Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="],
 ];
 
-/** What asks for an upgrade. `headers` are pairs, so that one name may come twice. */
+/** The text of an upgrade request. `headers` are pairs, so that one name may occur twice. */
 export function upgradeRequest(host, path, headers = []) {
   return request(host, "GET", path, [...UPGRADE, ...headers]);
 }
 
-/** Any request. `Host` is the right one unless `headers` say otherwise. */
+/** The text of any request. `Host` is correct unless `headers` override it. */
 export function request(host, method, path, headers = [], body = "") {
   const given = new Set(headers.map(([name]) => name.toLowerCase()));
   const all = [...headers];
@@ -79,7 +79,7 @@ export class Raw {
       this.#buffer = Buffer.concat([this.#buffer, data]);
       socket.emit("more");
     });
-    // A reset is one way to end.
+    // A reset is a regular end here.
     socket.on("error", () => {});
     socket.on("end", () => this.#end());
     socket.on("close", () => this.#end());
@@ -93,7 +93,7 @@ export class Raw {
     this.write(frame(payload, options));
   }
 
-  /** Upgrades, and fails when it is refused. */
+  /** Upgrades the connection; throws if the upgrade is refused. */
   async upgrade(path, headers) {
     this.write(upgradeRequest({ url: this.#url() }, path, headers));
     const head = await this.head();
@@ -101,7 +101,7 @@ export class Raw {
     return head;
   }
 
-  /** The head of a response: its status and, with names in lower case, its headers. */
+  /** The head of a response: its status, and its headers with names in lower case. */
   async head() {
     const end = await this.#until("the head of a response", () => {
       const at = this.#buffer.indexOf("\r\n\r\n");
@@ -115,7 +115,7 @@ export class Raw {
     return { status: Number(line.split(" ")[1]), headers };
   }
 
-  /** The next frame; with `opcode`, the next of that kind. */
+  /** The next frame; with `opcode`, the next frame of that kind. */
   async next({ opcode } = {}) {
     for (;;) {
       const received = await this.#until("a frame", () => this.#parse());
@@ -123,20 +123,20 @@ export class Raw {
     }
   }
 
-  /** The close frame of the other side: `{ code, reason }`, 1005 for none. Frames before it are passed over. */
+  /** The close frame of the other side: `{ code, reason }`, with 1005 for no code. Skips the frames before it. */
   async closed() {
     const { payload } = await this.next({ opcode: CLOSE });
     if (payload.length < 2) return { code: 1005, reason: "" };
     return { code: payload.readUInt16BE(0), reason: payload.subarray(2).toString() };
   }
 
-  /** Everything until the other side ends the connection. */
+  /** All data until the other side ends the connection. */
   async rest() {
     await this.#until("the end of the connection", () => (this.#ended ? true : undefined), { ended: true });
     return this.#take(this.#buffer.length).toString();
   }
 
-  /** No more from this side; it still listens. */
+  /** Ends this side's writing; reading continues. */
   end() {
     this.#socket.end();
   }

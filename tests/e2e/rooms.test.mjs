@@ -1,7 +1,7 @@
-// What the engine promises of a room, on a real workerd and over real sockets: hibernation, panics, restarts, closes,
-// errors, limits, order. The rooms are those of tests/e2e/rooms, which tell what happened to them.
+// The engine's promises on a real workerd and over real sockets: hibernation, panics, restarts, closes, errors, limits,
+// order. The rooms are those of tests/e2e/rooms, which report their own history.
 //
-// That something does not arrive is shown by a fence: something that the same socket gets later, and would get behind it.
+// A fence shows that something does not arrive: a later message on the same socket, which would arrive after it.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -30,7 +30,7 @@ class Room {
     return this.host.ws(this.path(id, options));
   }
 
-  /** Joins, and fails unless that is refused: the status, and what the client's error says. */
+  /** Asserts that a join is refused; returns the status and the client's error. */
   async refused(id, options) {
     const error = await this.join(id, options).then(
       () => assert.fail(`${id} was let in`),
@@ -58,7 +58,7 @@ class Room {
     return (await this.peers()).map(({ id }) => id).sort();
   }
 
-  /** What the Worker's client says: 200, or the kind and message of its error. */
+  /** The result of the Worker's client: 200, or the kind and message of its error. */
   async call(what, body) {
     const response = await this.host.fetch(`/api/${this.id}/${what}`, { method: "POST", body: JSON.stringify(body) });
     return { status: response.status, ...parsed(await response.text()) };
@@ -86,7 +86,7 @@ function closedOf(id) {
   return (frame) => frame._tag === "Closed" && frame.closed.id === id;
 }
 
-/** What the room tells this client. Everything sent to it before has arrived by then. */
+/** The room's report to this client. Everything sent to it before has arrived by then. */
 async function report(client) {
   client.send({ _tag: "Report" });
   return client.next({ where: is("Report") });
@@ -96,13 +96,13 @@ function errors(client) {
   return client.received.filter(({ $room }) => $room !== undefined).map(({ $room }) => $room.error.code);
 }
 
-/** The promise, or an error after a while. */
+/** The promise, or an error after a bound. */
 function bounded(promise, what) {
   const late = sleep(15_000, undefined, { ref: false }).then(() => assert.fail(`waited 15 s for ${what}`));
   return Promise.race([promise, late]);
 }
 
-/** For what no event tells of: asks again until it holds. */
+/** Polls until the check holds, for changes that no event announces. */
 async function eventually(what, check) {
   const end = Date.now() + 15_000;
   while (!(await check())) {
@@ -111,7 +111,7 @@ async function eventually(what, check) {
   }
 }
 
-/** Each group has a worker of its own: a panic takes the memory of all rooms of its worker. */
+/** Each group has its own worker, because a panic erases the memory of all rooms of its worker. */
 function worker(options = {}) {
   const held = {};
   before(async () => {
@@ -125,12 +125,12 @@ const IDLE_MS = 12_000;
 const IDLE_ROUNDS = 5;
 
 /**
- * Leaves a worker alone until its rooms have hibernated.
+ * Leaves a worker idle until its rooms have hibernated.
  *
- * The one place where a timer is unavoidable: workerd hibernates an object after about 10 s without anything to do, it
- * tells nobody, and asking the room would keep it awake. So rooms of which nobody wants anything else are left alone
- * together with the others, and after each round another one of them is asked whether it has lost its memory. When it
- * has, those that were left alone for longer have as well; each test still looks for itself.
+ * A timer is unavoidable here: workerd hibernates an object after about 10 s without work, does not announce it, and a
+ * request would keep the room awake. So all rooms are left idle together. After each round, the test asks one room that
+ * no test needs any more if it has lost its memory. If it has, the rooms that were idle for longer have as well. Each
+ * test still checks its own room.
  */
 async function idle(host) {
   const canaries = [];
@@ -145,7 +145,7 @@ async function idle(host) {
   assert.fail(`no room hibernated in ${IDLE_ROUNDS} times ${IDLE_MS} ms`);
 }
 
-/** The largest number for which it holds; it does for `low`, and does not for `high`. */
+/** The largest number for which `holds` is true; it is true for `low`, and false for `high`. */
 async function largest(low, high, holds) {
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
@@ -158,7 +158,7 @@ async function largest(low, high, holds) {
 describe("a room that wakes from hibernation", () => {
   const at = worker();
 
-  /** A room with two peers that has something to forget. */
+  /** A room with two peers and data in memory to lose. */
   async function prepare(room) {
     const alice = await room.join("alice", { name: "Alice", tags: "x,y" });
     const bob = await room.join("bob", { name: "Bob", tags: "y" });
@@ -171,19 +171,19 @@ describe("a room that wakes from hibernation", () => {
     return { room, alice, bob, before };
   }
 
-  /** That the room did lose its memory, once, and nothing else. */
+  /** Asserts that the room lost its memory once, and that nothing else changed. */
   async function woken({ alice, bob, before }, changed = {}) {
     const expected = { starts: before.alice.starts + 1, ...changed };
     assert.deepEqual(await report(alice), { ...before.alice, ...expected });
     assert.deepEqual(await report(bob), { ...before.bob, ...expected });
   }
 
-  /** What it heard since it was left alone. */
+  /** The frames since the room was left idle. */
   function heard(client) {
     return client.received.slice(client.from);
   }
 
-  /** Prepares a room before all rooms are left alone, and looks at it afterwards. */
+  /** Prepares a room before all rooms are left idle, and checks it afterwards. */
   function sleeper(promise, check, more = async () => ({})) {
     let prepared;
     before(async () => {
@@ -421,7 +421,7 @@ describe("sleep after sleep", () => {
 describe("a panic", () => {
   const at = worker();
 
-  /** A room that will panic, with a bystander, and one of the same isolate that has nothing to do with it. */
+  /** Prepares a room that will panic, with a bystander, and an unrelated room of the same isolate. */
   async function prepare() {
     const room = new Room(at.host);
     const alice = await room.join("alice", { name: "Alice", tags: "x" });
@@ -437,7 +437,7 @@ describe("a panic", () => {
     return { room, alice, bob, elsewhere, carol };
   }
 
-  /** That the instance was replaced, `alice` was told so once for each frame it took, and nothing else is different. */
+  /** Asserts that the instance was replaced, that `alice` got an error for each frame, and nothing else. */
   async function survived({ room, alice, bob, elsewhere, carol }, { told = 1, value = 2 } = {}) {
     for (const client of [alice, bob, carol]) {
       const { before } = client;
@@ -452,7 +452,7 @@ describe("a panic", () => {
     assert.deepEqual((await room.state()).closes, []);
     assert.deepEqual((await elsewhere.state()).closes, []);
 
-    // All goes on as before.
+    // The room still works.
     alice.send({ _tag: "Add", amount: 100 });
     assert.equal((await bob.next({ where: (frame) => frame.value === value + 100 }))._tag, "Value");
     assert.deepEqual(await room.send({ _tag: "Add", amount: -100 }), { status: 200 });
@@ -517,7 +517,7 @@ describe("a panic", () => {
     bob.send({ _tag: "Hold", text: "never said either" });
     await bob.next({ where: is("Holding") });
     const QUEUED = 10;
-    // They wait behind the one that holds, or come when all is over: each is either told of or handled.
+    // The frames wait for the running handler, or arrive after the panic: each is either reported or handled.
     for (let n = 0; n < QUEUED; n += 1) bob.send({ _tag: "Add", amount: 1 });
     alice.send({ _tag: "Panic", delay_ms: 0 });
     for (const client of [alice, bob, carol]) await client.next({ where: ({ $room }) => $room });
@@ -548,7 +548,7 @@ describe("a panic", () => {
     const { room, bob } = prepared;
     const { status } = await room.refused("eve", { name: "panic-on-connect" });
     assert.equal(status, 500);
-    // The sockets themselves, before anyone looks who they are.
+    // This counts the sockets themselves, before anything loads their peers.
     assert.equal((await room.call("broadcast", { _tag: "Said", from: null, text: "who is there?" })).sent, 2);
     assert.deepEqual(await room.ids(), ["alice", "bob"]);
     await survived(prepared, { told: 0 });
@@ -604,7 +604,7 @@ describe("a panic", () => {
         try {
           joined.set(id, await room.join(id));
         } catch (error) {
-          // The panic took the Worker's side of it.
+          // The panic ended the Worker's side of the upgrade.
           assert.ok(error instanceof UpgradeRefused && error.status === 500, error.stack);
         }
       }
@@ -613,7 +613,7 @@ describe("a panic", () => {
     joining = false;
     await sabotage;
 
-    // Those that the room had let in when the Worker's side went get their on_close as soon as the platform notices.
+    // `on_close` of peers that were accepted before the Worker's side ended runs as soon as the platform notices.
     const expected = ["alice", ...joined.keys()].sort().join();
     await eventually("the peers to be those who were let in", async () => (await room.ids()).join() === expected);
     for (const [id, client] of joined) assert.equal((await report(client)).sender, id);
@@ -624,7 +624,7 @@ describe("a panic", () => {
 });
 
 describe("a room that panicked still hibernates", () => {
-  // Each has a worker of its own and panics once: what a panic left behind is not to go with the next one.
+  // Each case has its own worker and panics once, so that the leftovers of one panic do not end in the next.
   const CASES = {
     "in on_event": async ({ alice }) => {
       alice.send({ _tag: "Panic", delay_ms: 0 });
@@ -696,7 +696,7 @@ describe("a room that panicked still hibernates", () => {
     const { room, alice, bob, before } = sleeper;
     alice.send({ _tag: "Panic", delay_ms: 0 });
     await alice.next({ where: ({ $room }) => $room });
-    // It woke, and then was made anew.
+    // The object woke, and then started again.
     assert.deepEqual(await report(alice), { ...before, starts: 3 });
     assert.deepEqual(errors(alice), ["restarted"]);
     assert.deepEqual((await report(bob)).peers, ["alice", "bob"]);
@@ -782,7 +782,7 @@ describe("the close handshake", () => {
     });
   }
 
-  // What no library sends, and a network does.
+  // No library sends these codes, but a network can.
   for (const code of [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65_535]) {
     test(`of a client that closes with ${code}, which nobody may send, is completed`, async (t) => {
       const room = new Room(at.host);
@@ -809,7 +809,7 @@ describe("the close handshake", () => {
     bob.terminate();
     const { closed: first } = await alice.next();
     assert.deepEqual([first.id, first.code, first.was_clean], ["bob", 1006, false]);
-    // Half a connection is none.
+    // A half-closed connection counts as closed.
     carol.end();
     const { closed: second } = await alice.next();
     assert.deepEqual([second.id, second.code, second.was_clean], ["carol", 1006, false]);
@@ -863,7 +863,7 @@ describe("the close handshake", () => {
     alice.send({ _tag: "Kick", id: "bob", code: 4000, reason: "" });
     assert.deepEqual(await bob.closed(), { code: 4000, reason: "" });
     assert.deepEqual(await room.ids(), ["alice"]);
-    // What it still says is not heard, and it hears nothing.
+    // Further messages of the peer are ignored, and it receives none.
     bob.frame('{"_tag":"Add","amount":1}');
     alice.send({ _tag: "Say", text: "anyone?", tag: null, delay_ms: 0 });
     await alice.next({ where: is("Said") });
@@ -994,7 +994,7 @@ describe("an error", () => {
     assert.equal(failed.kind, "handler");
     assert.match(failed.message, new RegExp(`room \`${room.id}\`.*invalid digit found in string`));
     assert.equal((await report(alice)).value, 3);
-    // An error of the runtime keeps the kind it has.
+    // An error of the runtime keeps its kind.
     for (const [code, reason] of [[1006, ""], [999, ""], [5000, ""], [1000, "x".repeat(124)], [1000, "ü".repeat(62)]]) {
       const { status, kind } = await room.send({ _tag: "Kick", id: "alice", code, reason });
       assert.deepEqual([status, kind], [500, "invalid_close"], `${code} ${reason}`);
@@ -1014,7 +1014,7 @@ describe("an error", () => {
       assert.equal(code, 1011);
       assert.notEqual(reason, "");
       assert.deepEqual(await room.ids(), ["alice"]);
-      // Nothing that it says now is heard, and its part of the handshake is nobody's on_close.
+      // Further messages of the peer are ignored, and its close frame causes no `on_close`.
       eve.frame('{"_tag":"Add","amount":1}');
       eve.frame(closePayload(1011), { opcode: CLOSE });
       assert.deepEqual(await room.peers("x"), []);
@@ -1182,7 +1182,7 @@ describe("the tags of a peer", () => {
   });
 });
 
-/** How often the name of this peer can repeat a text until the runtime refuses it, for its own reasons. */
+/** The number of repetitions of a text in the peer's name that the runtime still accepts. */
 async function largestName(client, unit) {
   let refusal;
   const bytes = Buffer.byteLength(unit);
@@ -1194,7 +1194,7 @@ async function largestName(client, unit) {
     return answer._tag === "Renamed";
   });
   assert.equal(refusal.kind, "attachment_too_large");
-  // Not one of the platform's: our limit is what stops it.
+  // The runtime's own limit stops it, not one of the platform.
   assert.match(refusal.message, /the peer's data has \d+ bytes as JSON, the limit is 14336/);
   return times;
 }
@@ -1210,20 +1210,20 @@ describe("the data of a peer", () => {
       const times = await largestName(alice, unit);
       assert.ok(times * bytes > 14_200, `14 KiB, and not ${times * bytes}`);
 
-      // Too large changes nothing.
+      // Data that is too large changes nothing.
       alice.send({ _tag: "Rename", name: unit.repeat(times) });
       assert.equal((await alice.next({ where: is("Renamed") }))._tag, "Renamed");
       alice.send({ _tag: "Rename", name: unit.repeat(times + 1) });
       assert.equal((await alice.next({ where: is("Failed") })).kind, "attachment_too_large");
       assert.equal((await report(alice)).name, unit.repeat(times));
-      // One digit more is still a byte more.
+      // One more digit adds a byte.
       for (let n = 0; n < 10; n += 1) alice.send({ _tag: "Visit" });
       const { visits } = await report(alice);
       assert.ok([9, 10].includes(visits), `${visits}`);
       alice.send({ _tag: "Rename", name: "small" });
       await alice.next({ where: is("Renamed") });
 
-      // The same at the upgrade.
+      // The same limit holds at the upgrade.
       const elsewhere = new Room(at.host);
       const bob = await elsewhere.join("alice", { name: unit, times });
       assert.equal((await report(bob)).name, unit.repeat(times));
@@ -1255,7 +1255,7 @@ describe("the state of a room", () => {
         return answer.status === 200;
       });
       assert.equal(refusal.kind, "value_too_large");
-      // Not one of the platform's: our limit is what stops it.
+      // The runtime's own limit stops it, not one of the platform.
       assert.match(refusal.message, /the room's state has \d+ bytes as JSON, the limit is \d+/);
       assert.ok(times * bytes > 1_999_000, `2 MB, and not ${times * bytes}`);
       const filled = alice.received.filter(is("Filled")).length;
@@ -1283,7 +1283,7 @@ describe("the state of a room", () => {
     alice.send({ _tag: "Fill", with: "ab", times: 10 });
     await bob.next({ where: is("Filled") });
     const before = await room.state();
-    // By a peer, whose frame it is, and by the Worker.
+    // By a frame of a peer, and by the Worker.
     alice.send({ _tag: "Fill", with: "a", times: 3_000_000 });
     const { status, kind } = await room.send({ _tag: "Fill", with: "a", times: 3_000_000 });
     assert.deepEqual([status, kind], [500, "value_too_large"]);
@@ -1372,7 +1372,7 @@ describe("order", () => {
     const room = new Room(at.host);
     const alice = await Raw.open(at.host);
     t.after(() => alice.destroy());
-    // In one piece, so that the frame is there before the upgrade is answered, long before on_connect is done.
+    // In one write, so that the frame arrives before the upgrade's response, long before `on_connect` ends.
     const asked = upgradeRequest(at.host, room.path("alice", { name: "slow" }));
     alice.write(Buffer.concat([Buffer.from(asked), frame('{"_tag":"Report"}'), frame('{"_tag":"Add","amount":1}')]));
     assert.equal((await alice.head()).status, 101);

@@ -1,7 +1,7 @@
-//! What an editor completes in a room. Most of the time that it is asked, the module has a mistake: it is being written.
+//! Completions of an editor in a room. While a module is being written, it usually has a mistake.
 //!
-//! rust-analyzer opens a user's crate, the one outside the workspace, and is shown one text after the other as what was
-//! just typed into its `lib.rs`.
+//! rust-analyzer opens a user's crate, the one outside the workspace. Each case shows it another text as the unsaved
+//! content of its `lib.rs`.
 
 mod server;
 
@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::server::Server;
 
-/// What every case edits.
+/// The text that every case edits.
 const ROOM: &str = r#"
 use room_runtime::prelude::*;
 
@@ -43,11 +43,11 @@ async fn worker(rooms: &chat::RoomClient) {
 
 struct Case {
     name: &'static str,
-    /// What is replaced, and with what: the mistake, and where it completes, `$0`.
+    /// The replacements: the mistake, and the cursor `$0` of the completion.
     edits: &'static [(&'static str, &'static str)],
-    /// What the editor says of the mistake.
+    /// The editor's message about the mistake.
     says: Option<&'static str>,
-    /// What is among the completions. None of it is known unless the macro was expanded.
+    /// Names that the completions must contain. The editor knows them only if it expands the macro.
     lists: &'static [&'static str],
 }
 
@@ -216,7 +216,7 @@ fn rooms_with_mistakes_complete() {
     assert!(failures.is_empty(), "{}\n\n{log}", failures.join("\n"));
 }
 
-/// The room after some edits, without the `$0`, and the position of that.
+/// The room after the edits, without the `$0`, and the position of the `$0`.
 fn edited(edits: &[(&str, &str)]) -> (String, Value) {
     let mut text = ROOM.to_owned();
     for (from, to) in edits {
@@ -232,7 +232,7 @@ fn edited(edits: &[(&str, &str)]) -> (String, Value) {
 /// A user's crate in an editor.
 struct Editor {
     server: Server,
-    /// Its open file.
+    /// The URI of the open file.
     file: String,
     version: u32,
 }
@@ -245,7 +245,7 @@ impl Editor {
         Editor { server, file: file.into(), version: 0 }
     }
 
-    /// Puts a text in place of what is in the file. It is not saved.
+    /// Replaces the content of the file, without saving it.
     fn show(&mut self, text: &str) {
         self.version += 1;
         let (file, version) = (&self.file, self.version);
@@ -259,21 +259,21 @@ impl Editor {
         }
     }
 
-    /// The errors that it underlines, each as its kind and text.
+    /// The errors that the editor underlines, each as its kind and text.
     fn errors(&mut self) -> Vec<String> {
         let report = self.server.request("textDocument/diagnostic", json!({ "textDocument": { "uri": self.file } }));
         let text = |item: &Value| Some(format!("{}: {}", item["code"].as_str()?, item["message"].as_str()?));
         list(&report["items"], text)
     }
 
-    /// The names that it offers.
+    /// The names that the editor offers.
     fn completions(&mut self, cursor: &Value) -> Vec<String> {
         let params = json!({ "textDocument": { "uri": self.file }, "position": cursor });
         let offered = self.server.request("textDocument/completion", params);
         list(&offered["items"], |item| item["label"].as_str().map(str::to_owned))
     }
 
-    /// What it says of the name under the pointer.
+    /// The editor's description of the name under the pointer.
     fn hover(&mut self, pointer: &Value) -> String {
         let params = json!({ "textDocument": { "uri": self.file }, "position": pointer });
         let hover = self.server.request("textDocument/hover", params);

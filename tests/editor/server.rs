@@ -1,4 +1,4 @@
-//! A rust-analyzer, driven the way an editor drives it: by messages over its standard input and output.
+//! Drives a rust-analyzer as an editor does: by messages over its standard input and output.
 
 use std::{
     fs::{self, File},
@@ -13,30 +13,29 @@ use std::{
 use serde_json::{Value, json};
 use url::Url;
 
-/// For everything from the start to the end, on a slow machine that has built nothing yet. Only a server that hangs
-/// takes as long.
+/// The bound from the start to the end, on a slow machine without any builds. Only a server that hangs takes as long.
 const PATIENCE: Duration = Duration::from_secs(600);
 const INSTALL: &str = "what this test needs comes with `rustup component add rust-analyzer rust-src`";
 
 pub(crate) struct Server {
     child: Child,
     input: ChildStdin,
-    /// What it writes; disconnected when it ends.
+    /// The server's messages; disconnected when the server ends.
     messages: Receiver<Value>,
-    /// Its standard error.
+    /// The file with the server's standard error.
     log: PathBuf,
     deadline: Instant,
     requests: u64,
 }
 
 impl Server {
-    /// Starts one on a crate and waits until it has read and built what it needs. That is kept in `target`.
+    /// Starts a server on a crate and waits until it has read and built everything. The results are kept in `target`.
     pub(crate) fn start(folder: &Path, target: &Path) -> Self {
         fs::create_dir_all(target).expect("the target directory can be made");
         let log = target.join("rust-analyzer.log");
         let mut child = Command::new("rust-analyzer")
             .current_dir(folder)
-            // Of its own, or it would wait for other builds, and they for it.
+            // A separate folder, because otherwise this build and other builds would block each other.
             .env("CARGO_TARGET_DIR", target)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -49,7 +48,7 @@ impl Server {
         thread::spawn(move || {
             let mut output = BufReader::new(output);
             while let Some(message) = read(&mut output) {
-                // Nobody reads any more: keep on draining, or it would block.
+                // Without a receiver, keep on reading, because otherwise the server would block.
                 let _ = sender.send(message);
             }
         });
@@ -63,7 +62,7 @@ impl Server {
         let root = Url::from_directory_path(folder).expect("the path is absolute");
         let capabilities = json!({
             "experimental": { "serverStatusNotification": true },
-            // Who watches files is the editor, and here nobody: a file that is saved meanwhile changes nothing.
+            // The editor should watch files; this one does not, so a file that is saved meanwhile changes nothing.
             "workspace": { "didChangeWatchedFiles": { "dynamicRegistration": true } },
         });
         let options = json!({
@@ -84,7 +83,7 @@ impl Server {
             let message = self.receive("it is ready");
             let status = &message["params"];
             if message["method"] == "experimental/serverStatus" && status["quiescent"] == true {
-                // Without the standard library, say: it would answer, and know less.
+                // Without the standard library, for example, it would answer with less information.
                 let said = status["message"].as_str().unwrap_or_default();
                 assert!(status["health"] == "ok", "rust-analyzer says: {said}\n{}", self.log());
                 return;
@@ -92,7 +91,7 @@ impl Server {
         }
     }
 
-    /// Asks, and gives the answer.
+    /// Sends a request, and returns the response.
     pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
         self.requests += 1;
         let id = self.requests;
@@ -110,7 +109,7 @@ impl Server {
         self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
     }
 
-    /// Ends it the way an editor does.
+    /// Ends the server as an editor does.
     pub(crate) fn stop(mut self) {
         self.request("shutdown", Value::Null);
         self.notify("exit", Value::Null);
@@ -126,17 +125,17 @@ impl Server {
         written.unwrap_or_else(|error| panic!("rust-analyzer does not read: {error}\n{}", self.log()));
     }
 
-    /// The next message.
+    /// Returns the next message.
     fn receive(&mut self, until: &str) -> Value {
         let next = self.next(until);
         next.unwrap_or_else(|| panic!("rust-analyzer ended before {until}\n{}", self.log()))
     }
 
-    /// The next message; `None` when it has ended.
+    /// Returns the next message; `None` when the server has ended.
     fn next(&mut self, until: &str) -> Option<Value> {
         match self.messages.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
             Ok(message) => {
-                // It asks to be told of this and that: there is nothing to tell.
+                // The server asks to be notified of changes; no notification is needed.
                 if let (Some(id), Some(_)) = (message.get("id"), message.get("method")) {
                     self.send(&json!({ "jsonrpc": "2.0", "id": id, "result": null }));
                 }
@@ -149,7 +148,7 @@ impl Server {
         }
     }
 
-    /// What it wrote on its standard error, to be shown below a failure.
+    /// The server's standard error, to be shown with a failure.
     pub(crate) fn log(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string());
         format!("rust-analyzer wrote ({INSTALL}):\n{log}")
@@ -158,13 +157,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ended already, unless the test failed.
+        // The server has already ended, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The next message; `None` at the end.
+/// Reads the next message; `None` at the end.
 fn read(from: &mut impl BufRead) -> Option<Value> {
     let mut length = 0;
     loop {

@@ -1,4 +1,4 @@
-//! Compile-pass and compile-fail cases. After a change of a message, look at it, then
+//! Compile-pass and compile-fail cases. After a change of a message, check it, then run
 //! `TRYBUILD=overwrite cargo test -p ui-tests`.
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -10,7 +10,7 @@ fn ui() {
     cases.compile_fail("fail/*.rs");
 }
 
-/// A case about several mistakes begins with `// 3 errors: why`.
+/// A case with several mistakes starts with `// 3 errors: why`.
 #[test]
 fn one_mistake_is_one_error() {
     let wrong: Vec<_> = cases()
@@ -21,7 +21,7 @@ fn one_mistake_is_one_error() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Otherwise it would be one case twice.
+/// Otherwise two files would be the same case.
 #[test]
 fn no_two_cases_have_the_same_message_on_the_same_kind_of_token() {
     let mut seen: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -45,7 +45,7 @@ struct Error {
     token: Token,
 }
 
-/// What an error points at.
+/// The place that an error points at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Token {
     Word,

@@ -8,9 +8,9 @@ use anyhow::{Result, bail};
 use crate::repo::Repo;
 use crate::{build, node, process, tools};
 
-/// Measures. The arguments are the benchmark's own.
+/// Runs the benchmark. It passes the arguments on unchanged.
 pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
-    // What compiling costs is measured with crates of its own.
+    // Compile times are measured with separate crates, so no room is built here.
     if has(arguments, "--compile") {
         tools::install_target(repo)?;
         return measure(repo, arguments);
@@ -23,7 +23,7 @@ pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
     measure(repo, arguments)
 }
 
-/// A little of everything: whether it works, not what it costs. It takes what is built.
+/// Runs the benchmark briefly on the rooms that are built already, to check that it works.
 pub(crate) fn quick(repo: &Repo) -> Result<()> {
     node::install(repo)?;
     let quick = [OsString::from("--quick")];
@@ -32,7 +32,7 @@ pub(crate) fn quick(repo: &Repo) -> Result<()> {
 }
 
 fn measure(repo: &Repo, arguments: &[OsString]) -> Result<()> {
-    // It starts a workerd: an interrupted run is not to leave one behind.
+    // The benchmark starts a workerd, which must not survive an interrupted run.
     let mut bench = cargo(repo);
     bench.args(["run", "--release", "--package", "bench", "--"]).args(arguments);
     let status = process::run_service(&mut bench, |_| {})?;
@@ -42,7 +42,7 @@ fn measure(repo: &Repo, arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// The engine alone: only when everything is measured, or tried.
+/// Benchmarks the engine alone, if no option selects a part or asks for help.
 fn engine(repo: &Repo, arguments: &[OsString]) -> Result<()> {
     if ["--only", "--help", "-h"].iter().any(|wanted| has(arguments, wanted)) {
         return Ok(());

@@ -1,6 +1,7 @@
-//! `cargo xtask build`: workers, built the way their wrangler.toml builds them.
+//! `cargo xtask build`: builds workers with the commands of their wrangler.toml.
 //!
-//! worker-build writes beside `build/` and swaps at the end; it makes a second build of the same worker wait.
+//! worker-build writes to a folder beside `build/` and swaps the two at the end. A second build of the same worker
+//! waits.
 
 use std::path::Path;
 use std::process::Command;

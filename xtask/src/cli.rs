@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Bench { arguments: Vec<OsString> },
 }
 
-/// What was typed cannot be run as it is; `Display` says what to type.
+/// An error in the command line. `Display` says what to type instead.
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 
@@ -67,7 +67,7 @@ fn parse_args(mut args: Parser) -> Result<Command, lexopt::Error> {
         "build" => Command::Build { example: None },
         "dev" => Command::Dev { example: "chat".into(), port: 8787 },
         "test" => Command::Test { only: Vec::new() },
-        // What they mean is for the benchmark to say.
+        // The benchmark itself parses these arguments.
         "bench" => return Ok(Command::Bench { arguments: args.raw_args()?.collect() }),
         other => return Err(format!("unknown command `{other}`").into()),
     };

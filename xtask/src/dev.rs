@@ -1,7 +1,7 @@
-//! `cargo xtask dev`: an example on a local workerd.
+//! `cargo xtask dev`: serves an example on a local workerd.
 //!
-//! Serving and watching are wrangler's: `[build]` of the example's wrangler.toml says what is built and what is
-//! watched, so that a plain `npx wrangler dev` in that folder does the same.
+//! wrangler serves and watches: the `[build]` section of the example's wrangler.toml lists what it builds and watches.
+//! A plain `npx wrangler dev` in that folder therefore does the same.
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -19,7 +19,7 @@ pub(crate) fn run(repo: &Repo, example: &str, port: u16) -> Result<()> {
     let folder = repo.example(example)?;
     check_port(port)?;
     tools::install(repo)?;
-    // Wrangler builds too, but shows the compiler's output less well.
+    // wrangler builds too, but it shows the compiler's output less well.
     build::build(repo, &folder)?;
 
     let mut wrangler = Command::new(repo.node_bin("wrangler"));
@@ -30,7 +30,7 @@ pub(crate) fn run(repo: &Repo, example: &str, port: u16) -> Result<()> {
         .stderr(Stdio::piped())
         .env("WRANGLER_SEND_METRICS", "false")
         .env("WRANGLER_SEND_ERROR_REPORTS", "false")
-        // The banner looks for newer releases.
+        // The banner makes a request for newer releases.
         .env("WRANGLER_HIDE_BANNER", "true")
         .env("WRANGLER_LOG_PATH", repo.path("target/wrangler/logs"))
         .env("CLOUDFLARE_CF_FETCH_ENABLED", "false");
@@ -66,8 +66,8 @@ fn check_port(port: u16) -> Result<()> {
     }
 }
 
-/// Passes wrangler's errors on. Of a failed build it leaves out the report that follows the compiler's own: the same
-/// text again, twice, and the stack of wrangler.
+/// Passes on wrangler's errors. After a failed build it drops wrangler's own report, which repeats the compiler's text
+/// twice and adds wrangler's stack.
 fn relay(from: impl Read, mut to: impl Write) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
@@ -80,7 +80,7 @@ fn relay(from: impl Read, mut to: impl Write) {
             muted = false;
             let _ = writeln!(to, "==> the build failed; save a correction to build again");
         } else if !muted {
-            // Nobody reads any more: keep on draining, or wrangler would block.
+            // If the terminal is gone, reading must continue, or wrangler would block.
             let _ = to.write_all(&line);
         }
         line.clear();

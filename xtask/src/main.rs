@@ -1,4 +1,4 @@
-//! `cargo xtask`: one command for everything a developer of this repository does. See [`cli::USAGE`].
+//! `cargo xtask`: one command for all tasks of a developer of this repository. See [`cli::USAGE`].
 
 mod bench;
 mod build;

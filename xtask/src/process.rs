@@ -1,9 +1,11 @@
-//! Child processes that end when we end.
+//! Child processes that end together with this process.
 //!
-//! Each child leads a process group of its own and is not given our terminal's input, so it asks no questions and does
-//! not see Ctrl-C itself: the handler here passes the signal on to the whole group, whoever it was sent to, and ends
-//! what does not end by itself. On Linux we also adopt the group's orphans, so that a grandchild (a workerd below
-//! wrangler, say) is gone before we are.
+//! Each child leads its own process group. It does not get the terminal's input, so it asks no questions and does not
+//! receive Ctrl-C itself. The handler here passes the signal to the whole group, and kills the group if it does not end
+//! in time.
+//!
+//! On Linux this process also adopts the group's orphans. A grandchild, for example a workerd below wrangler, therefore
+//! ends before this process does.
 
 use std::fmt;
 use std::io;
@@ -15,13 +17,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// How long an interrupted group may take to end by itself.
+/// The time in which an interrupted group must end before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static RUNNING: Mutex<Option<u32>> = Mutex::new(None);
 
-/// Ctrl-C, or a request to end.
+/// The error after Ctrl-C or a termination request.
 #[derive(Debug)]
 pub(crate) struct Interrupted;
 
@@ -53,7 +55,7 @@ pub(crate) fn handle_interrupts() -> Result<()> {
     .context("cannot handle Ctrl-C")
 }
 
-/// Runs a program to its end; anything but success is an error that names it.
+/// Runs a program to its end. If it fails, the error names it.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let name = name(command);
     let status = run_with(command, |_| {})?;
@@ -63,8 +65,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program to its end and leaves nothing of its process group behind. `attach` is called once with the started
-/// child, to read what it pipes.
+/// Runs a program to its end and leaves no process of its group behind.
+///
+/// `attach` is called once with the started child, to read its pipes.
 pub(crate) fn run_service(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<ExitStatus> {
     let mut leader = None;
     let ended = run_with(command, |child| {
@@ -82,7 +85,7 @@ fn run_with(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<Ex
     command.stdin(Stdio::null());
     group::lead(command);
     let mut child = {
-        // Held over the start, so that an interrupt is either seen here or finds the child.
+        // The lock is taken during the start: an interrupt is either seen here, or its handler finds the child.
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         if INTERRUPTED.load(Ordering::SeqCst) {
             bail!(Interrupted);
@@ -105,7 +108,7 @@ fn run_with(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<Ex
     status.with_context(|| format!("cannot wait for `{name}`"))
 }
 
-/// What a program prints, without the last line break; `None` when there is no such program or it fails.
+/// Returns the output of a program without the last line break; `None` if the program is missing or fails.
 pub(crate) fn output(command: &mut Command) -> Result<Option<String>> {
     match command.stdin(Stdio::null()).stderr(Stdio::null()).output() {
         Ok(output) if output.status.success() => {
@@ -117,7 +120,7 @@ pub(crate) fn output(command: &mut Command) -> Result<Option<String>> {
     }
 }
 
-/// Whether a program runs. An error ends with the reason that the program gives.
+/// Checks that a program runs. The error ends with the reason that the program prints.
 pub(crate) fn check(command: &mut Command) -> Result<()> {
     let name = name(command);
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{name}`"))?;
@@ -135,7 +138,7 @@ fn running() -> Option<u32> {
     *RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The program and its first arguments, as one would type them.
+/// The program and its first two arguments, as in a shell.
 fn name(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let program = program.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -157,7 +160,7 @@ mod group {
     use nix::unistd::Pid;
 
     pub(super) fn adopt_orphans() {
-        // Without it orphans go to init, which ends them just as well once they are killed.
+        // If this fails, orphans go to init, which reaps them after they are killed.
         #[cfg(target_os = "linux")]
         let _ = nix::sys::prctl::set_child_subreaper(true);
     }
@@ -174,7 +177,7 @@ mod group {
         signal(leader, Signal::SIGKILL);
     }
 
-    /// Ends what is left of a group whose leader has ended, and waits until it is gone.
+    /// Ends the rest of a group whose leader has ended, and waits until all its processes are gone.
     pub(super) fn sweep(leader: u32) {
         interrupt(leader);
         if !gone(leader, Duration::from_secs(1)) {
@@ -183,8 +186,9 @@ mod group {
         }
     }
 
-    /// Whether no child of ours is left in the group, after waiting for the ones that are. Strangers' children cannot
-    /// be waited for; whoever started them does.
+    /// Waits until the group has no child of this process, and returns whether that succeeded.
+    ///
+    /// A process can wait only for its own children; others are left to their parents.
     fn gone(leader: u32, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
@@ -197,7 +201,7 @@ mod group {
     }
 
     fn signal(leader: u32, signal: Signal) {
-        // The group may have ended already: then there is nothing to do.
+        // This fails if the group has ended already.
         let _ = killpg(group(leader, 1), signal);
     }
 
@@ -211,7 +215,7 @@ mod group {
     use std::process::{Command, Stdio};
 
     pub(super) fn adopt_orphans() {}
-    /// Ctrl-C reaches every process of the console.
+    /// Does nothing, because Ctrl-C reaches every process of the console.
     pub(super) fn lead(_command: &mut Command) {}
     pub(super) fn interrupt(_leader: u32) {}
     pub(super) fn sweep(leader: u32) {
@@ -221,7 +225,7 @@ mod group {
     pub(super) fn kill(leader: u32) {
         let mut kill = Command::new("taskkill");
         kill.args(["/T", "/F", "/PID", &leader.to_string()]);
-        // Fails when the process has ended already: then there is nothing to do.
+        // This fails if the process has ended already.
         let _ = kill.stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }

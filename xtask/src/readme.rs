@@ -1,4 +1,4 @@
-//! The README's first room, as a reader makes it: the files that the README shows, and nothing else.
+//! Builds the first room of the README from only the files that the README shows.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::repo::Repo;
 
-/// The folder that the README's dependencies lie in.
+/// The folder that contains the README's dependencies.
 const CLONE: &str = "../rooms/";
 
-/// Writes the crate of the README into the target directory, and returns its manifest.
+/// Writes the crate of the README into the target directory, and returns the path of its manifest.
 pub(crate) fn first_room(repo: &Repo) -> Result<PathBuf> {
     let readme = fs::read_to_string(repo.path("README.md")).context("cannot read README.md")?;
     let folder = repo.target().join("readme");
@@ -25,16 +25,18 @@ pub(crate) fn first_room(repo: &Repo) -> Result<PathBuf> {
     check_configuration(repo, file(&readme, "wrangler.toml", "toml")?)?;
     fs::create_dir_all(folder.join("src")).with_context(|| format!("cannot create {}", folder.display()))?;
     let written = folder.join("Cargo.toml");
-    // Outside of the workspace, also if the target directory is within it.
+    // The empty workspace table keeps the crate out of the repository's workspace, which may contain the target
+    // directory.
     fs::write(&written, manifest + "\n[workspace]\n").context("cannot write the README's Cargo.toml")?;
     fs::write(folder.join("src/lib.rs"), code).context("cannot write the README's lib.rs")?;
-    // The versions that everything else here is tested with; Cargo drops what the crate does not need.
+    // The versions that the repository is tested with. Cargo drops those that the crate does not need.
     fs::copy(repo.path("Cargo.lock"), folder.join("Cargo.lock")).context("cannot copy Cargo.lock")?;
     Ok(written)
 }
 
-/// The same crate without its dependency `worker`: one error says so. `trybuild` cannot show it, as all its cases share their
-/// dependencies.
+/// Checks that the README's crate without its dependency `worker` has one error that says so.
+///
+/// `trybuild` cannot test this, because all its cases share their dependencies.
 pub(crate) fn check_without_worker(repo: &Repo) -> Result<()> {
     let manifest = first_room(repo)?;
     let folder = repo.target().join("readme-without-worker");
@@ -59,7 +61,7 @@ pub(crate) fn check_without_worker(repo: &Repo) -> Result<()> {
     Ok(())
 }
 
-/// The README's configuration is that of the example, which is built and served by other steps.
+/// Checks that the README's configuration equals that of the example, which other steps build and serve.
 fn check_configuration(repo: &Repo, shown: &str) -> Result<()> {
     let example = repo.path("examples/counter/wrangler.toml");
     let own = fs::read_to_string(&example).with_context(|| format!("cannot read {}", example.display()))?;
@@ -70,13 +72,13 @@ fn check_configuration(repo: &Repo, shown: &str) -> Result<()> {
     Ok(())
 }
 
-/// The lines that say something to a user of the library: neither comments nor what is watched in this repository.
+/// The lines that matter to a user of the library, without comments and without the folders that are watched here.
 fn settings(configuration: &str) -> Vec<&str> {
     let lines = configuration.lines().map(|line| line.split(" #").next().unwrap_or(line).trim());
     lines.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("watch_dir")).collect()
 }
 
-/// The block below the line with a file's name.
+/// The code block below the line with a file's name.
 pub(crate) fn file<'a>(readme: &'a str, name: &str, language: &str) -> Result<&'a str> {
     let below = readme.split_once(&format!("\n`{name}`:\n")).map(|(_, below)| below);
     below

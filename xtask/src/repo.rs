@@ -1,4 +1,4 @@
-//! Where things are in this repository.
+//! The paths of this repository.
 
 use std::env;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::cli::UsageError;
 /// The workers that only tests use.
 const TEST_ROOMS: [&str; 2] = ["tests/e2e/rooms", "tests/conformance/rooms"];
 
-/// The workers that are only measured. They have no wrangler.toml: the benchmark configures workerd itself.
+/// The workers that are only measured. They have no wrangler.toml, because the benchmark configures workerd itself.
 const BENCH_WORKERS: [&str; 2] = ["tests/bench/variants/plain", "tests/bench/variants/ours"];
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Repo {
 
 impl Repo {
     pub(crate) fn find() -> Result<Self> {
-        // Cargo sets it at run time: a checkout that was moved is still found.
+        // Cargo sets the variable at run time, so that a checkout that was moved is still found.
         let xtask =
             env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = xtask.parent().context("the crate `xtask` must lie in the workspace")?;
@@ -36,17 +36,17 @@ impl Repo {
         &self.root
     }
 
-    /// Cargo's target directory, which every build here shares.
+    /// Cargo's target directory, which all builds share.
     pub(crate) fn target(&self) -> PathBuf {
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.path("target"), |dir| self.path(dir))
     }
 
-    /// A program of node_modules.
+    /// The path of a program in node_modules.
     pub(crate) fn node_bin(&self, name: &str) -> PathBuf {
         self.path("node_modules/.bin").join(name)
     }
 
-    /// The folder of an example; a name that there is none of is the user's mistake.
+    /// The folder of an example. An unknown name is a usage error.
     pub(crate) fn example(&self, name: &str) -> Result<PathBuf> {
         let examples = self.examples()?;
         if let Some(found) = examples.iter().find(|folder| folder.file_name().is_some_and(|found| found == name)) {
@@ -81,7 +81,7 @@ impl Repo {
         Ok(files)
     }
 
-    /// A path as it is shown to people.
+    /// A path relative to the root, for messages.
     pub(crate) fn display<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }
@@ -91,7 +91,7 @@ fn is_worker(folder: &Path) -> bool {
     folder.join("wrangler.toml").is_file()
 }
 
-/// What is in a folder, sorted.
+/// The entries of a folder, sorted.
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut paths = entries

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test of the repository, step by step, and a summary.
+//! `cargo xtask test`: runs every test of the repository in steps, and prints a summary.
 
 use std::fmt;
 use std::process::{Command, ExitCode};
@@ -11,45 +11,47 @@ use crate::process::{self, Interrupted};
 use crate::repo::Repo;
 use crate::{bench, build, node, package, readme, tools};
 
-/// One file of end-to-end tests, milliseconds. A hanging one must not hold up the rest for ever.
+/// The time limit of one file of end-to-end tests, in milliseconds. It keeps a hanging file from blocking the rest.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
 
-/// The oldest compatibility date that is supported. With it came `handle_cross_request_promise_resolution`: before, a call that
-/// waits is not told when a panic in another room of the isolate ends it.
+/// The oldest supported compatibility date.
+///
+/// It introduced `handle_cross_request_promise_resolution`. Before it, a waiting call is not notified if a panic in
+/// another room of the isolate ends it.
 const OLDEST_DATE: &str = "2024-10-14";
 
 /// The variable that replaces the date of a worker in tests/e2e/harness.mjs.
 const COMPATIBILITY_DATE: &str = "COMPATIBILITY_DATE";
 
-/// The package that tests what an editor completes.
+/// The package that tests completion in an editor.
 const EDITOR: &str = "editor-tests";
 
-/// The package that Clippy reads with stricter lints: there is nothing to run.
+/// The package that Clippy checks with stricter lints. It has nothing to run.
 const LINTS: &str = "lint-tests";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Set up the tools.
+    /// Installs the tools.
     Tools,
-    /// Unit, integration and documentation tests on this machine.
+    /// Runs the unit, integration and documentation tests on this machine.
     Native,
-    /// What Clippy says of generated code.
+    /// Runs Clippy on generated code.
     Lints,
-    /// Crates outside the workspace, built the way a user's are.
+    /// Builds crates outside the workspace, as a user would.
     Outside,
-    /// What an editor completes in that crate, also while it has a mistake.
+    /// Tests completion in an editor, also in a file with a mistake.
     Editor,
-    /// What is published, from its archives.
+    /// Tests the published packages from their archives.
     Package,
-    /// Every worker, built for WebAssembly.
+    /// Builds every worker for WebAssembly.
     Wasm,
-    /// The rooms' rules, each held in memory and on a real workerd.
+    /// Runs the conformance suite in memory and on a real workerd.
     Conformance,
-    /// The workers on a real workerd, and the page in a real browser.
+    /// Tests the workers on a real workerd, and the page in a real browser.
     E2e,
-    /// The rules and the workers once more, with the oldest compatibility date that is supported.
+    /// Repeats the conformance and end-to-end tests with the oldest supported compatibility date.
     Oldest,
-    /// Whether the benchmark works, with a little of everything.
+    /// Runs the benchmark briefly, to check that it works.
     Bench,
 }
 
@@ -87,7 +89,7 @@ impl Step {
     fn run(self, repo: &Repo) -> Result<()> {
         match self {
             Self::Tools => tools::install_all(repo),
-            // What is excluded is a step of its own.
+            // The excluded packages have their own steps.
             Self::Native => {
                 process::run(cargo(repo).args(["test", "--workspace", "--exclude", EDITOR, "--exclude", LINTS]))
             }
@@ -168,7 +170,7 @@ fn outside(repo: &Repo) -> Result<()> {
 
 fn editor(repo: &Repo) -> Result<()> {
     tools::install_editor(repo)?;
-    // It starts a rust-analyzer: an interrupted run is not to leave one behind.
+    // The test starts a rust-analyzer, which must not survive an interrupted run.
     let mut test = cargo(repo);
     test.args(["test", "--package", EDITOR]);
     let status = process::run_service(&mut test, |_| {})?;
@@ -180,7 +182,7 @@ fn editor(repo: &Repo) -> Result<()> {
 
 fn conformance(repo: &Repo, on: &str, compatibility_date: Option<&str>) -> Result<()> {
     node::install(repo)?;
-    // It starts a workerd: an interrupted run is not to leave one behind.
+    // The suite starts a workerd, which must not survive an interrupted run.
     let mut suite = cargo(repo);
     tools::environment(repo, &mut suite)?;
     suite.args(["run", "--package", "conformance", "--", "--on", on]);
@@ -197,14 +199,14 @@ fn e2e(repo: &Repo, compatibility_date: Option<&str>) -> Result<()> {
     let mut files = repo.e2e_tests()?;
     match compatibility_date {
         None => node::install_browser(repo)?,
-        // The page does not change with the date.
+        // The page does not depend on the date.
         Some(_) => files.retain(|file| !file.ends_with("page.test.mjs")),
     }
     if files.is_empty() {
         bail!("there is no tests/e2e/*.test.mjs");
     }
     let mut node = node::node(repo)?;
-    // One file after the other: each has a workerd and perhaps a browser of its own.
+    // One file at a time, because each starts its own workerd and perhaps a browser.
     node.args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
         .arg(format!("--test-timeout={E2E_FILE_TIMEOUT}"))
         .args(files)
@@ -216,7 +218,7 @@ fn e2e(repo: &Repo, compatibility_date: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The other steps run with the dates of the wrangler.toml files, which are today's.
+/// Repeats the tests with the oldest date. The other steps use the recent dates of the wrangler.toml files.
 fn oldest(repo: &Repo) -> Result<()> {
     conformance(repo, "workerd", Some(OLDEST_DATE))?;
     e2e(repo, Some(OLDEST_DATE))

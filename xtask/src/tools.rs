@@ -1,4 +1,4 @@
-//! The pinned tools, installed where they are missing. Done already, it is a matter of milliseconds.
+//! Installs the pinned tools if they are missing. If they are present, this takes milliseconds.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,24 +9,24 @@ use anyhow::{Context, Result, bail};
 use crate::repo::Repo;
 use crate::{node, process};
 
-/// The release that goes with the `worker` crate of the workspace.
+/// The release that matches the `worker` crate of the workspace.
 const WORKER_BUILD: &str = "0.8.7";
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// Everything that any command needs.
+/// Installs the tools of every command.
 pub(crate) fn install_all(repo: &Repo) -> Result<()> {
     install(repo)?;
     install_editor(repo)?;
     node::install_browser(repo)
 }
 
-/// What it takes to build a worker and to serve it.
+/// Installs the tools that build and serve a worker.
 pub(crate) fn install(repo: &Repo) -> Result<()> {
     install_rust(repo)?;
     node::install(repo)
 }
 
-/// What a build of a worker sets in the environment, so that worker-build downloads nothing and finds itself.
+/// Sets the environment of a worker's build, so that worker-build finds its tools and downloads nothing.
 pub(crate) fn environment(repo: &Repo, command: &mut Command) -> Result<()> {
     let bin = repo.path("target/tools/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -37,7 +37,7 @@ pub(crate) fn environment(repo: &Repo, command: &mut Command) -> Result<()> {
         .env("WASM_BINDGEN_BIN", bin.join("wasm-bindgen"))
         .env("WASM_OPT_BIN", repo.node_bin("wasm-opt"))
         .env("ESBUILD_BIN", repo.node_bin("esbuild"))
-        // worker-build would print its own stack below each error of the compiler.
+        // worker-build would print its own backtrace below each compiler error.
         .env("RUST_BACKTRACE", "0");
     Ok(())
 }
@@ -46,12 +46,13 @@ fn install_rust(repo: &Repo) -> Result<()> {
     let _lock = lock(repo)?;
     install_target(repo)?;
     cargo_install(repo, "worker-build", "worker-build", WORKER_BUILD, &["--locked"])?;
-    // Not `--locked`: it only has to speak the same format as the library, whatever else it is built from.
+    // Not `--locked`: only the version must match the library, not the dependencies.
     let bindgen = locked_version(&repo.path("Cargo.lock"), "wasm-bindgen")?;
     cargo_install(repo, "wasm-bindgen-cli", "wasm-bindgen", &bindgen, &[])
 }
 
-/// What the tests of the editor talk to. Without the sources of the standard library it knows no `Result`.
+/// Installs rust-analyzer for the tests of the editor, with the standard library's source: without it `Result` is
+/// unknown.
 pub(crate) fn install_editor(repo: &Repo) -> Result<()> {
     let _lock = lock(repo)?;
     let mut analyzer = Command::new("rust-analyzer");
@@ -68,7 +69,7 @@ pub(crate) fn install_editor(repo: &Repo) -> Result<()> {
     process::run(rustup.args(["component", "add", "rust-analyzer", "rust-src"]).current_dir(repo.root()))
 }
 
-/// Held while it is open.
+/// Takes the lock on target/tools. It is released when the file is closed.
 pub(crate) fn lock(repo: &Repo) -> Result<File> {
     let root = repo.path("target/tools");
     fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
@@ -89,7 +90,7 @@ pub(crate) fn install_target(repo: &Repo) -> Result<()> {
     process::run(Command::new("rustup").args(["target", "add", WASM]).current_dir(repo.root()))
 }
 
-/// What to do without rustup about something that it adds.
+/// Returns an error if rustup, which adds the missing component, is not installed.
 fn need_rustup(missing: &str, it: &str) -> Result<()> {
     if process::output(Command::new("rustup").arg("--version"))?.is_none() {
         bail!(
@@ -100,7 +101,7 @@ fn need_rustup(missing: &str, it: &str) -> Result<()> {
     Ok(())
 }
 
-/// Installs `package`, which brings `program`, unless just this version is there.
+/// Installs `package`, which contains `program`, unless exactly this version is installed.
 fn cargo_install(repo: &Repo, package: &str, program: &str, version: &str, flags: &[&str]) -> Result<()> {
     let installed = process::output(Command::new(repo.path("target/tools/bin").join(program)).arg("--version"))?;
     if installed.is_some_and(|line| line.split(' ').next_back() == Some(version)) {
@@ -121,7 +122,7 @@ fn cargo_install(repo: &Repo, package: &str, program: &str, version: &str, flags
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
 }
 
-/// The version of a package in a Cargo.lock, which Cargo writes with `version` in the line below `name`.
+/// The version of a package in a Cargo.lock. Cargo writes `version` on the line below `name`.
 pub(crate) fn locked_version(lock: &Path, package: &str) -> Result<String> {
     let text = fs::read_to_string(lock).with_context(|| format!("cannot read {}", lock.display()))?;
     find_locked(&text, package)

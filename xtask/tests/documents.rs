@@ -1,5 +1,4 @@
-//! What the documents of this repository lead to is there: relative links with their anchors, and the paths that a contributor
-//! is sent to.
+//! Checks that the links in this repository's documents work: relative links with their anchors, and named paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -8,13 +7,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-/// The documents that name files of the source, besides linking to some.
+/// The documents that name source files outside of links.
 const GUIDES: [&str; 3] = ["CONTRIBUTING.md", "SECURITY.md", "tests/README.md"];
 
-/// What is no part of the repository, or of somebody else.
+/// The folders that are not part of the repository, or that contain third-party files.
 const SKIPPED: [&str; 5] = [".git", ".wrangler", "build", "node_modules", "target"];
 
-/// What another document begins with, where its links are read.
+/// The file that another document includes at its start. Its links are relative to that document.
 const PARTS: [&str; 1] = ["tests/bench/src/introduction.md"];
 
 #[test]
@@ -75,7 +74,7 @@ struct Repository {
 
 impl Repository {
     fn read() -> Result<Self> {
-        // Cargo sets it at run time: a checkout that was moved is still found.
+        // Cargo sets the variable at run time, so that a checkout that was moved is still found.
         let own = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
         let root = own.parent().context("xtask lies in the workspace")?;
         let mut this = Self { entries: BTreeSet::from([String::new()]), documents: BTreeMap::new() };
@@ -94,7 +93,7 @@ impl Repository {
                 if name.ends_with(".md") {
                     this.documents.insert(name.clone(), fs::read_to_string(entry.path())?);
                 }
-                // Not through links: they may lead back.
+                // Symbolic links are not followed, because they may form a cycle.
                 if entry.file_type()?.is_dir() {
                     folders.push(path);
                 }
@@ -108,7 +107,7 @@ impl Repository {
         self.entries.contains(path.trim_end_matches('/'))
     }
 
-    /// Whether code in a text is something else than a path into the repository, or one that exists.
+    /// True if code in a document is not a path into the repository, or is one that exists.
     fn may_be(&self, code: &str) -> bool {
         let is_path = code.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
         match code.split_once('/') {
@@ -131,17 +130,17 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the links go. A text may break within the brackets, but not within the parentheses.
+/// The targets of the links. The text of a link may contain a line break, but its target may not.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     prose(text).flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next())
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     prose(text).flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
-/// The anchors of the headings, as forges make them.
+/// The anchors of the headings, in the form that forges give them.
 fn headings(text: &str) -> BTreeSet<String> {
     let headings = prose(text).filter(|line| line.starts_with('#'));
     let anchors = headings.map(|line| {
@@ -151,7 +150,7 @@ fn headings(text: &str) -> BTreeSet<String> {
     anchors.collect()
 }
 
-/// A path as a link in a document gives it, from the root.
+/// Resolves the path of a link in a document, from the root.
 fn beside(document: &str, link: &str) -> String {
     let mut parts: Vec<_> = document.split('/').collect();
     parts.pop();

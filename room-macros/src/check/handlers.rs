@@ -1,4 +1,4 @@
-//! The functions of a room.
+//! Checks the functions of a room.
 
 use proc_macro2::Span;
 use quote::{ToTokens, quote};
@@ -13,18 +13,18 @@ use crate::{
     parse::{self, Declared, Function, RoomModule, is},
 };
 
-/// What the module's functions are.
+/// The result of checking the module's functions.
 #[derive(Default)]
 pub(super) struct Functions {
     pub(super) handlers: Vec<Handler>,
-    /// The handlers that are meant, also by a function that is wrong.
+    /// The handlers that are meant, including wrong functions.
     pub(super) meant: Vec<&'static str>,
     /// The optional schemas that a handler needs and the module does not have.
     pub(super) missed: Vec<&'static str>,
-    /// The handlers of which rustc would say more than is said already, by which of the module's items they are.
+    /// The handlers that are hidden from rustc, which would repeat a reported error. Each is an index of a module item.
     pub(super) hidden: Vec<usize>,
     pub(super) conditional: Vec<Conditional>,
-    /// What keeps a function away where another one of its name is, by which of the module's items it is.
+    /// A `cfg` for each function that must give way to another one of its name. Each has the index of its module item.
     pub(super) unless: Vec<(usize, Attribute)>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn check(
             continue;
         };
         functions.meant.push(kind.name);
-        // Whether it is meant as a handler at all is the first question.
+        // Until its schema or option exists, the function may not be meant as a handler; no further check applies.
         if kind.makes.is_some_and(|schema| !declared.iter().any(|item| item.name == schema))
             || kind.needs.is_some_and(|needed| !options.meant.contains(&needed.option))
         {
@@ -54,11 +54,11 @@ pub(super) fn check(
         }
         let mut cfgs = attrs::cfgs(&function.attrs);
         let earlier = || functions.handlers.iter().filter(|other| other.kind == kind).map(|other| &*other.cfgs);
-        // rustc says that the name is taken.
+        // rustc reports that the name is defined twice.
         if cfgs.is_empty() && earlier().any(<[_]>::is_empty) {
             continue;
         }
-        // Two behind `cfg` may well exclude each other.
+        // The `cfg`s of two handlers may exclude each other.
         if earlier().next().is_some() {
             let message = format!("room `{}` has two handlers `{}` here", module.ident, kind.name);
             let error = syn::Error::new(ident.span(), format!("{message}\nonly one of their `cfg`s may be on"));
@@ -70,17 +70,17 @@ pub(super) fn check(
         let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
         let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));
         let before = errors.len();
-        // A handler that `cfg` leaves out may mention types that are not there.
+        // A function that `cfg` removes may mention types that do not exist.
         let may_be_out = !cfgs.is_empty();
         let unknown = |ty: &Type| if may_be_out { None } else { imports::unknown_type(module, ty) };
         let mut taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
-        // With a schema behind `cfg` there may be one handler for each case.
+        // If `cfg` can remove the schema, each case may have its own handler.
         let without = kind.taken(|_| false);
         if !cfgs.is_empty() && is_cfgd && function.sig.inputs.len() == without.len() {
             taken = without;
         }
         check_handler(function, kind, cfgs, &taken, &unknown, &mut functions, errors);
-        // rustc would add that there is no such type.
+        // Otherwise rustc would also report that the type does not exist.
         let mut types = function.sig.inputs.iter().filter_map(|argument| match argument {
             FnArg::Typed(argument) => Some(&*argument.ty),
             FnArg::Receiver(_) => None,
@@ -97,10 +97,10 @@ pub(super) fn check(
     functions
 }
 
-/// What has a handler's name and is no function of the module would silently never run.
+/// Reports an item with a handler's name that is not a function of the module: it would silently never run.
 fn check_elsewhere(module: &RoomModule, declared: &[Declared], functions: &mut Functions, errors: &mut Errors) {
     for kind in HANDLERS {
-        // The others are names for many things.
+        // Names without `on_` are too common to be meant as handlers.
         if !kind.name.starts_with("on_") || module.functions().any(|function| is(&function.sig.ident, kind.name)) {
             continue;
         }
@@ -114,7 +114,7 @@ fn check_elsewhere(module: &RoomModule, declared: &[Declared], functions: &mut F
     }
 }
 
-/// The types of parameters that handlers have, here and in other systems. A function that takes anything else is a helper.
+/// The parameter types of handlers, here and in other systems. A function that takes another type is a helper.
 const GIVEN: [&str; 20] = [
     "Ctx",
     "RoomContext",
@@ -138,12 +138,12 @@ const GIVEN: [&str; 20] = [
     "usize",
 ];
 
-/// True for a parameter whose type has one of these names.
+/// True if the type of the parameter has one of these names.
 pub(super) fn is_of(parameter: &FnArg, names: &[&str]) -> bool {
     last_name(parameter).is_some_and(|name| names.contains(&&*name))
 }
 
-/// A function that was probably meant to be a handler would silently never run: which one, if so.
+/// Reports a function that was probably meant as a handler and would silently never run. Returns the meant handler.
 fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors) -> Option<&'static str> {
     let ident = &function.sig.ident;
     let name = ident.unraw().to_string();
@@ -155,7 +155,7 @@ fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors
     let takes_ctx = takes(&["Ctx", "RoomContext"]);
     let is_named_so =
         name.starts_with("on_") || name.strip_prefix("on").is_some_and(|rest| rest.starts_with(char::is_uppercase));
-    // `to_event` and `unit` are names for many things besides `on_event` and `init`.
+    // Names such as `to_event` and `unit` are common without meaning `on_event` and `init`.
     let plausible = |kind: &HandlerKind| match kind.name.starts_with("on_") {
         true => is_named_so || takes_ctx,
         false => gives(function, kind.outcome),
@@ -164,7 +164,8 @@ fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors
     let takes_room_first = first.is_some_and(|first| is_of(first, &["Ctx", "RoomContext"]));
     let has = |handler: &str| module.functions().any(|function| is(&function.sig.ident, handler));
     let foreign = model::foreign(&name).filter(|handler| {
-        // A helper for the rest of the crate, or one that takes or gives something else, has a name such as `close` by chance.
+        // A function for other modules, or with other types, is probably a helper that has a name such as `close` by
+        // chance.
         let is_for_others = matches!(function.vis, Visibility::Restricted(_));
         let is_alike = match name.to_lowercase().contains("socket") || name.starts_with("handle_") {
             true => types.iter().all(|ty| GIVEN.contains(&&**ty)),
@@ -190,7 +191,7 @@ fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors
     similar
 }
 
-/// True for a function with the parameters of this handler, in that order, and a return type that a handler may have.
+/// True if a function has the parameters of this handler, in that order, and a return type that a handler may have.
 fn is_alike(types: &[String], function: &Function, kind: HandlerKind) -> bool {
     let given =
         |has: bool| -> Vec<_> { kind.taken(|_| has).into_iter().filter_map(|parameter| parameter.ty_name()).collect() };
@@ -201,7 +202,7 @@ fn is_alike(types: &[String], function: &Function, kind: HandlerKind) -> bool {
     returns && (given(true) == types || given(false) == types)
 }
 
-/// Whether the function's return type speaks of what a handler with this outcome makes.
+/// True if the function's return type mentions the type that a handler with this outcome makes.
 fn gives(function: &Function, outcome: Outcome) -> bool {
     let made = match outcome {
         Outcome::State | Outcome::Migrated => "State",
@@ -214,7 +215,7 @@ fn gives(function: &Function, outcome: Outcome) -> bool {
     }
 }
 
-/// A handler that makes a schema and the schema that it makes: neither goes without the other.
+/// Reports a handler without the schema that it makes, and the schema without that handler.
 fn check_made(module: &RoomModule, declared: &[Declared], functions: &mut Functions, errors: &mut Errors) {
     for kind in HANDLERS {
         let Some(made) = SCHEMAS.into_iter().find(|schema| kind.makes == Some(schema.name)) else { continue };
@@ -240,7 +241,7 @@ fn check_made(module: &RoomModule, declared: &[Declared], functions: &mut Functi
     }
 }
 
-/// An optional schema that only a handler takes: without the handler it is of no use.
+/// Reports an optional schema without the handler that takes it.
 fn check_taken(module: &RoomModule, declared: &[Declared], functions: &mut Functions, errors: &mut Errors) {
     for kind in HANDLERS {
         let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
@@ -254,7 +255,7 @@ fn check_taken(module: &RoomModule, declared: &[Declared], functions: &mut Funct
     }
 }
 
-/// A handler that never runs without an option, and the option that is of no use without a handler.
+/// Reports a handler without the option that it requires, and an option without the handler that it requires.
 fn check_needed(module: &RoomModule, written: &Written, options: &Options, functions: &Functions, errors: &mut Errors) {
     for kind in HANDLERS {
         let Some(Needed { option, example }) = kind.needs else { continue };
@@ -378,7 +379,7 @@ fn check_handler(
     });
 }
 
-/// Where a handler finds what it is not given.
+/// The hint where a handler finds a value that is not one of its parameters.
 fn instead(argument: &FnArg, kind: HandlerKind, taken: &[Parameter]) -> Option<&'static str> {
     let name = last_name(argument)?;
     if taken.iter().any(|parameter| parameter.ty_name().as_deref() == Some(&*name)) {
@@ -413,7 +414,7 @@ fn last_segment(ty: &Type) -> Option<String> {
     }
 }
 
-/// What the number of a handler's parameters has to do with the room's optional schemas.
+/// The note that explains how the number of a handler's parameters depends on the room's optional schemas.
 fn depends(kind: HandlerKind, taken: &[Parameter], found: usize, functions: &mut Functions) -> String {
     let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
     let Some(schema) = SCHEMAS.into_iter().find(|other| Some(other.name) == schema) else { return String::new() };

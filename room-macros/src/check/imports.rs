@@ -1,4 +1,4 @@
-//! Names of the runtime that handlers mention, and that the module does not import.
+//! Checks for names of the runtime that handlers mention without an import.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -26,11 +26,12 @@ const TYPES: [&str; 11] = [
     "ScheduleId",
     "Upgrade",
 ];
-/// Its modules, which may be crates of the user's as well.
+/// The runtime's modules, which may also be crates of the user.
 const MODULES: [&str; 2] = ["http", "serde_json"];
 
-/// Reports what signatures mention and the module has no item, import or glob for, as one error, and returns it. The functions
-/// `hidden` have errors of their own.
+/// Reports the runtime's names in signatures that no item, import or glob of the module provides. Returns them.
+///
+/// They share one error. Functions in `hidden` are skipped, because they have errors of their own.
 pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, errors: &mut Errors) -> Vec<Ident> {
     if is_opaque(module) {
         return Vec::new();
@@ -74,7 +75,7 @@ pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, er
     missing
 }
 
-/// True for a module with an item that may bring any name: a glob import or a macro call.
+/// True if the module has an item that may bring any name: a glob import or a macro call.
 fn is_opaque(module: &RoomModule) -> bool {
     module.items.iter().any(|item| match item {
         ModuleItem::Other(Item::Use(item)) => parse::has_glob(&item.tree),
@@ -83,7 +84,7 @@ fn is_opaque(module: &RoomModule) -> bool {
     })
 }
 
-/// The type that is this name alone, if nothing in the module has the name.
+/// The type's name, if the type is a single name that nothing in the module has.
 pub(super) fn unknown_type(module: &RoomModule, ty: &syn::Type) -> Option<Ident> {
     const STD: [&str; 6] = ["Box", "Option", "Result", "Self", "String", "Vec"];
 
@@ -107,7 +108,7 @@ pub(super) fn unknown_type(module: &RoomModule, ty: &syn::Type) -> Option<Ident>
     (!known && !is_opaque(module) && !module.names().iter().any(|own| is(own, &text))).then_some(name)
 }
 
-/// The names that stand alone or begin a path, and whether they begin one.
+/// The names that stand alone or begin a path; `true` if they begin one.
 fn mentions(tokens: TokenStream, found: &mut Vec<(Ident, bool)>) {
     let tokens: Vec<_> = tokens.into_iter().collect();
     let colons = |at: usize| {

@@ -1,11 +1,11 @@
 //! Names that a Durable Object class cannot have: the class is an export of a JavaScript module.
 
-/// Why not.
+/// The reason why a class cannot have a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// No declaration can have this name.
+    /// A reserved word: no declaration can have this name.
     Reserved,
-    /// The class would hide what the Worker's own JavaScript uses.
+    /// A global name: the class would hide it from the Worker's own JavaScript.
     Global,
     /// The Worker's module has an item of this name.
     Worker,
@@ -59,7 +59,7 @@ const RESERVED: [&str; 35] = [
     "yield",
 ];
 
-/// What workerd has in its global scope.
+/// The names in workerd's global scope.
 const GLOBALS: [&str; 147] = [
     "AbortController",
     "AbortSignal",
@@ -210,7 +210,7 @@ const GLOBALS: [&str; 147] = [
     "unescape",
 ];
 
-/// What `worker-build` and the crate `worker` put into the module that exports the class.
+/// The names that `worker-build` and the crate `worker` define in the module that exports the class.
 const WORKER: [&str; 9] = [
     "ContainerStartupOptions",
     "Entrypoint",

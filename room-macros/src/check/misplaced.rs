@@ -1,4 +1,4 @@
-//! Handlers that are written where `#[room]` does not look for them: they would silently never run.
+//! Checks for handlers outside of the module's top level, where `#[room]` does not look: they would silently never run.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -11,7 +11,7 @@ use crate::{
     parse::{self, ModuleItem, RoomModule, is},
 };
 
-/// Reports them, one error for each place, and returns the handlers that are meant.
+/// Reports misplaced handlers, one error for each place. Returns the handlers that are meant.
 pub(super) fn check(module: &RoomModule, errors: &mut Errors) -> Vec<&'static str> {
     let mut meant: Vec<&'static str> = Vec::new();
     for item in &module.items {
@@ -40,7 +40,7 @@ pub(super) fn check(module: &RoomModule, errors: &mut Errors) -> Vec<&'static st
     meant
 }
 
-/// A function that can only be meant as a handler, and what it is in.
+/// A misplaced handler, and its surroundings.
 struct Found {
     name: Ident,
     place: &'static str,
@@ -48,27 +48,28 @@ struct Found {
 
 fn in_item(item: &Item, found: &mut Vec<Found>) {
     match item {
-        // The methods of a trait's impl have their names from the trait.
+        // In the impl of a trait, the trait chose the methods' names.
         Item::Impl(item) if item.trait_.is_none() || is_marker(&item.self_ty) => {
             let methods = item.items.iter().filter_map(|item| match item {
                 ImplItem::Fn(method) => Some(&method.sig),
                 _ => None,
             });
-            // A type of the user's own may have methods of such names; only the room's own types cannot mean it otherwise.
+            // Methods of the user's own types may have such names by chance; on the room's own types they are meant as
+            // handlers.
             let own = !is_marker(&item.self_ty) && !is_schema(&item.self_ty);
             let methods = methods.filter(|sig| !own || sig.receiver().is_none());
             found.extend(methods.filter_map(|sig| handler(sig, "an `impl`")));
         }
         Item::Trait(item) => {
             let methods = item.items.iter().filter_map(|item| match item {
-                // With a receiver it may be a plugin's, or anything else of the user's own.
+                // A method with a receiver may belong to a trait of the user, for example for plugins.
                 TraitItem::Fn(method) => Some(&method.sig).filter(|sig| sig.receiver().is_none()),
                 _ => None,
             });
             found.extend(methods.filter_map(|sig| handler(sig, "a trait")));
         }
         Item::Mod(inner) => {
-            // A room of its own has handlers of its own, and so may tests.
+            // An inner module may be another room with its own handlers, or contain tests.
             let own = |attr: &syn::Attribute| {
                 attr.path().segments.last().is_some_and(|last| ["room", "cfg"].iter().any(|name| last.ident == name))
             };
@@ -101,7 +102,7 @@ fn in_block(value: &Expr, found: &mut Vec<Found>) {
     }
 }
 
-/// Handlers among tokens that nobody has read.
+/// Finds handlers in unparsed tokens.
 fn in_tokens(tokens: TokenStream, place: &'static str, found: &mut Vec<Found>) {
     let tokens: Vec<_> = tokens.into_iter().collect();
     for (at, token) in tokens.iter().enumerate() {
@@ -127,7 +128,7 @@ fn is_schema(ty: &syn::Type) -> bool {
     matches!(ty, syn::Type::Path(path) if SCHEMAS.iter().any(|kind| path.path.is_ident(kind.name)))
 }
 
-/// The handler that a function would be in the room's module: one of its name that takes the room.
+/// The handler that a function would be in the room's module: it has a handler's name and takes the room.
 fn handler(sig: &Signature, place: &'static str) -> Option<Found> {
     let known = HANDLERS.into_iter().any(|kind| kind.name.starts_with("on_") && is(&sig.ident, kind.name));
     let takes_room = sig.inputs.iter().find(|input| matches!(input, syn::FnArg::Typed(_)));

@@ -1,4 +1,4 @@
-//! What each option takes.
+//! Validates the values of the options.
 
 use std::{fmt::Display, ops::RangeInclusive};
 
@@ -18,10 +18,10 @@ use crate::{
     model::{ALIASES, Binding, MARKER, Options, RateLimit, SCHEMAS},
 };
 
-/// The longest frame that the platform answers by itself. Cloudflare's limit, which workerd counts in bytes.
+/// The longest frame of the platform's automatic reply: Cloudflare's limit, which workerd counts in bytes.
 const MAX_HEARTBEAT_BYTES: usize = 2_048;
 
-/// Validates the options of the room in `module`. One with a mistake counts as not given.
+/// Validates the options of the room in `module`. An option with a mistake counts as not given.
 pub(super) fn check(given: &[Given], module: &Ident, errors: &mut Errors) -> Options {
     let mut options = Options {
         krate: expand::default_crate(),
@@ -98,16 +98,17 @@ fn text<'g>(option: &'g Given, errors: &mut Errors) -> Option<&'g LitStr> {
     }
 }
 
-/// A name that is an option's, or made of the module's: as it is, and where the fault is if it cannot be.
+/// A name from an option or derived from the module's name, with its span for errors.
 struct Name {
     name: String,
     at: TokenStream,
     span: Span,
-    /// What to do about a name that cannot be.
+    /// The hint for an invalid name.
     advice: String,
 }
 
-/// The name that the option `key` gives, or else the room's own, made by `default`. `None` when the option is no text.
+/// The name in the option `key`, or else the room's own, made by `default`. `None` if the option is not a string
+/// literal.
 fn name(
     key: &str,
     given: &[Given],
@@ -130,7 +131,7 @@ fn name(
     }
 }
 
-/// Whether JavaScript, a configuration and Rust all take it.
+/// True if the name is valid in JavaScript, in a configuration and in Rust.
 fn is_plain(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
@@ -141,7 +142,7 @@ fn binding(given: &[Given], module: &Ident, errors: &mut Errors) -> Binding {
     let Some(Name { name, at, span, advice }) = name("binding", given, module, default_binding, errors) else {
         return Binding { name: String::new(), span: module.span() };
     };
-    // With neither option, what is said of the class is said of both.
+    // With neither option, one error covers the class and the binding.
     let with_class = has_neither(given) && !is_plain(&default_class(&module.unraw().to_string()));
     if !is_plain(&name) && !with_class {
         let message = "cannot be the name of a binding, which has letters from a to z, digits and `_`";
@@ -150,7 +151,7 @@ fn binding(given: &[Given], module: &Ident, errors: &mut Errors) -> Binding {
     Binding { name, span }
 }
 
-/// Whether both names come from the module's.
+/// True if both names come from the module's name.
 fn has_neither(given: &[Given]) -> bool {
     given.iter().all(|option| option.name != "binding" && option.name != "class")
 }
@@ -242,7 +243,7 @@ fn rate_limit(option: &Given, errors: &mut Errors) -> Option<RateLimit> {
         (Some(_), None) => Some("`per_second`"),
         (Some(_), Some(_)) => None,
     };
-    // A key that is not known was meant to be the one that is missing.
+    // An unknown key is probably the missing key misspelled, and has been reported.
     if let Some(lacking) = lacking.filter(|_| errors.len() == before) {
         errors.on(&option.key, format!("option `rate_limit` lacks {lacking}\n{EXAMPLE}"));
     }
@@ -314,7 +315,7 @@ fn heartbeat_frame(text: &LitStr, errors: &mut Errors) -> Option<String> {
     }
 }
 
-/// The units of a time, and how many milliseconds each has.
+/// The units of a time, in milliseconds.
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", SECOND), ("m", 60 * SECOND), ("h", HOUR), ("d", DAY)];
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -345,7 +346,7 @@ fn time(option: &Given, accepted: RangeInclusive<u64>, example: &str, errors: &m
     refuse(text, message, errors)
 }
 
-/// Why a text is no time.
+/// The reason why a string is not a time.
 #[derive(Debug, PartialEq)]
 enum NoTime<'t> {
     NotANumber,
@@ -353,7 +354,7 @@ enum NoTime<'t> {
     UnknownUnit(&'t str),
 }
 
-/// What is too large for a number is the largest there is, and so out of any range.
+/// Parses a time. Numbers that overflow become the largest number, so they are out of every range.
 fn milliseconds(text: &str) -> Result<u64, NoTime<'_>> {
     let (digits, unit) = text.split_at(text.find(char::is_alphabetic).unwrap_or(text.len()));
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -391,7 +392,7 @@ fn number(literal: &Lit) -> Option<f64> {
     }
 }
 
-/// `32_768`, so that a person can read it.
+/// Formats a number with separators: `32_768`.
 fn grouped(number: impl Display) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

@@ -1,4 +1,4 @@
-//! `ctx.purge()` that does not end the handler: rustc would ask for the types that `purge` is generic over.
+//! Checks for `ctx.purge()` without `return`: rustc would report the type parameters of `purge` instead.
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::quote;
@@ -10,7 +10,7 @@ use crate::{
     parse::{self, Function, ModuleItem, RoomModule},
 };
 
-/// Reports it, and takes the bodies away of which rustc would say it once more.
+/// Reports such calls, and removes the bodies in which rustc would report them again.
 pub(super) fn check(module: &mut RoomModule, errors: &mut Errors) {
     let own_ctx = module.names().iter().any(|name| parse::is(name, "Ctx"));
     for item in &mut module.items {
@@ -33,7 +33,7 @@ pub(super) fn check(module: &mut RoomModule, errors: &mut Errors) {
     }
 }
 
-/// Whether the name stands for something else somewhere in the body.
+/// True if the body binds the name again.
 fn rebinds(body: TokenStream, name: &Ident) -> bool {
     let mut binds = false;
     body.into_iter().any(|token| {
@@ -51,7 +51,7 @@ fn rebinds(body: TokenStream, name: &Ident) -> bool {
     })
 }
 
-/// The `purge` of `ctx.purge()?` or of the statement `ctx.purge();`, neither of which has a type.
+/// The `purge` in `ctx.purge()?` or in the statement `ctx.purge();`: in both, its type parameters are unknown.
 fn without_return(body: TokenStream, ctx: &Ident) -> Option<Ident> {
     let tokens: Vec<_> = body.into_iter().collect();
     let is = |at: usize, sign: char| matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == sign);

@@ -1,4 +1,4 @@
-//! The types of a room.
+//! Checks the types of a room.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{Item, ItemEnum, ItemStruct, Visibility, parse_quote};
@@ -15,13 +15,13 @@ use crate::{
     twin::Twin,
 };
 
-/// What was found of the schemas.
+/// The result of checking the schemas.
 pub(super) struct Schemas {
     pub(super) schemas: Vec<Schema>,
-    /// Those that a room has to have, and for which there is nothing.
+    /// The required schemas that the module lacks.
     pub(super) lacking: Vec<&'static str>,
     pub(super) conditional: Vec<Conditional>,
-    /// Items that are there once too often, and have been reported.
+    /// Duplicate items, which have been reported.
     pub(super) doubles: Vec<usize>,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
         let mut items: Vec<_> = declared.iter().filter(|item| item.name == kind.name).cloned().collect();
         if items.is_empty() && !kind.optional {
             if parse::has_public_glob(module) {
-                // It may be among what that brings; if not, rustc says so at the name of the module.
+                // A glob import may bring the schema. If it does not, rustc reports the name of the module.
                 let ident = Ident::new(kind.name, Span::call_site().located_at(module.ident.span()));
                 schemas.push(Schema { kind, ident, cfgs: Vec::new(), twin: None });
                 continue;
@@ -56,7 +56,7 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
                 doubles.push(index);
                 continue;
             }
-            // Two behind `cfg` may well exclude each other.
+            // The `cfg`s of two types may exclude each other.
             if earlier().next().is_some() {
                 let message = format!("{message} here\nonly one of their `cfg`s may be on");
                 let (cfg, error) = (attrs::both(&cfgs, earlier()), syn::Error::new(ident.span(), message));
@@ -70,7 +70,7 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
             let own = parse::implemented(module, &ident, data::DERIVES);
             let ModuleItem::Other(item) = &mut module.items[index] else { continue };
             if let Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) = item {
-                // They would be errors, and are derived by their paths.
+                // These derives are not in scope; they are added with absolute paths instead.
                 unbound.iter().for_each(|name| attrs::remove_derive(attrs, name));
             }
             let (twin, stubs) = check_schema(item, kind, &ident, faults, &own, options, errors);
@@ -90,7 +90,7 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
     Schemas { schemas, lacking, conditional, doubles }
 }
 
-/// What a macro writes in the module is not there yet. Reports it where a schema is missing, and returns whether it did.
+/// Reports a missing schema in a module with item macros, which are not expanded yet. Returns whether it reported one.
 fn check_macros(module: &RoomModule, declared: &[Declared], errors: &mut Errors) -> bool {
     let is_there = |kind: &SchemaKind| declared.iter().any(|item| item.name == kind.name);
     let missing = SCHEMAS.into_iter().filter(|kind| !kind.optional && !is_there(kind)).map(|kind| kind.name);
@@ -106,7 +106,7 @@ fn check_macros(module: &RoomModule, declared: &[Declared], errors: &mut Errors)
     true
 }
 
-/// Where `cfg` leaves no type for a schema.
+/// The errors for each combination of `cfg`s that leaves a schema without a type.
 fn check_cfgs(room: &Ident, schemas: &[Schema]) -> Vec<Conditional> {
     let of_kind = |kind: SchemaKind| schemas.iter().filter(move |schema| schema.kind == kind);
     let required = SCHEMAS.into_iter().filter(|kind| !kind.optional);
@@ -120,7 +120,7 @@ fn check_cfgs(room: &Ident, schemas: &[Schema]) -> Vec<Conditional> {
     conditional.collect()
 }
 
-/// Reports what is wrong with the types of the module that are parts of schemas.
+/// Reports mistakes in the module's types that are parts of schemas.
 fn check_parts(module: &mut RoomModule, found: Found, schemas: &[usize], options: &Options, errors: &mut Errors) {
     let Found { faults, lacking } = found;
     let mut rejected: Vec<Place> = Vec::new();
@@ -141,7 +141,7 @@ fn check_parts(module: &mut RoomModule, found: Found, schemas: &[usize], options
             continue;
         }
         match item {
-            // A type with its own tag needs no twin to be one that is not to blame.
+            // A type with its own tag needs no twin to count as valid.
             Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) if !is_rejected => {
                 data::schema(attrs, &name, &options.krate, &own, errors);
             }
@@ -164,7 +164,7 @@ fn is_schema(place: &[usize], schemas: &[usize]) -> bool {
     matches!(place, [index] if schemas.contains(index))
 }
 
-/// How to make a type serializable.
+/// The hint that makes a type serializable.
 fn advice(item: &Item) -> &'static str {
     match item {
         Item::Union(_) => "write an `enum` with `#[data]`",
@@ -172,7 +172,7 @@ fn advice(item: &Item) -> &'static str {
     }
 }
 
-/// Has the `#[data]` of each part leave out what the module implements itself.
+/// Adds the traits that the module implements itself to the `skip` of each part's `#[data]`.
 fn adapt_parts(module: &mut RoomModule, schemas: &[usize]) {
     for index in (0..module.items.len()).filter(|index| !schemas.contains(index)) {
         let name = match &module.items[index] {
@@ -188,11 +188,11 @@ fn adapt_parts(module: &mut RoomModule, schemas: &[usize]) {
     }
 }
 
-/// What is said of a schema that the module does not have. A type that was probably meant to be it takes its place: what
-/// else the crate says of it is then right.
+/// Reports a schema that the module lacks. A type with a similar name replaces it, so that other code of the crate
+/// causes no more errors.
 fn check_missing(module: &RoomModule, kind: SchemaKind, errors: &mut Errors) -> Option<Declared> {
     let (room, name, example) = (&module.ident, kind.name, kind.example);
-    // It is there, and what is wrong with it has been said.
+    // The schema exists but could not be parsed, which is reported.
     if module.unread().any(|unread| unread.name.as_ref().is_some_and(|own| parse::is(own, name))) {
         return None;
     }
@@ -217,8 +217,8 @@ fn check_missing(module: &RoomModule, kind: SchemaKind, errors: &mut Errors) -> 
     None
 }
 
-/// The twin of the type, if it has one, `None` when it cannot be named as that schema; and what stands in for what it would
-/// derive.
+/// Checks one schema. Returns its twin, if it has one (`None` if the type cannot serve as the schema), and stubs for
+/// the derives of a type with mistakes.
 fn check_schema(
     item: &mut Item,
     kind: SchemaKind,
@@ -258,7 +258,7 @@ fn check_schema(
             errors.on(ident, format!("`{name}` is private, but {speaker}\n{advice}"));
         }
     }
-    // It has been said; whoever uses it is not to blame.
+    // The missing `pub` is reported; it must not cause errors in code that uses the schema.
     if !matches!(vis, Visibility::Public(_)) {
         *vis = parse_quote!(pub);
     }
@@ -277,7 +277,7 @@ fn check_schema(
             Item::Struct(_) | Item::Enum(_) => data::rejected(item, &options.krate, own, errors),
             _ => return (Some(None), None),
         };
-        // What handlers do with a field of another type would be wrong.
+        // A field's type was replaced, so errors about handlers that use the field would be misleading.
         return ((!is_another).then_some(None), Some(stubs));
     }
     let twin = match item {
@@ -286,7 +286,7 @@ fn check_schema(
             data::schema(attrs, ident, &options.krate, own, errors);
             None
         }
-        // An alias or a re-export is what it is.
+        // An alias or a re-export is unchanged.
         _ => None,
     };
     (Some(twin), None)

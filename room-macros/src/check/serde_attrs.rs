@@ -1,5 +1,5 @@
-//! The `#[serde(…)]` attributes of a type. serde reports a mistake in them for each of its derives, and the missing traits of
-//! the type are errors again; here it is one.
+//! Checks the `#[serde(…)]` attributes of a type. serde reports a mistake once for each derive, and rustc then reports
+//! the missing traits; this check reports one error instead.
 
 use quote::ToTokens;
 use syn::{
@@ -11,7 +11,7 @@ use syn::{
 use super::{types::Fault, written};
 use crate::diag;
 
-/// What an attribute is on.
+/// The kind of item that an attribute is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum On {
     Struct,
@@ -20,16 +20,16 @@ enum On {
     Field,
 }
 
-/// What a key takes.
+/// The kind of value that a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Takes {
     Nothing,
     Text,
     /// `rename = "…"` or `rename(serialize = "…", deserialize = "…")`.
     Texts,
-    /// The same, with a rule.
+    /// As `Texts`, with a rename rule as the value.
     Rules,
-    /// A text, or nothing.
+    /// A string literal, or no value.
     MayTakeText,
 }
 
@@ -44,7 +44,7 @@ const RULES: [&str; 8] = [
     "SCREAMING-KEBAB-CASE",
 ];
 
-/// All of serde's keys: <https://serde.rs/attributes.html>.
+/// All keys of serde: <https://serde.rs/attributes.html>.
 const KEYS: [(&str, Takes, &[On]); 29] = {
     use On::{Enum, Field, Struct, Variant};
     use Takes::{MayTakeText, Nothing, Rules, Text, Texts};
@@ -92,17 +92,17 @@ impl On {
     }
 }
 
-/// Whether this is an option of the serde that is known here.
+/// True if this check knows the key.
 pub(crate) fn is_known(key: &str) -> bool {
     KEYS.iter().any(|(known, ..)| *known == key)
 }
 
-/// Whether the attribute has a field that is missing become its type's default.
+/// True if the attribute fills a missing field with its type's default.
 pub(super) fn is_default(attr: &Attribute) -> bool {
     options(attr).iter().any(|option| matches!(option, Meta::Path(path) if path.is_ident("default")))
 }
 
-/// The mistakes in the attributes of a `struct` or an `enum`.
+/// Returns the mistakes in the attributes of a `struct` or an `enum`.
 pub(super) fn check(item: &Item) -> Vec<Fault> {
     let mut faults = Vec::new();
     match item {
@@ -135,7 +135,7 @@ pub(super) fn check(item: &Item) -> Vec<Fault> {
     faults
 }
 
-/// Ways to tell variants apart that exclude each other.
+/// Reports taggings that exclude each other.
 fn combinations(attrs: &[Attribute], faults: &mut Vec<Fault>) {
     let keys: Vec<_> = attrs.iter().filter(|attr| attr.path().is_ident("serde")).flat_map(options).collect();
     let given = |name: &str| keys.iter().map(Meta::path).find(|path| path.is_ident(name));
@@ -149,14 +149,14 @@ fn combinations(attrs: &[Attribute], faults: &mut Vec<Fault>) {
     }
 }
 
-/// Two things with one name, of which serde reads the first only.
+/// Reports two fields or variants with one name, of which serde reads only the first.
 fn same_names<'i>(
     things: impl Iterator<Item = (&'i syn::Ident, &'i [Attribute])>,
     of: &[Attribute],
     what: &str,
     faults: &mut Vec<Fault>,
 ) {
-    // Behind a `cfg`, one may stand for the other.
+    // Items with `cfg`s may replace each other.
     let things: Vec<_> = things.filter(|(_, attrs)| crate::attrs::cfgs(attrs).is_empty()).collect();
     let keys = crate::attrs::serde_keys(of);
     if keys.iter().any(|key| key == "untagged" && what == "variants") {
@@ -166,7 +166,7 @@ fn same_names<'i>(
     let mut seen: Vec<String> = Vec::new();
     let (renamed, others): (Vec<_>, Vec<_>) =
         things.into_iter().partition(|(_, attrs)| crate::attrs::serde_text(attrs, "rename").is_some());
-    // With a rule, or with something else that serde is told of it, a name may be another.
+    // A rename rule or another serde attribute may change the name.
     let others = others.into_iter().filter(|(_, attrs)| !follows_rule && crate::attrs::serde_keys(attrs).is_empty());
     seen.extend(others.map(|(ident, _)| ident.unraw().to_string()));
     for (_, attrs) in renamed {
@@ -197,7 +197,7 @@ fn fields(fields: &Fields, of: &[Attribute], faults: &mut Vec<Fault>) {
     }
 }
 
-/// What is in a `#[serde(…)]` that can be read.
+/// The options in a readable `#[serde(…)]`.
 fn options(attr: &Attribute) -> Vec<Meta> {
     match &attr.meta {
         Meta::List(list) if list.path.is_ident("serde") => list
@@ -245,13 +245,13 @@ fn option(meta: &Meta, on: On, faults: &mut Vec<Fault>) {
     let path = meta.path();
     let name = written(path);
     let Some((_, takes, places)) = KEYS.into_iter().find(|(key, ..)| *key == name) else {
-        // Keys of one place, or of serde's older days.
+        // These keys are valid in one place only, or belong to old versions of serde.
         if name == "getter" {
             return;
         }
         let here = KEYS.into_iter().filter(|(_, _, places)| places.contains(&on)).map(|(key, ..)| key);
         let snake = heck::ToSnakeCase::to_snake_case(&*name);
-        // What is like none may be of a newer serde, which judges it.
+        // A key without a similar known one may belong to a newer serde, which checks it.
         if let Some(similar) = diag::similar(&snake, here) {
             let message = format!("serde has no option `{name}`\na similar option exists: `{similar}`");
             faults.push(Fault::new(path, message));
@@ -343,7 +343,7 @@ fn text(value: &Expr) -> Option<String> {
     match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
         Expr::Group(group) => text(&group.expr),
-        // `concat!` and the like: serde judges it.
+        // `concat!` and other macros: serde checks them.
         _ => None,
     }
 }

@@ -1,11 +1,11 @@
-//! The key that says which variant of an enum a message is: what has no place for it.
+//! Checks that an enum has a place for the key of the variant's name.
 
 use syn::{Fields, ItemEnum, Type, Variant, ext::IdentExt};
 
 use super::written;
 use crate::{attrs, diag::Errors};
 
-/// The key that says the variant.
+/// The key of the variant's name.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub(crate) name: String,
@@ -14,15 +14,15 @@ pub(crate) struct Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChosenBy {
-    /// The author, with `#[serde(tag = "…")]`.
+    /// The author chose it, with `#[serde(tag = "…")]`.
     Serde,
-    /// The room.
+    /// The room's option `tag` chose it.
     Room,
-    /// `#[data]`.
+    /// `#[data]` chose it.
     Data,
 }
 
-/// A tuple variant has no place for the key: serde finds that out when the message is sent.
+/// Reports tuple variants, which have no place for the key: serde would fail only when the message is sent.
 pub(crate) fn check(item: &ItemEnum, key: &Key, errors: &mut Errors) -> bool {
     let Key { name: tag, chosen_by } = key;
     let own = *chosen_by == ChosenBy::Serde;
@@ -35,7 +35,7 @@ pub(crate) fn check(item: &ItemEnum, key: &Key, errors: &mut Errors) -> bool {
             let renamed = attrs::serde_text(&field.attrs, "rename");
             let clashes = match &renamed {
                 Some(renamed) => renamed.value() == *tag,
-                // What else serde is told of a field, it judges.
+                // With other serde attributes on the field, serde checks the name.
                 None => !renames && ident.unraw() == tag && attrs::serde_keys(&field.attrs).is_empty(),
             };
             if clashes {
@@ -54,7 +54,7 @@ pub(crate) fn check(item: &ItemEnum, key: &Key, errors: &mut Errors) -> bool {
         }
         if let Fields::Unnamed(fields) = &variant.fields
             && !stays_at_home(variant)
-            // Whoever chooses the tagging may know that the only field's type is one of named fields.
+            // An author who chooses the tagging may know that the type of the only field has named fields.
             && (!own || fields.unnamed.len() > 1 || fields.unnamed.iter().any(|field| is_scalar(&field.ty)))
         {
             let named: Vec<_> = fields.unnamed.iter().enumerate().map(named_field).collect();
@@ -77,7 +77,7 @@ pub(crate) fn check(item: &ItemEnum, key: &Key, errors: &mut Errors) -> bool {
     fits
 }
 
-/// Whether a type is written as one value, which has no place for a key.
+/// True if a type is written as one value, without a place for a key.
 fn is_scalar(ty: &Type) -> bool {
     const SCALARS: [&str; 19] = [
         "String", "str", "char", "bool", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
@@ -91,12 +91,12 @@ fn is_scalar(ty: &Type) -> bool {
     }
 }
 
-/// Whether each variant is its name and nothing else, as far as serde tells variants apart by their names.
+/// True if all variants are unit variants, except those that serde skips or leaves untagged.
 pub(crate) fn has_units_only(item: &ItemEnum) -> bool {
     item.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit) || stays_at_home(variant))
 }
 
-/// Whether serde is told that the variant never has the key.
+/// True if serde skips the variant or leaves it untagged, so that it never has the key.
 fn stays_at_home(variant: &Variant) -> bool {
     let keys = attrs::serde_keys(&variant.attrs);
     let has = |key: &str| keys.iter().any(|other| other == key);

@@ -1,7 +1,7 @@
-//! What the types of fields can be: what JSON and storage have no form for, where the names around a type tell.
+//! Checks the types of fields for types that JSON or storage cannot represent, as far as names show it.
 //!
-//! A name is judged by what it stands for: an item of the module, or a path that leads out of it. What comes from elsewhere
-//! under a name of its own is for rustc to judge.
+//! A name is judged by its meaning: an item of the module, or a path that leads out of it. rustc checks types from
+//! elsewhere that have a name of their own.
 
 use std::collections::HashSet;
 
@@ -20,11 +20,11 @@ use crate::{
     parse::{self, ModuleItem, RoomModule},
 };
 
-/// The longest array and tuples that serde, and the traits of the standard library, have an `impl` for.
+/// The longest array and tuple for which serde and the standard library have trait impls.
 const MAX_ARRAY: usize = 32;
 const MAX_TUPLE: usize = 12;
 
-/// Where an item is: its index, within the module and then within inner modules.
+/// The place of an item: its index in the module, followed by its indices in inner modules.
 pub(super) type Place = Vec<usize>;
 
 /// A mistake, with the tokens at fault.
@@ -44,34 +44,34 @@ impl Fault {
     }
 }
 
-/// What was found of a module's types.
+/// The result of checking a module's types.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Items with mistakes, and which.
+    /// Items with mistakes, and the mistakes.
     pub(super) faults: Vec<(Place, Fault)>,
-    /// Parts of schemas that derive nothing of serde's, and the names of what they are part of.
+    /// Parts of schemas without any of serde's traits, and the names of the types that contain them.
     pub(super) lacking: Vec<(Place, Ident, String)>,
 }
 
-/// How a value is kept and read.
+/// The way in which a value is stored and read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Use {
-    /// It is read again after a change, from what was stored.
+    /// True if an older stored value may be read after a change of the type.
     is_stored: bool,
-    /// Why serde reads it from a buffer, in which numbers are not keys.
+    /// The reason why serde reads the value from a buffer, in which map keys cannot be numbers.
     buffered: Option<&'static str>,
-    /// Whether the owner may borrow from what it is read from.
+    /// True if the owner may borrow from its input.
     may_borrow: bool,
 }
 
-/// The mistakes in a type that stands alone.
+/// The mistakes in a type outside of a room.
 pub(crate) fn alone(item: &Item) -> Vec<Fault> {
     let mut walk = Walk { items: Vec::new(), room: None, found: Found::default(), seen: HashSet::new() };
     walk.item(&Vec::new(), item, Use { may_borrow: true, ..Use::default() });
     walk.found.faults.into_iter().map(|(_, fault)| fault).collect()
 }
 
-/// The mistakes in the schemas at `roots` and in the types of the module that are part of them.
+/// The mistakes in the schemas at `roots` and in the module's types that are part of them.
 pub(super) fn of_schemas(module: &RoomModule, roots: &[(usize, &'static str)]) -> Found {
     let mut items = Vec::new();
     for (index, item) in module.items.iter().enumerate() {
@@ -97,12 +97,12 @@ fn collect<'m>(item: &'m Item, place: Place, items: &mut Vec<(Place, &'m Item)>)
     items.push((place, item));
 }
 
-/// What a path stands for.
+/// The meaning of a path.
 enum Named {
     Own(Place),
     /// A name that leads out of the module.
     Elsewhere(Vec<String>),
-    /// A name that a glob may bring in, or that cannot be followed.
+    /// A name that a glob may bring, or that cannot be resolved.
     Unknown,
 }
 
@@ -118,7 +118,7 @@ impl<'m> Walk<'m> {
         self.items.iter().find(|(other, _)| other == place).map(|(_, item)| *item)
     }
 
-    /// The items of the inner module at `scope`, which is the module itself when it is empty.
+    /// The items of the inner module at `scope`; an empty `scope` is the module itself.
     fn within<'s>(&'s self, scope: &'s [usize]) -> impl Iterator<Item = &'s (Place, &'m Item)> {
         self.items.iter().filter(move |(place, _)| place.len() == scope.len() + 1 && place.starts_with(scope))
     }
@@ -139,7 +139,7 @@ impl<'m> Walk<'m> {
         match &*first {
             "self" => return self.follow(scope, segments.split_off(1), depth - 1),
             "super" if scope.is_empty() => {
-                // Back into the module by its own name.
+                // The path returns to the module by its own name.
                 let room = self.room.is_some_and(|room| segments.get(1).is_some_and(|next| room.unraw() == next));
                 return if room { self.follow(&[], segments.split_off(2), depth - 1) } else { Named::Unknown };
             }
@@ -172,7 +172,7 @@ impl<'m> Walk<'m> {
         Named::Elsewhere(segments)
     }
 
-    /// Looks at an item of the module, once for each use.
+    /// Checks an item of the module, once for each use.
     fn enter(&mut self, place: &Place, how: Use, part_of: Option<&Ident>) {
         if !self.seen.insert((place.clone(), how)) {
             return;
@@ -185,14 +185,14 @@ impl<'m> Walk<'m> {
         {
             self.found.lacking.push((place.clone(), name.clone(), owner.to_string()));
         }
-        // What its own `#[data]` says is said.
+        // The part's own `#[data]` reports these mistakes.
         if is_part(place, item) && data::is_data(parse::item_attrs(item)) && !alone(item).is_empty() {
             return;
         }
         self.item(place, item, how);
     }
 
-    /// Whether a type has something of serde's, or will have it from `#[room]`.
+    /// True if a type has one of serde's traits, or will get them from `#[room]`.
     fn is_data(&self, place: &Place, name: &Ident, item: &Item) -> bool {
         let attrs = parse::item_attrs(item);
         let derives = attrs::derives(attrs).iter().any(|derive| derive == "Serialize" || derive == "Deserialize");
@@ -208,7 +208,7 @@ impl<'m> Walk<'m> {
 
     fn item(&mut self, place: &Place, item: &'m Item, how: Use) {
         let name = parse::type_name(item);
-        // What is written by hand is read by hand.
+        // A manual impl may represent any field.
         if name.is_some_and(|name| self.room.is_some() && self.has_impl(place, name)) {
             return;
         }
@@ -285,13 +285,13 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// A type of the module that a missing field becomes the default of, and that has none.
+    /// The mistake of a field with `default` whose type, an item of the module, has no `Default`.
     fn default(&self, place: &Place, ty: &Type) -> Option<Fault> {
         let Type::Path(path) = ty else { return None };
         let Named::Own(part) = self.resolve(&place[..place.len().saturating_sub(1)], &path.path) else { return None };
         let item @ (Item::Struct(_) | Item::Enum(_)) = self.at(&part)? else { return None };
         let name = parse::type_name(item)?;
-        // Another derive or a macro may give it one.
+        // Another derive or a macro may implement `Default`.
         let derives = attrs::derives(parse::item_attrs(item));
         let may_have = derives.iter().any(|derive| !WITHOUT_DEFAULT.contains(&&**derive));
         let is_given = |item: &Item| parse::is_impl(item, name, "Default") || matches!(item, Item::Macro(_));
@@ -303,7 +303,7 @@ impl<'m> Walk<'m> {
         Some(Fault::new(ty, format!("{message}\nadd `#[derive(Default)]` to `{name}`{default}")))
     }
 
-    /// Whether a value of the type has one of the item at `place` in it, without a pointer between.
+    /// True if a value of the type contains the item at `place` without a pointer.
     fn is_itself(&self, place: &Place, ty: &Type) -> bool {
         match ty {
             Type::Paren(inner) => self.is_itself(place, &inner.elem),
@@ -394,7 +394,7 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// A type of the module.
+    /// Checks a type that is an item of the module.
     fn own(&mut self, place: &Place, ty: &Type, part: &Place, how: Use, owner: &Ident) {
         let Some(item) = self.at(part) else { return };
         let is_services = part.len() == 1 && parse::type_name(item).is_some_and(|name| parse::is(name, "Services"));
@@ -440,7 +440,7 @@ impl<'m> Walk<'m> {
             let scope = place[..place.len().saturating_sub(1)].to_vec();
             if let Some(fault) = self.key(&scope, arguments[0], arguments[0], arguments[1], last, how, 8) {
                 self.fault(place, fault);
-                // The values may be wrong on their own account.
+                // The map's values may have mistakes of their own.
                 arguments[1..].iter().for_each(|inner| self.ty(place, inner, how, owner, lifetimes));
                 return;
             }
@@ -457,7 +457,7 @@ impl<'m> Walk<'m> {
         let is_pointer = ["Box", "Rc", "Arc", "Cow"].contains(&last);
         for inner in arguments {
             match inner {
-                // A pointer to it has a size.
+                // Behind a pointer, an unsized type has a known size.
                 Type::Slice(slice) if is_pointer => self.ty(place, &slice.elem, how, owner, lifetimes),
                 Type::Path(path) if is_pointer && path.path.is_ident("str") => {}
                 Type::TraitObject(_) if is_pointer => {
@@ -468,7 +468,7 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// A type from elsewhere that is known not to be data.
+    /// The mistake in a type from elsewhere that is known not to be serializable.
     fn judge(&self, ty: &Type, root: Option<&str>, last: &str, arguments: &[&Type], how: Use) -> Option<Fault> {
         let std = root.is_some_and(|root| ["std", "core", "alloc"].contains(&root));
         let bare = root.is_none();
@@ -532,7 +532,7 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// Whether a name that starts like this is what the runtime or the macro gives.
+    /// True if a path that starts with this name refers to the runtime or to the macro's aliases.
     fn is_runtimes(&self, root: Option<&str>) -> bool {
         match root {
             None => self.room.is_some(),
@@ -540,7 +540,7 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// What is wrong with the key of a map, if something is.
+    /// The mistake in the key type of a map, if there is one.
     #[allow(clippy::too_many_arguments)]
     fn key(
         &self,
@@ -608,7 +608,7 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// A type of the module as a key.
+    /// The mistake in a type of the module that is used as a key.
     fn own_key(&self, at: &Type, value: &Type, part: &Place, map: &str, how: Use, depth: u8) -> Option<Fault> {
         let item = self.at(part)?;
         let name = parse::type_name(item)?;
@@ -635,7 +635,7 @@ impl<'m> Walk<'m> {
             Item::Struct(item) => match &item.fields {
                 Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
                     let field = &fields.unnamed[0];
-                    // Its own type may have an order that a number has not.
+                    // A wrapper of a float may have an order, which the float itself lacks.
                     let is_float =
                         matches!(&field.ty, Type::Path(path) if path.path.is_ident("f64") || path.path.is_ident("f32"));
                     let is_own = !attrs::serde_keys(&field.attrs).is_empty() || !item.generics.params.is_empty();
@@ -659,7 +659,8 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// A type of the module that lacks what maps and sets need: rustc says it once for each derive.
+    /// The mistake of a type of the module that lacks the traits of map keys. rustc would report it once for each
+    /// derive.
     fn order(&self, scope: &[usize], ty: &Type, of: &str, what: &str) -> Option<Fault> {
         let Type::Path(path) = ty else { return None };
         let Named::Own(part) = self.resolve(scope, &path.path) else { return None };
@@ -681,7 +682,7 @@ impl<'m> Walk<'m> {
         Some(Fault::new(ty, format!("{message}\nadd `#[derive({})]` to `{name}`", lacking.join(", "))))
     }
 
-    /// The length of an array, if it can be told.
+    /// The length of an array, if it is a literal or a constant of the module.
     fn length(&self, scope: &[usize], len: &Expr) -> Option<usize> {
         match len {
             Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => int.base10_parse().ok(),
@@ -701,7 +702,7 @@ impl<'m> Walk<'m> {
     }
 }
 
-/// What may be derived without having a `Default` of it.
+/// The derives that do not imply a `Default`.
 const WITHOUT_DEFAULT: [&str; 10] =
     ["Serialize", "Deserialize", "Clone", "Copy", "Debug", "PartialEq", "Eq", "PartialOrd", "Ord", "Hash"];
 const MAPS: [&str; 3] = ["HashMap", "BTreeMap", "IndexMap"];
@@ -709,13 +710,13 @@ const SETS: [&str; 3] = ["HashSet", "BTreeSet", "IndexSet"];
 const NUMBERS: [&str; 13] =
     ["u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "bool"];
 
-/// Whether the item is none of the schemas.
+/// True if the item is not one of the schemas.
 fn is_part(place: &Place, item: &Item) -> bool {
     let is_schema = |name: &Ident| SCHEMAS.iter().any(|kind| parse::is(name, kind.name));
     place.len() != 1 || !parse::type_name(item).is_some_and(is_schema)
 }
 
-/// What is in an `Option`.
+/// The type inside an `Option`.
 fn option_of(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|last| last.ident == "Option")?;
@@ -736,7 +737,7 @@ fn type_argument(argument: &GenericArgument) -> Option<&Type> {
     }
 }
 
-/// The path by which an import brings in `name`.
+/// The path by which an import brings `name`.
 fn imported_path(tree: &UseTree, name: &str, has_glob: &mut bool) -> Option<Vec<String>> {
     match tree {
         UseTree::Path(path) => {
@@ -779,7 +780,7 @@ fn not_data(ty: &Type, what: &str, instead: &str) -> Fault {
     Fault::new(ty, format!("`{name}` is not serializable: it is {what}\nwrite {instead}"))
 }
 
-/// Makes a type one that rustc has nothing to add to. Returns whether it is then another one.
+/// Replaces a type by one that causes no more errors from rustc. Returns whether the new type differs.
 pub(crate) fn mend(ty: &mut Type, own: &Ident, lifetimes: &[String]) -> bool {
     match ty {
         Type::Paren(inner) => mend(&mut inner.elem, own, lifetimes),
@@ -817,7 +818,7 @@ pub(crate) fn mend(ty: &mut Type, own: &Ident, lifetimes: &[String]) -> bool {
                 }
                 GenericArgument::Type(Type::TraitObject(_)) if is_pointer => other,
                 GenericArgument::Type(Type::Path(inner)) if is_pointer && inner.path.is_ident("str") => other,
-                // There it has a size.
+                // Generic types other than `Option`, such as `Vec`, usually hold it behind a pointer.
                 GenericArgument::Type(Type::Path(inner)) if !is_option && is_own(&inner.path, own) => other,
                 GenericArgument::Type(inner) => mend(inner, own, lifetimes) | other,
                 _ => other,
@@ -827,12 +828,12 @@ pub(crate) fn mend(ty: &mut Type, own: &Ident, lifetimes: &[String]) -> bool {
     }
 }
 
-/// Whether a path names the type whose field it is in.
+/// True if a path names the type that contains the field.
 fn is_own(path: &syn::Path, own: &Ident) -> bool {
     path.is_ident("Self") || path.segments.last().is_some_and(|last| last.ident == *own)
 }
 
-/// Implementations that do nothing of the traits `names`, for a type with mistakes: whoever uses it is not to blame.
+/// Empty impls of the traits `names`, for a type with mistakes, so that code that uses the type causes no more errors.
 pub(crate) fn stubs(ident: &Ident, generics: &syn::Generics, names: &[String], krate: &syn::Path) -> TokenStream {
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let mut reading = generics.clone();

@@ -116,7 +116,7 @@ pub mod counter {
     /// The rooms of this type, as the Worker sees them.
     #[allow(dead_code)]
     pub type RoomClient = ::room_runtime::RoomClient<Room>;
-    /// What a handler returns.
+    /// The result of a handler.
     #[allow(dead_code)]
     pub type Result<T = (), E = ::room_runtime::Failure> = ::core::result::Result<T, E>;
     #[automatically_derived]

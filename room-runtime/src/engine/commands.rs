@@ -1,4 +1,4 @@
-//! What the Worker's client asks of a room.
+//! Serves the commands of the Worker's client.
 
 use std::{fmt::Display, rc::Rc};
 
@@ -15,10 +15,10 @@ use crate::{
     wire::{self, Command, Reply, WireError, http_codec},
 };
 
-/// A command that was carried out.
+/// The outcome of a command.
 struct Done<R: Room> {
     reply: String,
-    /// The failure of `on_event`, for `on_error`.
+    /// The failure of `on_event`, to be reported to `on_error` after the answer.
     failed: Option<(Failure, RoomContext<R>)>,
 }
 
@@ -29,9 +29,9 @@ impl<R: Room> From<String> for Done<R> {
 }
 
 impl<R: Room> RoomHost<R> {
-    /// A command of the Worker's client; the answer to send back.
+    /// Runs a command of the Worker's client and returns the answer.
     pub(crate) async fn call(self: &Rc<Self>, text: &str) -> String {
-        // Nothing of the room is needed for that, and the request that waits for it has only so much time.
+        // An upgrade needs no started room, and its request waits for this half only a few seconds.
         if let Some(command @ Command::Prepare { .. }) = Command::parse(text) {
             return self.execute(command).await.reply;
         }
@@ -57,7 +57,8 @@ impl<R: Room> RoomHost<R> {
         };
         match outcome {
             Ok((reply, failed)) => {
-                // Behind the answer to an idempotency key: a crash in `on_error` must not have the call done once more.
+                // `on_error` runs after the answer to an idempotency key is stored: a crash in it must not repeat the
+                // call.
                 if let Some((failure, ctx)) = failed {
                     self.report(Err(failure), "on_event", None, &ctx).await;
                 }
@@ -77,7 +78,7 @@ impl<R: Room> RoomHost<R> {
                 let ctx = self.context(None);
                 let outcome = self.run(R::on_event(&ctx, event)).await;
                 let reply = match &outcome {
-                    // To purge the room is what the caller asked for.
+                    // A purge by the handler is a success for the caller.
                     Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure, true)),
                     _ => Ok(()),
                 };
@@ -86,13 +87,14 @@ impl<R: Room> RoomHost<R> {
             }
             Command::State => {
                 let state = match self.stored_state() {
-                    // An `init` that purges the room leaves nothing.
+                    // An `init` that purges the room leaves no state.
                     Err(error) if is_own_purge_error(&error) => Ok(None),
                     state => state,
                 };
                 let reply = state.as_ref().map(|state| Vec::from_iter(state.as_deref()));
                 let reply = answer(reply.map_err(WireError::from));
-                // What is told is what is stored.
+                // The state is stored before it is returned, so that the caller never sees a change that a crash can
+                // undo.
                 self.flush().map_or_else(|error| answer::<()>(Err((&error).into())), |()| reply)
             }
             Command::Peers(tag) => {
@@ -118,7 +120,7 @@ impl<R: Room> RoomHost<R> {
                 answer(prepared.map_err(|error| WireError::from(&error)))
             }
             Command::FireAlarm if Self::HAS_SCHEDULES => {
-                // In a box, and with it nothing of it in the wasm of a room without alarms.
+                // Boxed, so that the wasm of a room without alarms does not contain this code.
                 let firing: LocalFuture<Result<bool, WireError>> = Box::pin(self.clone().fire_alarm());
                 answer(firing.await)
             }
@@ -128,7 +130,7 @@ impl<R: Room> RoomHost<R> {
         reply.into()
     }
 
-    /// HTTP that the Worker forwards.
+    /// Handles an HTTP request that the Worker forwards.
     pub(crate) async fn request(self: Rc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, WireError> {
         if !R::HAS_ON_REQUEST {
             return Ok(http_codec::text(StatusCode::NOT_FOUND, http_codec::NO_REQUESTS));
@@ -145,7 +147,7 @@ impl<R: Room> RoomHost<R> {
         });
         match outcome {
             Ok(response) => Ok(response),
-            // There is nothing left to tell of.
+            // The handler purged the room, so there is no error to report.
             Err(failure) if is_own_purge(&failure) => {
                 let mut response = Response::default();
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -163,7 +165,7 @@ impl<R: Room> RoomHost<R> {
     }
 }
 
-/// A refusal is an answer: it has been given, and is nothing to report.
+/// Turns a refusal into a success: it has been answered and is not reported.
 pub(super) fn unless_refused(outcome: Result<(), Failure>) -> Result<(), Failure> {
     outcome.or_else(|failure| failure.as_refused().map(drop).ok_or(failure))
 }

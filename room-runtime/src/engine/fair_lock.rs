@@ -1,4 +1,4 @@
-//! One at a time, in order of arrival.
+//! A lock that serves its waiters in order of arrival.
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,7 +14,7 @@ pub(crate) struct FairLock {
     waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
 }
 
-/// A place in the queue for a [`FairLock`], to be awaited with [`FairLock::come`].
+/// A position in the queue of a [`FairLock`], to be awaited with [`FairLock::come`].
 #[derive(Debug)]
 pub(crate) struct Place(Option<oneshot::Receiver<()>>);
 
@@ -24,8 +24,9 @@ impl FairLock {
         self.come(place).await
     }
 
-    /// Queues at once, for work that is polled later. The place has to be awaited: one that is dropped when its turn has
-    /// come leaves the lock taken.
+    /// Queues at once, for work that is polled later.
+    ///
+    /// The caller must await the position. Dropping it after the lock was handed to it leaves the lock taken.
     pub(crate) fn queue(&self) -> Place {
         Place(self.taken.replace(true).then(|| {
             let (sender, receiver) = oneshot::channel();
@@ -34,10 +35,10 @@ impl FairLock {
         }))
     }
 
-    /// Waits until the turn of that place has come.
+    /// Waits until the lock is handed to this position.
     pub(crate) async fn come(&self, place: Place) -> Taken<'_> {
         if let Some(receiver) = place.0 {
-            // The sender is only ever dropped with the `FairLock`, which this future borrows.
+            // The sender is dropped only with the `FairLock`, which this future borrows.
             let handed_over = receiver.await;
             debug_assert!(handed_over.is_ok());
         }
@@ -48,7 +49,7 @@ impl FairLock {
         self.taken.get()
     }
 
-    /// How many are waiting.
+    /// The number of waiting positions.
     pub(crate) fn queued(&self) -> usize {
         self.waiting.borrow().len()
     }
@@ -64,7 +65,7 @@ impl Drop for Taken<'_> {
                 self.0.taken.set(false);
                 return;
             };
-            // One that stopped waiting is passed over.
+            // The send fails if the waiter was dropped: the next one gets the lock.
             if next.send(()).is_ok() {
                 return;
             }

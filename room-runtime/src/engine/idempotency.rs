@@ -1,5 +1,4 @@
-//! The answers to calls that came with an idempotency key: kept, so that the same call again gets the same answer and
-//! happens once.
+//! The stored answers to calls with an idempotency key. They make a repeated call idempotent.
 
 use std::{cell::RefCell, collections::HashMap, future::Future, rc::Rc};
 
@@ -12,16 +11,16 @@ use crate::{
     wire::{self, keys},
 };
 
-/// How many answers a room keeps. One more, and the oldest is forgotten.
+/// The number of answers that a room keeps. A further one overwrites the oldest.
 const KEPT: u64 = 1_024;
 
 /// The longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 256;
 
-/// The answers that are stored, and the calls that are running.
+/// The stored answers, and the calls that are running.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// What storage holds, by key; `None` until it was read.
+    /// The stored answers by key; `None` until they are read.
     stored: RefCell<Option<Stored>>,
     running: RefCell<HashMap<String, Running>>,
 }
@@ -29,7 +28,7 @@ pub(super) struct Answers {
 #[derive(Debug, Default)]
 struct Stored {
     by_key: HashMap<Rc<str>, Answer>,
-    /// The number of the next.
+    /// The number of the next answer.
     next: u64,
 }
 
@@ -38,7 +37,7 @@ struct Stored {
 struct Answer {
     number: u64,
     key: Rc<str>,
-    /// Of the call, to tell another call with the same key from the same call again.
+    /// The digest of the call, to detect a different call with the same key.
     digest: u64,
     reply: String,
 }
@@ -46,13 +45,15 @@ struct Answer {
 #[derive(Debug)]
 struct Running {
     digest: u64,
-    /// Those that came with the same call meanwhile.
+    /// The repeated calls that wait for the running one.
     waiting: Vec<oneshot::Sender<String>>,
 }
 
 impl Answers {
-    /// Does the work, unless this call was answered before or is running, and returns what the work leaves to be done. The answer is stored in the same stretch as the
-    /// last of what the work changed: both are there after a crash, or neither.
+    /// Runs the work of a call, unless that call is answered already or is running.
+    ///
+    /// Returns the answer, and what remains to be done after it. The answer is stored without a wait after the last
+    /// change of the work, so that both survive a crash or neither does.
     pub(super) async fn once<T>(
         &self,
         platform: &AnyPlatform,
@@ -70,22 +71,22 @@ impl Answers {
             return Ok((reply, None));
         }
         if let Some(reply) = self.join(key, digest)? {
-            // The sender goes only with the object.
+            // The sender is dropped only together with the object.
             let reply = reply.await;
             let reply = reply.map_err(|_| Error::new(ErrorKind::Restarted, "the call that ran first did not end"))?;
             return Ok((reply, None));
         }
         let (reply, rest) = work.await;
-        // A purge takes the answers with it, and that of the call that purged.
+        // A purge deletes the answers. The answer of the call that purged must not be stored in the next life.
         if is_alive()
             && let Err(error) = self.keep(platform, key, digest, &reply)
         {
-            // What was done is done, and the caller has to know; a second call would do it again.
+            // The caller still gets the answer: an error would make it repeat work that is done.
             platform.log_error(&format!("the answer to a call with the idempotency key `{key}` is not kept: {error}"));
         }
         let running = self.running.borrow_mut().remove(key);
         for waiting in running.into_iter().flat_map(|running| running.waiting) {
-            // One that stopped waiting has nobody to tell.
+            // The send fails if the caller stopped waiting.
             let _ = waiting.send(reply.clone());
         }
         Ok((reply, rest))
@@ -104,7 +105,7 @@ impl Answers {
         }
     }
 
-    /// To wait for the same call, if it is running; otherwise it is from now on.
+    /// Returns a receiver if the same call is running. Otherwise marks the call as running.
     fn join(&self, key: &str, digest: u64) -> Result<Option<oneshot::Receiver<String>>, Error> {
         let mut running = self.running.borrow_mut();
         match running.get_mut(key) {
@@ -125,7 +126,7 @@ impl Answers {
         let mut stored = self.stored.borrow_mut();
         let stored = match &mut *stored {
             Some(stored) => stored,
-            // Forgotten while the call ran.
+            // `clear` may have dropped the answers while the call ran.
             empty => empty.insert(load(platform)?),
         };
         let key: Rc<str> = Rc::from(key);
@@ -171,7 +172,7 @@ fn conflict(key: &str) -> Error {
     Error::new(ErrorKind::IdempotencyConflict, message)
 }
 
-/// FNV-1a. Whoever can make two calls collide holds the binding, and fools only itself.
+/// The FNV-1a hash of a call. Only the holder of the binding can construct a collision, and it harms only itself.
 fn digest(call: &str) -> u64 {
     call.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
@@ -201,7 +202,7 @@ mod tests {
             let work = async {
                 self.done.set(self.done.get() + 1);
                 let (sender, receiver) = oneshot::channel();
-                // The other call comes while this one runs.
+                // The second call arrives while this one runs.
                 let _ = join(ready(sender.send(())), receiver).await;
                 (format!("{call} {}", self.done.get()), None::<()>)
             };
@@ -266,7 +267,7 @@ mod tests {
         let again = Calls { answers: Answers::default(), ..calls };
         check(&again);
         assert!(!known(&again, 0));
-        // Its answer took the place of the next oldest.
+        // The new answer overwrote the next oldest one.
         assert!(!known(&again, 1));
         assert!(known(&again, KEPT));
         assert_eq!(again.memory.list(keys::ANSWERS).expect("readable").len() as u64, KEPT);

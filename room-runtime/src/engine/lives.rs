@@ -1,10 +1,14 @@
-//! Random lives of a room that keeps places: peers replace each other, come back, are kicked, leave half-dead connections
-//! behind; the room sleeps, crashes, restarts, is purged, has storage that fails and entries that it cannot read. Whatever
-//! happens and in whatever order, a place has one `on_close`, which is its own; whoever may come back does, and nobody else;
-//! frames are handled in order; what was acknowledged is stored; and presence is who is there.
+//! A randomized test of a room that keeps places.
 //!
-//! `ROOM_SEED=… cargo test -p room-runtime --lib lives` lives one of them again and says what happens; `ROOM_SEEDS=…` says
-//! how many there are.
+//! Peers replace each other, reconnect, are kicked and leave half-dead connections. The room hibernates, crashes,
+//! restarts and is purged; its storage fails and has entries that do not decode.
+//!
+//! After every order of events these promises must hold: a place has one `on_close` of its own; exactly the peers that
+//! may reconnect to their place can do so; frames are handled in order; acknowledged changes are stored; and presence
+//! lists the connected peers.
+//!
+//! `ROOM_SEED=… cargo test -p room-runtime --lib lives` repeats one sequence and prints its events. `ROOM_SEEDS=…` sets
+//! the number of sequences.
 
 use std::{
     cell::RefCell,
@@ -25,7 +29,7 @@ const SEEDS: u64 = 10_000;
 const STEPS: usize = 40;
 const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
 
-/// What a handler was run for, noted outside of the room: a purge does not take it.
+/// A handler that ran. The notes are kept outside of the room, because a purge must not delete them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Note {
     Connect,
@@ -46,13 +50,13 @@ fn note(peer: &Peer<Ledger>, what: Note) {
 #[derive(Debug)]
 enum Ledger {}
 
-/// What each place has said.
+/// The numbers that each place has said.
 type State = BTreeMap<u64, Vec<u64>>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Data {
     place: u64,
-    /// How long its handlers wait.
+    /// The time for which the handlers of this peer wait.
     slow_ms: u64,
     said: u64,
 }
@@ -110,7 +114,7 @@ impl Room for Ledger {
                 let place = peer.data().place;
                 note(peer, Note::Said(number));
                 ctx.update(|state| state.entry(place).or_default().push(number))?;
-                // One that has left is told nothing.
+                // This may fail, because the peer may have left.
                 let _ = peer.update_data(|data| data.said += 1);
                 wait(ctx, wait_ms).await;
                 peer.send(&Message::Said { number }).unwrap_or_default();
@@ -142,18 +146,18 @@ async fn wait(ctx: &RoomContext<Ledger>, ms: u64) {
     }
 }
 
-/// How a place may have ended, as its client knows.
+/// The end of a place, as its client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It has not: its connection is open.
+    /// The connection is open.
     No,
-    /// The connection is lost, or closed with 1001: it may come back.
+    /// The connection was lost or closed with 1001: the peer may reconnect to the place.
     Lost,
-    /// The client closed it for good.
+    /// The client closed the connection for good.
     Left,
-    /// The room closed it: a kick, a replacement.
+    /// The room closed the connection: a kick or a replacement.
     Closed,
-    /// It went with the room, or its entry cannot be read: no `on_close` comes.
+    /// The place was purged, or its entry does not decode: no `on_close` runs.
     Forgotten,
 }
 
@@ -162,7 +166,7 @@ struct Client {
     place: u64,
     token: String,
     peer: TestPeer<Ledger>,
-    /// Connections that it gave up and that never answered.
+    /// Connections that the client gave up and that never answered.
     half_dead: Vec<TestPeer<Ledger>>,
     sent: u64,
     acknowledged: u64,
@@ -257,7 +261,7 @@ impl Life {
         let peer = self.room.connect(upgrade);
         self.met(user, place, peer);
         for client in &mut self.clients {
-            // Those before it end with it, also where they are away.
+            // All earlier connections of the user are replaced, even those that are away.
             if replaces && before.contains(&client.place) && matches!(client.end, End::No | End::Lost) {
                 client.end = End::Closed;
             }
@@ -317,7 +321,7 @@ impl Life {
                 client.end = if is_open { End::Lost } else { client.end };
                 self.clients[index].peer.disconnect();
             }
-            // It is there for the room, and answers nothing.
+            // The room sees the connection as open, but the client answers nothing.
             _ => client.peer.stop_responding(),
         }
     }
@@ -328,16 +332,16 @@ impl Life {
             let client = &self.clients[index];
             (client.user, client.token.clone(), client.place)
         };
-        // What is still under way is handled in whatever order; who is told that it is over is not to come back.
+        // Pending events are handled in any order. A client whose `on_close` has run must not resume.
         let may = matches!(self.clients[index].end, End::No | End::Lost) && !self.clients[index].is_closed;
         let (other, upgrade) = self.upgrade(user);
         self.say_what(|| format!("{place} resumes, or is {other}; it may: {may}"));
         let peer = self.room.connect(upgrade.resume(&token));
         let frame = peer.receive_raw();
         let told = frame.as_deref().and_then(self::token).expect("the token is the first frame");
-        // Its time may have ended while it came.
+        // The grace may have ended while the upgrade was handled.
         let is_over = NOTES.with_borrow(|notes| notes.contains(&(place, Note::Close)));
-        // It may have been noticed to be away on the way here.
+        // The room may have run `on_away` for the lost connection during this upgrade.
         self.check_notes();
         if told == token {
             assert!(matches!(self.clients[index].end, End::No | End::Lost), "{place} came back, and may not");
@@ -384,9 +388,9 @@ impl Life {
         }
     }
 
-    /// Nothing can be written while somebody speaks, comes, or comes back.
+    /// Makes writes fail while a peer connects or resumes.
     fn fail_storage(&mut self) {
-        // Not while somebody is found to be gone: an `on_close` of which storage does not take that it ran, runs again.
+        // If storage cannot record that an `on_close` began, it runs again. So no departure may be pending here.
         if self.room.is_busy() || !self.room.is_in_memory() {
             return;
         }
@@ -396,14 +400,14 @@ impl Life {
         let (user, token) = (self.clients[index].user, self.clients[index].token.clone());
         let (_, upgrade) = self.upgrade(user);
         let upgrade = if self.chance(2) == 0 { upgrade.resume(&token) } else { upgrade };
-        // It is refused, one way or another, and nothing changes.
+        // The upgrade is refused in one way or another, and nothing changes.
         if let Ok(peer) = self.room.try_connect(upgrade) {
             assert!(!peer.is_open(), "a peer is in, and that is not stored");
         }
         self.room.fail_writes(false);
     }
 
-    /// An entry of a peer that is away cannot be read any more.
+    /// Changes the stored entry of a peer that is away, so that it does not decode.
     fn change_schema(&mut self) {
         if self.room.is_busy() {
             return;
@@ -430,7 +434,7 @@ impl Life {
         }
     }
 
-    /// What arrived, and what the handlers have noted, and whether it may be so.
+    /// Checks the received frames, the handlers' notes and the stored state.
     fn check(&mut self) {
         self.check_notes();
         let stored: State = match self.room.stored_state() {
@@ -446,7 +450,7 @@ impl Life {
                     }
                 }
             }
-            // The room may have closed a connection that nobody asked it to.
+            // The room may have closed the connection on its own.
             if client.end == End::No && !client.peer.is_open() {
                 client.end = End::Closed;
             }
@@ -465,7 +469,7 @@ impl Life {
             self.say_what(|| format!("    {place}: {what:?}"));
             let client = self.clients.iter_mut().find(|client| client.place == place);
             let Some(client) = client else {
-                // One that is coming in right now, or was turned away.
+                // The peer is still connecting, or was refused.
                 continue;
             };
             assert!(!client.is_closed, "{place}: {what:?} after its on_close");
@@ -490,8 +494,8 @@ impl Life {
         for client in &mut self.clients {
             std::mem::take(&mut client.half_dead).iter().for_each(TestPeer::disconnect);
         }
-        // Nobody visits: what has to happen happens by itself. Whoever was kicked and does not answer is seen off at the
-        // next start.
+        // No event arrives, so the room's own alarms must do the rest. A kicked peer that does not answer gets its
+        // `on_close` at the next start.
         self.world.advance(Duration::from_secs(700));
         self.room.hibernate();
         let mut present: Vec<_> = self.room.object.host().presence().expect("presence").into_iter().collect();
@@ -519,7 +523,7 @@ impl Life {
     }
 }
 
-/// The token in a frame of the runtime.
+/// The resume token in a frame of the runtime.
 fn token(frame: &str) -> Option<String> {
     let frame: serde_json::Value = serde_json::from_str(frame).ok()?;
     Some(frame.pointer("/$room/resume")?.as_str()?.to_owned())

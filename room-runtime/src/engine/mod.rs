@@ -1,7 +1,8 @@
-//! [`RoomHost`]: the engine of one room. Every rule that a room keeps is here; platforms only carry bytes.
+//! [`RoomHost`]: the engine of one room. It implements every rule of a room; platforms only carry bytes.
 //!
-//! This file is what arrives and how handlers run. What the room remembers is in `state`, its sockets in `sockets`, how a
-//! peer gets in in `upgrade`, who is in and who went in `roster`, what the Worker asks for in `commands`.
+//! This file dispatches incoming frames, closes and alarms, and runs the handlers. The other modules: `state` holds the
+//! stored state, `sockets` the sockets and their attachments, `upgrade` admits peers, `roster` keeps places and
+//! presence, and `commands` serves the Worker's client.
 
 mod commands;
 pub(crate) mod fair_lock;
@@ -45,17 +46,17 @@ use crate::{
 pub(crate) use self::upgrade::Upgraded;
 use self::{idempotency::Answers, state::Cached};
 
-/// How many frames of one peer may wait behind a handler that awaits, and how many bytes. A peer that sends more is told
-/// so, frame by frame.
+/// The most frames, and the most bytes, of one peer that wait while a handler of that peer runs. The room drops each
+/// further frame and answers it with an error frame.
 const MAX_QUEUED_FRAMES: usize = 1_024;
 const MAX_QUEUED_BYTES: usize = 4 * 1_048_576;
 
-/// After how long an alarm tries again to start a room that could not.
+/// The delay before an alarm tries again to start a room whose start failed.
 const RESTART_MS: u64 = 10_000;
-/// It doubles with each failure in a row, up to this.
+/// The longest delay: it doubles with each failed start in a row, up to this.
 const LONGEST_RESTART_MS: u64 = 3_600_000;
 
-/// How long the handler of an alarm may take: as long as the platform lets one take.
+/// The time limit of an `on_alarm` handler: 15 minutes, the platform's own limit for an alarm handler.
 pub(crate) const ALARM_LIMIT_MS: u64 = 15 * 60_000;
 
 pub(crate) struct RoomHost<R: Room> {
@@ -66,33 +67,33 @@ pub(crate) struct RoomHost<R: Room> {
     make_services: MakeServices<R>,
     state: RefCell<Cached<R::State>>,
     slots: RefCell<Vec<Option<Rc<Slot<R>>>>>,
-    /// How many of the slots are taken.
+    /// The number of occupied entries in `slots`.
     known_sockets: Cell<usize>,
     rates: RateLimiter,
     pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets<R::Connection>,
     answers: Answers,
     started: Cell<bool>,
-    /// Which of the room's lives this is: a purge begins the next.
+    /// The number of the room's current life. A purge increments it.
     pub(crate) life: Cell<u64>,
-    /// The handlers that wait, to be woken when the room is purged under them.
+    /// The wakers of the handlers that wait. A purge wakes them, so that they end at once.
     waiting: RefCell<HashMap<u64, Waker>>,
     handlers: Cell<u64>,
-    /// Peers whose connection has ended, by the names of their entries, until that has been handled.
+    /// The peers whose connection has ended and whose end is not handled yet, by the names of their roster entries.
     departing: RefCell<HashMap<String, Rc<Slot<R>>>>,
-    /// Whether anybody ever joined; `None` until it was of interest.
+    /// `Some(true)` if any peer has ever joined; `None` until it is first read.
     joined: Cell<Option<bool>>,
-    /// Whether this incarnation has set the platform's alarm.
+    /// True if this incarnation has set the platform's alarm.
     is_armed: Cell<bool>,
-    /// How often it could not start, in a row.
+    /// The number of failed starts in a row.
     failed_starts: Cell<u32>,
-    /// Held while `on_start` runs; what arrives meanwhile waits for it in order.
+    /// Taken while `on_start` runs. Other events wait for it in order of arrival.
     starting: FairLock,
-    /// Whether what is kept for a frame of several messages is about to leave.
+    /// True if a timer is running that will send the batched messages.
     releasing: Cell<bool>,
 }
 
-/// A handler among those that wait, until it has ended or was given up.
+/// The registration of a handler in `RoomHost::waiting`. Dropping it removes the waker.
 struct Waiting<'a> {
     number: u64,
     waiting: &'a RefCell<HashMap<u64, Waker>>,
@@ -100,14 +101,14 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // Most handlers never wait.
+        // Most handlers never wait: skip the lookup.
         if !self.waiting.borrow().is_empty() {
             self.waiting.borrow_mut().remove(&self.number);
         }
     }
 }
 
-/// What a handler can end with in place of its value.
+/// The error type of a handler.
 trait HandlerFailure: From<Error> {
     fn is_refusal(&self) -> bool;
 }
@@ -124,7 +125,7 @@ impl HandlerFailure for Reject {
     }
 }
 
-/// How a room comes by its services.
+/// Makes the services of a room.
 pub(crate) type MakeServices<R> = Box<dyn Fn() -> Result<<R as Room>::Services, Failure>>;
 
 impl<R: Room> RoomHost<R> {
@@ -133,7 +134,7 @@ impl<R: Room> RoomHost<R> {
             let bytes = platform.get(keys::ID).ok().flatten()?;
             String::from_utf8(bytes).ok()
         };
-        // An object that was never addressed by a name has only its number.
+        // An object that was never addressed by a name has only the platform's object id.
         let id = platform.name().or_else(stored).unwrap_or_else(|| platform.number());
         Rc::new(RoomHost {
             id: RoomId::from(id),
@@ -161,9 +162,9 @@ impl<R: Room> RoomHost<R> {
         })
     }
 
-    // What arrives.
+    // Incoming frames and closes.
 
-    /// One frame of one peer.
+    /// Handles one frame of one peer.
     pub(crate) async fn message(self: &Rc<Self>, socket: Socket, frame: OwnedFrame) {
         let Some(peer) = self.peer(socket) else { return };
         let bytes = frame.len();
@@ -176,7 +177,7 @@ impl<R: Room> RoomHost<R> {
             self.send_error_frame(slot, ErrorKind::RateLimited, &message, Some(wait_ms));
             return;
         }
-        // Before it is decoded, and before it waits for its turn: what is too large takes no memory.
+        // The size is checked before decoding and before queueing, so that an oversized frame takes no memory.
         let limit = R::LIMITS.max_message_bytes;
         let frame = if bytes > limit { Err(DecodeError::too_large(bytes, limit)) } else { Ok(frame) };
         let weight = if frame.is_ok() { bytes } else { 0 };
@@ -192,11 +193,11 @@ impl<R: Room> RoomHost<R> {
         slot.queued_bytes.set(queued);
         let _turn = slot.turn.take().await;
         slot.queued_bytes.set(slot.queued_bytes.get() - weight);
-        // A purge leaves nothing to handle it, and it is not to bring the next life about.
+        // A purge has ended this connection. Handling the frame would start the room's next life.
         if slot.status.get() == Status::Gone {
             return;
         }
-        // Also while the room starts the queue is what waits, and has a bound.
+        // The start comes after the queue, so that frames which wait for the start count against the queue's limits.
         if let Err(error) = self.start(true).await {
             self.send_error_frame(slot, error.kind(), error.message(), None);
             return;
@@ -213,48 +214,52 @@ impl<R: Room> RoomHost<R> {
                 }
                 let is_over = is_own_purge(&failure);
                 self.report(Err(failure), "on_event", Some(&peer), &ctx).await;
-                // Behind `on_error`: if the room crashes there, the crash is what the sender hears of.
+                // The answer comes after `on_error`: if the room crashes there, the sender is informed of the crash
+                // instead.
                 if !is_over && ctx.alive().is_ok() {
                     self.answer_failure(slot);
                 }
             }
-            Err(error) => {
-                match R::ON_INVALID {
-                    OnInvalid::Report => self.send_error_frame(slot, error.kind(), error.message(), None),
-                    OnInvalid::Ignore => {}
-                    OnInvalid::Close => {
-                        let reason = shortened(error.message());
-                        // Refused when it is closing already, which is as good.
-                        let _ = self.close_peer(&peer, error.close_code(), reason);
-                    }
-                }
-                let outcome = self.run(R::on_decode_error(&ctx, &error)).await;
-                if let Err(failure) = &outcome {
-                    self.answer_refusal(failure, slot);
-                }
-                self.report(commands::unless_refused(outcome), "on_decode_error", Some(&peer), &ctx).await;
-            }
+            Err(error) => self.invalid(&peer, &error, &ctx).await,
         }
     }
 
-    /// A connection ended, or its peer asks to end it.
+    /// Answers a frame that is not an event, and runs `on_decode_error`.
+    async fn invalid(self: &Rc<Self>, peer: &Peer<R>, error: &DecodeError, ctx: &RoomContext<R>) {
+        match R::ON_INVALID {
+            OnInvalid::Report => self.send_error_frame(&peer.slot, error.kind(), error.message(), None),
+            OnInvalid::Ignore => {}
+            OnInvalid::Close => {
+                let reason = shortened(error.message());
+                // This fails only if the socket is closing already.
+                let _ = self.close_peer(peer, error.close_code(), reason);
+            }
+        }
+        let outcome = self.run(R::on_decode_error(ctx, error)).await;
+        if let Err(failure) = &outcome {
+            self.answer_refusal(failure, &peer.slot);
+        }
+        self.report(commands::unless_refused(outcome), "on_decode_error", Some(peer), ctx).await;
+    }
+
+    /// Handles the end of a connection, or the close frame of a peer.
     pub(crate) async fn closed(self: &Rc<Self>, socket: Socket, mut close: Close) {
-        // Nobody gave a reason for that; what stands there is the platform's word for it.
+        // No peer sent this reason: the platform fills in its own text for an unclean 1006.
         if close.code == 1006 && !close.was_clean {
             close.reason.clear();
         }
-        // Its attachment is readable now, and may not be after the handshake.
+        // The attachment is read first: it may be unreadable after the close handshake.
         let peer = self.peer(socket);
-        // First and without a wait: whatever the handlers do, the handshake completes.
+        // The handshake is completed before any wait, so that no handler can delay it.
         self.platform.answer_close(socket, close.code, &close.reason);
-        // The room may have closed it itself, and handled that, before it slept.
+        // The room may have closed this socket and run `on_close` before it hibernated.
         let peer = peer.filter(|peer| peer.slot.status.get() != Status::Gone && self.holds_place(&peer.slot));
         if let Some(peer) = peer {
             let generation = peer.slot.generation.get();
             let close = self.begin_departure(&peer, close);
             match self.start(true).await {
                 Ok(()) => self.depart(&peer, close, generation).await,
-                // It is noted, and handled when the room has started.
+                // The end is stored, and handled after the next successful start.
                 Err(error) => {
                     self.departing.borrow_mut().remove(&peer.slot.entry);
                     self.platform.log_error(&format!("{} {error}: on_close waits", R::NAME));
@@ -267,16 +272,18 @@ impl<R: Room> RoomHost<R> {
 
     // Alarms.
 
-    /// Whether anything is ever scheduled.
+    /// True if this room can have schedules: alarms, grace times or a planned purge.
     pub(crate) const HAS_SCHEDULES: bool = R::HAS_ON_ALARM || R::RECONNECT_GRACE_MS > 0 || R::PURGE_AFTER_MS > 0;
 
-    /// Whether anything can come of an alarm.
+    /// True if this room can have any use for the platform's alarm.
     pub(crate) const HAS_ALARMS: bool = Self::HAS_SCHEDULES || Self::HAS_WATCHDOG;
 
-    /// The object's alarm: lets everything that is due begin, in order of time, each in a task of its own, so that one that is
-    /// slow delays no other. It never fails: after some failures the platform gives an alarm up, and nothing would set another.
+    /// Handles the object's alarm: starts everything that is due, in order of time.
+    ///
+    /// Each schedule runs in a task of its own, so that a slow one does not delay the others. This never returns an
+    /// error: the platform gives up an alarm that fails several times, and then no alarm would be set.
     pub(crate) async fn alarm(self: Rc<Self>) {
-        // The alarm is used up. Should the object go down from here on, or not be able to start, there is another.
+        // The platform has removed the alarm. The new one covers a crash from here on and a start that fails.
         let now_ms = self.platform.now_ms();
         let is_what_woke_it = !self.is_armed.get();
         self.platform.set_alarm(Some(now_ms.saturating_add(RESTART_MS)));
@@ -286,13 +293,13 @@ impl<R: Room> RoomHost<R> {
         }
         if is_what_woke_it || self.schedules.watchdog().is_none_or(|at_ms| at_ms <= now_ms) {
             self.schedules.set_watchdog(None);
-            // Those that the room has closed, and that have not answered, matter to nobody.
+            // Sockets that the room has closed and that have not answered need no watchdog.
             if Self::HAS_WATCHDOG && self.platform.count_open() > 0 {
                 self.schedules.set_watchdog(Some(now_ms.saturating_add(R::WATCHDOG_MS)));
             }
         }
         if Self::HAS_SCHEDULES {
-            // In a box, and with it nothing of it in the wasm of a room without schedules.
+            // Boxed, so that the wasm of a room without schedules does not contain this code.
             let firing: LocalFuture<Result<(), Error>> = Box::pin(self.clone().fire_due());
             if let Err(error) = firing.await {
                 self.platform.log_error(&error.in_room(&self.id).to_string());
@@ -304,13 +311,14 @@ impl<R: Room> RoomHost<R> {
 
     async fn fire_due(self: Rc<Self>) -> Result<(), Error> {
         let platform = self.platform.as_ref();
-        // One that a handler sets for now is not part of this: the others come first.
+        // Schedules that a handler sets during this run are left for the next one, so that they cannot starve the
+        // others.
         let before = self.schedules.next_number(platform)?;
         let life = self.life.get();
         while self.life.get() == life
             && let Some(due) = self.schedules.begin(platform, before)?
         {
-            // In order, though side by side.
+            // They begin in order and then run concurrently.
             let host = self.clone();
             self.begin(async move {
                 if let Err(error) = host.fire(due).await {
@@ -322,7 +330,7 @@ impl<R: Room> RoomHost<R> {
         Ok(())
     }
 
-    /// Lets work go on by itself, once it has come as far as it comes without a wait.
+    /// Spawns work, and returns when that work has been polled once.
     async fn begin(&self, work: impl Future<Output = ()> + 'static) {
         let (polled, is_polled) = oneshot::channel();
         self.platform.spawn(Box::pin(async move {
@@ -331,23 +339,23 @@ impl<R: Room> RoomHost<R> {
             poll_fn(|cx| {
                 let poll = work.as_mut().poll(cx);
                 if let Some(polled) = polled.take() {
-                    // Nobody waits where the object has gone down.
+                    // The receiver is gone only if the object has ended.
                     let _ = polled.send(());
                 }
                 poll
             })
             .await;
         }));
-        // It is dropped unsent only together with the task.
+        // The sender is dropped unsent only together with the task.
         let _ = is_polled.await;
     }
 
-    /// Sets the platform's alarm to the earliest time at which something is to happen.
+    /// Sets the platform's alarm to the earliest time of the schedules and the watchdog.
     fn arm(&self) {
         self.is_armed.set(true);
         if Self::HAS_SCHEDULES {
             if let Err(error) = self.schedules.arm(self.platform.as_ref()) {
-                // The one that stands is as good.
+                // The alarm that is set already stays in place.
                 self.platform.log_error(&error.in_room(&self.id).to_string());
             }
         } else {
@@ -355,7 +363,7 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    /// While there are peers whose end matters an alarm stands: nothing else would bring the room into memory after a restart.
+    /// Sets the watchdog alarm: after a restart nothing else would load the room to close its lost peers.
     pub(crate) fn start_watchdog(&self) {
         if !Self::HAS_WATCHDOG || self.is_armed.get() && self.schedules.watchdog().is_some() {
             return;
@@ -367,7 +375,7 @@ impl<R: Room> RoomHost<R> {
         self.arm();
     }
 
-    /// The Worker's `fire_alarm`: whether there was one.
+    /// Serves the Worker's `fire_alarm`. Returns whether there was an alarm.
     async fn fire_alarm(self: Rc<Self>) -> Result<bool, WireError> {
         match self.schedules.begin_next(self.platform.as_ref()).map_err(|error| WireError::from(&error))? {
             None => Ok(false),
@@ -375,7 +383,7 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    /// Runs one schedule: an error is one of storage, what a handler fails with is inside.
+    /// Runs one schedule. The outer error is one of storage; the inner one is the failure of the handler.
     async fn fire(self: &Rc<Self>, due: Due) -> Result<Result<(), WireError>, Error> {
         let Due { id, number, job, attempt, failure } = due;
         let platform = self.platform.as_ref();
@@ -393,7 +401,7 @@ impl<R: Room> RoomHost<R> {
                     Err(failure) if !is_own_purge(&failure) => {
                         let error = WireError::of_handler("on_alarm", &failure, false);
                         let stays = self.schedules.fail(platform, (id, number));
-                        // One that does not decode stays for code that knows it, and is reported once.
+                        // An alarm that does not decode stays stored for code that can decode it. It is reported once.
                         if is_known || attempt == 1 {
                             self.report(Err(failure), "on_alarm", None, &ctx).await;
                         }
@@ -409,7 +417,7 @@ impl<R: Room> RoomHost<R> {
             }
             Job::Purge => {
                 self.schedules.ended((id, number));
-                // Code that purges no rooms may follow on code that did.
+                // The purge may have been planned by an earlier deploy that had `purge_after`.
                 if R::PURGE_AFTER_MS > 0 && self.is_deserted()? {
                     return self.purge().map(Ok);
                 }
@@ -418,7 +426,7 @@ impl<R: Room> RoomHost<R> {
         self.schedules.finish(platform, (id, number)).map(Ok)
     }
 
-    /// Ends a handler that takes longer than any should.
+    /// Ends a handler that exceeds [`ALARM_LIMIT_MS`].
     async fn limited(&self, handler: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
         let mut handler = pin!(handler);
         let mut limit: Option<LocalFuture> = None;
@@ -426,7 +434,7 @@ impl<R: Room> RoomHost<R> {
             if let Poll::Ready(outcome) = handler.as_mut().poll(cx) {
                 return Poll::Ready(outcome);
             }
-            // Made when there is something to wait for: most handlers do not.
+            // The timer is created at the first wait, because most handlers never wait.
             let limit = limit.get_or_insert_with(|| Platform::timer(self.platform.clone(), ALARM_LIMIT_MS));
             limit.as_mut().poll(cx).map(|()| {
                 let message = format!("on_alarm did not end within {} minutes", ALARM_LIMIT_MS / 60_000);
@@ -436,7 +444,7 @@ impl<R: Room> RoomHost<R> {
         .await
     }
 
-    /// Runs work beside the handler that spawned it, in that handler's life of the room: a purge ends it, also before it begins.
+    /// Runs a task beside the handler that spawned it. A purge ends the task, even before it has begun.
     pub(crate) fn spawn<F>(self: &Rc<Self>, life: u64, work: F)
     where
         F: AsyncFnOnce(RoomContext<R>) -> Result<(), Failure> + 'static,
@@ -451,23 +459,24 @@ impl<R: Room> RoomHost<R> {
         }));
     }
 
-    /// Before anything else that is handled: the room's services, then `on_start`, then the peers that vanished while the room
-    /// was not there. After an error nothing is handled: the next event tries again.
+    /// Starts the room before any other work: makes the services, runs `on_start` and closes the lost peers.
     ///
-    /// `by_socket` says that one of the room's own sockets is what brings it into memory.
+    /// After an error no event is handled, and the next event tries again. `by_socket` is true if the event came from
+    /// one of the room's own sockets.
     pub(crate) async fn start(self: &Rc<Self>, by_socket: bool) -> Result<(), Error> {
         if self.has_started() {
             return Ok(());
         }
         let _turn = self.starting.take().await;
-        // The `on_close` of a lost peer may purge the room; then it starts anew.
+        // The `on_close` of a lost peer may purge the room; then the room starts once more.
         for _ in 0..2 {
             if self.started.get() {
                 return Ok(());
             }
             if let Err(error) = self.try_start(by_socket).await {
                 let failures = self.failed_starts.replace(self.failed_starts.get().saturating_add(1));
-                // Also if nobody comes. A room that purged itself has nothing left to do.
+                // The alarm retries the start even if no further event arrives. A room that purged itself needs no
+                // retry.
                 if Self::HAS_ALARMS && error.kind() != ErrorKind::Purged && self.has_work() {
                     let delay_ms = RESTART_MS.saturating_mul(1 << failures.min(10)).min(LONGEST_RESTART_MS);
                     self.platform.set_alarm(Some(self.platform.now_ms().saturating_add(delay_ms)));
@@ -479,16 +488,16 @@ impl<R: Room> RoomHost<R> {
         if self.started.get() { Ok(()) } else { Err(purged_at_start().in_room(&self.id)) }
     }
 
-    /// Whether anything waits for the room to start: schedules, peers, ends of connections.
+    /// Returns whether schedules, peers or ended connections wait for the room to start.
     fn has_work(&self) -> bool {
         let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
-        // What cannot be read may be there.
+        // If storage cannot be read, assume that there is work.
         let has_schedules =
             Self::HAS_SCHEDULES && self.schedules.is_empty(self.platform.as_ref()).is_ok_and(|empty| !empty);
         has_schedules || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
     }
 
-    /// Whoever came while the room started goes first, also when that has just ended.
+    /// Returns whether the room has started and no event is waiting for the start. Such an event must be handled first.
     fn has_started(&self) -> bool {
         self.started.get() && !self.starting.is_taken()
     }
@@ -503,7 +512,7 @@ impl<R: Room> RoomHost<R> {
                 return Err(purged_at_start().in_room(&self.id));
             }
             self.report(Err(failure), "on_start", None, &ctx).await;
-            // What it says is for the log: a peer is not to know.
+            // The failure's text goes only to the log, because a peer must not see it.
             let message = "the room could not start: its on_start failed, see its log";
             return Err(Error::new(ErrorKind::NotStarted, message).in_room(&self.id));
         }
@@ -512,7 +521,8 @@ impl<R: Room> RoomHost<R> {
         }
         self.started.set(true);
         if Self::HAS_WATCHDOG && self.schedules.watchdog().is_none() && (by_socket || self.platform.has_sockets()) {
-            // The platform's alarm stands since they came; this is for when it is set for something else.
+            // The platform's alarm is still set since the peers joined. This value keeps it when a schedule sets the
+            // alarm anew.
             self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(R::WATCHDOG_MS)));
         }
         self.close_lost(lost).await;
@@ -523,13 +533,13 @@ impl<R: Room> RoomHost<R> {
             self.schedule_purge_if_empty();
         }
         if Self::HAS_SCHEDULES && self.schedules.is_due(self.platform.as_ref()).unwrap_or(true) {
-            // Its alarm may have been lost.
+            // The platform may have lost the alarm.
             self.arm();
         }
         Ok(())
     }
 
-    /// Everything a room promises needs the synchronous storage, which the platform has for SQLite classes only.
+    /// Checks that the synchronous storage works. The platform has it only for classes that are declared with SQLite.
     fn check_storage(&self) -> Result<(), Error> {
         let stored = self.platform.get(keys::ID);
         stored.map(drop).map_err(|refusal| {
@@ -556,7 +566,7 @@ impl<R: Room> RoomHost<R> {
             }
             Err(failure) => {
                 self.platform.log_error(&format!("{} room `{}`: services failed: {failure}", R::NAME, self.id));
-                // What it says may be a secret's name: that is for the log.
+                // The failure's text may contain the name of a secret, so it goes only to the log.
                 let message = "the room has no services, see its log";
                 Err(Error::new(ErrorKind::Services, message).in_room(&self.id))
             }
@@ -574,7 +584,7 @@ impl<R: Room> RoomHost<R> {
         RoomContext { host: self.clone(), sender: sender.cloned(), life: self.life.get(), failure: None }
     }
 
-    /// Runs a handler: what it changed is stored before it first waits, each time it waits, and at its end. A purge ends it.
+    /// Runs a handler. Its changes are stored before each wait and at its end. A purge ends it.
     async fn run<T, E: HandlerFailure>(&self, handler: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let mut handler = pin!(handler);
         let life = self.life.get();
@@ -588,7 +598,7 @@ impl<R: Room> RoomHost<R> {
             if self.life.get() != life {
                 return match poll {
                     Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
-                    // What it does beyond its own purge is of no effect.
+                    // The handler purged the room itself and then went on: the rest has no effect.
                     _ => Poll::Ready(Err(interrupted().in_room(&self.id).into())),
                 };
             }
@@ -597,13 +607,13 @@ impl<R: Room> RoomHost<R> {
             }
             match (self.flush(), poll) {
                 (Ok(()), poll) => poll,
-                // A handler's own failure says more than the write that came after it, which is logged. A refusal would say that
-                // what came before it is stored.
+                // The handler's own failure explains more than the failed write, which is logged. A refusal does not
+                // hide the failed write: it would imply that the earlier changes are stored.
                 (Err(error), Poll::Ready(Err(failure))) if !failure.is_refusal() => {
                     self.platform.log_error(&error.to_string());
                     Poll::Ready(Err(failure))
                 }
-                // Also where it waits: what it would do next builds on a change that is not there.
+                // The handler ends even if it still waits: its next steps would build on a change that is not stored.
                 (Err(error), _) => Poll::Ready(Err(error.into())),
             }
         })
@@ -612,7 +622,7 @@ impl<R: Room> RoomHost<R> {
         outcome
     }
 
-    /// What a handler failed with: to the log, and to `on_error`.
+    /// Logs the failure of a handler and runs `on_error`.
     async fn report(
         &self,
         outcome: Result<(), Failure>,
@@ -621,7 +631,7 @@ impl<R: Room> RoomHost<R> {
         ctx: &RoomContext<R>,
     ) {
         let Err(failure) = outcome else { return };
-        // The room's own doing, not a failure.
+        // The handler's own purge is not a failure.
         if is_own_purge(&failure) || ctx.alive().is_err() {
             return;
         }
@@ -648,34 +658,34 @@ impl<R: Room> RoomHost<R> {
 
     fn send_error_frame(self: &Rc<Self>, to: &Slot<R>, code: ErrorKind, message: &str, retry_after_ms: Option<u64>) {
         let frame = wire::error_frame(code, message, retry_after_ms);
-        // One that refuses it is closing.
+        // A send fails only if the socket is closing.
         self.send(Frame::Text(&frame), Audience::Only(&[to.socket.get()]));
     }
 
-    /// Answers the sender of an event whose handler has failed. The text of the failure is for the log.
+    /// Answers the sender of an event whose handler failed. The text of the failure goes only to the log.
     fn answer_failure(self: &Rc<Self>, to: &Slot<R>) {
         if to.status.get() != Status::Gone && to.socket.get() != NO_SOCKET {
             self.send_error_frame(to, ErrorKind::Handler, "the room could not handle this event", None);
         }
     }
 
-    /// Tells the peer why its event, or its connection, was refused, if it was.
+    /// Sends the message or the error frame of a refusal to the peer; does nothing for any other failure.
     pub(crate) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot<R>) {
         let Some(refused) = failure.as_refused() else { return };
-        // Its connection may have ended while the handler waited.
+        // The connection may have ended while the handler waited.
         if to.status.get() == Status::Gone || to.socket.get() == NO_SOCKET {
             return;
         }
         match refused.message() {
             Some(message) => {
-                // One that refuses it is closing.
+                // A send fails only if the socket is closing.
                 self.send(Frame::Text(message), Audience::Only(&[to.socket.get()]));
             }
             None => self.send_error_frame(to, ErrorKind::Refused, refused.reason(), None),
         }
     }
 
-    /// Sees to it that the room knows its id when an alarm is what brings it into memory.
+    /// Stores the room's id, because an alarm after a restart does not say the object's name.
     pub(crate) fn store_id(&self) -> Result<(), Error> {
         if self.id_is_stored.get() {
             return Ok(());
@@ -692,12 +702,12 @@ impl<R: Room> RoomHost<R> {
         Ok(())
     }
 
-    /// Lets go of everything that storage, or the sockets, can give back.
+    /// Drops everything that can be loaded again from storage or from the attachments.
     pub(crate) fn release_memory(&self) {
         self.release_state();
         self.slots.take();
         self.known_sockets.set(0);
-        // A bucket that is not full is kept: a peer must not empty it by coming back.
+        // Buckets that are not full are kept, so that a peer cannot refill its bucket by reconnecting.
         if let Some(limit) = R::LIMITS.rate_limit {
             self.rates.sweep(limit, self.platform.now_ms());
         }
@@ -712,7 +722,7 @@ impl<R: Room> fmt::Debug for RoomHost<R> {
     }
 }
 
-/// As much of a text as the reason of a close can carry.
+/// The longest prefix of a text that fits into a close reason.
 fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(crate::types::close::MAX_REASON_BYTES)]
 }

@@ -1,4 +1,4 @@
-//! The end of a room's life, by its own will: afterwards it is as if it had never been.
+//! Purges a room: deletes everything that is stored and begins the room's next life.
 
 use std::rc::Rc;
 
@@ -6,9 +6,9 @@ use super::RoomHost;
 use crate::{Error, ErrorKind, Failure, Room, engine::slot::Status, platform::Platform};
 
 impl<R: Room> RoomHost<R> {
-    /// Clears everything, and ends every handler that runs.
+    /// Deletes everything and ends every running handler.
     pub(crate) fn purge(self: &Rc<Self>) -> Result<(), Error> {
-        // A change under way would be stored in the new life.
+        // The closure of an `update` would store its change in the next life.
         self.not_updating()?;
         Platform::delete_all(&*self.platform).map_err(|refusal| {
             Error::new(ErrorKind::Storage, format!("the room could not be purged: {refusal}")).in_room(&self.id)
@@ -18,7 +18,7 @@ impl<R: Room> RoomHost<R> {
             slot.status.set(Status::Gone);
         }
         for socket in Platform::open(&*self.platform, None) {
-            // One that cannot be closed is on its way out.
+            // A close fails only if the socket is closing already.
             let _ = Platform::close(&*self.platform, socket, 1000, "the room was purged");
             Platform::detach(&*self.platform, socket);
         }
@@ -30,9 +30,9 @@ impl<R: Room> RoomHost<R> {
         self.departing.take();
         self.joined.set(None);
         self.id_is_stored.set(false);
-        // What `on_start` made, tables for example, is gone as well.
+        // The purge also deleted what `on_start` made, for example tables, so `on_start` must run again.
         self.started.set(false);
-        // Handlers that wait are to end now, not when what they wait for comes.
+        // Waiting handlers end now, not when the event that they wait for arrives.
         for (_, waker) in self.waiting.take() {
             waker.wake();
         }
@@ -47,22 +47,22 @@ pub(crate) fn purged(message: &str) -> Error {
     Error::new(ErrorKind::Purged, message)
 }
 
-/// The handler's own purge, once more.
+/// The error of a handler that purged the room itself.
 pub(crate) fn own_purge() -> Error {
     purged(OWN_PURGE)
 }
 
-/// For what arrives at a room that purges itself as it starts.
+/// The error of an event at a room whose start purged it.
 pub(crate) fn purged_at_start() -> Error {
     purged("the room purged itself as it started")
 }
 
-/// What a handler ends with when the room was purged meanwhile.
+/// The error of a handler that a purge interrupted.
 pub(crate) fn interrupted() -> Error {
     purged(OTHER_PURGE)
 }
 
-/// Whether a handler failed only because it purged the room.
+/// True if a handler failed only because it purged the room.
 pub(crate) fn is_own_purge(failure: &Failure) -> bool {
     failure.downcast_ref::<Error>().is_some_and(is_own_purge_error)
 }

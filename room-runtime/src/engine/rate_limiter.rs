@@ -1,10 +1,10 @@
-//! Token buckets, by peer id.
+//! Token buckets, one for each peer id.
 
 use std::{cell::RefCell, collections::HashMap};
 
 use crate::{PeerId, RateLimit};
 
-/// The buckets that are not full.
+/// The buckets that may not be full.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimiter(RefCell<HashMap<PeerId, Bucket>>);
 
@@ -14,11 +14,11 @@ struct Bucket {
     at_ms: u64,
 }
 
-/// As many as may be kept before the full ones are looked for.
+/// The number of buckets at which full ones are removed.
 const SWEEP_AT: usize = 1_024;
 
 impl RateLimiter {
-    /// Takes a token of this peer's; when there is none, in how many milliseconds there will be.
+    /// Takes a token from the bucket of this peer. The error is the wait until the next token, in milliseconds.
     pub(crate) fn take(&self, id: &PeerId, limit: RateLimit, now_ms: u64) -> Result<(), u64> {
         if self.0.borrow().len() >= SWEEP_AT {
             self.sweep(limit, now_ms);
@@ -31,11 +31,11 @@ impl RateLimiter {
             bucket.tokens -= 1.0;
             return Ok(());
         }
-        // A cast of a float saturates: with no refill at all the wait is as long as a number can say.
+        // A cast from a float saturates: without a refill the wait is `u64::MAX`.
         Err(((1.0 - bucket.tokens) / limit.per_second * 1_000.0).ceil() as u64)
     }
 
-    /// Drops the full ones.
+    /// Removes the full buckets.
     pub(crate) fn sweep(&self, limit: RateLimit, now_ms: u64) {
         let mut buckets = self.0.borrow_mut();
         buckets.retain(|_, bucket| bucket.filled(limit, now_ms) < f64::from(limit.burst));
@@ -66,7 +66,7 @@ mod tests {
         let take = |now_ms| rates.take(&id, limit, now_ms);
         assert_eq!([take(1_000), take(1_000), take(1_000)], [Ok(()), Ok(()), Err(250)]);
         assert_eq!([take(1_100), take(1_250), take(1_250)], [Err(150), Ok(()), Err(250)]);
-        // It never holds more than a burst.
+        // A bucket never holds more than `burst` tokens.
         assert_eq!([take(9_000), take(9_000), take(9_000)], [Ok(()), Ok(()), Err(250)]);
         assert_eq!(rates.take(&PeerId::from("b"), limit, 9_000), Ok(()));
     }

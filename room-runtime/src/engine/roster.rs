@@ -1,10 +1,14 @@
-//! The roster: who is connected, kept in storage, so that peers whose sockets vanished with a restart get their `on_close`,
-//! and peers who come back in time keep their place.
+//! The roster: the stored list of the room's peers.
 //!
-//! An entry, a *place*, says that `on_connect` has succeeded and `on_close` has not begun. It belongs to one socket at a time:
-//! each resume raises its generation, which the entry and the socket's attachment both carry, so that the late close of a
-//! socket that held the place before never counts, also after sleep and crash. An entry goes in the stretch in which
-//! `on_close` begins: a crash before that leaves it to be found, and one after it does not run `on_close` again.
+//! With it, peers whose sockets are lost in a restart get their `on_close`, and peers that reconnect in time keep their
+//! place.
+//!
+//! An entry, a *place*, exists from the success of `on_connect` to the begin of `on_close`. It belongs to one socket at
+//! a time. Each reconnect increments the generation of the place, which both the entry and the socket's attachment
+//! carry. The late close of an earlier socket has an old generation and is ignored, even after hibernation or a crash.
+//!
+//! The entry is deleted when `on_close` begins, with no wait between. A crash before that leaves the entry, and the room
+//! runs `on_close` at its next start; after a later crash `on_close` does not run again.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -24,17 +28,17 @@ use crate::{
     wire::{self, is_ticket, new_ticket},
 };
 
-/// The storage keys that say of peers.
+/// The prefixes of the storage keys that hold peers.
 pub(super) const PREFIXES: [&str; 2] = [keys::PEERS, keys::LEAVING];
 
-/// One peer in storage. Its data is decoded by itself: where the schema has changed, the rest is still known.
+/// One peer in storage. Its data stays undecoded, so that an entry is readable even if the type of the data changed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// Its name: also the token by which the peer shows, when it comes back, that it is the one.
+    /// The name of the entry. It is also the resume token of the peer.
     pub(super) name: String,
     pub(super) id: PeerId,
     connected_at: u64,
-    /// How often the peer has come back.
+    /// The number of reconnects to this place.
     #[serde(default, skip_serializing_if = "is_zero")]
     generation: u32,
     tags: Vec<String>,
@@ -47,47 +51,49 @@ fn is_zero(generation: &u32) -> bool {
     *generation == 0
 }
 
-/// A peer whose connection is gone, and whose time to come back is not over.
+/// The absence of a peer whose connection is lost and whose grace is not over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Away {
     since_ms: u64,
     pub(super) close: Close,
 }
 
-/// The end of a connection that could not be handled at once: a handler of the peer was running, the room had not started, or
-/// the other side has not answered the room's close. A crash or a sleep meanwhile does not lose it.
+/// The stored end of a connection that could not be handled at once.
+///
+/// The reasons are: a handler of the peer was running, the room had not started, or the peer has not answered the
+/// room's close. A crash or hibernation does not lose the end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Leaving {
     name: String,
     generation: u32,
     close: Close,
-    /// Whether the peer cannot come back: the room closed the connection.
+    /// True if a reconnect is excluded, because the room closed the connection.
     is_final: bool,
 }
 
-/// A peer that has left without its `on_close`.
+/// A peer that has left and whose `on_close` has not run.
 #[derive(Debug)]
 pub(super) struct Lost {
     entry: Entry,
     close: Close,
-    /// Whether it cannot come back.
+    /// True if a reconnect is excluded.
     is_final: bool,
-    /// Whether its end is noted in storage.
+    /// True if the end of the connection is stored.
     is_noted: bool,
 }
 
-/// What the end of a connection means for the peer's place.
+/// The effect of a connection's end on the peer's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Departure {
-    /// It was not this connection's.
+    /// No effect: the place does not belong to this connection.
     Nothing,
-    /// It is kept for a while: `on_away`.
+    /// The place is kept for the grace, and `on_away` runs.
     Away,
-    /// It is over: `on_close`.
+    /// The place is given up, and `on_close` runs.
     Closed,
 }
 
-/// A name that no one can guess.
+/// Makes an unguessable name for an entry.
 pub(super) fn new_name(random: [u8; 16]) -> String {
     new_ticket(random)
 }
@@ -100,17 +106,18 @@ fn leaving_key(name: &str) -> String {
     format!("{}{name}", keys::LEAVING)
 }
 
-/// Whether a peer that leaves like this may come back: it has lost its connection, or goes away for now. A client that closes
-/// on purpose does not.
+/// Returns whether a peer that leaves with this close may reconnect to its place.
+///
+/// It may if the connection was lost or closed with 1001. A client that closes with another code gives its place up.
 fn may_return(close: &Close) -> bool {
     close.is_lost() || matches!(close.code, 1001 | 1006)
 }
 
 impl<R: Room> RoomHost<R> {
-    /// Whether anyone could ever ask.
+    /// True if the room keeps a roster.
     pub(super) const KEEPS_ROSTER: bool = R::HAS_ON_CLOSE || R::RECONNECT_GRACE_MS > 0;
 
-    /// Whether the loss of a peer has consequences that must not wait for a visit.
+    /// True if the loss of a peer has consequences that must not wait for the room's next event.
     pub(super) const HAS_WATCHDOG: bool = Self::KEEPS_ROSTER || R::PURGE_AFTER_MS > 0;
 
     pub(super) const KEEPS_PLACES: bool = R::RECONNECT_GRACE_MS > 0;
@@ -157,7 +164,7 @@ impl<R: Room> RoomHost<R> {
         Ok(stored.iter().filter_map(|bytes| self.readable(bytes, "an entry of the room's roster")).collect())
     }
 
-    /// A stored value; one that does not decode is logged, and harms no other.
+    /// Decodes a stored value. One that does not decode is logged and does not affect the others.
     fn readable<T: serde::de::DeserializeOwned>(&self, bytes: &[u8], what: &str) -> Option<T> {
         let decoded = wire::decode_value(bytes, what);
         decoded.map_err(|error| self.platform.log_error(&error.in_room(&self.id).to_string())).ok()
@@ -190,7 +197,7 @@ impl<R: Room> RoomHost<R> {
         Ok(Peer { host: self.clone(), slot: Rc::new(slot) })
     }
 
-    /// An entry whose data no longer decodes has no peer to give to a handler: it is reported once, and taken out.
+    /// Deletes an entry whose data does not decode, and reports it once. No handler can be called without the data.
     async fn drop_entry(self: &Rc<Self>, name: &str, id: PeerId, error: Error) {
         self.log_roster_error(self.strike(name).and_then(|()| self.delete_leaving(name)));
         if Self::KEEPS_PLACES {
@@ -200,10 +207,11 @@ impl<R: Room> RoomHost<R> {
         self.report_error(&HandlerError::new("on_close", Some(id), Failure::from(error)), &ctx).await;
     }
 
-    // Ends.
+    // Ends of connections.
 
-    /// Stores how a connection ended before whatever has to come first, so that nothing that happens meanwhile loses it. The
-    /// first such note stands; it is returned where it is another one.
+    /// Stores how a connection ended, if its end cannot be handled at once, so that a crash does not lose it.
+    ///
+    /// The first stored close is kept. It is returned if this connection had one already.
     pub(super) fn note_leaving(&self, peer: &Peer<R>, close: &Close) -> Option<Close> {
         let slot = &peer.slot;
         let is_known = slot.noted.get().is_some_and(|is_final| is_final || !slot.is_final.get());
@@ -238,10 +246,12 @@ impl<R: Room> RoomHost<R> {
         self.platform.delete(&leaving_key(name)).map_err(|refusal| self.roster_error("written", &refusal))
     }
 
-    /// The room closes a connection: no further frame of it is handled, and its peer cannot come back. `on_close` follows when
-    /// the other side has answered, and at the latest when the room next comes into memory.
+    /// Closes a connection: its further frames are ignored, and its peer cannot reconnect to the place.
+    ///
+    /// `on_close` runs when the peer has answered the close, and at the latest when the room is next loaded into
+    /// memory.
     pub(crate) fn close_peer(&self, peer: &Peer<R>, code: CloseCode, reason: &str) -> Result<(), PlatformError> {
-        // One that has ended already is not closed once more.
+        // A connection that has ended already is not closed again.
         if peer.slot.ended.borrow().is_some() {
             return Ok(());
         }
@@ -249,37 +259,38 @@ impl<R: Room> RoomHost<R> {
         peer.slot.is_closing.set(true);
         self.note_leaving(peer, &Close::new(code.get(), reason, true));
         let closed = self.platform.close(peer.slot.socket.get(), code.get(), reason);
-        // The other side may never answer.
+        // The peer may never answer the close.
         self.schedule_purge_if_empty();
         closed
     }
 
-    /// Closes a connection whose other side may never answer: `on_close` does not wait for it.
+    /// Closes a connection and runs `on_close` without waiting for the peer's answer, which may never come.
     pub(crate) fn force_close(self: &Rc<Self>, peer: &Peer<R>, code: CloseCode, reason: &'static str) {
         let slot = &peer.slot;
         slot.is_final.set(true);
         slot.is_closing.set(true);
         let socket = slot.socket.get();
         if socket != NO_SOCKET {
-            // One that is closing already changes nothing here.
+            // The close fails only if the socket is closing already.
             let _ = self.platform.close(socket, code.get(), reason);
         }
         self.schedule_purge_if_empty();
         let ended = slot.ended.borrow().clone();
         let close = ended.unwrap_or_else(|| Close::new(code.get(), reason, true));
-        // What runs now may crash before the task begins.
+        // The running handler may crash before the spawned task begins.
         self.note_leaving(peer, &close);
         self.add_departing(slot);
         let (host, peer, generation) = (self.clone(), peer.clone(), slot.generation.get());
         self.platform.spawn(Box::pin(async move { host.depart(&peer, close, generation).await }));
     }
 
-    /// The end of the connection that held a place in that generation: in the peer's turn, behind its last frame, the place is
-    /// kept for a while or is over.
+    /// Handles the end of the connection that had this generation of the place.
+    ///
+    /// It waits for the peer's turn, and so for its last frame. Then the place is kept for the grace, or given up.
     pub(super) async fn depart(self: &Rc<Self>, peer: &Peer<R>, close: Close, generation: u32) {
         let slot = &peer.slot;
         let _turn = slot.turn.take().await;
-        // Another socket may hold the place by now.
+        // A reconnect may have moved the place to another socket.
         if slot.generation.get() != generation {
             return;
         }
@@ -323,17 +334,18 @@ impl<R: Room> RoomHost<R> {
             cancelled.and_then(|()| self.strike(name)).map(|()| Departure::Closed)
         };
         let departure = outcome.unwrap_or_else(|error| {
-            // An `on_close` too many, after a crash, is better than none.
+            // If storage fails, `on_close` runs now and may run again after a crash. This is better than no `on_close`.
             self.platform.log_error(&error.of_peer(&slot.id).to_string());
             Departure::Closed
         });
-        // Handlers may ask for them after the socket is forgotten.
+        // A handler may read the tags after the socket is forgotten.
         slot.tags.get_or_init(|| self.tags_of(slot.socket.get()));
         slot.status.set(if departure == Departure::Away { Status::Away } else { Status::Gone });
         departure
     }
 
-    /// Whether the place is this connection's: one that was met after a sleep or a crash may have been followed by another.
+    /// Returns whether the place belongs to this connection. A later connection may have taken it before hibernation or
+    /// a crash.
     pub(super) fn holds_place(&self, slot: &Slot<R>) -> bool {
         if !Self::KEEPS_ROSTER || slot.is_enrolled.get() || slot.status.get() == Status::Connecting {
             return true;
@@ -350,8 +362,9 @@ impl<R: Room> RoomHost<R> {
         holds
     }
 
-    /// The connection of a peer has ended: until that is handled its place can be taken again. How it ended is what the room
-    /// has noted before, if it has.
+    /// Begins the end of a connection. The peer can reconnect to its place until the end is handled.
+    ///
+    /// Returns the close that is stored for the connection, or else the given one.
     pub(super) fn begin_departure(&self, peer: &Peer<R>, close: Close) -> Close {
         let slot = &peer.slot;
         let is_busy = !self.has_started() || slot.turn.is_taken();
@@ -364,7 +377,7 @@ impl<R: Room> RoomHost<R> {
         close
     }
 
-    /// From here on this is the slot of that place: whoever looks for the place finds the same one.
+    /// Makes this slot the only one for its place, so that every lookup of the place finds the same slot.
     fn add_departing(&self, slot: &Rc<Slot<R>>) {
         if Self::KEEPS_ROSTER {
             self.departing.borrow_mut().insert(slot.entry.clone(), slot.clone());
@@ -375,7 +388,8 @@ impl<R: Room> RoomHost<R> {
         let now_ms = self.platform.now_ms();
         let data = self.encode_data(&slot.id, &slot.data.borrow())?;
         self.store_id()?;
-        // The end of its time goes first: one for a peer that is not away does nothing.
+        // The schedule is written before the entry: after a crash between them it finds a peer that is not away and
+        // does nothing.
         let due_ms = now_ms.saturating_add(R::RECONNECT_GRACE_MS);
         self.schedules.add(self.platform.as_ref(), Job::Grace(slot.entry.clone()), None, due_ms, None)?;
         self.put_entry(slot, slot.generation.get(), &data, Some(Away { since_ms: now_ms, close: close.clone() }))?;
@@ -383,11 +397,11 @@ impl<R: Room> RoomHost<R> {
         Ok(())
     }
 
-    /// The time of a peer that is away is over.
+    /// Ends the grace of a peer: its place is given up.
     pub(super) async fn end_grace(self: &Rc<Self>, name: &str) {
         let departing = self.departing.borrow().get(name).cloned();
         let peer = match departing {
-            // Its `on_away` still runs.
+            // The peer's `on_away` is still running.
             Some(slot) => Peer { host: self.clone(), slot },
             None => match self.entry(name) {
                 Ok(Some(entry)) if entry.away.is_some() => {
@@ -413,15 +427,16 @@ impl<R: Room> RoomHost<R> {
 
     // Places.
 
-    /// Whether that token is the name of a place. It need not be free.
+    /// Returns whether this token is the name of a place, kept or connected.
     pub(super) fn has_place(&self, token: &str) -> bool {
         Self::KEEPS_PLACES && is_ticket(token) && self.platform.get(&key(token)).is_ok_and(|entry| entry.is_some())
     }
 
-    /// The place of a peer that comes back with its token. Its slot has a socket where the room has not noticed that the
-    /// connection is gone, or has not come to handle that.
+    /// The slot of the place to which a peer reconnects with this token.
+    ///
+    /// The slot still has a socket if the room has not noticed, or not yet handled, the loss of the connection.
     pub(super) fn place_of(self: &Rc<Self>, id: &PeerId, token: &str) -> Result<Option<Rc<Slot<R>>>, Error> {
-        // It becomes part of a storage key.
+        // The token becomes part of a storage key, so its format is checked first.
         if !Self::KEEPS_PLACES || !is_ticket(token) {
             return Ok(None);
         }
@@ -433,11 +448,11 @@ impl<R: Room> RoomHost<R> {
         let connected = sockets.into_iter().filter_map(|socket| self.peer(socket));
         let mut connected = connected.filter(|peer| peer.slot.entry == token);
         if let Some(peer) = connected.next() {
-            // Until `on_connect` has succeeded there is no place.
+            // There is no place until `on_connect` has succeeded.
             let is_there = peer.slot.status.get() == Status::Connected && !peer.slot.is_final.get();
             return Ok(Some(peer.slot).filter(|_| is_there));
         }
-        // Its socket may be closing, and the room has not come to that.
+        // The socket may be closing while the room has not handled its close yet.
         let closing = self.slots.borrow().iter().flatten().find(|slot| slot.entry == token).cloned();
         if let Some(slot) = closing {
             let is_there = slot.status.get() == Status::Connected && !slot.is_final.get() && slot.id == *id;
@@ -451,21 +466,21 @@ impl<R: Room> RoomHost<R> {
         match self.peer_of(entry) {
             Ok(peer) => Ok(Some(peer.slot)),
             Err(error) => {
-                // It is reported when its time is over. Until then the peer comes as a new one.
+                // The entry is reported when its grace ends. Until then the peer joins as a new one.
                 self.platform.log_error(&error.to_string());
                 Ok(None)
             }
         }
     }
 
-    /// Whether the room has closed the connection of the peer that has this place.
+    /// Returns whether the connection that has this place was closed for good: by the room, or by the peer.
     fn was_closed(&self, name: &str) -> Result<bool, Error> {
         let stored = self.platform.get(&leaving_key(name)).map_err(|refusal| self.roster_error("read", &refusal))?;
         let leaving: Option<Leaving> = stored.and_then(|bytes| self.readable(&bytes, "how a connection ended"));
         Ok(leaving.is_some_and(|leaving| leaving.is_final || !may_return(&leaving.close)))
     }
 
-    /// Whether a peer whose connection has ended may take its place again.
+    /// Returns whether a peer whose connection has ended may reconnect to its place.
     fn may_come_back(slot: &Slot<R>) -> bool {
         let is_there = matches!(slot.status.get(), Status::Connected | Status::Away) && !slot.is_final.get();
         is_there && slot.ended.borrow().as_ref().is_some_and(may_return)
@@ -475,19 +490,19 @@ impl<R: Room> RoomHost<R> {
         self.schedules.cancel_own(self.platform.as_ref(), |job| matches!(job, Job::Grace(other) if other == name))
     }
 
-    /// How many places are kept for peers that are not connected. They count for `max_peers`.
+    /// The number of places that are kept for disconnected peers. They count for `max_peers`.
     pub(super) fn count_kept(&self) -> Result<usize, Error> {
         if !Self::KEEPS_PLACES {
             return Ok(0);
         }
         let departing = self.departing.borrow();
-        // Those that are away already are counted by the end of their time.
+        // Peers that are away already are counted by their schedules.
         let undecided = |slot: &&Rc<Slot<R>>| slot.status.get() == Status::Connected && Self::may_come_back(slot);
         let kept = self.schedules.graces(self.platform.as_ref()).map_err(|error| error.in_room(&self.id))?;
         Ok(kept + departing.values().filter(undecided).count())
     }
 
-    /// The places that are kept for peers of that id.
+    /// The places that are kept for disconnected peers of this id.
     pub(super) fn kept_for(self: &Rc<Self>, id: &PeerId) -> Result<Vec<Peer<R>>, Error> {
         if !Self::KEEPS_PLACES {
             return Ok(Vec::new());
@@ -507,10 +522,12 @@ impl<R: Room> RoomHost<R> {
         Ok(kept)
     }
 
-    // Peers that are lost.
+    // Lost peers.
 
-    /// Who is gone without its `on_close`. `has_sockets` is true when it is known that the room has some: a restart, or a
-    /// deploy, leaves none.
+    /// Finds the peers that are gone and have had no `on_close`.
+    ///
+    /// `has_sockets` is true if the room is known to have sockets. If it has none, a restart or a deploy has closed
+    /// them all.
     pub(super) fn find_lost(&self, has_sockets: bool) -> Result<Vec<Lost>, Error> {
         let mut lost: Vec<Lost> = Vec::new();
         if !Self::KEEPS_ROSTER {
@@ -533,7 +550,7 @@ impl<R: Room> RoomHost<R> {
         if !has_sockets && !self.platform.has_sockets() {
             for entry in self.entries()? {
                 let known = lost.iter().any(|other| other.entry.name == entry.name) || departs(&entry.name);
-                // Code that keeps no places may follow on code that did.
+                // The entry may be from an earlier deploy whose code kept places.
                 let close = match &entry.away {
                     Some(_) if Self::KEEPS_PLACES => continue,
                     Some(away) => away.close.clone(),
@@ -553,7 +570,7 @@ impl<R: Room> RoomHost<R> {
         let (mut gone, mut unreadable) = (Vec::new(), Vec::new());
         for Lost { entry, close, is_final, is_noted } in lost {
             let (name, id) = (entry.name.clone(), entry.id.clone());
-            // Its close may have come while the room started, and waits for that.
+            // The close of this peer may have arrived during the start, and waits for it.
             if self.departing.borrow().contains_key(&name) {
                 continue;
             }
@@ -572,11 +589,12 @@ impl<R: Room> RoomHost<R> {
             self.drop_entry(&name, id, error).await;
         }
         for (peer, close) in gone {
-            // An `on_close` may purge the room, and with it the others.
+            // An `on_close` may purge the room, and with it the other lost peers.
             if self.life.get() != life {
                 return;
             }
-            // One that waits, for a call of its own room perhaps, does not hold up the start.
+            // The handler runs as a task: one that waits, for example for a call to its own room, does not block the
+            // start.
             let host = self.clone();
             self.begin(async move {
                 let generation = peer.slot.generation.get();
@@ -588,12 +606,12 @@ impl<R: Room> RoomHost<R> {
 
     // Empty rooms.
 
-    /// Whether nobody is here, and nobody may come back.
+    /// Returns whether the room has no open socket and no kept place.
     pub(super) fn is_deserted(&self) -> Result<bool, Error> {
         Ok(self.platform.open(None).is_empty() && self.count_kept()? == 0)
     }
 
-    /// Notes that somebody is here: a room that nobody ever joined is not purged.
+    /// Records that a peer joined: a room that no peer ever joined is not purged.
     pub(super) fn note_joined(&self) {
         if R::PURGE_AFTER_MS == 0 {
             return;
@@ -620,7 +638,7 @@ impl<R: Room> RoomHost<R> {
         Ok(stored.is_some())
     }
 
-    /// A room that everyone has left may be kept for a while only.
+    /// Plans the purge of an empty room, if the room has `purge_after`.
     pub(super) fn schedule_purge_if_empty(&self) {
         if R::PURGE_AFTER_MS == 0 || !self.started.get() {
             return;
@@ -647,7 +665,7 @@ impl<R: Room> RoomHost<R> {
         }
         if Self::KEEPS_PLACES {
             for slot in self.departing.borrow().values().filter(|slot| slot.status.get() == Status::Connected) {
-                // It is about to be away.
+                // The place of this peer will be kept.
                 if Self::may_come_back(slot) {
                     let user = users.entry(slot.id.clone()).or_insert_with(|| absent(&slot.id));
                     if user.peers.is_empty() {

@@ -1,4 +1,4 @@
-//! Schedules: any number of alarms of a room, each kept in storage by itself, sharing the platform's one.
+//! Schedules: any number of stored alarms, which share the platform's single alarm.
 
 use std::{
     cell::{Cell, RefCell, RefMut},
@@ -14,27 +14,27 @@ use crate::{
     wire::{self, keys},
 };
 
-/// How long after a failure, or a crash, an alarm is tried again: doubled each time, up to an hour.
+/// The first delay before a failed or crashed alarm is retried. It doubles with each try, up to an hour.
 const FIRST_RETRY_MS: u64 = 2_000;
 const LONGEST_RETRY_MS: u64 = 3_600_000;
 
-/// How long a schedule that is due again is left alone while its handler still runs.
+/// The delay before a schedule that is due again is checked again, if its handler is still running.
 const STILL_RUNNING_MS: u64 = 60_000;
 
-/// What is to happen.
+/// The action of a schedule.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Job {
-    /// The room's own alarm, as JSON: it is decoded when it fires, so that one that no longer decodes harms no other.
+    /// An alarm of the room, as JSON. It is decoded when it fires, so that one that does not decode affects no other.
     Alarm(Box<RawValue>),
-    /// A peer's time to come back is over.
+    /// The grace of the place with this name ends.
     Grace(String),
-    /// The room has been empty for long enough.
+    /// The empty room is purged.
     Purge,
 }
 
 impl Job {
-    /// The room's own alarm.
+    /// Encodes an alarm of the room.
     pub(crate) fn alarm<A: Serialize>(alarm: &A) -> Result<Job, Error> {
         wire::encode_raw(alarm, 2, "the alarm").map(Job::Alarm)
     }
@@ -53,19 +53,19 @@ impl Job {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending {
     id: ScheduleId,
-    /// The order in which those that are due at the same time were set.
+    /// The order in which schedules that are due at the same time were set.
     number: u64,
     due_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     every_ms: Option<u64>,
-    /// When it should have fired: `due_ms` moves with each try.
+    /// The time for which it was set. `due_ms` moves with each retry; this does not.
     nominal_ms: u64,
-    /// How often it was begun since it last succeeded.
+    /// The number of tries since the last success.
     #[serde(default, skip_serializing_if = "is_default")]
     attempts: u32,
-    /// Whether the last try has not ended. Read from storage, that is a crash.
+    /// True if the last try has not ended. If storage says so after a load, the last try crashed.
     #[serde(default, skip_serializing_if = "is_default")]
     running: bool,
     #[serde(rename = "what")]
@@ -73,7 +73,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// How long after a failure, or a crash, it is tried again.
+    /// The delay before the next try after a failure or a crash.
     fn retry_ms(&self) -> u64 {
         FIRST_RETRY_MS.saturating_mul(1 << self.attempts.saturating_sub(1).min(20)).min(LONGEST_RETRY_MS)
     }
@@ -83,29 +83,29 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// A schedule whose time has come.
+/// A schedule that is due.
 #[derive(Debug)]
 pub(crate) struct Due {
     pub(crate) id: ScheduleId,
-    /// Another number under the same id is another schedule, which took its place.
+    /// The number of this setting. The same id with another number is a schedule that replaced this one.
     pub(crate) number: u64,
     pub(crate) job: Job,
-    /// The number of this try.
+    /// The number of this try, from 1.
     pub(crate) attempt: u32,
     pub(crate) failure: Option<SystemFailure>,
 }
 
-/// The schedules of one room: a cache of what is stored.
+/// The schedules of one room, cached from storage.
 #[derive(Debug, Default)]
 pub(crate) struct Schedules {
     loaded: RefCell<Option<Loaded>>,
-    /// Those whose handler runs in this incarnation. Not part of the cache, which may be dropped meanwhile.
+    /// The schedules whose handlers run in this incarnation. They are kept when the cache is dropped.
     running: RefCell<BTreeSet<(ScheduleId, u64)>>,
-    /// Those whose handler has ended in this incarnation, as long as storage may say that it runs.
+    /// The schedules whose handlers have ended in this incarnation while storage may still say that they run.
     ended: RefCell<BTreeSet<(ScheduleId, u64)>>,
-    /// When the platform's alarm is needed for something else.
+    /// The time at which the runtime needs the platform's alarm for its watchdog.
     watchdog: Cell<Option<u64>>,
-    /// Whether the handler for the room's own alarms exists; those of older code stay in storage until it does.
+    /// True if the room has an `on_alarm`. Without it, alarms of earlier code stay in storage and do not fire.
     has_handler: bool,
 }
 
@@ -115,7 +115,7 @@ struct Loaded {
     /// Due time, number, id.
     order: BTreeSet<(u64, u64, ScheduleId)>,
     next_number: u64,
-    /// How many peers' places are kept.
+    /// The number of places that are kept.
     graces: usize,
 }
 
@@ -129,7 +129,7 @@ impl Schedules {
         self.loaded.take();
     }
 
-    /// Forgets everything, also what runs: storage has been cleared.
+    /// Drops the cache and all records of running handlers, because storage was cleared.
     pub(crate) fn purge(&self) {
         self.clear();
         self.running.take();
@@ -137,7 +137,7 @@ impl Schedules {
         self.watchdog.set(None);
     }
 
-    /// When the platform's alarm is needed whatever is scheduled.
+    /// The time at which the watchdog needs the platform's alarm.
     pub(crate) fn watchdog(&self) -> Option<u64> {
         self.watchdog.get()
     }
@@ -146,7 +146,7 @@ impl Schedules {
         self.watchdog.set(at_ms);
     }
 
-    /// Sets the platform's one alarm to the earliest time at which anything is to happen.
+    /// Sets the platform's alarm to the earliest time of the schedules and the watchdog.
     pub(crate) fn arm(&self, platform: &AnyPlatform) -> Result<(), Error> {
         let loaded = self.loaded(platform)?;
         self.arm_for(platform, &loaded);
@@ -158,12 +158,12 @@ impl Schedules {
         platform.set_alarm(earliest.into_iter().chain(self.watchdog.get()).min());
     }
 
-    /// Whether there is none.
+    /// Returns whether no schedule can fire.
     pub(crate) fn is_empty(&self, platform: &AnyPlatform) -> Result<bool, Error> {
         Ok(self.loaded(platform)?.order.is_empty())
     }
 
-    /// Whether the time of any has come.
+    /// Returns whether any schedule is due.
     pub(crate) fn is_due(&self, platform: &AnyPlatform) -> Result<bool, Error> {
         let now_ms = platform.now_ms();
         Ok(self.loaded(platform)?.order.first().is_some_and(|(due_ms, ..)| *due_ms <= now_ms))
@@ -182,7 +182,8 @@ impl Schedules {
             |pending: &Pending| every_ms.is_some() && pending.every_ms == every_ms && pending.job.is_same(&job);
         let replaced = match &key {
             Some(key) => loaded.keyed(key),
-            // A period without a key is told by what it does: set again at each start it must not pile up.
+            // A period without a key is identified by its job, so that `on_start` can set it each time without
+            // duplicates.
             None => loaded.by_id.values().find(|each| each.key.is_none() && same_period(each)).map(|each| each.id),
         };
         if let Some(same) = replaced.and_then(|id| loaded.by_id.get(&id))
@@ -193,7 +194,7 @@ impl Schedules {
             self.arm_for(platform, &loaded);
             return Ok(id);
         }
-        // The one that it takes the place of is overwritten: there is no moment with both, or neither.
+        // The replaced schedule is overwritten under its id, so that a crash leaves exactly one of them.
         let id = replaced.unwrap_or_else(|| {
             let [a, b, c, d, e, f, g, h, ..] = platform.random();
             ScheduleId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
@@ -225,14 +226,14 @@ impl Schedules {
         id.map_or(Ok(false), |id| self.cancel(platform, id))
     }
 
-    /// Takes away what the runtime itself had planned, where `which` says so.
+    /// Cancels the runtime's own schedules for which `which` returns true.
     pub(crate) fn cancel_own(&self, platform: &AnyPlatform, which: impl Fn(&Job) -> bool) -> Result<(), Error> {
         let own = |job: &Job| !matches!(job, Job::Alarm(_)) && which(job);
         let ids: Vec<_> = self.loaded(platform)?.by_id.values().filter(|each| own(&each.job)).map(|p| p.id).collect();
         ids.into_iter().try_for_each(|id| self.cancel(platform, id).map(drop))
     }
 
-    /// How many peers' places are kept.
+    /// The number of places that are kept.
     pub(crate) fn graces(&self, platform: &AnyPlatform) -> Result<usize, Error> {
         Ok(self.loaded(platform)?.graces)
     }
@@ -251,22 +252,24 @@ impl Schedules {
         Ok(self.loaded(platform)?.by_id.values().any(|pending| matches!(pending.job, Job::Purge)))
     }
 
-    /// When the room's own next alarm is due.
+    /// The time at which the room's next own alarm is due.
     pub(crate) fn next(&self, platform: &AnyPlatform) -> Result<Option<u64>, Error> {
         let loaded = self.loaded(platform)?;
         let mut own = loaded.order.iter().filter(|(_, _, id)| loaded.is_alarm(*id));
         Ok(own.next().map(|(due_ms, ..)| *due_ms))
     }
 
-    /// The earliest schedule that is due, of those that were set before `before`. It is put off before it is given out: if
-    /// it takes the object down with it, it is tried again.
+    /// Begins the earliest schedule that is due and whose number is less than `before`.
+    ///
+    /// It is first stored with the time of its next try. If its handler crashes the object, it is tried again.
     pub(crate) fn begin(&self, platform: &AnyPlatform, before: u64) -> Result<Option<Due>, Error> {
         let now_ms = platform.now_ms();
         let mut loaded = self.loaded(platform)?;
         let due: Vec<_> = loaded.order.iter().take_while(|(due_ms, ..)| *due_ms <= now_ms).copied().collect();
         for (_, number, id) in due {
             if self.running.borrow().contains(&(id, number)) {
-                // It takes longer than the time after which a crash of it would be noticed: nothing to do, for now.
+                // The handler takes longer than the retry delay that covers a crash. The schedule must not run twice at
+                // once.
                 loaded.put_off(id, now_ms + STILL_RUNNING_MS);
             } else if number < before {
                 return self.begin_one(platform, &mut loaded, id).map(Some);
@@ -275,12 +278,12 @@ impl Schedules {
         Ok(None)
     }
 
-    /// The number of the schedule that is set next.
+    /// The number of the next schedule to be set.
     pub(crate) fn next_number(&self, platform: &AnyPlatform) -> Result<u64, Error> {
         Ok(self.loaded(platform)?.next_number)
     }
 
-    /// The room's own earliest alarm that does not run already, whether it is due or not.
+    /// Begins the room's own earliest alarm that is not running, even if it is not due yet.
     pub(crate) fn begin_next(&self, platform: &AnyPlatform) -> Result<Option<Due>, Error> {
         let mut loaded = self.loaded(platform)?;
         let is_next = |(_, number, id): &&(u64, u64, ScheduleId)| {
@@ -293,7 +296,7 @@ impl Schedules {
     fn begin_one(&self, platform: &AnyPlatform, loaded: &mut Loaded, id: ScheduleId) -> Result<Due, Error> {
         let pending = &loaded.by_id[&id];
         let attempt = pending.attempts.saturating_add(1);
-        // Nothing of this incarnation runs under that id: what storage says is running went down with another.
+        // The handler is not running in this incarnation, so the try that storage reports as running has crashed.
         let failure = pending.running.then_some(SystemFailure { attempt });
         let mut begun = Pending { attempts: attempt, running: true, ..pending.clone() };
         begun.due_ms = platform.now_ms().saturating_add(begun.retry_ms());
@@ -307,7 +310,7 @@ impl Schedules {
         Ok(Due { id, number, job, attempt, failure })
     }
 
-    /// Its handler has ended, in whatever way.
+    /// Records that a handler has ended, with success or not.
     pub(crate) fn ended(&self, (id, number): (ScheduleId, u64)) {
         self.running.borrow_mut().remove(&(id, number));
         self.ended.borrow_mut().insert((id, number));
@@ -315,15 +318,15 @@ impl Schedules {
             && let Some(pending) = loaded.by_id.get_mut(&id)
             && pending.number == number
         {
-            // Known here even where storage does not take it: a write that fails later is no crash.
+            // The flag is cleared in memory too: if the following write fails, the next try must not report a crash.
             pending.running = false;
         }
     }
 
-    /// It has done its work: it goes, or waits for its next time.
+    /// Records a success: deletes the schedule, or sets the next time of a periodic one.
     pub(crate) fn finish(&self, platform: &AnyPlatform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
         let mut loaded = self.loaded(platform)?;
-        // Cancelled, or replaced, by its own handler perhaps.
+        // The schedule may have been cancelled or replaced, perhaps by its own handler.
         let Some(pending) = loaded.by_id.get(&id).filter(|pending| pending.number == number) else {
             self.ended.borrow_mut().remove(&(id, number));
             return Ok(());
@@ -348,7 +351,7 @@ impl Schedules {
         Ok(())
     }
 
-    /// It failed: it is tried again, counted from now.
+    /// Records a failure: the schedule is tried again after a delay that starts now.
     pub(crate) fn fail(&self, platform: &AnyPlatform, (id, number): (ScheduleId, u64)) -> Result<(), Error> {
         let mut loaded = self.loaded(platform)?;
         let Some(pending) = loaded.by_id.get(&id).filter(|pending| pending.number == number) else { return Ok(()) };
@@ -385,7 +388,7 @@ impl Schedules {
             };
             loaded.next_number = loaded.next_number.max(pending.number + 1);
             if matches!(pending.job, Job::Alarm(_)) && !self.has_handler {
-                // It is not due, ever, and can be cancelled.
+                // Without a handler the alarm never fires, but it can be cancelled.
                 loaded.by_id.insert(pending.id, pending);
                 continue;
             }
@@ -399,7 +402,7 @@ impl Schedules {
     }
 }
 
-/// The first time after `now_ms` that is whole periods after `nominal_ms`.
+/// The first time after `now_ms` that is a whole number of periods after `nominal_ms`.
 fn next_period(nominal_ms: u64, every_ms: u64, now_ms: u64) -> u64 {
     let passed = now_ms.saturating_sub(nominal_ms) / every_ms + 1;
     nominal_ms.saturating_add(every_ms.saturating_mul(passed))

@@ -1,4 +1,4 @@
-//! What the engine keeps of a peer in memory.
+//! The engine's record of a peer in memory.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -10,48 +10,48 @@ use serde_json::value::RawValue;
 use super::fair_lock::FairLock;
 use crate::{Close, PeerId, Room, platform::*};
 
-/// Where a peer is in its life.
+/// The phase of a peer's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Accepted; `on_connect` has not finished.
+    /// The socket is accepted, and `on_connect` has not finished.
     Connecting,
     Connected,
-    /// Its connection is gone, its place is kept, and it may come back.
+    /// The connection is lost, and the place is kept for a reconnect.
     Away,
-    /// Its `on_close` has begun, or it was never let in.
+    /// `on_close` has begun, or the peer was never admitted.
     Gone,
 }
 
-/// What the engine keeps of a peer while the object is in memory.
+/// The engine's record of a peer while the object is in memory.
 pub(crate) struct Slot<R: Room> {
     pub(crate) id: PeerId,
     pub(crate) connected_at: u64,
-    /// The socket it has now: another one each time it comes back.
+    /// The current socket of the peer. A reconnect replaces it.
     pub(crate) socket: Cell<Socket>,
-    /// How often it has come back.
+    /// The number of reconnects to this place.
     pub(crate) generation: Cell<u32>,
     pub(crate) status: Cell<Status>,
     pub(crate) data: RefCell<Rc<R::Connection>>,
     pub(crate) tags: OnceCell<Vec<String>>,
-    /// What the Worker said once; there until `on_connect` has ended.
+    /// The metadata of the upgrade. It is dropped when `on_connect` ends.
     pub(crate) meta: RefCell<Option<Box<RawValue>>>,
-    /// How much of what this peer sent waits for its turn.
+    /// The bytes of this peer's frames that wait for its turn.
     pub(crate) queued_bytes: Cell<usize>,
-    /// The name of its entry in the roster.
+    /// The name of the peer's entry in the roster.
     pub(crate) entry: String,
-    /// Whether the entry is known to be this slot's.
+    /// True if the roster's entry is known to belong to this connection.
     pub(crate) is_enrolled: Cell<bool>,
-    /// How its connection has ended.
+    /// The close of the connection, once it has ended.
     pub(crate) ended: RefCell<Option<Close>>,
-    /// Whether that is noted in storage, and as the end of one that cannot come back.
+    /// `Some` if the end of the connection is stored; true if it is stored as final.
     pub(crate) noted: Cell<Option<bool>>,
-    /// Whether the room has closed the connection: what still comes of it is not handled.
+    /// True if the room has closed the connection. Its further frames are ignored.
     pub(crate) is_closing: Cell<bool>,
-    /// Whether it cannot come back: the room closed it, or its time is over.
+    /// True if a reconnect is excluded: the room closed the connection, or the grace is over.
     pub(crate) is_final: Cell<bool>,
-    /// Whether the closure of an `update_data` runs.
+    /// True if the closure of an `update_data` is running.
     pub(crate) is_changing: Cell<bool>,
-    /// Held by the handler of this peer that runs now.
+    /// Taken by the running handler of this peer.
     pub(crate) turn: FairLock,
 }
 
@@ -86,7 +86,7 @@ impl<R: Room> Slot<R> {
         }
     }
 
-    /// Whether it has a connection, as far as the room knows: the index of one that is gone may belong to another socket.
+    /// Returns whether the peer has a connection, as far as the room knows. A stale index may belong to another socket.
     pub(crate) fn has_socket(&self) -> bool {
         matches!(self.status.get(), Status::Connecting | Status::Connected) && self.socket.get() != NO_SOCKET
     }

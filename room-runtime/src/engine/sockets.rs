@@ -1,4 +1,4 @@
-//! The sockets of a room, and what is known of them: an attachment is decoded when it is first needed, once in a wake.
+//! The sockets of a room and their attachments. An attachment is decoded at its first use, once in an incarnation.
 
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl<R: Room> RoomHost<R> {
-    /// The peer of a socket, from memory or, once in a wake, from what is kept with the socket.
+    /// The peer of a socket: from memory, or, at the first use in an incarnation, from the attachment.
     pub(crate) fn peer(self: &Rc<Self>, socket: Socket) -> Option<Peer<R>> {
         let known = self.slots.borrow().get(socket as usize).cloned().flatten();
         let slot = match known {
@@ -25,7 +25,7 @@ impl<R: Room> RoomHost<R> {
 
     fn restore(&self, socket: Socket) -> Option<Rc<Slot<R>>> {
         let attachment = self.platform.attachment(socket);
-        // One that the room is done with may be mentioned once more by the platform.
+        // The platform may deliver an event of a socket that the room has detached.
         if attachment.is_none() && !self.platform.is_open(socket) {
             return None;
         }
@@ -42,7 +42,8 @@ impl<R: Room> RoomHost<R> {
             }
             Err(error) => {
                 self.platform.log_error(&error.in_room(&self.id).to_string());
-                // It may be closing already; either way it is not a peer, and is not looked at again.
+                // The close fails only if the socket is closing already. Without an attachment the socket is ignored
+                // from now on.
                 let _ = self.platform.close(socket, 1011, "the room lost this connection");
                 self.platform.detach(socket);
                 None
@@ -50,8 +51,7 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    /// Sends a frame. A peer that does not read is closed: what waits for it would stay in memory, and keep the room from
-    /// hibernating.
+    /// Sends a frame and closes slow consumers, whose unsent frames would fill the memory and block hibernation.
     pub(crate) fn send(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
         let sent = self.transmit(frame, to);
         for peer in sent.unread.iter().filter_map(|socket| self.peer(*socket)) {
@@ -60,8 +60,9 @@ impl<R: Room> RoomHost<R> {
         sent
     }
 
-    /// Sends it, now or, to those who take several messages in one frame, with what else there is until the room's window
-    /// ends.
+    /// Sends a frame without closing slow consumers.
+    ///
+    /// For clients that accept several messages in one frame, the frame is held until the room's batch window ends.
     pub(super) fn transmit(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
         let batches = R::BATCH_MS > 0;
         let sent = self.platform.send(frame, to, R::LIMITS.max_unread_bytes, batches);
@@ -88,14 +89,14 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    /// The socket is no peer's any more.
+    /// Removes the slot of a socket that no longer belongs to a peer.
     pub(super) fn release_socket(&self, socket: Socket) {
         let slot = self.slots.borrow_mut().get_mut(socket as usize).and_then(Option::take);
         if let Some(slot) = slot {
             self.known_sockets.set(self.known_sockets.get() - 1);
             if slot.socket.get() == socket {
                 if Rc::strong_count(&slot) > 1 {
-                    // Whoever holds the peer may ask for them later.
+                    // A handler that holds the peer may read its tags later.
                     slot.tags.get_or_init(|| self.tags_of(socket));
                 }
                 slot.socket.set(NO_SOCKET);
@@ -106,14 +107,14 @@ impl<R: Room> RoomHost<R> {
     pub(super) fn forget(&self, socket: Socket) {
         self.release_socket(socket);
         self.platform.forget(socket);
-        // An empty room costs no memory, however long the object stays. Sockets that have not been heard of since the room
-        // woke have no slot.
+        // An empty room drops its caches, so that it costs little memory while the object stays loaded. A socket
+        // without any event in this incarnation has no slot, so the platform is asked too.
         if self.known_sockets.get() == 0 && self.platform.open(None).is_empty() {
             self.release_memory();
         }
     }
 
-    /// `on_connect` has succeeded: from here on the peer survives hibernation.
+    /// Admits a peer after the success of `on_connect`. From here on it survives hibernation.
     pub(super) fn admit(&self, peer: &Peer<R>) -> Result<(), Error> {
         let slot = &peer.slot;
         let data = self.encode_data(&slot.id, &slot.data.borrow())?;
@@ -125,7 +126,7 @@ impl<R: Room> RoomHost<R> {
         Ok(())
     }
 
-    /// Writes with a socket, and into the roster, that it holds the peer's place.
+    /// Writes into the socket's attachment and into the roster that the socket has the peer's place.
     pub(super) fn write_place(
         &self,
         slot: &Slot<R>,
@@ -137,7 +138,7 @@ impl<R: Room> RoomHost<R> {
         self.enroll(slot, generation, data).map_err(|error| error.of_peer(&slot.id))
     }
 
-    /// Replaces what is stored as the data of a connected peer: all of it, or nothing.
+    /// Replaces the stored data of a connected peer. The replacement is atomic.
     pub(crate) fn store_data(&self, slot: &Slot<R>, data: &RawValue) -> Result<(), Error> {
         let (socket, generation) = (slot.socket.get(), slot.generation.get());
         self.attach(slot, socket, generation, data)?;
@@ -165,7 +166,7 @@ impl<R: Room> RoomHost<R> {
         marked.iter().filter_map(|tag| tag.strip_prefix(TAG_MARK)).map(str::to_owned).collect()
     }
 
-    /// A peer's data as it is stored, if it may be.
+    /// Encodes a peer's data for storage and checks its size.
     pub(crate) fn encode_data(&self, id: &PeerId, data: &R::Connection) -> Result<Box<RawValue>, Error> {
         let encoded = wire::encode_raw(data, 1, "the peer's data");
         let checked = encoded.and_then(|data| match data.get().len() {

@@ -1,4 +1,4 @@
-//! What a room remembers: read from storage once in a wake, stored before anyone is told of a change.
+//! The room's state: read from storage once in an incarnation, and stored before any message leaves the room.
 
 use std::{cell::RefMut, rc::Rc};
 
@@ -14,12 +14,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cached<S> {
     value: Option<Rc<S>>,
-    /// What storage holds. `Unknown` until it was read in this wake.
+    /// The presence of a state in storage; `Unknown` until it is read in this incarnation.
     stored: Stored,
     dirty: bool,
-    /// The version of what storage holds.
+    /// The version of the stored state.
     version: u32,
-    /// Whether `init` runs.
+    /// True if `init` is running.
     is_initializing: bool,
 }
 
@@ -49,7 +49,7 @@ impl<R: Room> RoomHost<R> {
 
     pub(crate) fn update<T>(self: &Rc<Self>, change: impl FnOnce(&mut R::State) -> T) -> Result<T, Error> {
         let mut cached = self.load()?;
-        // A snapshot that a handler still holds is copied, not changed under it.
+        // If a handler still holds a snapshot, `make_mut` copies the state and leaves the snapshot unchanged.
         let value = change(Rc::make_mut(cached.value()));
         cached.dirty = true;
         Ok(value)
@@ -73,14 +73,16 @@ impl<R: Room> RoomHost<R> {
         Ok(cached.dirty || cached.stored == Stored::Something)
     }
 
-    /// The state as the Worker's client sees it: `None` until there was a first change.
+    /// The state for the Worker's client; `None` if no state was ever stored or changed.
     pub(super) fn stored_state(self: &Rc<Self>) -> Result<Option<Rc<R::State>>, Error> {
         Ok(if self.is_initialized()? { Some(self.state()?) } else { None })
     }
 
     /// Stores the state if it changed since it was last stored.
     ///
-    /// Inside the closure of an `update` that is an error: what follows would tell of a change that is not made yet. A state that cannot be stored is given up: what is served is what would be there after a restart.
+    /// Inside the closure of an `update` this is an error, because the message to be sent would describe an unfinished
+    /// change. A state that cannot be stored is dropped from memory: the room goes on with the stored state, as after a
+    /// restart.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let mut cached = self.borrow_state()?;
         let Cached { value: Some(value), dirty: true, .. } = &*cached else { return Ok(()) };
@@ -108,8 +110,8 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    /// The version goes first: should the second write fail, the old state is there with a version that it is not of, and
-    /// is refused as long as that is so.
+    /// Stores the version before the state. If the second write fails, the old state has a version that it does not
+    /// match, and it is refused as long as that is so.
     fn store(&self, bytes: &[u8], version: u32) -> Result<(), PlatformError> {
         if version != R::STATE_VERSION {
             self.platform.put(keys::STATE_VERSION, R::STATE_VERSION.to_string().as_bytes())?;
@@ -117,14 +119,14 @@ impl<R: Room> RoomHost<R> {
         self.platform.put(keys::STATE, bytes)
     }
 
-    /// The state is gone from storage.
+    /// Drops the state after a purge has deleted it from storage.
     pub(super) fn purge_state(&self) {
         if let Ok(mut cached) = self.state.try_borrow_mut() {
             *cached = Cached::default();
         }
     }
 
-    /// Forgets the state in memory, unless it is still to be stored.
+    /// Drops the state from memory, unless it has unsaved changes.
     pub(super) fn release_state(&self) {
         if let Ok(mut cached) = self.state.try_borrow_mut()
             && !cached.dirty
@@ -142,7 +144,7 @@ impl<R: Room> RoomHost<R> {
         })
     }
 
-    /// The state for whoever uses it: not in `init`, which makes it.
+    /// Borrows the state, with an error inside `init`, which has no state to read yet.
     fn readable_state(&self) -> Result<RefMut<'_, Cached<R::State>>, Error> {
         let cached = self.borrow_state()?;
         if cached.is_initializing {
@@ -152,12 +154,12 @@ impl<R: Room> RoomHost<R> {
         Ok(cached)
     }
 
-    /// That no closure of an `update` runs.
+    /// Returns an error if the closure of an `update` is running.
     pub(crate) fn not_updating(&self) -> Result<(), Error> {
         self.borrow_state().map(drop)
     }
 
-    /// Reads what is stored, once in a wake.
+    /// Reads the stored state, once in an incarnation.
     fn read(&self, cached: &mut Cached<R::State>) -> Result<(), Error> {
         if cached.stored != Stored::Unknown {
             return Ok(());
@@ -167,7 +169,7 @@ impl<R: Room> RoomHost<R> {
         };
         match self.platform.get(keys::STATE).map_err(unreadable)? {
             Some(bytes) => {
-                // Also where this code has no versions: the code before it may have had.
+                // The version is read even if this code has none, because earlier code may have stored one.
                 let version = self.stored_version(self.platform.get(keys::STATE_VERSION).map_err(unreadable)?)?;
                 let state = if version == R::STATE_VERSION {
                     wire::decode_value(&bytes, "the room's stored state")
@@ -177,7 +179,7 @@ impl<R: Room> RoomHost<R> {
                 cached.value = Some(Rc::new(state.map_err(|error| error.in_room(&self.id))?));
                 cached.stored = Stored::Something;
                 cached.version = version;
-                // Stored as what it is now with the next change, or at the end of the handler that read it.
+                // The migrated state is stored with the next change, or at the end of the handler that read it.
                 cached.dirty = version != R::STATE_VERSION;
             }
             None => cached.stored = Stored::Nothing,
@@ -191,12 +193,12 @@ impl<R: Room> RoomHost<R> {
         version.map_err(|error| error.in_room(&self.id))
     }
 
-    /// The state in memory: read, or made, when it is first used.
+    /// Loads the state at its first use: reads it, or runs `init`.
     fn load(self: &Rc<Self>) -> Result<RefMut<'_, Cached<R::State>>, Error> {
         let mut cached = self.readable_state()?;
         self.read(&mut cached)?;
         if cached.value.is_none() {
-            // Not borrowed while `init` runs: it may send and schedule, and has no state to use.
+            // The borrow ends while `init` runs, because `init` may send and schedule.
             cached.is_initializing = true;
             drop(cached);
             let life = self.life.get();
@@ -226,7 +228,7 @@ impl<R: Room> RoomHost<R> {
     }
 }
 
-/// A state of another version, made into one of this.
+/// Migrates a state of an earlier version to the current one.
 fn migrate<R: Room>(version: u32, bytes: &[u8]) -> Result<R::State, Error> {
     let this = R::STATE_VERSION;
     if version > this {

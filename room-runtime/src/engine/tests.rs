@@ -18,7 +18,7 @@ use crate::{
 
 const MAX_DATA_BYTES: usize = Peer::<Probe>::MAX_DATA_BYTES;
 
-/// A room that notes what happens to it and does as it is told.
+/// A room that records its handlers and follows the test's events.
 enum Probe {}
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ enum Event {
     Say {
         text: String,
     },
-    /// Waits until the test opens the gate of that name, then says it.
+    /// Waits until the test opens the gate of this name, then broadcasts it.
     Wait {
         gate: String,
     },
@@ -258,7 +258,7 @@ impl Room for Probe {
     }
 }
 
-/// A room in a world, and what runs in it.
+/// A room in a world, and its tasks.
 struct World {
     memory: Rc<Memory>,
     host: Rc<RoomHost<Probe>>,
@@ -266,7 +266,7 @@ struct World {
     clock: Rc<Clock>,
 }
 
-/// A request of which nobody wants to know.
+/// An empty request.
 struct NoHandshake;
 
 impl Handshake for NoHandshake {
@@ -293,7 +293,7 @@ impl World {
         World { host: new_host(&memory), memory, executor, clock }
     }
 
-    /// Everything in memory is gone: what hibernation and a crash have in common.
+    /// Drops everything in memory, as hibernation and a crash do.
     fn hibernate(&mut self) {
         GATES.take();
         self.executor.abort(0);
@@ -304,7 +304,7 @@ impl World {
         self.executor.spawn(0, Work::Call, Box::pin(async move { drop(work.await) }));
     }
 
-    /// Runs until everything waits.
+    /// Runs until every task waits.
     fn settle(&mut self) {
         while self.executor.step() {}
         assert!(self.executor.take_panicked().is_empty(), "a handler panicked");
@@ -433,7 +433,7 @@ fn on_start_comes_before_everything_and_keeps_the_order_of_what_waits() {
     assert_eq!(take_notes(), ["start"]);
     assert!(world.received(a).is_empty());
     open_gate("start");
-    // One that comes when `on_start` has just ended does not overtake.
+    // A frame that arrives just after the end of `on_start` does not overtake the waiting ones.
     world.begin_frame(a, r#"{"type":"Say","text":"4"}"#);
     world.settle();
     assert_eq!(world.received(a), ["\"1\"", "\"2\"", "\"3\"", "\"4\""]);
@@ -648,7 +648,7 @@ fn a_failed_handler_keeps_its_changes_and_a_failed_try_update_has_none() {
     assert_eq!(world.received(a), ["\"count 102\""]);
 }
 
-/// What the sender of an event hears whose handler failed.
+/// The error frame for the sender of an event whose handler failed.
 fn failed() -> &'static str {
     r#"{"$room":{"error":{"code":"handler","message":"the room could not handle this event"}}}"#
 }
@@ -694,7 +694,7 @@ fn a_state_and_data_may_be_as_large_as_the_limit_says() {
         "{error}"
     );
 
-    // Whatever the id: with the longest there is, in the longest way to write it as JSON.
+    // The limit holds for the longest id in its longest JSON encoding too.
     let b = world.connect(&"\u{1}".repeat(PeerId::MAX_BYTES), &[]);
     let most = MAX_DATA_BYTES - r#"{"name":""}"#.len();
     world.frame(b, &Event::Rename { name: "x".repeat(most) });
@@ -884,7 +884,7 @@ mod alarms {
             self.spawn(host.alarm());
         }
 
-        /// Lets time pass; the platform's alarm fires whenever it is due.
+        /// Lets time pass. The platform's alarm fires whenever it is due.
         fn pass(&mut self, ms: u64) {
             let end = self.memory.now_ms() + ms;
             while let Some(at) = self.memory.alarm.get().filter(|at| *at <= end) {
@@ -920,7 +920,7 @@ mod alarms {
         for (name, after_ms) in [("late", 5_000), ("early", 1_000), ("same", 5_000), ("at once", 0)] {
             world.frame(a, &schedule(name, after_ms));
         }
-        // The platform does not tell an object its name when an alarm brings it into memory after a restart.
+        // An alarm after a restart does not say the object's name.
         world.memory.nameless.set(true);
         world.hibernate();
         take_notes();
@@ -928,7 +928,7 @@ mod alarms {
         assert_eq!(take_notes(), ["start", "alarm at once at 0"]);
         world.pass(10_000);
         assert_eq!(take_notes(), ["alarm early at 1000", "alarm late at 5000", "alarm same at 5000"]);
-        // What is left is for the peer that is there.
+        // The remaining alarm is the watchdog of the connected peer.
         assert!(world.memory.alarm.get().is_some_and(|at_ms| at_ms >= START_MS + Probe::WATCHDOG_MS));
         assert!(world.memory.list("room:schedule:").expect("readable").is_empty());
     }
@@ -1042,7 +1042,7 @@ mod alarms {
         world.advance(5_000);
         world.begin_alarm();
         world.settle();
-        // It is not begun before that is stored, and the room sees to it that it is tried again.
+        // The handler does not begin before its retry is stored, and the room schedules another try.
         assert_eq!(take_notes(), [""; 0]);
         assert_eq!(world.memory.alarm.get(), Some(START_MS + 5_000 + RESTART_MS));
         assert_eq!(world.memory.errors.take().len(), 1);
@@ -1136,7 +1136,7 @@ mod tickets {
         begin_upgrade(&world);
         world.settle();
         assert_eq!(take_notes(), ["start", "connect a", "upgraded"]);
-        // And the other way round, as long as there are not thousands in between.
+        // The request may arrive before the RPC, as long as fewer than thousands arrive in between.
         begin_upgrade(&world);
         world.settle();
         world.call(&prepare("b"));
@@ -1183,7 +1183,7 @@ mod limits {
         let big = |n: u32| format!(r#"{{"type":"Say","text":"{n}{}"}}"#, " ".repeat(2_000_000));
         for round in 0..3 {
             world.frame(a, &wait("gate"));
-            // Two of these fit behind it, a third does not.
+            // Two of these frames fit into the queue; the third does not.
             for n in 0..3 {
                 world.begin_frame(a, &big(n));
                 world.settle();
@@ -1195,7 +1195,7 @@ mod limits {
                 "{}",
                 told[0]
             );
-            // What is too large takes no place.
+            // A frame that is too large takes no room in the queue.
             world.begin_frame(a, &"x".repeat(Probe::LIMITS.max_message_bytes + 1));
             open_gate("gate");
             world.settle();
@@ -1263,13 +1263,13 @@ mod limits {
     }
 }
 
-/// A room without the handlers that it says it does not have.
+/// A room without the handlers that its constants say it does not have.
 mod without_handlers {
     use futures_util::FutureExt;
 
     use super::*;
 
-    /// With this `PURGE_AFTER_MS`, and this `RECONNECT_GRACE_MS`.
+    /// A room with this `PURGE_AFTER_MS` and this `RECONNECT_GRACE_MS`.
     enum Quiet<const PURGE_AFTER_MS: u64, const GRACE_MS: u64 = 0> {}
 
     impl<const PURGE_AFTER_MS: u64, const GRACE_MS: u64> Room for Quiet<PURGE_AFTER_MS, GRACE_MS> {
@@ -1317,7 +1317,7 @@ mod without_handlers {
         RoomHost::new(memory.clone(), Box::new(|| Ok(())))
     }
 
-    /// A peer comes and goes.
+    /// Connects a peer and disconnects it.
     fn visit<R: Room<Connection = ()>>(host: &Rc<RoomHost<R>>, memory: &Memory) {
         let options = UpgradeOptions {
             data: (),
@@ -1381,11 +1381,11 @@ mod without_handlers {
     }
 }
 
-/// A state that other code has stored.
+/// A state that earlier code has stored.
 mod versions {
     use super::*;
 
-    /// Of version 2, with a state that says which it was made from.
+    /// A room of state version 2. Its state says from which version it was made.
     enum Versioned {}
 
     impl Room for Versioned {
@@ -1413,7 +1413,7 @@ mod versions {
         }
     }
 
-    /// The state as it is read, and the version that is stored when it has been.
+    /// The state as it is read, and the version that is stored after that.
     fn read(version: Option<&str>) -> (Result<String, String>, Option<String>) {
         let memory = Memory::alone("r1");
         memory.put("room:state", br#""old""#).expect("room");
@@ -1439,7 +1439,7 @@ mod versions {
     }
 }
 
-/// What older code, or another hand, has left in storage: it fails one by one, is reported once, and has a stated end.
+/// Values in storage that do not decode: each fails alone, is reported once, and has a defined end.
 mod unreadable {
     use super::*;
 
@@ -1520,7 +1520,7 @@ mod unreadable {
         let reported = errors.iter().filter(|error| error.contains("a stored alarm does not decode"));
         assert_eq!(reported.count(), 1, "{errors:?}");
         assert!(errors.iter().any(|error| error.contains("a stored schedule does not decode")), "{errors:?}");
-        // For code that knows it; it is tried again ever later.
+        // The alarm is kept for code that can decode it, with a growing delay between the tries.
         let kept = world.stored("room:schedule:0000000000000001").expect("it is kept");
         assert!(kept.contains(r#""attempts":3"#), "{kept}");
         assert!(world.stored("room:schedule:0000000000000003").is_some());
@@ -1559,7 +1559,7 @@ mod unreadable {
 mod keeping {
     use super::*;
 
-    /// Notes nothing; keeps places for a minute, and itself for an hour.
+    /// A room that keeps places for a minute, and itself for an hour. It records nothing.
     enum Keeper {}
 
     impl Room for Keeper {
@@ -1598,7 +1598,7 @@ mod keeping {
             room.connect(crate::Upgrade::new(Data { name }).id(id)).disconnect();
         }
         room.hibernate();
-        // As code with another schema would have left it.
+        // An entry as code with another data type would have stored it.
         let memory = &room.object.memory;
         let keys = memory.keys("room:peer:");
         for key in &keys {

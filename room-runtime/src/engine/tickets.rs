@@ -1,4 +1,4 @@
-//! Tickets: by them the two halves of an upgrade find each other, and nothing else gets in.
+//! Tickets: they join the two halves of an upgrade and keep out every other request.
 
 use std::{
     cell::RefCell,
@@ -11,16 +11,16 @@ use futures_util::future::{Either, select};
 
 use crate::{Error, ErrorKind, platform::*, wire::UpgradeOptions};
 
-/// How long one half of an upgrade waits for the other. They leave the Worker together, so a second is long.
+/// The time for which one half of an upgrade waits for the other. Both leave the Worker together, so a second is long.
 const WAIT_MS: u64 = 5_000;
-/// How many halves of either kind may wait. More than the platform's thousand requests a second bring in that time, and
-/// bounded, since what waits takes memory.
+/// The most halves of each kind that wait. An object gets about a thousand requests a second, and the two halves of an
+/// upgrade arrive well within a second. The bound limits the memory.
 const MAX_WAITING: usize = 4_096;
 
 /// The upgrades of which one half has arrived.
 ///
-/// The two kinds have nothing to share but their ticket: where a Worker forwards requests unchanged, anyone can send any
-/// number with made-up tickets, which must not cost those places that come with a real one.
+/// The two kinds of halves have separate limits. If a Worker forwards requests unchanged, any client can send requests
+/// with invented tickets, and those must not take the places of real upgrades.
 #[derive(Debug)]
 pub(crate) struct Tickets<C> {
     prepared: RefCell<HashMap<String, Prepared<C>>>,
@@ -33,11 +33,11 @@ struct Prepared<C> {
     arrived_at: u64,
 }
 
-/// Requests that wait, by ticket and by the order in which they came.
+/// The requests that wait, by ticket and in order of arrival.
 #[derive(Debug)]
 struct Requests<C> {
     senders: HashMap<String, (u64, oneshot::Sender<UpgradeOptions<C>>)>,
-    /// Their numbers, ascending.
+    /// The numbers of the waiting requests, ascending.
     order: VecDeque<(u64, String)>,
     next: u64,
 }
@@ -50,10 +50,10 @@ impl<C> Default for Tickets<C> {
 }
 
 impl<C> Tickets<C> {
-    /// The half that came by RPC.
+    /// Accepts the half of an upgrade that arrives by RPC.
     pub(crate) fn prepare(&self, ticket: String, options: UpgradeOptions<C>, now_ms: u64) -> Result<(), Error> {
         if let Some(request) = self.requests.borrow_mut().remove(&ticket) {
-            // If the request stopped waiting just now, its side has said so to the client already.
+            // If the request has just stopped waiting, its client has been answered already.
             let _ = request.send(options);
             return Ok(());
         }
@@ -69,7 +69,7 @@ impl<C> Tickets<C> {
         Ok(())
     }
 
-    /// The half that came as a request: takes the other, waiting briefly if it is not there. A ticket works once.
+    /// Accepts the half that arrives as a request, and waits up to [`WAIT_MS`] for the other. A ticket works once.
     pub(crate) async fn claim(&self, ticket: &str, platform: Rc<AnyPlatform>) -> Result<UpgradeOptions<C>, Error> {
         let prepared = self.prepared.borrow_mut().remove(ticket);
         if let Some(Prepared { options, arrived_at }) = prepared
@@ -90,7 +90,7 @@ impl<C> Tickets<C> {
 }
 
 impl<C> Requests<C> {
-    /// When there are too many, the one that has waited longest for its other half stops.
+    /// Adds a waiting request. Above the limit, the request that has waited longest is given up.
     fn insert(&mut self, ticket: &str) -> Result<oneshot::Receiver<UpgradeOptions<C>>, Error> {
         if self.senders.contains_key(ticket) {
             return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
@@ -131,7 +131,7 @@ mod tests {
             |ticket: &str, now_ms| tickets.prepare(ticket.to_owned(), options(), now_ms).map_err(|error| error.kind());
         assert_eq!(prepare("a", 1_000), Ok(()));
         assert_eq!(prepare("a", 1_000 + WAIT_MS - 1), Err(ErrorKind::Ticket));
-        // By now it stopped waiting, so it is not there any more.
+        // By now the first half has stopped waiting.
         assert_eq!(prepare("a", 1_000 + WAIT_MS), Ok(()));
         for n in 1..MAX_WAITING {
             assert_eq!(prepare(&n.to_string(), 1_000 + WAIT_MS), Ok(()));

@@ -1,4 +1,5 @@
-//! Orders of events that broke a promise once. Each test says what holds; what a handler does in it is a hook by its name.
+//! Orders of events that once broke a promise. Each test states the promise; hooks by name are the bodies of its
+//! handlers.
 
 use std::{any::Any, cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
@@ -11,7 +12,7 @@ use crate::{
     testing::{TestRoom, World},
 };
 
-/// GRACE, PURGE, whether there is on_close, the most peers.
+/// The constants: grace, purge delay, whether there is an `on_close`, the most peers.
 struct Rig<const GRACE: u64, const PURGE: u64, const CLOSE: bool, const MAX: usize>;
 
 type Plain = Rig<0, 0, true, 1000>;
@@ -236,13 +237,13 @@ fn an_option_purge_after_that_was_taken_away_purges_nothing() {
     ann.send(&ev("add"));
     ann.close();
     before.hibernate();
-    // The deploy: the same storage, other code.
+    // A deploy: the same storage with other code.
     for key in before.object.memory.keys("") {
         after.object.memory.store(&key, &before.object.memory.stored(&key).expect("there"));
     }
     before.object.memory.alarm.set(None);
     after.object.memory.alarm.set(Some(world.now_ms() + 60_000));
-    // Somebody even joins again under the new code.
+    // Another peer joins under the new code.
     let ben = after.connect(as_("ben"));
     ben.close();
     assert_eq!(after.state().expect("state"), Some(7));
@@ -427,7 +428,7 @@ fn a_failure_that_cannot_be_stored_is_no_system_failure() {
     open_gate(&room, "alarm");
     room.fail_writes(false);
     unhook("alarm x");
-    // The last one goes: memory is let go of. The room was never down.
+    // The last peer leaves, so the caches are dropped although the object stays in memory.
     ann.close();
     room.advance(Duration::from_secs(3_600));
     let log = notes();

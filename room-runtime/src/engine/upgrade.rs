@@ -1,5 +1,7 @@
-//! How a peer gets in. In this order: limits, `on_upgrade`, the check for duplicates and the accept with no wait between,
-//! `on_connect`, the end of those it replaces.
+//! Admits peers. The steps are: limits, `on_upgrade`, the check for duplicates, the accept, `on_connect`, and the close
+//! of the replaced peers.
+//!
+//! Nothing waits between the check for duplicates and the accept.
 
 use std::{cell::OnceCell, rc::Rc};
 
@@ -25,23 +27,23 @@ use crate::{
     },
 };
 
-/// What a client reads whose `on_connect` failed.
+/// The close reason of a peer whose `on_connect` failed.
 const NOT_LET_IN: &str = "the room could not let this peer in";
 
 const REPLACED: &str = "replaced by a new connection";
 
-/// What became of an upgrade.
+/// The outcome of an upgrade.
 #[derive(Debug)]
 pub(crate) enum Upgraded {
-    /// There is a socket. A peer that `on_connect` refused has one as well, closed with 1011.
+    /// The socket was accepted. This includes a peer that `on_connect` refused; its socket is closed with 1011.
     Accepted,
-    /// There is none, by the engine's own rules: the answer's status and text.
+    /// The engine refused the upgrade with this status and text.
     Refused(u16, String),
-    /// There is none, and this is the answer of `on_upgrade`.
+    /// `on_upgrade` answered with this response.
     Answered(Response<Bytes>),
 }
 
-/// A peer that is to be let in.
+/// An upgrade that `on_upgrade` may still change.
 struct Asked<R: Room> {
     data: R::Connection,
     id: PeerId,
@@ -54,8 +56,9 @@ struct Asked<R: Room> {
 }
 
 impl<R: Room> RoomHost<R> {
-    /// The upgrade of the request that carries this ticket. The caller's `accept` makes the socket, given its tags and the
-    /// subprotocol that the handshake is answered with.
+    /// Admits the peer of the request that carries this ticket.
+    ///
+    /// The closure `accept` makes the socket. It gets the socket's tags and the subprotocol of the handshake's answer.
     pub(crate) async fn upgrade(
         self: &Rc<Self>,
         ticket: &str,
@@ -73,22 +76,21 @@ impl<R: Room> RoomHost<R> {
         handshake: impl FnOnce() -> Rc<dyn Handshake>,
         accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>,
     ) -> Result<Upgraded, Error> {
-        // Whoever comes back has a place.
+        // A peer that reconnects already has a place.
         if !options.resume.as_deref().is_some_and(|token| self.has_place(token))
             && let Some(full) = self.full()?
         {
             return Ok(full);
         }
 
-        let now_ms = self.platform.now_ms();
         let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
-        let id = id.unwrap_or_else(|| self.random_peer_id(now_ms));
+        let id = id.unwrap_or_else(|| self.random_peer_id(self.platform.now_ms()));
         let ctx = self.context(None);
         let handshake = handshake();
         let protocols = handshake.protocols();
         let mut asked = Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol };
         if R::HAS_ON_UPGRADE {
-            // In a box, and with it nothing of it in the wasm of a room that has no such handler.
+            // Boxed, so that the wasm of a room without `on_upgrade` does not contain this code.
             let asking: LocalFuture<Result<Asked<R>, Response<Bytes>>> =
                 Box::pin(self.clone().ask(asked, handshake, protocols.clone()));
             asked = match asking.await {
@@ -96,65 +98,88 @@ impl<R: Room> RoomHost<R> {
                 Err(answer) => return Ok(Upgraded::Answered(answer)),
             };
         }
-        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
-        upgrade::check(Some(&id), &tags)?;
-        let protocol = match choose_protocol(&protocols, protocol) {
+        upgrade::check(Some(&asked.id), &asked.tags)?;
+        asked.protocol = match choose_protocol(&protocols, asked.protocol.take()) {
             Ok(protocol) => protocol,
             Err(NoProtocol::Refused(text)) => return Ok(Upgraded::Refused(400, text)),
             Err(NoProtocol::Invalid(error)) => return Err(error),
         };
 
-        // Others may have come while `on_upgrade` waited. From here to the accept nothing waits.
+        // Other peers may have joined while `on_upgrade` waited. Nothing waits from here to the accept.
         if Self::KEEPS_PLACES
-            && let Some(token) = &resume
-            && let Some(slot) = self.place_of(&id, token)?
+            && let Some(token) = &asked.resume
+            && let Some(slot) = self.place_of(&asked.id, token)?
         {
-            let mut others = Vec::new();
-            if on_duplicate != OnDuplicate::Allow {
-                let same = self.platform.open(Some(&id_tag(id.as_str()))).into_iter();
-                others.extend(same.filter_map(|s| self.peer(s)).filter(|peer| !Rc::ptr_eq(&peer.slot, &slot)));
-            }
-            if on_duplicate == OnDuplicate::Reject && !others.is_empty() {
-                return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
-            }
-            let mut kept = Vec::new();
-            if on_duplicate == OnDuplicate::Replace {
-                kept.extend(self.kept_for(&id)?.into_iter().filter(|peer| peer.slot.entry != slot.entry));
-            }
-            if slot.turn.queued() >= MAX_QUEUED_FRAMES {
-                return Ok(Upgraded::Refused(503, "what this peer has sent has to be handled first".to_owned()));
-            }
-            let data = if on_resume == OnResume::ReplaceData { Rc::new(data) } else { slot.data.borrow().clone() };
-            // Before there is a socket, like that of a new peer.
-            let encoded = self.encode_data(&id, &data)?;
-            let socket = self.accept(&slot, protocol.as_deref(), accept)?;
-            if self.resume(slot, socket, (data, &encoded), meta, ctx).await {
-                for other in others.iter().chain(&kept) {
-                    self.force_close(other, CloseCode::RESTART, REPLACED);
-                }
-            }
-            return Ok(Upgraded::Accepted);
+            return self.reconnect(slot, asked, accept, ctx).await;
         }
+        self.join(asked, accept, ctx).await
+    }
+
+    /// The peers with this id whose connection is open.
+    fn connected_as(self: &Rc<Self>, id: &PeerId) -> Vec<Peer<R>> {
+        let sockets = self.platform.open(Some(&id_tag(id.as_str())));
+        sockets.into_iter().filter_map(|socket| self.peer(socket)).collect()
+    }
+
+    /// Moves a peer that reconnects to its place.
+    async fn reconnect(
+        self: &Rc<Self>,
+        slot: Rc<Slot<R>>,
+        asked: Asked<R>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>,
+        ctx: RoomContext<R>,
+    ) -> Result<Upgraded, Error> {
+        let Asked { data, id, meta, on_duplicate, on_resume, protocol, .. } = asked;
+        let mut others = Vec::new();
+        if on_duplicate != OnDuplicate::Allow {
+            others = self.connected_as(&id);
+            others.retain(|peer| !Rc::ptr_eq(&peer.slot, &slot));
+        }
+        if on_duplicate == OnDuplicate::Reject && !others.is_empty() {
+            return Ok(is_connected(&id));
+        }
+        if on_duplicate == OnDuplicate::Replace {
+            others.extend(self.kept_for(&id)?.into_iter().filter(|peer| peer.slot.entry != slot.entry));
+        }
+        if slot.turn.queued() >= MAX_QUEUED_FRAMES {
+            return Ok(Upgraded::Refused(503, "what this peer has sent has to be handled first".to_owned()));
+        }
+        let data = if on_resume == OnResume::ReplaceData { Rc::new(data) } else { slot.data.borrow().clone() };
+        // Encoded before there is a socket: data that is too large can still be refused.
+        let encoded = self.encode_data(&id, &data)?;
+        let socket = self.accept(&slot, protocol.as_deref(), accept)?;
+        if self.resume(slot, socket, (data, &encoded), meta, ctx).await {
+            for other in others {
+                self.force_close(&other, CloseCode::RESTART, REPLACED);
+            }
+        }
+        Ok(Upgraded::Accepted)
+    }
+
+    /// Lets a new peer join.
+    async fn join(
+        self: &Rc<Self>,
+        asked: Asked<R>,
+        accept: impl FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>,
+        ctx: RoomContext<R>,
+    ) -> Result<Upgraded, Error> {
+        let Asked { data, id, tags, meta, on_duplicate, protocol, .. } = asked;
         if let Some(full) = self.full()? {
             return Ok(full);
         }
-        let mut replaced = Vec::new();
-        if on_duplicate != OnDuplicate::Allow {
-            let same = self.platform.open(Some(&id_tag(id.as_str())));
-            replaced.extend(same.into_iter().filter_map(|socket| self.peer(socket)));
-        }
+        let replaced = if on_duplicate == OnDuplicate::Allow { Vec::new() } else { self.connected_as(&id) };
         if on_duplicate == OnDuplicate::Reject && !replaced.is_empty() {
-            return Ok(Upgraded::Refused(409, format!("peer `{id}` is connected already")));
+            return Ok(is_connected(&id));
         }
-        // The places that are kept now, by name: one that comes later is not replaced by this.
+        // The kept places are recorded by name now, so that a place that is kept later is not replaced.
         let mut kept = Vec::new();
         if Self::KEEPS_PLACES && on_duplicate == OnDuplicate::Replace {
             kept.extend(self.kept_for(&id)?.into_iter().map(|peer| peer.slot.entry.clone()));
         }
         let name = new_name(self.platform.random());
-        // Before there is a socket: what does not fit is refused while that is still possible.
+        // The data is encoded before the accept, because data that is too large can only be refused before it.
         self.encode_data(&id, &data)?;
-        let slot = Slot::new(NO_SOCKET, id, now_ms, data, Status::Connecting, name, 0);
+        let slot = Slot::new(NO_SOCKET, id, self.platform.now_ms(), data, Status::Connecting, name, 0);
         let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
@@ -180,7 +205,7 @@ impl<R: Room> RoomHost<R> {
         })
     }
 
-    /// What `on_upgrade` makes of it, or answers.
+    /// Runs `on_upgrade`. Returns the changed upgrade, or the response of the handler.
     async fn ask(
         self: Rc<Self>,
         asked: Asked<R>,
@@ -209,10 +234,10 @@ impl<R: Room> RoomHost<R> {
         Ok(Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol })
     }
 
-    /// A new peer: `on_connect`, and then the end of those it replaces.
+    /// Runs `on_connect` for a new peer, and then closes the peers that it replaces.
     async fn let_in(self: &Rc<Self>, peer: &Peer<R>, replaced: Vec<Peer<R>>, kept: Vec<String>, ctx: &RoomContext<R>) {
         let ctx = &RoomContext { sender: Some(peer.clone()), ..ctx.clone() };
-        // The first frame of a connection: whatever the handlers send comes after it.
+        // The resume token is the first frame of a connection, before any frame of a handler.
         self.send_resume_token(&peer.slot);
         let outcome = {
             let _turn = peer.slot.turn.take().await;
@@ -228,7 +253,7 @@ impl<R: Room> RoomHost<R> {
             self.report(unless_refused(outcome), "on_connect", Some(peer), ctx).await;
             return;
         }
-        // One that `on_connect` has turned away itself replaces nobody.
+        // A peer that `on_connect` itself has closed replaces no other peer.
         if peer.slot.is_closing.get() {
             return;
         }
@@ -246,8 +271,10 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    /// A peer is back in time: its place goes over to the new socket at once, with everything that handlers hold of it. What
-    /// waits for its turn on the old one is handled first, then `on_resume` runs, and then come the frames of the new one.
+    /// Moves the place of a peer that reconnects in time to the new socket.
+    ///
+    /// The peer keeps its slot, so handlers that hold the peer use the new socket. The queued frames of the old socket
+    /// are handled first, then `on_resume` runs, and then the frames of the new socket are handled.
     async fn resume(
         self: &Rc<Self>,
         slot: Rc<Slot<R>>,
@@ -259,17 +286,41 @@ impl<R: Room> RoomHost<R> {
         let peer = Peer { host: self.clone(), slot };
         let slot = &peer.slot;
         let generation = slot.generation.get().wrapping_add(1);
-        // Written before anything changes in memory: if that fails, the place stays where it was.
+        // The place is written before memory changes: if the write fails, the old connection keeps the place.
         if let Err(error) = self.write_place(slot, socket, generation, encoded) {
             self.close_refused(socket, CloseCode::ERROR, NOT_LET_IN);
             self.report(Err(error.into()), "on_resume", Some(&peer), &ctx).await;
             return false;
         }
+        self.take_over(slot, socket, generation, data, meta);
+        // The turn is queued before any frame of the new socket. It is not awaited here, so that a handler of the old
+        // connection that hangs cannot block the reconnect.
+        let place = slot.turn.queue();
+        let host = self.clone();
+        let ctx = RoomContext { sender: Some(peer.clone()), ..ctx };
+        self.platform.spawn(Box::pin(async move {
+            // `on_resume` runs after the answer to the upgrade, so that a panic in it does not lose the connection.
+            Platform::timer(host.platform.clone(), 0).await;
+            let _turn = peer.slot.turn.come(place).await;
+            host.resumed(&peer, generation, &ctx).await;
+        }));
+        true
+    }
+
+    /// Gives the place to the new socket. Nothing here can fail or wait.
+    fn take_over(
+        self: &Rc<Self>,
+        slot: &Rc<Slot<R>>,
+        socket: Socket,
+        generation: u32,
+        data: Rc<R::Connection>,
+        meta: Option<Box<RawValue>>,
+    ) {
         let old = slot.socket.replace(socket);
         slot.generation.set(generation);
         slot.data.replace(data);
         slot.status.set(Status::Connected);
-        // It may have been read from the old socket while that was closing.
+        // The flag may come from the old socket, which was closing.
         slot.is_closing.set(false);
         slot.is_enrolled.set(true);
         slot.ended.take();
@@ -279,45 +330,40 @@ impl<R: Room> RoomHost<R> {
         self.forget_leaving(slot);
         if old != NO_SOCKET {
             self.release_socket(old);
-            // One that is closing already changes nothing here.
+            // The close fails only if the socket is closing already.
             let _ = self.platform.close(old, CloseCode::RESTART.get(), "resumed by a new connection");
             self.platform.detach(old);
         }
         if let Err(error) = self.take_place(&slot.entry) {
-            // The end of its time finds that it is here.
+            // If the schedule of the grace stays stored, it finds the peer connected and does nothing.
             self.platform.log_error(&error.in_room(&self.id).to_string());
         }
         self.note_joined();
         self.start_watchdog();
         self.send_resume_token(slot);
-        // Its turn is queued for before any frame of the new socket, and not waited for: a handler of the old connection that
-        // hangs does not keep the peer out.
-        let place = slot.turn.queue();
-        let host = self.clone();
-        let ctx = RoomContext { sender: Some(peer.clone()), ..ctx };
-        self.platform.spawn(Box::pin(async move {
-            // When the upgrade has been answered: a panic in the handler does not take the connection.
-            Platform::timer(host.platform.clone(), 0).await;
-            let _turn = peer.slot.turn.come(place).await;
-            if peer.slot.generation.get() == generation && peer.slot.status.get() == Status::Connected {
-                let outcome = host.run(R::on_resume(&ctx, &peer)).await;
-                peer.slot.meta.take();
-                // While it waited, the peer may have come back once more: that connection was not refused.
-                if peer.slot.generation.get() == generation
-                    && let Err(failure) = &outcome
-                    && let Some(refused) = failure.as_refused()
-                {
-                    host.answer_refusal(failure, &peer.slot);
-                    // One that is closing already is gone all the same.
-                    let _ = host.close_peer(&peer, CloseCode::POLICY, shortened(refused.close_reason()));
-                }
-                host.report(unless_refused(outcome), "on_resume", Some(&peer), &ctx).await;
-            }
-        }));
-        true
     }
 
-    /// The token by which the peer may come back. It is the first frame of each connection.
+    /// Runs `on_resume`, unless the peer has left or reconnected again before its turn came.
+    async fn resumed(self: &Rc<Self>, peer: &Peer<R>, generation: u32, ctx: &RoomContext<R>) {
+        if peer.slot.generation.get() != generation || peer.slot.status.get() != Status::Connected {
+            return;
+        }
+        let outcome = self.run(R::on_resume(ctx, peer)).await;
+        peer.slot.meta.take();
+        // The peer may have reconnected again while the handler waited. The refusal does not concern that
+        // connection.
+        if peer.slot.generation.get() == generation
+            && let Err(failure) = &outcome
+            && let Some(refused) = failure.as_refused()
+        {
+            self.answer_refusal(failure, &peer.slot);
+            // The close fails only if the socket is closing already.
+            let _ = self.close_peer(peer, CloseCode::POLICY, shortened(refused.close_reason()));
+        }
+        self.report(unless_refused(outcome), "on_resume", Some(peer), ctx).await;
+    }
+
+    /// Sends the resume token. It is the first frame of each connection.
     fn send_resume_token(self: &Rc<Self>, slot: &Slot<R>) {
         if Self::KEEPS_PLACES {
             let frame = wire::resume_frame(&slot.entry);
@@ -328,7 +374,7 @@ impl<R: Room> RoomHost<R> {
     async fn refuse(self: &Rc<Self>, reject: Reject, id: &PeerId, ctx: &RoomContext<R>) -> Response<Bytes> {
         match reject.into_response() {
             Ok(response) => response,
-            // The room is gone, by its own will.
+            // The handler purged the room.
             Err(failure) if is_own_purge(&failure) || ctx.alive().is_err() => {
                 wire::http_codec::text(StatusCode::GONE, "the room was purged")
             }
@@ -353,18 +399,18 @@ impl<R: Room> RoomHost<R> {
         self.close_refused(peer.slot.socket.get(), code, reason);
     }
 
-    /// Closes a socket that was accepted and did not become a peer's.
+    /// Closes an accepted socket that did not become a peer's.
     fn close_refused(&self, socket: Socket, code: CloseCode, reason: &str) {
         let closed = self.platform.close(socket, code.get(), reason);
         if let Err(refusal) = closed {
             self.platform.log_error(&format!("room `{}`: closing a refused peer: {refusal}", self.id));
         }
         self.platform.detach(socket);
-        // Its client may never answer.
+        // The slot is released now, because the client may never answer the close.
         self.release_socket(socket);
     }
 
-    /// The answer when there is no place for one more.
+    /// The refusal of an upgrade if the room has `max_peers` peers.
     fn full(&self) -> Result<Option<Upgraded>, Error> {
         let limit = R::LIMITS.max_peers;
         let is_full = self.platform.count_open() + self.count_kept()? >= limit;
@@ -376,4 +422,8 @@ impl<R: Room> RoomHost<R> {
         let uuid = uuid::Builder::from_unix_timestamp_millis(now_ms, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
         PeerId::from(uuid.to_string())
     }
+}
+
+fn is_connected(id: &PeerId) -> Upgraded {
+    Upgraded::Refused(409, format!("peer `{id}` is connected already"))
 }

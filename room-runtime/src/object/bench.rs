@@ -1,4 +1,4 @@
-//! The engine of a room by itself, over memory: for benchmarks and nothing else.
+//! The engine of a room over the memory platform, for benchmarks only.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::{
     wire::{UpgradeOptions, handshake::Handshake},
 };
 
-/// A room without an executor around it: whatever it is given has to be done without a wait.
+/// A room without an executor: its handlers must not wait.
 pub struct Engine<R: Room> {
     host: Rc<RoomHost<R>>,
     memory: Rc<Memory>,
@@ -29,7 +29,7 @@ impl<R: Room> fmt::Debug for Engine<R> {
     }
 }
 
-/// A request that says nothing.
+/// An empty request.
 struct Nobody;
 
 impl Handshake for Nobody {
@@ -50,17 +50,17 @@ fn now<T>(work: impl Future<Output = T>) -> T {
 }
 
 impl<R: Room> Engine<R> {
-    /// A new room with these services.
+    /// Makes a new room with these services.
     pub fn new(services: impl Fn() -> R::Services + 'static) -> Self {
         let memory = Memory::alone("bench");
         let host = RoomHost::new(memory.clone(), Box::new(move || Ok(services())));
         Engine { host, memory }
     }
 
-    /// Lets a peer in; its socket.
+    /// Connects a peer and returns its socket.
     ///
     /// # Panics
-    /// When the room does not.
+    /// If the room refuses the peer.
     pub fn connect(&self, data: R::Connection) -> Socket {
         let options = UpgradeOptions {
             data,
@@ -87,7 +87,7 @@ impl<R: Room> Engine<R> {
         now(self.host.message(socket, OwnedFrame::Text(text)));
     }
 
-    /// Takes what a peer was sent; how many frames that were.
+    /// Drops the frames that were sent to a peer, and returns their number.
     pub fn take(&self, socket: Socket) -> usize {
         self.memory.with_socket(socket, |socket| std::mem::take(&mut socket.received).len())
     }

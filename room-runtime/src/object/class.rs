@@ -1,13 +1,13 @@
-//! The Durable Object class of a room: nothing but calls into [`Object`](crate::__private::Object).
+//! The Durable Object class of a room. It only calls [`Object`](crate::__private::Object).
 
-/// Expands to the Durable Object class of a room. `#[room]` calls it; it is not meant to be written.
+/// Expands to the Durable Object class of a room. `#[room]` calls it; it is not meant for direct use.
 ///
-/// A macro of this crate and not tokens of `#[room]`, so that it is compiled against the runtime it belongs to.
+/// It is a macro of this crate, not code that `#[room]` emits, so that it always matches the runtime's version.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __room_shell {
     ($(#[$attr:meta])* $class:ident = $name:literal, $room:ty, start = $start:ident) => {
-        // `#[durable_object]` needs these by their bare names, also in a crate without the implicit prelude.
+        // `#[durable_object]` uses these names without a path, even in a crate without the implicit prelude.
         #[allow(unused_imports)]
         use $crate::__private::prelude::*;
         use $crate::__private::worker::wasm_bindgen;
@@ -73,31 +73,32 @@ macro_rules! __room_shell {
                 js_sys = $crate::__private::worker::js_sys
             )]
             impl $class {
-                /// The Worker's client.
+                /// Runs a command of the Worker's client.
                 #[wasm_bindgen(js_name = roomCall)]
                 pub fn room_call(&self, command: $crate::__private::String) -> JsValue {
                     self.object.call(command)
                 }
 
-                /// For the frames that come past `#[durable_object]`; `install` takes these three off the class.
+                /// The room's sockets. `room.js` passes frames by these three methods, and `install` removes them from
+                /// the class.
                 #[wasm_bindgen(js_name = roomSockets)]
                 pub fn room_sockets(&self) -> JsValue {
                     self.object.sockets()
                 }
 
-                /// A text frame.
+                /// Handles a text frame.
                 #[wasm_bindgen(js_name = roomText)]
                 pub fn room_text(&self, socket: u32, text: $crate::__private::String) -> JsValue {
                     self.object.text(socket, text)
                 }
 
-                /// A binary frame.
+                /// Handles a binary frame.
                 #[wasm_bindgen(js_name = roomBytes)]
                 pub fn room_bytes(&self, socket: u32, bytes: $crate::__private::Vec<u8>) -> JsValue {
                     self.object.bytes(socket, bytes)
                 }
 
-                /// A request that the Worker forwards.
+                /// Handles a request that the Worker forwards.
                 #[wasm_bindgen(js_name = roomRequest)]
                 pub async fn room_request(
                     &self,

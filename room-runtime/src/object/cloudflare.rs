@@ -1,4 +1,4 @@
-//! The Durable Object of a room on Cloudflare: how the platform's events reach the engine. It carries bytes and decides nothing.
+//! The Durable Object of a room on Cloudflare. It passes the platform's events to the engine and contains no rules.
 
 use std::{
     cell::RefCell,
@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// Called at each start of the wasm instance, once for each room.
+/// Prepares the class of a room. Runs for each room at each start of the wasm instance.
 pub fn install(class_name: &str) {
     js::install(class_name, &worker::wasm_bindgen::memory(), RUNNING.as_ptr() as usize as u32);
 }
@@ -41,7 +41,7 @@ pub fn install(class_name: &str) {
 /// The request of an upgrade.
 struct Incoming {
     request: JsValue,
-    /// Its `sec-websocket-protocol`; the platform makes one of several.
+    /// The `sec-websocket-protocol` header. The platform joins several such headers into one.
     offered: Option<String>,
 }
 
@@ -59,13 +59,13 @@ fn read_head<B>(head: &str, body: B) -> Result<http::Request<B>, Error> {
     decode_value::<RequestHead>(head.as_bytes(), "the head of a request")?.into_request(body)
 }
 
-/// What the Durable Object class of a room holds: the engine, and how its events reach it.
+/// The contents of a room's Durable Object class: the engine, and the entry points of the platform's events.
 pub struct Object<R: Room> {
     platform: Rc<Cloudflare>,
     host: Rc<RoomHost<R>>,
 }
 
-// Who calls an export again after a panic meets another object: a panic in a room's code ends the instance, see `run_room`.
+// A panic in a room's code ends the wasm instance (see `run_room`), so no later call sees the object after a panic.
 impl<R: Room> UnwindSafe for Object<R> {}
 impl<R: Room> RefUnwindSafe for Object<R> {}
 
@@ -76,10 +76,10 @@ impl<R: Room> fmt::Debug for Object<R> {
 }
 
 impl<R: Room> Object<R> {
-    /// The object has come into memory.
+    /// Makes the object's engine when the platform loads the object into memory.
     pub fn new(state: State, env: Env) -> Self {
-        // In place of that of `worker`, whose start function comes before or behind ours, and which would have the
-        // instance replaced in the middle of the next call.
+        // This replaces the handler of `worker`, whose start function may run before or after ours. That handler would
+        // replace the instance in the middle of the next call.
         worker::wasm_bindgen::handler::set_on_abort(js::instance_ended);
         let (ping, pong) = R::HEARTBEAT;
         let sockets = js::Sockets::new(state.as_raw(), ping, pong);
@@ -91,7 +91,7 @@ impl<R: Room> Object<R> {
         Object { host, platform }
     }
 
-    /// A request: an upgrade that its client announced, and nothing else.
+    /// Handles a request. It accepts only an upgrade that the room's client announced by a ticket.
     pub async fn fetch(&self, request: Request) -> worker::Result<Response> {
         let ticket = request.headers().get(TICKET_HEADER)?;
         let Some(ticket) = ticket.filter(|ticket| is_ticket(ticket)) else {
@@ -122,8 +122,9 @@ impl<R: Room> Object<R> {
         }
     }
 
-    /// A frame, as `#[durable_object]` hands it over. On the platform `room.js` takes its place, with
-    /// [`text`](Object::text) and [`bytes`](Object::bytes).
+    /// Handles a frame that arrives through `#[durable_object]`.
+    ///
+    /// On the platform `room.js` replaces this method and calls [`text`](Object::text) and [`bytes`](Object::bytes).
     pub async fn message(&self, socket: WebSocket, message: WebSocketIncomingMessage) {
         let socket = self.platform.sockets.heard(socket.as_ref());
         let frame = match message {
@@ -133,17 +134,17 @@ impl<R: Room> Object<R> {
         self.handle(socket, frame).await;
     }
 
-    /// The sockets, for the JavaScript that calls the next two.
+    /// The room's sockets, for the JavaScript that calls [`text`](Object::text) and [`bytes`](Object::bytes).
     pub fn sockets(&self) -> JsValue {
         self.platform.sockets.clone()
     }
 
-    /// A text frame of the socket with that index. The promise of what is still to be done, or `undefined`.
+    /// Handles a text frame of the socket with this index. Returns a promise if a handler waits, otherwise `undefined`.
     pub fn text(&self, socket: u32, text: String) -> JsValue {
         at_once(self.handle(socket, OwnedFrame::Text(text)))
     }
 
-    /// A binary frame, likewise.
+    /// Handles a binary frame, in the same way as [`text`](Object::text).
     pub fn bytes(&self, socket: u32, bytes: Vec<u8>) -> JsValue {
         at_once(self.handle(socket, OwnedFrame::Binary(bytes)))
     }
@@ -156,35 +157,35 @@ impl<R: Room> Object<R> {
         })
     }
 
-    /// A close frame, or the loss of the connection.
+    /// Handles a close frame or the loss of a connection.
     pub async fn closed(&self, socket: WebSocket, code: usize, reason: String, was_clean: bool) {
         let socket = self.platform.sockets.index(socket.as_ref());
         let code = u16::try_from(code).unwrap_or(1005);
         run_to_end(self.host.closed(socket, Close::new(code, reason, was_clean))).await;
     }
 
-    /// The connection failed.
+    /// Handles the failure of a connection.
     pub async fn failed(&self, socket: WebSocket, error: worker::Error) {
         self.closed(socket, 1006, error.to_string(), false).await;
     }
 
-    /// The object's alarm.
+    /// Handles the object's alarm.
     pub async fn alarm(&self) -> worker::Result<Response> {
         if RoomHost::<R>::HAS_ALARMS {
-            // In a box, and with it nothing of it in the wasm of a room without alarms.
+            // Boxed, so that the wasm of a room without alarms does not contain this code.
             let firing: LocalFuture = Box::pin(run_to_end(self.host.clone().alarm()));
             firing.await;
         }
         Response::empty()
     }
 
-    /// A command of the Worker's client: the answer, or the promise of it.
+    /// Runs a command of the Worker's client. Returns the answer, or a promise of it.
     pub fn call(&self, command: String) -> JsValue {
         let host = self.host.clone();
         at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) }))
     }
 
-    /// A request that the Worker forwards: its head and its body, answered with the same.
+    /// Handles a request that the Worker forwards. Takes its head and its body, and returns those of the response.
     pub async fn request(&self, head: JsValue, body: JsValue) -> Result<JsValue, JsValue> {
         let (Some(head), Some(body)) = (head.as_string(), body.dyn_ref::<js_sys::Uint8Array>()) else {
             return Err(js_sys::Error::new("a room's request is a string and its body").into());
@@ -193,7 +194,7 @@ impl<R: Room> Object<R> {
             let head = ResponseHead { status: 404, headers: vec![("content-type".to_owned(), TEXT.to_owned())] };
             return reply(&Reply::Ok(head), JsValue::from_str(NO_REQUESTS));
         }
-        // In a box, and with it nothing of it in the wasm of a room that has no such handler.
+        // Boxed, so that the wasm of a room without `on_request` does not contain this code.
         let answering: LocalFuture<_> = Box::pin(run_to_end(forwarded(self.host.clone(), head, body.to_vec())));
         AssertUnwindSafe(answering).await
     }
@@ -213,7 +214,7 @@ async fn forwarded<R: Room>(host: Rc<RoomHost<R>>, head: String, body: Vec<u8>) 
     }
 }
 
-/// A response of one line.
+/// A plain-text response.
 fn plain(status: u16, text: &str) -> worker::Result<Response> {
     let response = Response::ok(text)?.with_status(status);
     response.headers().set("content-type", TEXT)?;
@@ -228,15 +229,16 @@ fn reply(head: &Reply<ResponseHead>, body: JsValue) -> Result<JsValue, JsValue> 
 
 type Work = LocalFuture<JsValue>;
 
-/// Does the work as far as it goes without a wait: its outcome, or the promise of it. Most work never waits, and a promise
-/// costs more than what most handlers do.
+/// Polls the work once. Returns its result, or a promise if it waits.
+///
+/// Most work never waits, and a promise costs more than most handlers.
 fn at_once(mut work: Work) -> JsValue {
     let relay = RELAY.take().unwrap_or_default();
     let waker = Waker::from(relay.clone());
     match run_room(|| work.as_mut().poll(&mut Context::from_waker(&waker))) {
         Poll::Ready(outcome) => {
             drop(waker);
-            // Unless something still holds a waker of it.
+            // The relay is reused only if no future still holds a waker of it.
             if Arc::strong_count(&relay) == 1 {
                 RELAY.set(Some(relay));
             }
@@ -252,7 +254,7 @@ fn at_once(mut work: Work) -> JsValue {
     }
 }
 
-/// The waker of work that is no task yet, and may become one: many futures keep the waker of their first poll.
+/// A waker for work that becomes a task only if it waits. Many futures keep the waker of their first poll.
 #[derive(Default)]
 struct Relay(Mutex<Option<Waker>>);
 
@@ -272,7 +274,7 @@ impl Relay {
 
 impl Wake for Relay {
     fn wake(self: Arc<Self>) {
-        // Until there is a task nothing is missed: it begins with a poll.
+        // Without a task nothing is lost: a task begins with a poll.
         let task = self.0.lock().ok().and_then(|task| task.clone());
         if let Some(task) = task {
             task.wake();
@@ -280,7 +282,7 @@ impl Wake for Relay {
     }
 }
 
-/// What a predecessor can still be asked to do.
+/// The operations on an earlier incarnation of an object.
 trait Predecessor {
     fn release_memory(&self);
 }
@@ -292,12 +294,13 @@ impl<R: Room> Predecessor for RoomHost<R> {
 }
 
 thread_local! {
-    /// The last incarnation of each object of this isolate, by the object's number.
+    /// The last incarnation of each object of this isolate, by the object's id.
     static INCARNATIONS: RefCell<HashMap<String, Weak<dyn Predecessor>>> = RefCell::default();
 }
 
-/// When an object comes into memory again, its last incarnation is gone for the platform, but its memory is given back
-/// only when JavaScript's collector finds it. What it cached is of no use until then.
+/// Drops the caches of the object's last incarnation.
+///
+/// JavaScript's garbage collector frees that incarnation only later, and its caches are unused until then.
 fn succeed<R: Room>(number: String, host: &Rc<RoomHost<R>>) {
     INCARNATIONS.with_borrow_mut(|incarnations| {
         if incarnations.len() == incarnations.capacity() {

@@ -1,8 +1,8 @@
-//! What the engine needs from the world, as bytes and indices.
+//! The platform that the engine runs on, as bytes and indices.
 //!
-//! Object-safe, sealed and shaped by the hot path: a socket is an index, one call is one broadcast, storage is
-//! synchronous. It has two implementations: [`cloudflare`], the only place that touches a JavaScript value, and
-//! [`memory`], on which rooms run natively.
+//! The trait is object-safe, sealed and shaped by the hot path: a socket is an index, a broadcast is one call, and
+//! storage is synchronous. It has two implementations: [`cloudflare`], the only module that touches JavaScript values,
+//! and [`memory`], on which rooms run natively.
 
 pub(crate) mod cloudflare;
 #[cfg(not(target_arch = "wasm32"))]
@@ -19,16 +19,17 @@ use self::{
 };
 pub(crate) use crate::wire::{Frame, OwnedFrame};
 
-/// A socket of this object, for as long as the object stays in memory. An index is used again after
-/// [`Platform::forget`].
+/// The index of a socket of this object, valid while the object stays in memory.
+///
+/// [`Platform::forget`] frees the index, and a later socket may reuse it.
 pub(crate) type Socket = u32;
 
-/// The socket of a peer whose socket is gone. Nothing is open under this index.
+/// The index of a peer without a socket. No socket has this index.
 pub(crate) const NO_SOCKET: Socket = Socket::MAX;
 
 pub(crate) type LocalFuture<T = ()> = Pin<Box<dyn Future<Output = T>>>;
 
-/// What the platform said when it refused; the engine adds the kind, the room and the peer.
+/// The platform's message about a failed operation. The engine adds the kind, the room and the peer.
 #[derive(Debug)]
 pub(crate) struct PlatformError(pub(crate) String);
 
@@ -40,92 +41,99 @@ impl fmt::Display for PlatformError {
 
 impl std::error::Error for PlatformError {}
 
-/// Who gets a frame. The open ones of these; a socket that is closing is passed over.
+/// The receivers of a frame. Sockets that are closing are skipped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Audience<'a> {
-    /// Every socket, or every one that carries `tag`, but those in `except`.
+    /// Every socket, or every socket that carries `tag`, except those in `except`.
     All { tag: Option<&'a str>, except: &'a [Socket] },
-    /// Exactly these.
+    /// Exactly these sockets.
     Only(&'a [Socket]),
 }
 
-/// What became of a frame.
+/// The outcome of a send.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// How many sockets took it.
+    /// The number of sockets that accepted the frame.
     pub(crate) sent: usize,
-    /// Those that refused it.
+    /// The sockets whose send failed.
     pub(crate) failed: Vec<Socket>,
-    /// Those that were passed over because they do not read.
+    /// The slow consumers that were skipped.
     pub(crate) unread: Vec<Socket>,
-    /// Whether anything is kept, of this frame or of one before.
+    /// True if the platform holds any frame for a later batch, from this send or an earlier one.
     pub(crate) held: bool,
 }
 
-/// The largest value under one key, in bytes: 2 MB on Cloudflare, with a few bytes of the format around our own. The memory
-/// platform keeps it as well: a test that passes natively must not fail there.
+/// The largest value under one key, in bytes. Cloudflare stores 2 MB, with a few bytes of its format around the value.
+///
+/// The memory platform has the same limit, so that a test that passes natively does not fail on Cloudflare.
 pub(crate) const MAX_VALUE_BYTES: usize = 2_000_000;
 
-/// The platform of this build: on Cloudflare the one there is, called without a table of functions, so that a room contains
-/// what it uses of it and nothing else.
+/// The platform of this build.
+///
+/// On Cloudflare it is a concrete type, called without a vtable, so that the wasm of a room contains only the functions
+/// that it uses.
 //
-// The engine takes this module's names all at once: a trait has to be in scope where its methods are called on a type, and
-// is unused where they are called on a trait object.
+// Other modules import everything from here. The trait must be in scope to call its methods on the concrete type, and
+// would be an unused import for the trait object.
 #[cfg(target_arch = "wasm32")]
 pub(crate) type AnyPlatform = cloudflare::Cloudflare;
-/// The platform of this build: natively either, behind a pointer.
+/// The platform of this build. Natively it is a trait object for either implementation.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) type AnyPlatform = dyn Platform;
 
 pub(crate) trait Platform: fmt::Debug {
-    /// The name by which this object is addressed. Not every way to come into memory tells it: an alarm after a restart
-    /// does not.
+    /// The name by which this object is addressed.
+    ///
+    /// It is `None` if the platform did not say it, for example in an alarm after a restart.
     fn name(&self) -> Option<String>;
-    /// The object's own number, which it always knows.
+    /// The object's id as the platform writes it. It is always known.
     fn number(&self) -> String;
     fn now_ms(&self) -> u64;
     fn random(&self) -> [u8; 16];
     fn log_error(&self, message: &str);
     fn timer(self: Rc<Self>, ms: u64) -> LocalFuture;
-    /// Runs it to its end, beside whatever else runs.
+    /// Runs a task to its end, concurrently with all others.
     fn spawn(&self, work: LocalFuture);
 
-    /// The open sockets: all, or those that carry `tag`.
+    /// The open sockets: all of them, or those that carry `tag`.
     fn open(&self, tag: Option<&str>) -> Vec<Socket>;
     fn is_open(&self, socket: Socket) -> bool;
-    /// How many are open.
+    /// The number of open sockets.
     fn count_open(&self) -> usize;
-    /// Whether there is any socket, open or closing.
+    /// Returns whether there is any socket, open or closing.
     fn has_sockets(&self) -> bool;
     fn tags(&self, socket: Socket) -> Vec<String>;
-    /// What is kept with the socket; `None` when nothing ever was.
+    /// The attachment of a socket; `None` if it has none.
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), PlatformError>;
-    /// A socket that has more than `max_unread` bytes before it since it last showed that it reads is passed over. With
-    /// `hold`, what goes to sockets that take several messages in one frame is kept, and counts as sent.
+    /// Sends a frame to the open sockets of an audience.
+    ///
+    /// A socket with more than `max_unread` bytes sent since it last showed that it reads is skipped. With `hold`,
+    /// frames to sockets that accept several messages in one frame are held for a batch, and count as sent.
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
-    /// What is kept leaves, in one frame for each socket. What is kept for one socket also leaves before it is closed.
+    /// Sends the held frames, as one frame for each socket. A close also sends the held frames of its socket first.
     fn release(&self);
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), PlatformError>;
-    /// Completes a close handshake that the other side began. Whatever arrived is a valid argument.
+    /// Completes a close handshake that the client began. Every received code and reason is a valid argument.
     fn answer_close(&self, socket: Socket, code: u16, reason: &str);
-    /// Takes away what is kept with a socket that the room has closed: should the platform mention it again, also after a
-    /// sleep, it is no peer's and is not open.
+    /// Deletes the attachment of a socket that the room has closed.
+    ///
+    /// If the platform delivers another event of it, even after hibernation, the socket has no peer and is not open.
     fn detach(&self, socket: Socket);
-    /// The socket is gone, and its index may be used again.
+    /// Frees the index of a socket that is gone.
     fn forget(&self, socket: Socket);
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError>;
     fn put(&self, key: &str, value: &[u8]) -> Result<(), PlatformError>;
-    /// Every stored value whose key begins like that.
+    /// The values of all keys with this prefix.
     fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, PlatformError>;
     fn delete(&self, key: &str) -> Result<(), PlatformError>;
-    /// Takes everything out of storage: values, tables, the alarm.
+    /// Deletes all storage: values, tables and the alarm.
     fn delete_all(&self) -> Result<(), PlatformError>;
-    /// Runs a statement, which has as many parameters, on the object's database.
+    /// Runs a statement on the object's database, with one value for each of its parameters.
     fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, PlatformError>;
-    /// How to reach the rooms under another binding.
+    /// The transport to the rooms of another binding.
     fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, Unreachable>;
-    /// Sets the object's one alarm, or takes it away.
+    /// Sets the object's single alarm, or deletes it.
     fn set_alarm(&self, at_ms: Option<u64>);
 }

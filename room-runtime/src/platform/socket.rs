@@ -4,14 +4,14 @@ use crate::Close;
 
 use super::cloudflare::namespace::WorkerSocket;
 
-/// The socket of a client that is a program.
+/// The socket of a client that is a program, not a browser.
 pub(crate) enum ClientSocket {
     Cloudflare(WorkerSocket),
     #[cfg(not(target_arch = "wasm32"))]
     Memory(Box<dyn super::memory::NativeSocket>),
 }
 
-/// What arrives at a client.
+/// An event of a client's socket.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Text(String),

@@ -1,14 +1,14 @@
-//! How a client reaches its rooms: over the platform's RPC, or, natively, through a test's world.
+//! The connection from a client to its rooms: the platform's RPC, or, natively, a test's world.
 
 use std::{fmt, future::Future, pin::Pin};
 
 use super::cloudflare::namespace::Namespace;
 use crate::{Error, RoomId};
 
-/// A future that a Worker may hold across an await, whatever framework it uses.
+/// A future that a Worker can hold across an await in any framework, because it is `Send`.
 pub(crate) type Sending<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-/// Which object.
+/// The address of a room's object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Address {
     pub(crate) id: RoomId,
@@ -16,16 +16,16 @@ pub(crate) struct Address {
     pub(crate) location_hint: Option<LocationHint>,
 }
 
-/// Why no room of a type can be reached.
+/// The reason why no room of a type can be reached.
 #[derive(Debug)]
 pub(crate) enum Unreachable {
     /// The environment has no such binding, for this reason.
     NotBound(String),
-    /// The Worker's compatibility date is before 2024-04-03: its stubs have no methods.
+    /// The Worker's compatibility date is before 2024-04-03, so its stubs have no methods.
     WithoutRpc,
 }
 
-/// An enum and not a trait object, so that a Worker contains what it calls and nothing else.
+/// The transport of a client. It is an enum, not a trait object, so that a Worker contains only the code that it calls.
 #[derive(Clone)]
 pub(crate) enum Transport {
     Cloudflare(Namespace),
@@ -34,7 +34,7 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The same for another room.
+    /// The same transport for a handle to another room.
     pub(crate) fn for_room(&self) -> Self {
         match self {
             Transport::Cloudflare(namespace) => Transport::Cloudflare(namespace.for_room()),
@@ -43,7 +43,7 @@ impl Transport {
         }
     }
 
-    /// One command, and the room's answer.
+    /// Sends one command and returns the room's answer.
     pub(crate) fn call(&self, to: &Address, command: &str) -> Sending<String> {
         match self {
             Transport::Cloudflare(namespace) => namespace.call(to, command),
@@ -60,7 +60,7 @@ impl Transport {
         }
     }
 
-    /// 128 bits that no one can guess; natively, that the test's seed decides.
+    /// Returns 128 unguessable bits. Natively they are derived from the test's seed.
     pub(crate) fn random(&self) -> [u8; 16] {
         match self {
             Transport::Cloudflare(_) => crate::platform::cloudflare::random(),
@@ -80,7 +80,7 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// Where an object should live, if it does not live yet: a hint, which Cloudflare follows where it can.
+/// The region in which Cloudflare should create an object. It is a hint, and has no effect on an existing object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LocationHint {
@@ -105,7 +105,7 @@ pub enum LocationHint {
 }
 
 impl LocationHint {
-    /// The hint's name, for example `weur`.
+    /// Returns the hint's name, for example `weur`.
     pub const fn as_str(self) -> &'static str {
         match self {
             LocationHint::Afr => "afr",
@@ -121,7 +121,9 @@ impl LocationHint {
     }
 }
 
-/// Where an object must stay, with all that it stores. Rooms of one id in different jurisdictions are different rooms.
+/// The jurisdiction in which an object runs and stores its data.
+///
+/// Rooms with the same id in different jurisdictions are different rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Jurisdiction {
@@ -132,7 +134,7 @@ pub enum Jurisdiction {
 }
 
 impl Jurisdiction {
-    /// The jurisdiction's name, for example `eu`.
+    /// Returns the jurisdiction's name, for example `eu`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Jurisdiction::Eu => "eu",

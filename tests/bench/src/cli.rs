@@ -43,7 +43,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Those of `variants` whose worker is measured.
+    /// The variants of the list whose worker is measured.
     pub(crate) fn variants(&self, variants: &[Variant]) -> Vec<Variant> {
         variants.iter().copied().filter(|variant| self.workers.contains(&variant.worker())).collect()
     }
@@ -87,7 +87,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
     Ok(Command::Run(Options { rounds, quick, workloads: chosen(&only)?, workers, out }))
 }
 
-/// The workloads with one of these beginnings; all when there is none.
+/// The workloads whose name starts with one of these; all if the list is empty.
 fn chosen(only: &[String]) -> Result<Vec<Workload>> {
     if let Some(unknown) = only.iter().find(|start| !Workload::ALL.iter().any(|it| it.name().starts_with(&***start))) {
         let names = Workload::ALL.map(Workload::name).join(", ");

@@ -1,13 +1,13 @@
-//! workerd's configuration.
+//! Writes workerd's configuration.
 
 use std::{fmt::Write, path::Path};
 
 use crate::variants::Worker;
 
-const COMPATIBILITY_DATE: &str = "2026-04-01";
+const COMPATIBILITY_DATE: &str = "2026-11-17";
 
-/// A worker and a socket for each of `workers`, their objects' storage in `data`. The workers' files lie next to the
-/// configuration, named `<worker>.js` and `<worker>.wasm`.
+/// Configures a worker and a socket for each of `workers`, and stores their objects in `data`. The workers' files are
+/// next to the configuration, named `<worker>.js` and `<worker>.wasm`.
 pub(crate) fn config(workers: &[Worker], data: &Path) -> String {
     let mut services = String::new();
     let mut sockets = String::new();
@@ -18,7 +18,7 @@ pub(crate) fn config(workers: &[Worker], data: &Path) -> String {
             true => format!(r#", (name = "index_bg.wasm", wasm = embed "{name}.wasm")"#),
             false => String::new(),
         };
-        // A `String` takes whatever is written.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(services, r#"    (name = "{name}", worker = .{name}),"#);
         let _ = writeln!(sockets, r#"    (name = "{name}", address = "127.0.0.1:0", http = (), service = "{name}"),"#);
         let _ = write!(
@@ -69,7 +69,7 @@ const config :Workerd.Config = (
 
 const bare :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "bare.js")],
-  compatibilityDate = "2026-04-01",
+  compatibilityDate = "2026-11-17",
   durableObjectNamespaces = [(className = "BareRoom", uniqueKey = "bare", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [(name = "ROOM", durableObjectNamespace = "BareRoom")],

@@ -1,4 +1,4 @@
-//! What criterion found of the engine alone (`cargo bench --package bench-engine`), if it was run.
+//! Reads criterion's results for the engine alone (`cargo bench --package bench-engine`), if they exist.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 
-/// What one event costs.
+/// The cost of one event.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Event {
     pub(crate) name: String,
@@ -24,14 +24,14 @@ struct Estimate {
     point_estimate: f64,
 }
 
-/// The benchmarks of the group, in the order of their names.
+/// The benchmarks of the group, sorted by name.
 pub(crate) fn read() -> Result<Vec<Event>> {
     let Ok(folders) = fs::read_dir(files::target().join("criterion/engine")) else { return Ok(Vec::new()) };
     let mut events = Vec::new();
     for folder in folders {
         let folder = folder?;
         let name = folder.file_name().to_string_lossy().into_owned();
-        // Others hold criterion's own report.
+        // Other folders contain criterion's own report.
         let Ok(text) = fs::read_to_string(folder.path().join("new/estimates.json")) else { continue };
         let estimates: Estimates = serde_json::from_str(&text).with_context(|| format!("criterion's `{name}`"))?;
         events.push(Event { name, nanoseconds: estimates.median.point_estimate });

@@ -1,4 +1,4 @@
-//! What is measured, as files: the workers ready for workerd, and workerd itself.
+//! The measured files: the workers in the form for workerd, and workerd itself.
 
 use std::{
     env, fs,
@@ -13,9 +13,9 @@ use crate::variants::Worker;
 
 const BUILD: &str = "run `cargo xtask bench`, which builds what it needs";
 
-/// The repository.
+/// The root of the repository.
 pub(crate) fn repository() -> PathBuf {
-    // Cargo sets it at run time: a checkout that was moved is still found.
+    // Cargo sets the variable at run time, so a moved checkout works too.
     let crate_folder = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let crate_folder = PathBuf::from(crate_folder);
     crate_folder.ancestors().nth(2).unwrap_or(&crate_folder).to_owned()
@@ -41,7 +41,7 @@ pub(crate) fn variant(worker: Worker) -> PathBuf {
     repository().join("tests/bench/variants").join(worker.name())
 }
 
-/// workerd's own binary. What npm puts on the path is a Node.js script that starts it: another process.
+/// The path of workerd's own binary. npm's entry on the path is a Node.js script that starts it as another process.
 pub(crate) fn workerd() -> Result<PathBuf> {
     let package = match (env::consts::OS, env::consts::ARCH) {
         ("linux", "x86_64") => "workerd-linux-64",
@@ -57,7 +57,7 @@ pub(crate) fn workerd() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Puts the workers into one folder, as `config` expects them.
+/// Copies the workers into one folder, as `config` expects them.
 pub(crate) fn prepare(workers: &[Worker]) -> Result<TempDir> {
     let folder = TempDir::with_prefix("bench-").context("cannot make a temporary folder")?;
     for &worker in workers {

@@ -1,4 +1,4 @@
-//! What a run has found.
+//! The findings of a run.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ pub(crate) struct Findings {
     pub(crate) sizes: Vec<Size>,
     pub(crate) rebuilds: Vec<Rebuild>,
     pub(crate) engine: Vec<Event>,
-    /// What could not be measured.
+    /// Notes about failed measurements.
     pub(crate) notes: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// What one peer adds to an object in memory, and to one that sleeps.
+    /// The memory that one peer adds to a loaded and to a hibernating object.
     pub(crate) fn each(&self) -> [f64; 2] {
         [self.awake_kib, self.asleep_kib]
             .map(|kib| kib.saturating_sub(self.empty_kib) as f64 / self.peers.max(1) as f64)
@@ -34,7 +34,7 @@ impl Memory {
 }
 
 impl Findings {
-    /// The workloads that were measured, in their order.
+    /// The measured workloads, in their order.
     pub(crate) fn workloads(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for sample in &self.samples {

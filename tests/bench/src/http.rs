@@ -1,4 +1,4 @@
-//! Requests to the Worker.
+//! Sends requests to the Worker.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use tokio::{net::TcpStream, time};
 
 use crate::peer::Room;
 
-/// How long an answer may take: a request makes hundreds of calls.
+/// The longest wait for a response: one request makes hundreds of calls.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection that is kept.
+/// A kept-alive connection.
 #[derive(Debug)]
 pub(crate) struct Http {
     sender: SendRequest<Full<Bytes>>,
@@ -34,12 +34,12 @@ impl Http {
         });
         let connected = connecting.await.with_context(|| format!("waited {PATIENCE:?} for a connection"))?;
         let (sender, connection) = connected.context("cannot connect to the Worker")?;
-        // Its errors are those of the requests.
+        // Errors of the connection appear in its requests.
         tokio::spawn(connection);
         Ok(Http { sender, room })
     }
 
-    /// Has the Worker send `event` to the room that many times.
+    /// Makes the Worker send `event` to the room that many times.
     pub(crate) async fn post(&mut self, event: &str, times: u64) -> Result<()> {
         let uri = format!("/{}?times={times}", self.room.name);
         let request = Request::post(uri).header(HOST, self.room.address.to_string());

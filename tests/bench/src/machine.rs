@@ -1,4 +1,4 @@
-//! What it was measured on.
+//! Describes the machine of a run.
 
 use std::{fmt, fs, process::Command, thread};
 
@@ -14,14 +14,14 @@ pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) kernel: String,
-    /// What is measured, and its version: workerd, or rustc.
+    /// The measured tool and its version: workerd or rustc.
     pub(crate) tool: String,
-    /// How many processes wanted a core in the minute before.
+    /// The average number of processes that wanted a core in the minute before.
     pub(crate) load_average: Option<f64>,
 }
 
 impl Machine {
-    /// `tool` is the program that is measured.
+    /// Reads the machine's description; `tool` is the measured program.
     pub(crate) fn look(tool: &mut Command) -> Result<Machine> {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let cpu = read("/proc/cpuinfo");
@@ -49,22 +49,24 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Keeps us, and what we start, to one core. Otherwise the other falls asleep between two messages, and workerd is charged
-/// for waking it: about twice what the message costs, the same in every variant.
+/// Pins this process and its children to one core.
+///
+/// Otherwise the other core falls asleep between two messages, and workerd is charged for waking it: about twice the
+/// cost of the message, the same in every variant.
 pub(crate) fn keep_to_one_core() {
     let Ok(allowed) = sched_getaffinity(None) else { return };
     if let Some(last) = (0..CpuSet::MAX_CPU).rev().find(|core| allowed.is_set(*core)) {
         let mut one = CpuSet::new();
         one.set(last);
-        // Where it is refused, `bare-again` shows what that does to the figures.
+        // If the system refuses, `bare-again` shows the effect on the figures.
         let _ = sched_setaffinity(None, &one);
     }
 }
 
-/// Raises the limit of open files as far as it may be, for us and what we start, and returns it.
+/// Raises the limit of open files to its maximum, for this process and its children, and returns it.
 pub(crate) fn raise_open_files() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // Where it is refused, the old limit stays, and is what counts.
+    // If the system refuses, the old limit remains.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     getrlimit(Resource::Nofile).current.or(current).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,5 @@
-//! What a message costs: the same room written four ways, on one workerd. See [`cli::USAGE`] and `docs/benchmarks.md`.
+//! Measures the cost of a message: the same room written four ways, on one workerd. See [`cli::USAGE`] and
+//! `docs/benchmarks.md`.
 
 mod cli;
 mod compile;
@@ -55,7 +56,7 @@ async fn run() -> Result<()> {
     match cli::parse(std::env::args_os().skip(1))? {
         Command::Help => println!("{}", cli::USAGE),
         Command::Compile(options) => compile::run(options)?,
-        // What is not finished is dropped, and workerd with it.
+        // An interrupt drops the unfinished run, together with workerd.
         Command::Run(options) => select! {
             outcome = measure(options) => outcome?,
             interrupted = interrupted() => return interrupted,

@@ -1,4 +1,4 @@
-//! One measurement: what a block of messages has cost.
+//! One measurement: the cost of a block of messages.
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +12,24 @@ use crate::{
     workerd::Workerd,
 };
 
-/// What a block has cost.
+/// The cost of a block, for one message.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sample {
     pub(crate) workload: String,
     pub(crate) variant: Variant,
     pub(crate) round: usize,
     pub(crate) messages: u64,
-    /// workerd's time on the CPU, in µs for one message.
+    /// The CPU time of workerd, in µs for one message.
     pub(crate) cpu_us: f64,
-    /// The clock's, in µs for one message.
+    /// The wall time, in µs for one message.
     pub(crate) wall_us: f64,
-    /// The load generator's time on the CPU, in µs for one message.
+    /// The CPU time of the load generator, in µs for one message.
     pub(crate) load_us: f64,
-    /// workerd's memory at the end of the block, in KiB.
+    /// The memory of workerd at the end of the block, in KiB.
     pub(crate) rss_kib: u64,
 }
 
-/// What a block has cost, not yet attributed to a message.
+/// The cost of a block, not yet divided by its messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) cpu: Duration,
@@ -39,7 +39,7 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// Both together.
+    /// The sum of both.
     pub(crate) fn and(self, other: Cost) -> Cost {
         Cost {
             cpu: self.cpu + other.cpu,
@@ -64,7 +64,7 @@ impl Cost {
     }
 }
 
-/// A measurement that has begun.
+/// A started measurement.
 #[derive(Debug)]
 pub(crate) struct Meter {
     pid: u32,
@@ -80,7 +80,8 @@ impl Meter {
         Ok(Meter { pid, cpu, load: usage::own_cpu(), begun: Instant::now() })
     }
 
-    /// Ends when what is done behind the last answer is done too: that counts, but not on the clock.
+    /// Ends the measurement once the work after the last answer is done. That work counts as CPU time, but not as wall
+    /// time.
     pub(crate) async fn stop(self) -> Result<Cost> {
         let wall = self.begun.elapsed();
         let load = usage::own_cpu().saturating_sub(self.load);
@@ -89,7 +90,7 @@ impl Meter {
     }
 }
 
-/// Waits until a process does nothing, or for a second.
+/// Waits until a process is idle, for at most one second.
 pub(crate) async fn settle(pid: u32) -> Result<Cpu> {
     const STEP: Duration = Duration::from_millis(2);
     const QUIET: Duration = Duration::from_micros(50);

@@ -1,4 +1,4 @@
-//! The result as files.
+//! Writes the result as files.
 
 use std::{fs, io::ErrorKind, path::Path};
 
@@ -7,15 +7,15 @@ use serde::Serialize;
 
 use crate::{findings::Findings, machine::Machine, plot::plot};
 
-/// What a run replaces of the document: between a beginning and an end.
+/// A part of the document that a run replaces: its begin and end marks.
 pub(crate) type Part = (&'static str, &'static str);
 
-/// What a message costs.
+/// The part with the cost of a message.
 const RESULTS: Part = ("<!-- results -->", "<!-- /results -->");
-/// What compiling costs.
+/// The part with the cost of compiling.
 pub(crate) const COMPILE: Part = ("<!-- compile -->", "<!-- /compile -->");
 
-/// What the document says besides the results, when there is none yet.
+/// The text of a new document besides the results.
 const INTRODUCTION: &str = include_str!("introduction.md");
 
 #[derive(Serialize)]
@@ -27,7 +27,7 @@ struct Results<'a> {
     findings: &'a Findings,
 }
 
-/// Writes what was found, the document around `report`, and the picture.
+/// Writes the findings, the document around `report`, and the picture.
 pub(crate) fn write(folder: &Path, findings: &Findings, machine: &Machine, report: &str, run: Run) -> Result<()> {
     let results = Results { machine, rounds: run.rounds, quick: run.quick, findings };
     save_results(folder, "results.json", &results)?;
@@ -38,7 +38,7 @@ pub(crate) fn write(folder: &Path, findings: &Findings, machine: &Machine, repor
     Ok(())
 }
 
-/// Writes what was found in every round.
+/// Writes the findings of every round.
 pub(crate) fn save_results(folder: &Path, name: &str, results: &impl Serialize) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     save(&folder.join(name), &(serde_json::to_string_pretty(results)? + "\n"))
@@ -56,7 +56,7 @@ pub(crate) fn fill_document(folder: &Path, part: Part, report: &str) -> Result<(
     save(&path, &filled.with_context(|| format!("{} has no `{begin}` before a `{end}`", path.display()))?)
 }
 
-/// How it was measured.
+/// The conditions of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) rounds: usize,

@@ -1,4 +1,4 @@
-//! A peer of a room: a WebSocket that costs the load generator little, for there are thousands.
+//! A peer of a room: a WebSocket that is cheap for the load generator, because there are thousands.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,16 +18,16 @@ use tokio_tungstenite::{
 
 use crate::variants::Variant;
 
-/// How long an answer may take. Far more than it ever does: the machine may be busy.
+/// The longest wait for an answer: far more than normal, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is read at once. There are 11,000 sockets in the largest workload.
+/// The size of a socket's read buffer. The largest workload has 11,000 sockets.
 const READ_BUFFER: usize = 4 * 1024;
 
-/// How many handshakes are under way at once.
+/// The number of concurrent handshakes.
 const CONNECTING: usize = 16;
 
-/// A variant, and where it listens.
+/// A variant, and its address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) variant: Variant,
@@ -35,7 +35,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A room that no other variant on the same worker uses.
+    /// A room with a name that no other variant on the same worker uses.
     pub(crate) fn room(self, name: &str) -> Room {
         Room { address: self.address, name: format!("{}-{name}", self.variant) }
     }
@@ -55,13 +55,13 @@ impl Room {
         connected.with_context(|| format!("room {} refused a peer", self.name))
     }
 
-    /// Connects that many, named by their number.
+    /// Connects that many peers, named by their number.
     pub(crate) async fn peers(&self, count: usize) -> Result<Vec<Peer>> {
         let connecting = stream::iter(0..count).map(async |number| self.peer(&user(number)).await);
         connecting.buffered(CONNECTING).try_collect().await
     }
 
-    /// Connects a peer that offers a subprotocol; none when the room does not select it.
+    /// Connects a peer that offers a subprotocol; returns `None` if the room does not select it.
     pub(crate) async fn offer(&self, user: &str, protocol: &'static str) -> Result<Option<Peer>> {
         self.open(user, Some(protocol)).await
     }
@@ -97,7 +97,7 @@ pub(crate) fn user(number: usize) -> String {
     format!("user-{number}")
 }
 
-/// A peer that is connected. Dropping it drops the connection.
+/// A connected peer. Dropping it drops the connection.
 #[derive(Debug)]
 pub(crate) struct Peer {
     socket: WebSocketStream<TcpStream>,
@@ -115,13 +115,13 @@ impl Peer {
         sent.with_context(|| format!("{} cannot send", self.user))
     }
 
-    /// The next frame.
+    /// Returns the next frame.
     pub(crate) async fn receive(&mut self) -> Result<Utf8Bytes> {
         let receiving = time::timeout(PATIENCE, self.next()).await;
         receiving.with_context(|| format!("{} waited {PATIENCE:?} for a frame", self.user))?
     }
 
-    /// The next frame, without a bound. Nothing is lost when the future is dropped.
+    /// Returns the next frame, without a bound. Dropping the future loses no data.
     pub(crate) async fn next(&mut self) -> Result<Utf8Bytes> {
         match self.socket.next().await {
             Some(Ok(Message::Text(text))) => Ok(text),
@@ -131,7 +131,7 @@ impl Peer {
         }
     }
 
-    /// Closes with 1000 and waits until the room has, too.
+    /// Closes with 1000 and waits for the room's close.
     pub(crate) async fn close(mut self) -> Result<()> {
         let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::from_static("") };
         let closing = time::timeout(PATIENCE, async {

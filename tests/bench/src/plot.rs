@@ -1,4 +1,4 @@
-//! The ratios as a picture: a bar for each variant, with a bare Durable Object as the line at 1.
+//! Draws the ratios: a bar for each variant, with a bare Durable Object as the line at 1.
 
 use std::fmt::Write;
 
@@ -16,12 +16,12 @@ const BAR: f64 = 13.0;
 const GAP: f64 = 14.0;
 const BOTTOM: f64 = 34.0;
 
-/// Where the scale ends: what is longer is cut off, and its figure says how long it is.
+/// The end of the scale. Longer bars are cut off, and their figure shows the length.
 const MOST: f64 = 4.0;
 
 const VARIANTS: [Variant; 4] = [Variant::Partyserver, Variant::Plain, Variant::Ours, Variant::Batched];
 
-/// The colours are told apart by hue and lightness; both themes have their own.
+/// The colours differ in hue and lightness; both themes have their own.
 const STYLE: &str = "\
 text { font: 12px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #1f2328 }
 .title { font-size: 15px; font-weight: 600 }
@@ -45,7 +45,7 @@ text { font: 12px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #1f232
   .batched { fill: #3fb950 }
 }";
 
-/// An SVG; none when nothing was compared with `bare`.
+/// Draws an SVG; returns `None` if no figure can be compared with `bare`.
 pub(crate) fn plot(findings: &Findings) -> Option<String> {
     let groups = groups(findings);
     let longest = groups.iter().flat_map(|(_, bars)| bars).map(|(_, ratio)| ratio.high).reduce(f64::max)?;
@@ -55,7 +55,7 @@ pub(crate) fn plot(findings: &Findings) -> Option<String> {
     let (bottom, height) = (TOP + rows, TOP + rows + BOTTOM);
 
     let mut svg = String::new();
-    // A `String` takes whatever is written.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(svg, r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0}" role="img">"#);
     let _ = writeln!(svg, "<title>What a message costs, compared with a bare Durable Object</title>");
     let _ = writeln!(svg, "<style>\n{STYLE}\n</style>");
@@ -82,7 +82,7 @@ pub(crate) fn plot(findings: &Findings) -> Option<String> {
         }
         y += GAP;
     }
-    // Above the bars: it is what they are compared with.
+    // The line is drawn after the bars, so that it is visible on top of them.
     let x = at(1.0);
     let _ = writeln!(svg, r#"<line class="bare" x1="{x:.1}" y1="{TOP}" x2="{x:.1}" y2="{bottom:.1}"/>"#);
     let _ = writeln!(svg, "</svg>");
@@ -154,7 +154,7 @@ mod tests {
     fn a_bar_ends_at_its_ratio() {
         let svg = plot(&findings(&[(Variant::Bare, 20.0), (Variant::Ours, 30.0), (Variant::Plain, 900.0)]));
         let svg = svg.expect("a picture");
-        // The scale ends at 4: what is 45 times as much is cut off there.
+        // The scale ends at 4: a ratio of 45 is cut off there.
         let scale = WIDTH - LEFT - RIGHT;
         assert!(svg.contains(&format!(r#"class="plain" x="160" y="81.0" width="{scale:.1}""#)), "{svg}");
         assert!(svg.contains(&format!(r#"class="ours" x="160" y="94.0" width="{:.1}""#, scale * 1.5 / 4.0)), "{svg}");

@@ -1,11 +1,11 @@
-//! What is said in the room, and what has to come back.
+//! The messages of the room, and the expected answers.
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// What a peer, or the Worker, sends.
+/// A message from a peer or the Worker.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "type")]
 pub(crate) enum Event<'a> {
@@ -21,7 +21,7 @@ impl Event<'_> {
     }
 }
 
-/// What the room sends. A variant that answers with anything else is not measured, it is wrong.
+/// A message from the room. A variant with any other answer is wrong, and the run fails.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(tag = "type")]
 pub(crate) enum Answer {
@@ -31,12 +31,12 @@ pub(crate) enum Answer {
     Error { message: String },
 }
 
-/// A frame with one answer.
+/// Decodes a frame with one answer.
 pub(crate) fn decode(frame: &str) -> Result<Answer> {
     serde_json::from_str(frame).with_context(|| format!("not an answer: {}", shortened(frame)))
 }
 
-/// A frame with one answer or, when the peers have agreed to that, with several.
+/// Decodes a frame with one answer or, if the subprotocol allows it, with several.
 pub(crate) fn decode_batch(frame: &str) -> Result<Vec<Answer>> {
     match frame.starts_with('[') {
         true => serde_json::from_str(frame).with_context(|| format!("not answers: {}", shortened(frame))),
@@ -51,18 +51,18 @@ pub(crate) fn check(frame: &str, expected: &Answer) -> Result<()> {
     Ok(())
 }
 
-/// A text of that many bytes, unlike the one of any other number.
+/// A text of that many bytes, unique for each number.
 pub(crate) fn text(bytes: usize, number: u64) -> String {
     const FILLER: &str = "the quick brown fox jumps over the lazy dog, ";
     let mut text = String::with_capacity(bytes);
-    // A `String` takes whatever is written.
+    // Writing to a `String` cannot fail.
     let _ = write!(text, "{number:012} ");
     text.extend(FILLER.chars().cycle().take(bytes.saturating_sub(text.len())));
     text.truncate(bytes);
     text
 }
 
-/// The number of a text.
+/// The number in a text.
 pub(crate) fn number(text: &str) -> Option<u64> {
     text.split(' ').next()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! How long a developer waits after an edit in a handler.
+//! Measures the build time after an edit in a handler.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use crate::{
 
 const ROUNDS: usize = 5;
 
-/// A build in which only the room itself was new.
+/// A build in which only the room itself had changed.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Rebuild {
     pub(crate) variant: Variant,
@@ -25,7 +25,8 @@ pub(crate) struct Rebuild {
     pub(crate) seconds: f64,
 }
 
-/// Builds the two rooms in turn. A source that is newer than its build is compiled whole, whatever has changed in it.
+/// Builds the two rooms in turn. cargo compiles a source that is newer than its build as a whole, regardless of the
+/// edit.
 pub(crate) fn measure() -> Result<Vec<Rebuild>> {
     let variants = [(Variant::Plain, Worker::Plain), (Variant::Ours, Worker::Ours)];
     for (_, worker) in variants {
@@ -46,7 +47,7 @@ pub(crate) fn measure() -> Result<Vec<Rebuild>> {
     Ok(rebuilds)
 }
 
-/// As worker-build has it compiled.
+/// Compiles the worker in the way of worker-build.
 fn build(worker: Worker) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--release", "--target", "wasm32-unknown-unknown", "--package"]);
@@ -62,7 +63,7 @@ pub(crate) fn spread(rebuilds: &[Rebuild], variant: Variant) -> Option<Spread> {
     Spread::of(rebuilds.iter().filter(|it| it.variant == variant).map(|it| it.seconds))
 }
 
-/// Ours over plain, round by round.
+/// The ratio of ours to plain, round by round.
 pub(crate) fn ratio(rebuilds: &[Rebuild]) -> Option<Spread> {
     let of = |variant, round| rebuilds.iter().find(|it| (it.variant, it.round) == (variant, round));
     let rounds = 0..rebuilds.len();

@@ -1,4 +1,4 @@
-//! The result as tables.
+//! Formats the result as tables.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use crate::{
     variants::Variant,
 };
 
-/// Everything that was found, as Markdown.
+/// All findings as Markdown.
 pub(crate) fn report(findings: &Findings, machine: &Machine) -> String {
     let mut sections = vec![(machine.to_string(), None)];
     let mut table = |title: &str, table: Table| {
@@ -26,7 +26,7 @@ pub(crate) fn report(findings: &Findings, machine: &Machine) -> String {
         costs(findings, |it| it.cpu_us),
     );
     table("Ratios of that within the same round, median (quartiles); the last column is noise:", ratios(findings));
-    table("What this project asks of itself:", targets(findings));
+    table("The project's targets:", targets(findings));
     table("The time of one message by the clock, in µs (median):", costs(findings, |it| it.wall_us));
     table("The load generator's time on the CPU for one message, in µs (median):", costs(findings, |it| it.load_us));
     table(
@@ -41,7 +41,7 @@ pub(crate) fn report(findings: &Findings, machine: &Machine) -> String {
 
     let mut text = String::new();
     for (title, table) in sections {
-        // A `String` takes whatever is written.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "{title}\n");
         if let Some(table) = table {
             let _ = writeln!(text, "{table}");
@@ -55,7 +55,7 @@ pub(crate) fn report(findings: &Findings, machine: &Machine) -> String {
     text
 }
 
-/// A row for each workload, a column for each variant that has a figure.
+/// A table with a row for each workload, and a column for each variant that has a figure.
 fn costs(findings: &Findings, figure: fn(&Sample) -> f64) -> Table {
     let measured = |variant: &Variant| findings.samples.iter().any(|sample| sample.variant == *variant);
     let variants: Vec<_> = Variant::ALL.into_iter().filter(measured).collect();
@@ -162,7 +162,7 @@ pub(crate) fn times(Spread { median, low, high, count }: Spread) -> String {
     }
 }
 
-/// Three digits that count.
+/// Formats a figure with three significant digits.
 pub(crate) fn digits(figure: f64) -> String {
     match figure {
         ..10.0 => format!("{figure:.2}"),
@@ -209,7 +209,7 @@ Ratios of that within the same round, median (quartiles); the last column is noi
 | -------- | ----------: |
 | echo     |        1.25 |
 
-What this project asks of itself:
+The project's targets:
 
 |                   | target | found |        |
 | ----------------- | -----: | ----: | -----: |

@@ -1,4 +1,4 @@
-//! A run of the program: what was asked for, what was found, and how variants take turns.
+//! A run of the program: its options, its findings, and the turns of the variants.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::{
     workerd::Workerd,
 };
 
-/// How long a slice may take. Most are made to take a tenth of a second.
+/// The longest duration of a slice. Most take about a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A run.
@@ -36,7 +36,7 @@ impl Session {
         Ok(Session { options, findings: Findings::default(), failures: 0, folder, begun: Instant::now() })
     }
 
-    /// A workerd with all the workers that are measured.
+    /// Starts a workerd with all the measured workers.
     pub(crate) async fn workerd(&self) -> Result<Workerd> {
         self.workerd_with(&self.options.workers).await
     }
@@ -45,12 +45,12 @@ impl Session {
         Workerd::start(self.folder.path(), workers).await
     }
 
-    /// As much of something as the run is for.
+    /// Chooses between the size of a full and of a quick run.
     pub(crate) fn size(&self, full: u64, quick: u64) -> u64 {
         if self.options.quick { quick } else { full }
     }
 
-    /// Notes what could not be measured. The rest can be: a run is too long to be lost.
+    /// Notes a failed measurement. The run continues, because it takes too long to be lost.
     pub(crate) fn failed(&mut self, error: &Error) {
         let error = format!("{error:#}");
         eprintln!("error: {error}");
@@ -58,30 +58,30 @@ impl Session {
         self.failures += 1;
     }
 
-    /// Says where the run is. Standard output is for the result.
+    /// Prints the progress to standard error, because standard output is for the result.
     pub(crate) fn progress(&self, what: &str) {
         let seconds = self.begun.elapsed().as_secs();
         eprintln!("{:>3}:{:02}  {what}", seconds / 60, seconds % 60);
     }
 }
 
-/// What is asked of one variant's rooms, over and over.
+/// The messages to one variant's rooms, repeated many times.
 pub(crate) trait Load: Sized {
     /// Exchanges that many messages.
     async fn run(&mut self, messages: u64) -> Result<()>;
 }
 
-/// A workload of which every variant has its turn in every round.
+/// A workload in which every variant has its turn in every round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turns<'a> {
     pub(crate) workload: &'a str,
     pub(crate) variants: &'a [Variant],
-    /// In a slice.
+    /// The messages in a slice.
     pub(crate) messages: u64,
-    /// Before each slice.
+    /// The messages before each slice.
     pub(crate) warm_up: u64,
-    /// What a variant does in a round is cut into that many, and the variants take turns after each: what else the
-    /// machine does changes within a second, and so meets all of them.
+    /// The number of slices of a variant in a round. The variants take turns after each slice, because the load of the
+    /// machine changes within a second, and so affects all variants alike.
     pub(crate) slices: usize,
     pub(crate) rounds: usize,
 }
@@ -100,7 +100,7 @@ pub(crate) async fn take_turns<L: Load>(
         let load = open(place).await.with_context(|| format!("{workload} of {variant} cannot begin"))?;
         loads.push((variant, load));
     }
-    // A first round that does not count: code is compiled while it is used for the first time.
+    // The first round does not count, because code is compiled at its first use.
     for round in 0..=rounds {
         let mut costs: Vec<Option<Cost>> = vec![None; loads.len()];
         for slice in 0..slices {

@@ -1,4 +1,4 @@
-//! What is uploaded.
+//! The sizes of the uploads.
 
 use std::{fs, io::Write, path::Path};
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 pub(crate) struct Size {
     pub(crate) name: String,
     pub(crate) bytes: usize,
-    /// Compressed as well as gzip can.
+    /// The size with gzip's best compression.
     pub(crate) gzipped: usize,
 }
 

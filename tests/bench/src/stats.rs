@@ -1,10 +1,10 @@
-//! Medians, and ratios of what was measured in the same round.
+//! Medians, and ratios of measurements in the same round.
 
 use serde::Serialize;
 
 use crate::{meter::Sample, variants::Variant};
 
-/// The middle of several figures, and where the middle half of them lies.
+/// The median of several figures, and their quartiles.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -28,7 +28,7 @@ impl Spread {
     }
 }
 
-/// Of sorted figures; between two of them it is interpolated.
+/// A quantile of sorted figures, interpolated between two of them.
 fn quantile(sorted: &[f64], at: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let position = at * last as f64;
@@ -36,7 +36,7 @@ fn quantile(sorted: &[f64], at: f64) -> Option<f64> {
     Some(below + (above - below) * position.fract())
 }
 
-/// What is compared: a variant in a workload.
+/// The subject of a comparison: a variant in a workload.
 pub(crate) type Subject<'a> = (&'a str, Variant);
 
 /// The spread of one figure of a subject over the rounds.
@@ -48,8 +48,8 @@ pub(crate) fn spread(
     Spread::of(samples.iter().filter(|sample| sample.workload == workload && sample.variant == variant).map(figure))
 }
 
-/// The spread of workerd's time on the CPU of one subject over another's in the same round. The machine is not equally
-/// fast in every round; within one it is, nearly.
+/// The spread of the ratios of two subjects' workerd CPU times, each in the same round. The speed of the machine
+/// differs between rounds, but is nearly constant within one.
 pub(crate) fn ratio(samples: &[Sample], over: Subject<'_>, under: Subject<'_>) -> Option<Spread> {
     let of = |(workload, variant): Subject<'_>, round| {
         let mut found = samples.iter().filter(|sample| sample.workload == workload && sample.variant == variant);
@@ -59,8 +59,8 @@ pub(crate) fn ratio(samples: &[Sample], over: Subject<'_>, under: Subject<'_>) -
     Spread::of((0..rounds).filter_map(|round| Some(of(over, round)? / of(under, round)?)))
 }
 
-/// The order of `count` variants in a round: each is first in turn, and the direction alternates, so that neither a
-/// place nor a neighbour is always the same.
+/// The order of `count` variants in a round. Each is first in turn, and the direction alternates, so that neither the
+/// position nor the neighbours of a variant are constant.
 pub(crate) fn order(round: usize, count: usize) -> Vec<usize> {
     let rotated = (0..count).map(|place| (place + round / 2) % count);
     if round.is_multiple_of(2) { rotated.collect() } else { rotated.rev().collect() }
@@ -94,7 +94,7 @@ mod tests {
             sample("echo", Variant::Ours, 0, 11.0),
             sample("echo", Variant::Ours, 1, 22.0),
             sample("echo", Variant::Bare, 1, 20.0),
-            // Without a counterpart.
+            // A sample without a counterpart.
             sample("echo", Variant::Ours, 2, 99.0),
             sample("add", Variant::Bare, 2, 1.0),
         ];

@@ -1,8 +1,8 @@
-//! A table, as Markdown that is legible as it is.
+//! Formats a Markdown table that is legible as plain text.
 
 use std::fmt;
 
-/// A table: a head and rows of as many cells.
+/// A table: a header, and rows of the same width.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -22,7 +22,7 @@ impl Table {
     }
 }
 
-/// The first column is text, the others are figures.
+/// The first column contains text, the others figures.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();

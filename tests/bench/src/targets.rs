@@ -1,4 +1,4 @@
-//! What a room may cost: the limits that this project has set itself.
+//! The limits that this project sets for the cost of a room.
 
 use crate::{
     findings::Findings,
@@ -7,7 +7,7 @@ use crate::{
     variants::Variant,
 };
 
-/// How much something may be of something else.
+/// The limit of a ratio.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Limit {
     AtMost(f64),
@@ -23,7 +23,7 @@ impl Limit {
     }
 }
 
-/// A limit, and what was found.
+/// A limit, and the measured value.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) what: String,
@@ -31,7 +31,7 @@ pub(crate) struct Verdict {
     pub(crate) ratio: Spread,
 }
 
-/// A workload, what is compared with what, and the limit of their ratio.
+/// The limits of CPU time: a subject, the subject to compare with, and the limit of their ratio.
 const TIMES: &[(Subject<'_>, Subject<'_>, Limit)] = {
     use Limit::{AtMost, LessThan};
     use Variant::{Bare, Batched, Ours, Partyserver, Plain};
@@ -58,11 +58,11 @@ const TIMES: &[(Subject<'_>, Subject<'_>, Limit)] = {
     ]
 };
 
-/// The same for what is uploaded, compressed.
+/// The limits of compressed upload sizes.
 const SIZES: &[(&str, &str, Limit)] =
     &[("ours", "plain", Limit::AtMost(1.25)), ("counter", "plain", Limit::AtMost(1.25))];
 
-/// All whose figures are there.
+/// The verdicts for all limits that have figures.
 pub(crate) fn verdicts(findings: &Findings) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for &(over, under, limit) in TIMES {

@@ -1,4 +1,4 @@
-//! What a process has used: its time on the CPU, its memory.
+//! The resource usage of a process: its CPU time and its memory.
 
 use std::{fs, io, time::Duration};
 
@@ -8,12 +8,12 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-/// The time on the CPU so far, user and system, of all threads.
+/// The CPU time so far, user and system, of all threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpu {
-    /// The scheduler's sum over the threads that live: exact, but a thread that ends takes its time with it.
+    /// The scheduler's sum over the live threads: exact, but without the time of ended threads.
     fine: Option<Duration>,
-    /// The process's: complete, but in ticks of 10 ms.
+    /// The time of the process: complete, but in ticks of 10 ms.
     coarse: Duration,
     tick: Duration,
 }
@@ -27,32 +27,32 @@ impl Cpu {
         Ok(Cpu { fine: threads(pid).ok(), coarse: tick * ticks, tick })
     }
 
-    /// What was used between `earlier` and this.
+    /// The CPU time between `earlier` and this.
     pub(crate) fn since(self, earlier: Cpu) -> Duration {
         let coarse = self.coarse.saturating_sub(earlier.coarse);
         match (self.fine, earlier.fine) {
             (Some(later), Some(earlier)) => {
                 let fine = later.saturating_sub(earlier);
-                // More than rounding: a thread has ended in between.
+                // The difference exceeds rounding, so a thread has ended in between.
                 if coarse > fine + 3 * self.tick { coarse } else { fine }
             }
             _ => coarse,
         }
     }
 
-    /// What was used since the process began.
+    /// The CPU time since the start of the process.
     pub(crate) fn total(self) -> Duration {
         self.since(Cpu { fine: self.fine.map(|_| Duration::ZERO), coarse: Duration::ZERO, tick: self.tick })
     }
 }
 
-/// The time on the CPU of this process.
+/// The CPU time of this process.
 pub(crate) fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// The memory a process holds, in KiB.
+/// The memory of a process, in KiB.
 pub(crate) fn rss(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}: workerd ended?"))?;
@@ -62,7 +62,7 @@ pub(crate) fn rss(pid: u32) -> Result<u64> {
 fn threads(pid: u32) -> io::Result<Duration> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread that ends between the listing and the reading is one that has ended.
+        // A thread may end between the listing and the read.
         let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
         sum += parse_schedstat(&text).ok_or_else(|| io::Error::other("not a schedstat"))?;
     }
@@ -72,14 +72,14 @@ fn threads(pid: u32) -> io::Result<Duration> {
     }
 }
 
-/// Nanoseconds on the CPU.
+/// The nanoseconds on the CPU.
 fn parse_schedstat(text: &str) -> Option<u64> {
     text.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Ticks in user and in system mode.
+/// The ticks in user and in system mode.
 fn parse_stat(text: &str) -> Option<u32> {
-    // The second field is the program's name in parentheses, and may hold anything.
+    // The second field is the program's name in parentheses, and may contain any character.
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
     let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);

@@ -5,13 +5,13 @@ use std::fmt;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-/// What is measured. Two variants may run on the same worker.
+/// A measured variant. Two variants may run on the same worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Variant {
     /// A bare JavaScript Durable Object.
     Bare,
-    /// The same once more: how far two figures of the same thing are apart.
+    /// `Bare` once more: shows the difference between two measurements of the same worker.
     BareAgain,
     /// JavaScript with partyserver.
     Partyserver,
@@ -19,7 +19,7 @@ pub(crate) enum Variant {
     Plain,
     /// Rust with `#[room]`.
     Ours,
-    /// The same, with peers that take several messages in one frame.
+    /// `Ours` with peers that accept several messages in one frame.
     Batched,
 }
 

@@ -1,4 +1,4 @@
-//! A workerd of our own: started without Node.js or Miniflare, so that its process id is known and nothing else is in it.
+//! A separate workerd without Node.js or Miniflare, so that its process id is known and it contains no other work.
 
 use std::{
     collections::HashMap,
@@ -21,10 +21,10 @@ use tokio::{
 
 use crate::{config::config, files, variants::Worker};
 
-/// How long it may take to listen.
+/// The longest time until it listens.
 const START: Duration = Duration::from_secs(30);
 
-/// How much of what it printed is shown.
+/// The number of bytes of its output that an error shows.
 const SHOWN: usize = 4_000;
 
 /// A running workerd. Dropping it kills it.
@@ -34,11 +34,11 @@ pub(crate) struct Workerd {
     pid: u32,
     addresses: HashMap<&'static str, SocketAddr>,
     log: PathBuf,
-    // The objects' storage and what workerd prints; removed after the process has been killed.
+    // The objects' storage and workerd's output; removed after the process has been killed.
     _data: TempDir,
 }
 
-/// What workerd writes on its control descriptor.
+/// A message of workerd on its control descriptor.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Control {
@@ -46,7 +46,7 @@ enum Control {
 }
 
 impl Workerd {
-    /// Starts one with `workers`, whose files are in `folder`, and with empty storage.
+    /// Starts a workerd with `workers`, whose files are in `folder`, and with empty storage.
     pub(crate) async fn start(folder: &Path, workers: &[Worker]) -> Result<Workerd> {
         let data = TempDir::with_prefix("bench-data-").context("cannot make a temporary folder")?;
         let path = folder.join("config.capnp");
@@ -56,7 +56,7 @@ impl Workerd {
 
         let binary = files::workerd()?;
         let mut command = Command::new(&binary);
-        // Standard output is the control descriptor: the only ones that are handed on are the first three.
+        // Standard output is the control descriptor, because a child process inherits only the first three descriptors.
         command.args(["serve", "--control-fd=1"]).arg(&path);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(output.try_clone()?).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot run {}", binary.display()))?;
@@ -69,7 +69,7 @@ impl Workerd {
         workerd.addresses = workerd.explain(listening.flatten())?;
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                // What is not written is not shown: nothing is lost but that.
+                // A failed write only loses a line of the log.
                 let _ = writeln!(output, "{line}");
             }
         });
@@ -84,7 +84,7 @@ impl Workerd {
         self.addresses.get(worker.name()).copied().with_context(|| format!("workerd does not run `{worker}`"))
     }
 
-    /// Says what workerd printed when something went wrong.
+    /// Adds workerd's output to an error.
     pub(crate) fn explain<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             let printed = fs::read_to_string(&self.log).unwrap_or_default();
@@ -96,9 +96,9 @@ impl Workerd {
         result
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills the process and waits until it has ended.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        // Refused when it has ended by itself, which has been said by what failed then.
+        // This fails if the process has already ended, which another error has reported.
         let _ = self.child.start_kill();
         self.child.wait().await.context("cannot wait for workerd to end")?;
         Ok(())
@@ -112,7 +112,7 @@ async fn listen(
     let mut addresses = HashMap::new();
     while addresses.len() < workers.len() {
         let line = lines.next_line().await?.context("workerd ended before it listened")?;
-        // The workers' own output comes the same way.
+        // The workers' own output uses the same descriptor.
         let Ok(Control::Listen { socket, port }) = serde_json::from_str(&line) else { continue };
         if let Some(worker) = workers.iter().find(|worker| worker.name() == socket) {
             addresses.insert(worker.name(), SocketAddr::from(([127, 0, 0, 1], port)));

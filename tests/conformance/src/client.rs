@@ -1,8 +1,8 @@
 //! A WebSocket client for native programs.
 //!
-//! [`Client::connect`] makes the handshake itself, so that an answer other than 101 arrives whole, with its body. From then
-//! on two tasks carry frames, one each way: pings and closes are answered also while nobody receives, and a peer that does
-//! not read holds up nothing but itself.
+//! [`Client::connect`] performs the handshake itself, so that an answer other than 101 is available as a whole, with
+//! its body. After that, two tasks carry frames, one in each direction. They answer pings and closes even if no caller
+//! receives, and a peer that does not read delays only itself.
 
 use std::{fmt, sync::OnceLock};
 
@@ -41,19 +41,19 @@ use tokio_tungstenite::{
 use crate::http;
 pub use crate::http::HttpError;
 
-/// How many frames wait in either direction before the other side has to.
+/// The number of frames that are buffered in each direction before the sender has to wait.
 const BUFFERED: usize = 1_024;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server answered with something else than a WebSocket.
+    /// The server answered with an ordinary HTTP response.
     #[error("the upgrade was refused: {} {}", .0.status(), String::from_utf8_lossy(.0.body()))]
     Refused(Box<Response<Bytes>>),
-    /// The server answered 101, but not as a WebSocket server does.
+    /// The server answered 101, but its handshake is invalid.
     #[error("the server's handshake is wrong: {0}")]
     Handshake(&'static str),
     /// There was no answer.
@@ -61,12 +61,12 @@ pub enum ConnectError {
     Http(#[from] HttpError),
 }
 
-/// The connection is closed: nothing can be sent.
+/// The connection is closed, so nothing can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is closed")]
 pub struct SendError;
 
-/// What arrives.
+/// A frame that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// Text.
@@ -78,7 +78,7 @@ pub enum Frame {
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// The server's close code, 1005 when it gave none; 1006 when the connection was lost without a close frame.
+    /// The server's close code: 1005 if it sent none, 1006 if the connection was lost without a close frame.
     pub code: u16,
     /// The server's reason, often empty.
     pub reason: String,
@@ -109,10 +109,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects. The request's URI is `ws://host:port/path`; its headers go along.
+    /// Connects to the request's URI, `ws://host:port/path`, with the request's headers.
     ///
     /// # Errors
-    /// When the server is not reached, or does not let us in.
+    /// Fails if the server is not reachable, or refuses the upgrade.
     pub async fn connect(request: Request<()>) -> Result<Client, ConnectError> {
         let key = generate_key();
         let mut request = request.map(|()| Empty::<Bytes>::new());
@@ -120,7 +120,7 @@ impl Client {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
-        // Base64 of sixteen bytes: always a header value.
+        // Base64 of sixteen bytes is always a valid header value.
         headers.extend(HeaderValue::from_str(&key).ok().map(|key| (SEC_WEBSOCKET_KEY, key)));
 
         let mut response = http::send(request).await?;
@@ -140,48 +140,48 @@ impl Client {
         Ok(Client { response, outgoing, arrivals: Mutex::new(arrivals), closed: OnceLock::new(), tasks })
     }
 
-    /// The head of the server's answer, with the subprotocol it chose.
+    /// The head of the server's response, which includes the chosen subprotocol.
     pub fn response(&self) -> &response::Parts {
         &self.response
     }
 
-    /// Sends text. Waits while too much is on its way.
+    /// Sends text. Waits while the buffer is full.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn send_text(&self, text: impl Into<String>) -> Result<(), SendError> {
         self.send(Message::Text(text.into().into())).await
     }
 
-    /// Sends bytes. Waits while too much is on its way.
+    /// Sends bytes. Waits while the buffer is full.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn send_binary(&self, bytes: impl Into<Bytes>) -> Result<(), SendError> {
         self.send(Message::Binary(bytes.into())).await
     }
 
-    /// Begins to close; what the server still sends arrives before its answer.
+    /// Starts a close. Frames that the server sent before its answer still arrive.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn close(&self, code: u16, reason: &str) -> Result<(), SendError> {
         let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
         self.send(Message::Close(Some(frame))).await
     }
 
-    /// Begins to close without saying why: the server sees 1005.
+    /// Starts a close without a code: the server sees 1005.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn close_without_code(&self) -> Result<(), SendError> {
         self.send(Message::Close(None)).await
     }
 
-    /// Sends a close frame with any payload, also one that the protocol does not allow.
+    /// Sends a close frame with any payload, even an invalid one.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn close_raw(&self, payload: impl Into<Bytes>) -> Result<(), SendError> {
         let header = FrameHeader { opcode: OpCode::Control(Control::Close), ..FrameHeader::default() };
         self.send(Message::Frame(RawFrame::from_payload(header, payload.into()))).await
@@ -191,11 +191,13 @@ impl Client {
         self.outgoing.send(message).await.map_err(|_| SendError)
     }
 
-    /// The next frame, or how the connection ended. It can be given up and called again; nothing is lost. Where several
-    /// wait, each gets another frame.
+    /// Returns the next frame, or the end of the connection.
+    ///
+    /// The method is cancel-safe: dropping the future loses no frame. If several callers wait, each gets a different
+    /// frame.
     ///
     /// # Errors
-    /// When the connection is closed, by whichever side; the same each time.
+    /// Fails if the connection is closed, by either side; each later call returns the same.
     pub async fn receive(&self) -> Result<Frame, Closed> {
         let mut arrivals = self.arrivals.lock().await;
         if let Some(closed) = self.closed.get() {
@@ -205,13 +207,13 @@ impl Client {
         arrival.map_err(|closed| self.closed.get_or_init(|| closed).clone())
     }
 
-    /// Stops reading: nothing arrives any more, and a close of the server is not answered. The connection stays until it is
-    /// [dropped](Client::disconnect).
+    /// Stops reading: no more frames arrive, and a close of the server is not answered. The connection stays open until
+    /// it is [dropped](Client::disconnect).
     pub fn mute(&self) {
         self.tasks[1].abort();
     }
 
-    /// Drops the connection without a close frame, as a client does that goes into a tunnel.
+    /// Drops the connection without a close frame, as a client without network does.
     pub fn disconnect(&self) {
         for task in &self.tasks {
             task.abort();
@@ -231,7 +233,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Whether the server speaks WebSocket, and to us.
+/// Checks that the response is a WebSocket handshake for this key.
 fn check(headers: &HeaderMap, key: &str) -> Result<(), ConnectError> {
     let is = |name, value: &str| headers.get(name).is_some_and(|h| h.as_bytes().eq_ignore_ascii_case(value.as_bytes()));
     if !is(UPGRADE, "websocket") {
@@ -248,7 +250,7 @@ fn check(headers: &HeaderMap, key: &str) -> Result<(), ConnectError> {
 
 async fn write(mut sink: SplitSink<Socket, Message>, mut to_send: mpsc::Receiver<Message>) {
     while let Some(message) = to_send.recv().await {
-        // Why it failed is what the reading task finds.
+        // The reading task finds the reason of the failure.
         if sink.send(message).await.is_err() {
             return;
         }
@@ -264,7 +266,7 @@ async fn read(mut stream: SplitStream<Socket>, arrived: mpsc::Sender<Result<Fram
                 break Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() };
             }
             Some(Ok(Message::Close(None))) => break Closed { code: 1005, reason: String::new() },
-            // Pings are answered by reading on.
+            // Reading on answers pings.
             Some(Ok(_)) => continue,
             Some(Err(_)) | None => break Closed::lost(),
         };
@@ -272,9 +274,9 @@ async fn read(mut stream: SplitStream<Socket>, arrived: mpsc::Sender<Result<Fram
             return;
         }
     };
-    // The other end is gone when nobody wants to know any more.
+    // The receiver is gone if the client was dropped.
     let _ = arrived.send(Err(closed)).await;
-    // Reading on sends the answer to a close, and ends when the server has ended the connection.
+    // Reading on sends the answer to a close; the loop ends when the server ends the connection.
     while let Some(Ok(_)) = stream.next().await {}
 }
 
@@ -290,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    /// A client, and a server that does this with its one connection.
+    /// Connects a client to a server that runs this on its one connection.
     async fn against<S, F>(server: S) -> Result<Client, ConnectError>
     where
         S: FnOnce(TcpStream) -> F + Send + 'static,
@@ -309,7 +311,7 @@ mod tests {
         Client::connect(Request::get(format!("ws://{address}/room?x=1")).body(()).expect("a request")).await
     }
 
-    /// Answers the handshake with this, and ends the connection.
+    /// Sends this answer to the handshake, and ends the connection.
     async fn answers(mut stream: TcpStream, answer: &str) {
         let mut read = [0; 4_096];
         let _ = stream.read(&mut read).await;
@@ -324,7 +326,7 @@ mod tests {
     async fn frames_go_both_ways_and_the_close_is_the_servers() {
         let client = against(async |stream| {
             let mut socket = accept_async(stream).await.expect("a handshake");
-            // The answer to a close goes out by itself, while more is waited for.
+            // The library answers a close while the server reads on.
             while let Some(Ok(message)) = socket.next().await {
                 if !message.is_close() {
                     socket.send(message).await.expect("an echo");
@@ -339,7 +341,7 @@ mod tests {
         assert_eq!(client.receive().await, Ok(Frame::Binary(vec![0, 255].into())));
         client.close(4_000, "bye").await.expect("sent");
         assert_eq!(client.receive().await, closed(4_000, "bye"));
-        // It stays closed.
+        // A second call returns the same.
         assert_eq!(client.receive().await, closed(4_000, "bye"));
     }
 

@@ -1,7 +1,7 @@
-//! What a case is written against: rooms, peers and calls, whatever carries them.
+//! The interface that cases use: rooms, peers and calls, on any platform.
 //!
-//! [`Harness`] is what a platform has to give. [`Room`] and [`Peer`] are what cases use, written once on top of it. Every
-//! wait has a bound and says what it waited for; time is the platform's own.
+//! A platform implements [`Harness`]. Cases use [`Room`] and [`Peer`], which are written once on top of it. Every wait
+//! has a bound and names what it waited for. Time is the platform's own.
 
 use std::{
     any::Any,
@@ -26,10 +26,10 @@ use room_runtime::{Delivery, ErrorKind, OnDuplicate, OnResume, PeerInfo};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// How long anything may take that a case waits for.
+/// The longest time that a single wait of a case may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What runs the rooms.
+/// The platform that runs the rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// `room_runtime::testing`: native, in virtual time.
@@ -39,7 +39,7 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// Its name.
+    /// The platform's name.
     pub const fn name(self) -> &'static str {
         match self {
             Platform::Memory => "memory",
@@ -48,96 +48,96 @@ impl Platform {
     }
 }
 
-/// A platform, as one try of one case sees it. What it does needs no borrow, so that it can be [begun](Harness::begin); to
-/// clone it is cheap.
+/// A platform, as one attempt of one case sees it. Clones are cheap. The futures of its methods borrow nothing, so they
+/// can be [started](Harness::begin).
 pub trait Harness: Clone + 'static {
-    /// Which it is.
+    /// The platform's name as a value.
     const PLATFORM: Platform;
 
-    /// A client's end of a connection.
+    /// The client's end of a connection.
     type Socket<R: Scripted>: Socket + 'static;
 
-    /// Which try of which case this is.
+    /// The attempt and the case that this harness belongs to.
     fn scope(&self) -> &Rc<Scope>;
 
-    /// An upgrade: a socket, or what came instead.
+    /// Upgrades: returns a socket, or the response instead.
     fn upgrade<R: Scripted>(
         self,
         joining: Joining<Connection>,
         knock: Knock,
     ) -> impl Future<Output = Result<Result<Self::Socket<R>, Refusal>>> + 'static;
 
-    /// A call of the Worker's client.
+    /// Makes a call of the Worker's client.
     fn call<R: Scripted>(
         self,
         call: Call<Event, Broadcast>,
     ) -> impl Future<Output = Result<Result<Value, Failed>>> + 'static;
 
-    /// A connection that the Worker makes.
+    /// Runs a dialogue on a connection that the Worker makes.
     fn dialogue<R: Scripted>(
         self,
         dialogue: Dialogue<Connection, Event>,
     ) -> impl Future<Output = Result<Result<Vec<Said<Broadcast>>, Failed>>> + 'static;
 
-    /// A request that the Worker forwards.
+    /// Sends a request that the Worker forwards.
     fn request<R: Scripted>(
         self,
         asking: Asking,
         body: Bytes,
     ) -> impl Future<Output = Result<Result<Response<Bytes>, Failed>>> + 'static;
 
-    /// Leaves a room alone until the platform puts it to sleep.
+    /// Leaves a room idle until the platform hibernates it.
     fn hibernate<R: Scripted>(&self, room: &Address) -> impl Future<Output = Result<()>>;
 
-    /// Ends the room's process: what is in memory is gone, and so are all sockets.
+    /// Ends the room's process: its memory and all sockets are lost.
     fn restart<R: Scripted>(&self, room: &Address) -> impl Future<Output = Result<()>>;
 
     /// Lets time pass.
     fn pass(self, time: Duration) -> impl Future<Output = ()> + 'static;
 
-    /// What the work gives, if it does so [in time](PATIENCE).
+    /// Awaits the work; returns `None` if it exceeds the [bound](PATIENCE).
     fn in_time<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Option<T>>;
 
-    /// Begins something, which goes on beside the case. That it has had its effect is for the case to see: by a
-    /// [`Broadcast::Holding`], for example.
+    /// Starts work that runs concurrently with the case. The case must observe its effect itself, for example with a
+    /// [`Broadcast::Holding`].
     fn begin<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Begun<T>;
 }
 
-/// Work that goes on beside the case, to be awaited.
+/// Work that runs concurrently with the case, to be awaited.
 pub type Begun<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// A client's end of a connection.
+/// The client's end of a connection.
 pub trait Socket {
     /// Sends a text frame.
     fn send_text(&self, text: String) -> impl Future<Output = Result<()>>;
     /// Sends a binary frame.
     fn send_binary(&self, bytes: Vec<u8>) -> impl Future<Output = Result<()>>;
-    /// What arrives next. Once it is closed it stays so.
+    /// Receives the next arrival. After the close, every call returns the close.
     fn receive(&self) -> impl Future<Output = Arrival>;
-    /// Begins to close, with a code that clients may send.
+    /// Starts a close, with a code that clients may send.
     fn close(&self, code: u16, reason: &str) -> impl Future<Output = Result<()>>;
-    /// Loses the connection.
+    /// Drops the connection without a close frame.
     fn disconnect(&self);
-    /// Reads nothing more, and leaves the room's close unanswered, until it is disconnected.
+    /// Stops reading and leaves the room's close unanswered, until the connection is dropped.
     fn mute(&self);
-    /// The subprotocol that the handshake was answered with.
+    /// The subprotocol in the handshake's answer.
     fn protocol(&self) -> Option<String>;
-    /// Sends a heartbeat, and waits for its answer.
+    /// Sends a heartbeat, and waits for its reply.
     fn heartbeat(&self) -> impl Future<Output = Result<()>>;
 }
 
-/// What arrives at a client.
+/// An arrival at a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// A text frame.
     Text(String),
     /// A binary frame, which rooms do not send.
     Binary,
-    /// The end, with the room's code and reason; 1006 when the connection was lost.
+    /// The close, with the room's code and reason; 1006 if the connection was lost.
     Closed(u16, String),
 }
 
-/// Why there is no socket.
+/// The reason why there is no socket.
 #[derive(Debug)]
 pub enum Refusal {
     /// The room's answer.
@@ -146,21 +146,21 @@ pub enum Refusal {
     Failed(Failed),
 }
 
-/// The request of an upgrade: what `on_upgrade` may look at.
+/// The parts of an upgrade's request that `on_upgrade` may read.
 #[derive(Clone, Debug, Default)]
 pub struct Knock {
-    /// The `token` in its query.
+    /// The `token` in the query.
     pub token: Option<String>,
-    /// Its headers.
+    /// The headers.
     pub headers: Vec<(String, String)>,
 }
 
-/// One try of one case: names of its own, and what is to be verified at its end.
+/// One attempt of one case: its unique names, and the checks due at its end.
 pub struct Scope {
     name: String,
     fences: Cell<u32>,
     naps: RefCell<Vec<Nap>>,
-    /// A client goes when the case is over, not when the case has no more use for it.
+    // Clients stay connected until the case is over, even if the case drops them.
     sockets: RefCell<Vec<Rc<dyn Any>>>,
 }
 
@@ -171,12 +171,12 @@ struct Nap {
 }
 
 impl Scope {
-    /// `name` belongs to this try only.
+    /// Creates a scope. `name` is unique to this attempt.
     pub fn new(name: String) -> Rc<Self> {
         Rc::new(Scope { name, fences: Cell::new(0), naps: RefCell::default(), sockets: RefCell::default() })
     }
 
-    /// The names of its rooms end like this.
+    /// The suffix of the names of its rooms.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -188,15 +188,15 @@ impl Debug for Scope {
     }
 }
 
-/// Rooms that were to sleep, and did not: the case says nothing, and is to be repeated.
+/// Rooms that should have hibernated, and did not: the result is inconclusive, and the case must be repeated.
 #[derive(Debug, thiserror::Error)]
 #[error("did not sleep: {}", .0.join(", "))]
 pub struct StayedAwake(pub Vec<String>);
 
-/// That every room that was to sleep has slept: it came into memory again since.
+/// Checks that every room that should have hibernated did: it was loaded into memory again since.
 ///
 /// # Errors
-/// [`StayedAwake`]; and when backstage does not answer.
+/// Returns [`StayedAwake`] if a room stayed in memory, or an error if backstage does not answer.
 pub async fn verify_naps<H: Harness>(harness: &H) -> Result<()> {
     let mut awake = Vec::new();
     for Nap { room, starts } in harness.scope().naps.take() {
@@ -208,7 +208,7 @@ pub async fn verify_naps<H: Harness>(harness: &H) -> Result<()> {
     Ok(())
 }
 
-/// What backstage answers.
+/// Sends an order to backstage and returns its answer.
 async fn order<H: Harness>(harness: &H, order: Order) -> Result<u32> {
     let room = Address { id: harness.scope().name().to_owned(), ..Address::default() };
     let asking = Asking { room, method: "POST".to_owned(), uri: "https://backstage/".to_owned(), headers: Vec::new() };
@@ -219,10 +219,10 @@ async fn order<H: Harness>(harness: &H, order: Order) -> Result<u32> {
     Ok(std::str::from_utf8(answer.body())?.parse()?)
 }
 
-/// Makes `services` of all rooms fail, or not. Only for cases that have an isolate to themselves.
+/// Makes `services` of all rooms fail, or succeed again. Only for cases that have an isolate for themselves.
 ///
 /// # Errors
-/// When backstage does not answer.
+/// Fails if backstage does not answer.
 pub async fn fail_services<H: Harness>(harness: &H, fail: bool) -> Result<()> {
     order(harness, Order::FailServices { fail }).await.map(drop)
 }
@@ -243,38 +243,38 @@ impl<H: Clone, R> Clone for Room<H, R> {
     }
 }
 
-/// A room of this case, by a name of its own.
+/// A room of this case, with a unique id.
 pub fn room<R: Scripted, H: Harness>(harness: &H, name: &str) -> Room<H, R> {
     room_called(harness, &format!("{name}.{}", harness.scope().name()))
 }
 
-/// A room by just that id.
+/// A room with exactly this id.
 pub fn room_called<R: Scripted, H: Harness>(harness: &H, id: &str) -> Room<H, R> {
     let address = Address { id: id.to_owned(), ..Address::default() };
     Room { harness: harness.clone(), address, room: PhantomData }
 }
 
-/// What a call gives; an error of the harness is the outer one.
+/// The result of a call inside; the error of the harness outside.
 pub type Outcome<T> = Result<Result<T, Failed>>;
 
 impl<H: Harness, R: Scripted> Room<H, R> {
-    /// Its id.
+    /// The room's id.
     pub fn id(&self) -> &str {
         &self.address.id
     }
 
-    /// What runs it.
+    /// The platform that runs the room.
     pub fn harness(&self) -> &H {
         &self.harness
     }
 
-    /// The room of that id in a jurisdiction.
+    /// The room of the same id in a jurisdiction.
     pub fn within(mut self, jurisdiction: &str) -> Self {
         self.address.jurisdiction = Some(jurisdiction.to_owned());
         self
     }
 
-    /// The same room, with a hint.
+    /// The same room, with a location hint.
     pub fn near(mut self, location_hint: &str) -> Self {
         self.address.location_hint = Some(location_hint.to_owned());
         self
@@ -282,7 +282,7 @@ impl<H: Harness, R: Scripted> Room<H, R> {
 
     // Peers.
 
-    /// Lets a guest in.
+    /// Connects a guest.
     #[track_caller]
     pub fn connect(&self, guest: Guest) -> impl Future<Output = Result<Peer<H, R>>> + use<H, R> {
         let (at, connecting) = (Location::caller(), self.try_connect(guest));
@@ -294,7 +294,7 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         }
     }
 
-    /// Lets a guest in, or not.
+    /// Connects a guest, or returns the refusal.
     pub fn try_connect(
         &self,
         guest: Guest,
@@ -314,12 +314,12 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         }
     }
 
-    /// Begins to let a guest in, or not.
+    /// Starts to connect a guest, or to be refused.
     pub fn begin_connect(&self, guest: Guest) -> Begun<Result<Result<Peer<H, R>, Refusal>>> {
         self.harness.begin(self.try_connect(guest))
     }
 
-    /// How the room refuses a guest.
+    /// Returns the response with which the room refuses a guest.
     #[track_caller]
     pub fn refused(&self, guest: Guest) -> impl Future<Output = Result<Response<Bytes>>> + use<H, R> {
         let (at, connecting) = (Location::caller(), self.try_connect(guest));
@@ -332,7 +332,7 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         }
     }
 
-    /// How the upgrade of a guest fails.
+    /// Returns the error with which the upgrade of a guest fails.
     #[track_caller]
     pub fn failed(&self, guest: Guest) -> impl Future<Output = Result<Failed>> + use<H, R> {
         let (at, connecting) = (Location::caller(), self.try_connect(guest));
@@ -370,34 +370,34 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         }
     }
 
-    /// The client's `send`.
+    /// Calls the client's `send`.
     pub fn try_send(&self, event: Event) -> impl Future<Output = Outcome<()>> + use<H, R> + 'static {
         self.call(What::Send(event), None)
     }
 
-    /// The client's `send` with an idempotency key.
+    /// Calls the client's `send` with an idempotency key.
     pub fn try_send_once(&self, key: &str, event: Event) -> impl Future<Output = Outcome<()>> + use<H, R> + 'static {
         self.call(What::Send(event), Some(key))
     }
 
-    /// The client's `send` of a script.
+    /// Calls the client's `send` with a script.
     pub fn try_run<S: Into<Vec<Step>>>(&self, steps: S) -> impl Future<Output = Outcome<()>> + use<H, R, S> + 'static {
         self.try_send(Event::Do { steps: steps.into() })
     }
 
-    /// The same, where it succeeds.
+    /// Calls the client's `send` with a script, which must succeed.
     #[track_caller]
     pub fn run<S: Into<Vec<Step>>>(&self, steps: S) -> impl Future<Output = Result<()>> + use<H, R, S> {
         succeed(self.try_run(steps))
     }
 
-    /// The client's `state`.
+    /// Calls the client's `state`.
     #[track_caller]
     pub fn state(&self) -> impl Future<Output = Result<Option<State>>> + use<H, R> {
         succeed(self.try_state())
     }
 
-    /// The client's `state`, or its error.
+    /// Calls the client's `state`; returns the state or its error.
     pub fn try_state(&self) -> impl Future<Output = Outcome<Option<State>>> + use<H, R> + 'static {
         self.call(What::State, None)
     }
@@ -409,14 +409,14 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         async move { Ok(state.await?.unwrap_or_default().count) }
     }
 
-    /// What the room has noted.
+    /// The log in the state.
     #[track_caller]
     pub fn log(&self) -> impl Future<Output = Result<Vec<String>>> + use<H, R> {
         let state = self.state();
         async move { Ok(state.await?.unwrap_or_default().log) }
     }
 
-    /// The client's `peers`, sorted by id.
+    /// Calls the client's `peers`; the result is sorted by id.
     #[track_caller]
     pub fn peers(&self, tag: Option<&str>) -> impl Future<Output = Result<Vec<PeerInfo<Connection>>>> + use<H, R> {
         let peers = succeed(self.try_peers(tag));
@@ -427,7 +427,7 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         }
     }
 
-    /// The client's `peers`, or its error.
+    /// Calls the client's `peers`; returns the peers or the error.
     pub fn try_peers(
         &self,
         tag: Option<&str>,
@@ -442,7 +442,7 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         async move { Ok(peers.await?.into_iter().map(|peer| peer.id.to_string()).collect()) }
     }
 
-    /// The client's `broadcast`.
+    /// Calls the client's `broadcast`.
     pub fn try_broadcast(
         &self,
         message: Broadcast,
@@ -451,13 +451,13 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         self.call(What::Broadcast(message), key)
     }
 
-    /// The client's `broadcast`, where it succeeds.
+    /// Calls the client's `broadcast`, which must succeed.
     #[track_caller]
     pub fn broadcast(&self, message: Broadcast) -> impl Future<Output = Result<Delivery>> + use<H, R> {
         succeed(self.try_broadcast(message, None))
     }
 
-    /// A request that the Worker forwards.
+    /// Sends a request that the Worker forwards.
     pub fn try_request(
         &self,
         request: Request<Bytes>,
@@ -477,13 +477,13 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         }
     }
 
-    /// A request, where it succeeds.
+    /// Sends a request, which must succeed.
     #[track_caller]
     pub fn request(&self, request: Request<Bytes>) -> impl Future<Output = Result<Response<Bytes>>> + use<H, R> {
         succeed(self.try_request(request))
     }
 
-    /// The client's `connect`, and what is said.
+    /// Calls the client's `connect` and runs a dialogue.
     pub fn dialogue(
         &self,
         guest: Guest,
@@ -495,41 +495,41 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         async move { harness.in_time(talking).await.with_context(|| format!("waited {PATIENCE:?} for a dialogue"))? }
     }
 
-    // Behind its back.
+    // Backstage.
 
     fn key(&self) -> String {
         format!("{}/{}", R::NAME, self.id())
     }
 
-    /// What a handler without a script of its own is to do from now on.
+    /// Sets the steps for a handler that has no script of its own.
     ///
     /// # Errors
-    /// When backstage does not answer.
+    /// Fails if backstage does not answer.
     pub async fn script(&self, handler: &str, steps: impl Into<Vec<Step>>) -> Result<()> {
         let order_ = Order::Script { room: self.key(), handler: handler.to_owned(), steps: steps.into() };
         order(&self.harness, order_).await.map(drop)
     }
 
-    /// How often it came into memory.
+    /// Returns how often the room was loaded into memory.
     ///
     /// # Errors
-    /// When backstage does not answer.
+    /// Fails if backstage does not answer.
     pub async fn starts(&self) -> Result<u32> {
         order(&self.harness, Order::Starts { room: self.key() }).await
     }
 
-    /// Leaves the room alone until it sleeps, and for the case to verify.
+    /// Leaves the room idle until it hibernates. The case must check that it did.
     ///
     /// # Errors
-    /// When it does not let itself be left alone.
+    /// Fails if the platform cannot leave it idle.
     pub async fn leave_alone(&self) -> Result<()> {
         self.harness.hibernate::<R>(&self.address).await
     }
 
-    /// Leaves the room alone until it sleeps. That it did is verified when the case is over.
+    /// Leaves the room idle until it hibernates. The end of the case checks that it did.
     ///
     /// # Errors
-    /// When backstage does not answer.
+    /// Fails if backstage does not answer.
     pub async fn hibernate(&self) -> Result<()> {
         let starts = self.starts().await?;
         self.leave_alone().await?;
@@ -537,16 +537,16 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         Ok(())
     }
 
-    /// Ends the process it runs in, and with it all sockets.
+    /// Ends the process of the room, together with all sockets.
     ///
     /// # Errors
-    /// When it does not come back.
+    /// Fails if the process does not start again.
     pub async fn restart(&self) -> Result<()> {
         self.harness.restart::<R>(&self.address).await
     }
 }
 
-/// A call that is to succeed.
+/// Awaits a call that must succeed.
 #[track_caller]
 fn succeed<T, F: Future<Output = Outcome<T>>>(call: F) -> impl Future<Output = Result<T>> + use<T, F> {
     let at = Location::caller();
@@ -560,14 +560,14 @@ fn succeed<T, F: Future<Output = Outcome<T>>>(call: F) -> impl Future<Output = R
 
 // Guests.
 
-/// Who asks to be let in.
+/// A client that asks to connect.
 #[derive(Clone, Debug)]
 pub struct Guest {
     join: Join<Connection>,
     knock: Knock,
 }
 
-/// A guest with an id, and with that as its name.
+/// A guest with an id, which is also its name.
 pub fn guest(id: &str) -> Guest {
     let mut guest = anonymous();
     guest.join.id = Some(id.to_owned());
@@ -591,78 +591,78 @@ pub fn anonymous() -> Guest {
 }
 
 impl Guest {
-    /// With another name.
+    /// Sets another name.
     pub fn name(mut self, name: &str) -> Self {
         self.join.data.name = name.to_owned();
         self
     }
 
-    /// With tags.
+    /// Sets the tags.
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.join.tags = tags.into_iter().map(Into::into).collect();
         self
     }
 
-    /// What `on_connect` is to do with it.
+    /// Sets the steps of its `on_connect`.
     pub fn on_connect(mut self, steps: impl Into<Vec<Step>>) -> Self {
         self.join.data.on_connect = steps.into();
         self
     }
 
-    /// What its `on_close` is to do.
+    /// Sets the steps of its `on_close`.
     pub fn on_close(mut self, steps: impl Into<Vec<Step>>) -> Self {
         self.join.data.on_close = steps.into();
         self
     }
 
-    /// With a meta.
+    /// Sets the meta of its upgrade.
     pub fn visa(mut self, visa: &Visa) -> Self {
-        // A visa is strings and enums: always JSON.
+        // A visa contains only strings and enums, so serialization cannot fail.
         self.join.meta = serde_json::to_value(visa).ok();
         self
     }
 
-    /// What `on_upgrade` is to do with it.
+    /// Sets the steps of its `on_upgrade`.
     pub fn on_upgrade(self, steps: impl Into<Vec<conformance_rooms::script::UpgradeStep>>) -> Self {
         self.visa(&Visa { on_upgrade: steps.into(), note: String::new() })
     }
 
-    /// What becomes of one with its id.
+    /// Sets the handling of peers with the same id.
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.join.on_duplicate = Some(on_duplicate);
         self
     }
 
-    /// What becomes of its data when it comes back.
+    /// Sets the handling of its data on a resume.
     pub fn on_resume(mut self, on_resume: OnResume) -> Self {
         self.join.on_resume = Some(on_resume);
         self
     }
 
-    /// With the token of the place that it had.
+    /// Sets the resume token of its place.
     pub fn resume(mut self, token: &str) -> Self {
         self.join.resume = Some(token.to_owned());
         self
     }
 
-    /// Answered with this subprotocol.
+    /// Sets the subprotocol of the answer.
     pub fn protocol(mut self, protocol: &str) -> Self {
         self.join.protocol = Some(protocol.to_owned());
         self
     }
 
-    /// That offers subprotocols.
+    /// Sets the subprotocols that the client offers.
     pub fn offering(self, protocols: &str) -> Self {
         self.header("sec-websocket-protocol", protocols)
     }
 
-    /// With a token in the query of its request.
+    /// Sets a token in the query of its request.
     pub fn token(mut self, token: &str) -> Self {
         self.knock.token = Some(token.to_owned());
         self
     }
 
-    /// With a header in its request.
+    /// Adds a header to its request.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.knock.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -671,7 +671,7 @@ impl Guest {
 
 // Peers.
 
-/// A client that was let in.
+/// A connected client.
 pub struct Peer<H: Harness, R: Scripted> {
     harness: H,
     name: String,
@@ -685,15 +685,15 @@ impl<H: Harness, R: Scripted> Debug for Peer<H, R> {
     }
 }
 
-/// What the runtime itself says to a peer.
+/// The content of an error frame from the runtime.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FrameError {
-    /// The kind.
+    /// The kind of the error.
     pub code: ErrorKind,
-    /// For a person.
+    /// A message for people.
     pub message: String,
-    /// When it may be tried again.
+    /// The delay in milliseconds after which a retry is allowed.
     pub retry_after_ms: Option<u64>,
 }
 
@@ -701,7 +701,7 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
     /// Sends an event.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn send(&self, event: &Event) -> Result<()> {
         self.send_raw(serde_json::to_string(event)?).await
     }
@@ -709,7 +709,7 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
     /// Sends a script.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn run(&self, steps: impl Into<Vec<Step>>) -> Result<()> {
         self.send(&Event::Do { steps: steps.into() }).await
     }
@@ -717,7 +717,7 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
     /// Sends any text.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn send_raw(&self, text: impl Into<String>) -> Result<()> {
         self.socket.send_text(text.into()).await.with_context(|| format!("{} sends", self.name))
     }
@@ -725,15 +725,15 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
     /// Sends bytes.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn send_binary(&self, bytes: Vec<u8>) -> Result<()> {
         self.socket.send_binary(bytes).await.with_context(|| format!("{} sends", self.name))
     }
 
-    /// Sends a heartbeat, and waits for its answer.
+    /// Sends a heartbeat, and waits for its reply.
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails if no reply arrives.
     pub async fn heartbeat(&self) -> Result<()> {
         let beating = self.harness.in_time(self.socket.heartbeat()).await;
         beating.with_context(|| format!("waited {PATIENCE:?} for the answer to a heartbeat of {}", self.name))?
@@ -748,13 +748,13 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// Whatever arrives next.
+    /// Returns the next arrival of any kind.
     #[track_caller]
     pub fn next_of_any_kind(&self) -> impl Future<Output = Result<Arrival>> + use<'_, H, R> {
         self.arrival("anything")
     }
 
-    /// The next message.
+    /// Returns the next message.
     #[track_caller]
     pub fn next(&self) -> impl Future<Output = Result<Broadcast>> + use<'_, H, R> {
         let (at, arriving) = (Location::caller(), self.arrival("a message"));
@@ -769,7 +769,7 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// That the next message is this one.
+    /// Asserts that the next message is this one.
     #[track_caller]
     pub fn expect(&self, wanted: Broadcast) -> impl Future<Output = Result<()>> + use<'_, H, R> {
         let (at, arriving) = (Location::caller(), self.next());
@@ -780,19 +780,19 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// That the next message is this text of that peer; `None` is the Worker.
+    /// Asserts that the next message is this text of that peer; `None` is the Worker.
     #[track_caller]
     pub fn hears(&self, from: Option<&str>, text: &str) -> impl Future<Output = Result<()>> + use<'_, H, R> {
         self.expect(Broadcast::Said { from: from.map(str::to_owned), text: text.to_owned() })
     }
 
-    /// That the next message is that somebody waits at a gate.
+    /// Asserts that the next message says that a handler waits at a gate.
     #[track_caller]
     pub fn holding(&self, gate: &str) -> impl Future<Output = Result<()>> + use<'_, H, R> {
         self.expect(Broadcast::Holding { gate: gate.to_owned() })
     }
 
-    /// What a script answers next.
+    /// Runs a script and returns its answer, which must be the next message.
     #[track_caller]
     pub fn ask<S: Into<Vec<Step>>>(&self, steps: S) -> impl Future<Output = Result<Broadcast>> + use<'_, H, R, S> {
         let arriving = self.next();
@@ -802,7 +802,7 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// The runtime says next that the handler of an event of this peer has failed.
+    /// Asserts that the next frame is the error frame of a failed event handler of this peer.
     #[track_caller]
     pub fn hears_of_a_failure(&self) -> impl Future<Output = Result<()>> + use<'_, H, R> {
         let next = self.next_error();
@@ -814,7 +814,7 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// What the runtime says next.
+    /// Returns the next error frame, which must be the next arrival.
     #[track_caller]
     pub fn next_error(&self) -> impl Future<Output = Result<FrameError>> + use<'_, H, R> {
         #[derive(Deserialize)]
@@ -840,8 +840,8 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// That nothing more has arrived: what the room answers to a ping comes next. It has handled everything of this peer
-    /// by then.
+    /// Asserts that no other frame has arrived: the next one is the reply to a ping. By then the room has handled all
+    /// earlier frames of this peer.
     #[track_caller]
     pub fn fence(&self) -> impl Future<Output = Result<()>> + use<'_, H, R> {
         let fences = &self.harness.scope().fences;
@@ -853,7 +853,7 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// How the connection ends, which comes next.
+    /// Returns how the connection ends; the close must be the next arrival.
     #[track_caller]
     pub fn closed(&self) -> impl Future<Output = Result<(u16, String)>> + use<'_, H, R> {
         let (at, arriving) = (Location::caller(), self.arrival("the end of the connection"));
@@ -865,15 +865,15 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// Begins to close.
+    /// Starts a close.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub async fn begin_close(&self, code: u16, reason: &str) -> Result<()> {
         self.socket.close(code, reason).await.with_context(|| format!("{} closes", self.name))
     }
 
-    /// Closes with 1000, which is answered.
+    /// Closes with 1000, and waits for the answer.
     #[track_caller]
     pub fn close(&self) -> impl Future<Output = Result<()>> + use<'_, H, R> {
         let (at, closed) = (Location::caller(), self.closed());
@@ -885,31 +885,31 @@ impl<H: Harness, R: Scripted> Peer<H, R> {
         }
     }
 
-    /// Loses the connection.
+    /// Drops the connection without a close frame.
     pub fn disconnect(&self) {
         self.socket.disconnect();
     }
 
-    /// Reads nothing more, and leaves the room's close unanswered, until it is disconnected: half dead.
+    /// Becomes half dead: stops reading and leaves the room's close unanswered, until the connection is dropped.
     pub fn mute(&self) {
         self.socket.mute();
     }
 
-    /// The subprotocol that the handshake was answered with.
+    /// The subprotocol in the handshake's answer.
     pub fn protocol(&self) -> Option<String> {
         self.socket.protocol()
     }
 
-    /// Its end of the connection, for what only one platform can do.
+    /// The client's end of the connection, for operations of a single platform.
     pub fn socket(&self) -> &H::Socket<R> {
         &self.socket
     }
 }
 
-/// Waits until something holds that shows only by asking for it.
+/// Polls until a condition holds that no event announces.
 ///
 /// # Errors
-/// When it does not, in [time](PATIENCE); and those of `ask`.
+/// Fails if the condition does not hold within the [bound](PATIENCE), and with the errors of `ask`.
 pub async fn until<H: Harness, T: Debug, F: Future<Output = Result<T>>>(
     harness: &H,
     what: &str,

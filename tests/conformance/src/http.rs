@@ -1,4 +1,4 @@
-//! HTTP, one connection for each request.
+//! An HTTP client with one connection for each request.
 
 use std::io;
 
@@ -11,27 +11,27 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// Why there is no answer.
+/// The reason why there is no response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The URI names no host that is reached without TLS.
+    /// The URI has no host that is reachable without TLS.
     #[error("`{0}` is not an address that can be connected to: write `http://host:port/…` or `ws://host:port/…`")]
     Address(Uri),
-    /// There is no connection.
+    /// The connection failed.
     #[error("{address} cannot be reached: {source}")]
     Unreachable {
-        /// Who was tried.
+        /// The address of the attempt.
         address: String,
-        /// Why not.
+        /// The cause of the failure.
         source: io::Error,
     },
-    /// There was a connection, and no response that HTTP allows.
+    /// The connection succeeded, but without a valid HTTP response.
     #[error("the HTTP exchange failed: {0}")]
     Exchange(#[from] hyper::Error),
 }
 
-/// Sends a request; its URI is absolute. The response's body is still to be read.
+/// Sends a request with an absolute URI. The response's body is not read yet.
 pub(crate) async fn send<B>(mut request: Request<B>) -> Result<Response<Incoming>, HttpError>
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
@@ -43,7 +43,7 @@ where
     };
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| HttpError::Address(uri.clone()))?;
     request.headers_mut().entry(HOST).or_insert(host);
-    // To the server itself, and not to a proxy, a request names only the path.
+    // A request to the server itself, rather than a proxy, contains only the path.
     if let Some(path) = uri.path_and_query() {
         *request.uri_mut() = Uri::from(path.clone());
     }
@@ -52,12 +52,12 @@ where
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // What becomes of the connection shows in what it carries.
+    // Errors of the connection appear in the response that it carries.
     tokio::spawn(connection.with_upgrades());
     Ok(sender.send_request(request).await?)
 }
 
-/// The response with its whole body.
+/// Reads the whole body of the response.
 pub(crate) async fn collect(response: Response<Incoming>) -> Result<Response<Bytes>, HttpError> {
     use http_body_util::BodyExt;
 

@@ -1,13 +1,14 @@
-//! The contract of a room: one suite of named cases, each written once, run in memory and on workerd. A rule of `docs/rules.md`
-//! is true when both agree.
+//! The contract of a room as one suite of named cases. Each case is written once, and runs in memory and on workerd.
 //!
-//! - [`harness`]: what a case is written against; [`memory`] and [`workerd`] carry it
-//! - [`cases`]: the list of all cases, and the cases by what they are about
+//! A rule of `docs/rules.md` counts as true if both platforms pass.
+//!
+//! - [`harness`]: the interface that cases use; [`memory`] and [`workerd`] implement it
+//! - [`cases`]: the list of all cases, and the cases by topic
 //! - [`client`]: a WebSocket client for native programs
-//! - [`run`]: how cases are run
-//! - [`parity`]: that `docs/parity.md` names cases that there are
+//! - [`run`]: the runners of cases
+//! - [`parity`]: checks that `docs/parity.md` names existing cases
 //!
-//! The rooms are those of the crate `conformance-rooms`.
+//! The rooms are in the crate `conformance-rooms`.
 
 pub mod cases;
 pub mod client;

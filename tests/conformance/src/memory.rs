@@ -26,13 +26,13 @@ use serde_json::Value;
 
 use crate::harness::{Arrival, Begun, Harness, Knock, PATIENCE, Platform, Refusal, Scope, Socket};
 
-/// How much time passes at once while a case waits.
+/// The virtual time that passes in one step while a case waits.
 const STEP: Duration = Duration::from_millis(5);
 
-/// As long as workerd leaves a room alone before it puts it to sleep.
+/// The idle time after which workerd hibernates a room.
 const IDLE: Duration = Duration::from_secs(12);
 
-/// A case in memory.
+/// A case that runs in memory.
 #[derive(Clone)]
 pub struct Memory {
     world: World,
@@ -43,14 +43,14 @@ pub struct Memory {
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Memory {
-    /// A world of its own; a seed decides what runs first where more than one thing could.
+    /// Creates an isolated world. The seed decides the order of concurrent work.
     pub fn new(scope: Rc<Scope>, seed: Option<u64>) -> Self {
         let world = seed.map_or_else(World::new, World::with_seed);
         world.provide::<equipped::Room>(|| equipped::Services::new("hello".to_owned()));
         Memory { world, scope, begun: Rc::default() }
     }
 
-    /// Runs a case, and what it begins. Where it waits, time passes.
+    /// Runs a case and the work that it starts. Virtual time passes while the case waits.
     pub fn run<T>(&self, case: impl Future<Output = T>) -> T {
         let mut case = pin!(case);
         loop {
@@ -61,13 +61,13 @@ impl Memory {
             let begun = self.begun.take();
             let pending: Vec<_> =
                 begun.into_iter().filter_map(|mut task| poll(task.as_mut()).is_pending().then_some(task)).collect();
-            // What was begun may have begun more.
+            // Started work may have started more.
             self.begun.borrow_mut().extend(pending);
             self.world.advance(STEP);
         }
     }
 
-    /// The room itself, for what only this platform can do.
+    /// The room itself, for operations of this platform only.
     pub fn room<R: Scripted>(&self, id: &str) -> TestRoom<R> {
         self.world.room(id)
     }
@@ -76,7 +76,7 @@ impl Memory {
         self.world.room(&room.id)
     }
 
-    /// Says whether that time has passed since.
+    /// Returns a function that says whether that time has passed since this call.
     fn deadline(&self, time: Duration) -> impl Fn() -> bool + use<> {
         let (world, ms) = (self.world.clone(), u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let end = world.now_ms().saturating_add(ms);
@@ -182,7 +182,7 @@ impl Harness for Memory {
     fn begin<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> Begun<T> {
         let (sender, receiver) = oneshot::channel();
         let mut task: Task = Box::pin(async move {
-            // Whoever began it may have ended.
+            // The receiver is gone if the caller has ended.
             let _ = sender.send(work.await);
         });
         if poll(task.as_mut()).is_pending() {
@@ -191,7 +191,7 @@ impl Harness for Memory {
         Box::pin(async move {
             match receiver.await {
                 Ok(value) => value,
-                // It ends with the case.
+                // The work ends with the case.
                 Err(_) => std::future::pending().await,
             }
         })
@@ -223,7 +223,7 @@ impl<R: Scripted> Socket for TestPeer<R> {
         poll_fn(|_| {
             loop {
                 return match (self.receive_raw(), self.closed()) {
-                    // A case hears of it from `heartbeat`.
+                    // A case waits for this reply with `heartbeat`.
                     (Some(text), _) if text == R::HEARTBEAT.1 => continue,
                     (Some(text), _) => Poll::Ready(Arrival::Text(text)),
                     (None, Some((code, reason))) => Poll::Ready(Arrival::Closed(code, reason)),
@@ -258,7 +258,7 @@ impl<R: Scripted> Socket for TestPeer<R> {
     }
 }
 
-/// Keeps asked-for panics off the screen: a case that makes a room panic says what came of it.
+/// Hides the output of intended panics: a case that makes a room panic checks the result itself.
 pub fn quiet_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

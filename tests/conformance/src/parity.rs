@@ -1,4 +1,4 @@
-//! `docs/parity.md`: each feature of the closest relative, and what holds it here. What the table names is there, and runs.
+//! Checks `docs/parity.md`: the features of the closest relative, each with the case or file that covers it here.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,31 +11,31 @@ use crate::{cases, harness::Platform};
 
 const TEXT: &str = include_str!("../../../docs/parity.md");
 
-/// How many features there are: a row that goes missing is noticed.
+/// The number of features. It detects a lost row.
 const ROWS: usize = 18;
 
-/// The table.
+/// The table of the document.
 #[derive(Debug)]
 pub struct Parity {
-    /// Its rows.
+    /// The rows of the table.
     pub rows: Vec<Row>,
 }
 
-/// A row of it.
+/// A row of the table.
 #[derive(Debug)]
 pub struct Row {
     /// The feature.
     pub feature: String,
-    /// The cases that hold it.
+    /// The cases that cover the feature.
     pub cases: Vec<String>,
-    /// What else does, as paths from the root of the repository.
+    /// Other files that cover it, as paths from the root of the repository.
     pub files: Vec<String>,
 }
 
-/// Reads it.
+/// Reads and checks the document.
 ///
 /// # Errors
-/// When a row names nothing, or what is not there.
+/// Fails if a row names nothing, or a case or file that does not exist.
 pub fn read() -> Result<Parity> {
     let parity = Parity::parse(TEXT)?;
     parity.check().context("docs/parity.md")?;
@@ -43,12 +43,12 @@ pub fn read() -> Result<Parity> {
 }
 
 impl Parity {
-    /// The rows of the one table in a text.
+    /// Parses the rows of the only table in a text.
     ///
     /// # Errors
-    /// When a row has not three columns.
+    /// Fails if a row does not have three columns.
     pub fn parse(text: &str) -> Result<Parity> {
-        // The head, and the line under it.
+        // Skip the header and the line under it.
         let lines = text.lines().filter(|line| line.starts_with('|')).skip(2);
         let rows = lines.map(|line| {
             let columns: Vec<_> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
@@ -60,10 +60,10 @@ impl Parity {
         Ok(Parity { rows: rows.collect::<Result<_>>()? })
     }
 
-    /// That there are as many rows as features, and that each names something, and nothing that is not there.
+    /// Checks that every feature has a row, and that each row names at least one case or file, all of which exist.
     ///
     /// # Errors
-    /// Says which row does not.
+    /// Fails with the first row that does not.
     pub fn check(&self) -> Result<()> {
         ensure!(self.rows.len() == ROWS, "{} rows, not {ROWS}", self.rows.len());
         let known: BTreeSet<_> = cases::memory().into_iter().map(|case| case.name).collect();
@@ -80,15 +80,15 @@ impl Parity {
         Ok(())
     }
 
-    /// The cases of all rows, each once.
+    /// The cases of all rows, without duplicates.
     pub fn cases(&self) -> BTreeSet<&str> {
         self.rows.iter().flat_map(|row| &row.cases).map(String::as_str).collect()
     }
 
-    /// That each case has passed on each platform that it is for.
+    /// Checks that each case has passed on each of its platforms.
     ///
     /// # Errors
-    /// Says which did not.
+    /// Fails with the first case that has not.
     pub fn ran(&self, passed: impl Fn(Platform, &str) -> bool) -> Result<()> {
         let only: HashMap<_, _> = cases::memory()
             .into_iter()

@@ -1,4 +1,4 @@
-//! How cases are run.
+//! Runs the cases.
 
 use std::{
     cell::RefCell,
@@ -19,31 +19,31 @@ use crate::{
     workerd::{Host, Workerd},
 };
 
-/// How often a case is run of which a room did not sleep when it was to.
+/// The number of attempts for a case whose room did not hibernate as intended.
 const TRIES: u32 = 3;
 
-/// How many processes there are for cases that need one to themselves; each takes them one after the other.
+/// The number of processes for cases that need one for themselves. Each runs its cases one after the other.
 const SPARE_HOSTS: usize = 3;
 
-/// What became of a case.
+/// The outcome of a case.
 #[derive(Debug)]
 enum Verdict {
     Passed,
     Failed(Error),
-    /// It runs on the other platform only.
+    /// The case is only for the other platform.
     NotHere(&'static str),
 }
 
-/// How many cases passed, failed, and do not run here.
+/// The numbers of cases that passed, failed, and do not run here.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Passed.
+    /// The number of passed cases.
     pub passed: usize,
-    /// Failed.
+    /// The number of failed cases.
     pub failed: usize,
-    /// For the other platform only.
+    /// The number of cases for the other platform only.
     pub not_here: usize,
-    /// The names of those that passed.
+    /// The names of the passed cases.
     pub names: HashSet<&'static str>,
 }
 
@@ -77,8 +77,9 @@ fn verdict_where_it_does_not_run(about: &About) -> Verdict {
     Verdict::NotHere(about.only.map_or("", |(_, reason)| reason))
 }
 
-/// Runs the cases whose name contains `filter` in memory: in the order in which things happen, and in as many others as
-/// there are `seeds`.
+/// Runs the cases whose name contains `filter` in memory.
+///
+/// Each runs once in the natural order of events, and once in another order for each of the `seeds`.
 pub fn memory(filter: &str, seeds: u64) -> Tally {
     let mut tally = Tally::default();
     for Case { name, about, run } in cases::memory().into_iter().filter(|case| case.name.contains(filter)) {
@@ -123,10 +124,10 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     anyhow!("the case panicked: {}", text.unwrap_or("it did not say why"))
 }
 
-/// One case in memory, for `#[test]`s.
+/// Runs one case in memory, for `#[test]`s.
 ///
 /// # Errors
-/// When it fails.
+/// Fails if the case fails.
 pub fn one_in_memory(name: &str, seeds: u64) -> Result<()> {
     let case = cases::memory().into_iter().find(|case| case.name == name).context("there is no such case")?;
     match case.run {
@@ -138,11 +139,12 @@ pub fn one_in_memory(name: &str, seeds: u64) -> Result<()> {
     }
 }
 
-/// Runs the cases whose name contains `filter` on workerd: most of them at once in one process, and those that need one to
-/// themselves in a few others.
+/// Runs the cases whose name contains `filter` on workerd.
+///
+/// Most cases run concurrently in one process. The cases that need a process for themselves share a few others.
 ///
 /// # Errors
-/// When workerd does not start.
+/// Fails if workerd does not start.
 pub async fn workerd(filter: &str) -> Result<Tally> {
     let cases = cases::workerd().into_iter().filter(|case| case.name.contains(filter));
     LocalSet::new().run_until(run_all(cases.collect())).await
@@ -211,7 +213,7 @@ async fn on_workerd(host: Rc<Host>, (name, about, run): Named) -> (&'static str,
             match (verify_naps(&harness).await, outcome) {
                 (Ok(()), outcome) => outcome,
                 (Err(error), Ok(())) => Err(error),
-                // What goes wrong in a room that did not sleep says little.
+                // A failure in a room that did not hibernate is inconclusive.
                 (Err(error), Err(failed)) => Err(error.context(format!("{failed:#}"))),
             }
         });

@@ -30,16 +30,16 @@ use crate::{
     http,
 };
 
-/// How long a room is left alone: workerd puts it to sleep after about 10 s without anything to do.
+/// The idle time of a room: workerd hibernates it after about 10 s without work.
 const IDLE: Duration = Duration::from_secs(12);
 
-/// How long a process may take to be there: several start together.
+/// The longest start of a process: several start together.
 const START: Duration = Duration::from_secs(60);
 
-/// How long it may take to end by itself.
+/// The longest time that a process may take to end itself.
 const STOP: Duration = Duration::from_secs(15);
 
-/// A workerd, and the process that starts and ends it.
+/// A workerd, and the Node.js process that controls it.
 #[derive(Debug)]
 pub struct Host {
     url: RefCell<String>,
@@ -54,15 +54,15 @@ struct Process {
 }
 
 impl Host {
-    /// Starts one.
+    /// Starts a workerd.
     ///
     /// # Errors
-    /// When the rooms are not built, or Node.js is missing.
+    /// Fails if the rooms are not built, or Node.js is missing.
     pub async fn start() -> Result<Rc<Host>> {
-        // Cargo sets it at run time: a checkout that was moved is still found.
+        // Cargo sets the variable at run time, so a moved checkout works too.
         let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let script = PathBuf::from(folder).join("serve.mjs");
-        // Whatever becomes of us, it ends when its input does, and takes workerd with it.
+        // The process ends when its input does, and ends workerd too, even if this runner crashes.
         let mut command = Command::new("node");
         command.arg(&script).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot run `node`")?;
@@ -74,10 +74,10 @@ impl Host {
         Ok(Rc::new(Host { url: RefCell::new(url), process: Mutex::new(process) }))
     }
 
-    /// A new process over the same storage. Open sockets are lost.
+    /// Starts a new process over the same storage. Open sockets are lost.
     ///
     /// # Errors
-    /// When it does not come back.
+    /// Fails if the process does not start again.
     pub async fn restart(&self) -> Result<()> {
         let mut process = self.process.lock().await;
         process.say("restart").await?;
@@ -86,10 +86,10 @@ impl Host {
         Ok(())
     }
 
-    /// Ends it.
+    /// Ends the process.
     ///
     /// # Errors
-    /// When it does not end in time; it ends with the runner then.
+    /// Fails if it does not end in time; it then ends together with the runner.
     pub async fn stop(&self) -> Result<()> {
         let mut process = self.process.lock().await;
         process.say("stop").await?;
@@ -105,10 +105,10 @@ impl Host {
         Ok(uri.parse()?)
     }
 
-    /// One exchange with the Worker.
+    /// Sends one request to the Worker.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// Fails if there is no response.
     pub async fn fetch(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
         let response: Response<Incoming> = http::send(request.map(Full::new)).await?;
         Ok(http::collect(response).await?)
@@ -144,7 +144,7 @@ impl Process {
     }
 }
 
-/// A case on workerd.
+/// A case that runs on workerd.
 #[derive(Clone, Debug)]
 pub struct Workerd {
     host: Rc<Host>,
@@ -152,20 +152,20 @@ pub struct Workerd {
 }
 
 impl Workerd {
-    /// A case on that host.
+    /// Creates a case on that host.
     pub fn new(host: Rc<Host>, scope: Rc<Scope>) -> Self {
         Workerd { host, scope }
     }
 
-    /// The host, for what only this platform can do.
+    /// The host, for operations of this platform only.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// A request to the Worker, for what only this platform can do: its path begins with the name of the room.
+    /// Sends a request to the Worker, for operations of this platform only. Its path starts with the name of the room.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// Fails if there is no response.
     pub async fn fetch(
         &self,
         method: &str,
@@ -182,10 +182,10 @@ impl Workerd {
         time::timeout(PATIENCE, fetching).await.with_context(|| format!("waited {PATIENCE:?} for {method} {path}"))?
     }
 
-    /// A WebSocket to the Worker, for what only this platform can do.
+    /// Opens a WebSocket to the Worker, for operations of this platform only.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// Fails if there is no response.
     pub async fn open(
         &self,
         path: &str,
@@ -288,17 +288,17 @@ impl Harness for Workerd {
             match task.await.map_err(JoinError::try_into_panic) {
                 Ok(value) => value,
                 Err(Ok(panic)) => std::panic::resume_unwind(panic),
-                // It ends with the runner.
+                // The work ends with the runner.
                 Err(Err(_)) => std::future::pending().await,
             }
         })
     }
 }
 
-/// A client's end of a connection.
+/// The client's end of a connection.
 pub struct WireSocket {
     client: Client,
-    /// Frames that came while something else was waited for.
+    /// Frames that arrived while the client waited for something else.
     early: RefCell<VecDeque<Arrival>>,
     heartbeat: (&'static str, &'static str),
 }
@@ -308,7 +308,7 @@ impl WireSocket {
         WireSocket { client, early: RefCell::default(), heartbeat }
     }
 
-    /// The client, for what only this platform can do.
+    /// The client, for operations of this platform only.
     pub fn client(&self) -> &Client {
         &self.client
     }

@@ -1,4 +1,4 @@
-//! Each case in memory as a test of its own.
+//! Runs each case in memory as a test of its own.
 
 macro_rules! memory_tests {
     ($($module:ident { $($name:ident: $about:expr $(, only $platform:ident: $reason:literal)?;)* })*) => {
@@ -13,7 +13,7 @@ macro_rules! memory_tests {
     };
 }
 
-/// The other orders in which each case is run, of what may happen in any.
+/// The number of other orders in which each case runs.
 const SEEDS: u64 = 3;
 
 conformance::all_cases!(memory_tests);

@@ -1,4 +1,4 @@
-//! `docs/parity.md` names cases and files that there are; and the check notices when it does not.
+//! Checks that `docs/parity.md` names existing cases and files, and that the check detects missing ones.
 
 use conformance::parity::{self, Parity};
 

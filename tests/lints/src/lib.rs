@@ -1,1 +1,1 @@
-//! Nothing: the examples are what is linted.
+//! An empty library: the lints run on the examples.

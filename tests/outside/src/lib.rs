@@ -1,4 +1,4 @@
-//! The README's and the documentation's chat room, as a user writes it: without a warning, with both globs.
+//! The chat room of the documentation, as a user writes it: with both globs, and without a warning.
 
 #![deny(warnings)]
 
@@ -6,21 +6,29 @@ use room_runtime::prelude::*;
 use worker::*;
 
 /// A chat room.
-#[room]                                    // binding "CHAT", Durable Object class "ChatRoom"
+#[room] // binding "CHAT", Durable Object class "ChatRoom"
 pub mod chat {
     use super::*;
 
-    /// What the room remembers (persistent).
+    /// The stored state of the room.
     #[derive(Default)]
-    pub struct State { pub message_count: u64, pub pinned: Vec<Note> }
+    pub struct State {
+        pub message_count: u64,
+        pub pinned: Vec<Note>,
+    }
 
-    /// What the room remembers about one peer (survives hibernation in the socket's attachment).
-    pub struct Connection { pub user_id: String }
+    /// The stored data of one peer; the socket's attachment keeps it during hibernation.
+    pub struct Connection {
+        pub user_id: String,
+    }
 
-    /// What peers, and the Worker, may say.
-    pub enum Event { Say { text: String }, Typing }
+    /// The messages that peers and the Worker may send.
+    pub enum Event {
+        Say { text: String },
+        Typing,
+    }
 
-    /// What the room says to its peers.
+    /// The messages that the room sends to its peers.
     pub enum Broadcast {
         Message { user_id: String, text: String, sent_at: u64 },
         Joined { user_id: String },
@@ -28,9 +36,11 @@ pub mod chat {
         Typing { user_id: String },
     }
 
-    /// Any other type that travels or is stored.
+    /// Any other type that is sent or stored.
     #[data]
-    pub struct Note { pub text: String }
+    pub struct Note {
+        pub text: String,
+    }
 
     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
         ctx.peers().except(peer).send(&Broadcast::Joined { user_id: peer.data().user_id.clone() })?;
@@ -44,7 +54,9 @@ pub mod chat {
                 ctx.update(|state| state.message_count += 1)?;
                 ctx.broadcast(&Broadcast::Message { user_id, text, sent_at: ctx.now_ms() })?;
             }
-            Event::Typing => { ctx.peers().except_sender().send(&Broadcast::Typing { user_id })?; }
+            Event::Typing => {
+                ctx.peers().except_sender().send(&Broadcast::Typing { user_id })?;
+            }
         }
         Ok(())
     }
@@ -60,7 +72,7 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
     let rooms = chat::RoomClient::from_env(&env)?;
     let user_id = req.headers().get("x-user")?.unwrap_or_default();
     if req.path() == "/say" {
-        // anywhere:
+        // A call works from any code of the Worker:
         rooms.room("r1").send(&chat::Event::Say { text: user_id }).await?;
         return Response::empty();
     }

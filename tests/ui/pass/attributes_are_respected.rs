@@ -20,7 +20,7 @@ pub mod chat {
     #[non_exhaustive]
     #[cfg_attr(all(), derive(PartialOrd), serde(rename_all = "snake_case"))]
     pub enum Event {
-        /// Goes.
+        /// Continues.
         GoOn {
             #[serde(default)]
             times: u8,

@@ -1,4 +1,4 @@
-//! Every name of the prelude beside everything of `worker`: none is ambiguous.
+//! The globs of the prelude and of `worker` together: no name is ambiguous.
 
 #![deny(warnings)]
 #![allow(clippy::missing_errors_doc, clippy::wildcard_imports)]

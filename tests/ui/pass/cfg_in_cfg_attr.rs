@@ -1,4 +1,4 @@
-//! A `cfg` that another attribute adds is carried as well; and a schema may have a handler for each case.
+//! A `cfg` inside a `cfg_attr` is carried as well, and a schema may have a handler for each case.
 
 #![deny(warnings)]
 #![allow(clippy::assertions_on_constants)]

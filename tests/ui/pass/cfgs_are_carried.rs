@@ -1,4 +1,4 @@
-//! What is behind a `cfg` may not be there: what is generated for it then is not there either, or is the default.
+//! Generated code for an item behind a `cfg` has the same `cfg`, or uses the default if the item is absent.
 
 #![deny(warnings)]
 #![allow(

@@ -1,4 +1,4 @@
-//! An enum with `#[data]` says its variant as a schema does; one of units only is a string; and what its author chooses wins.
+//! An enum with `#[data]` has a schema's form; one of unit variants only is a string; and the author's choices win.
 
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub, unused, warnings)]
 #![allow(clippy::needless_pass_by_value, clippy::use_self, clippy::wildcard_imports)]
@@ -28,7 +28,7 @@ pub mod shared {
         Pass,
     }
 
-    /// One of units only that is to be a schema.
+    /// An enum of unit variants only, to be used as a schema.
     #[data(tag = "type")]
     pub enum Signal {
         /// Go.
@@ -48,12 +48,12 @@ pub mod shared {
         DarkBlue,
     }
 
-    /// One of units, and any other text.
+    /// Unit variants, and any other text.
     #[data]
     pub enum Fruit {
         /// An apple.
         Apple,
-        /// Never travels.
+        /// Never serialized.
         #[serde(skip)]
         Cached(u64),
         /// Something else.
@@ -61,7 +61,7 @@ pub mod shared {
         Other(String),
     }
 
-    /// Parts in parts, with keys that are numbers.
+    /// Nested parts, with numbers as keys.
     #[data]
     #[serde(rename_all = "snake_case")]
     pub enum Tree {
@@ -81,7 +81,7 @@ pub mod shared {
         Empty,
     }
 
-    /// Another key.
+    /// A different key.
     #[data(tag = "_tag")]
     pub enum Keyed {
         /// One.
@@ -94,20 +94,20 @@ pub mod shared {
     /// serde's default.
     #[data(externally_tagged)]
     pub enum Step {
-        /// Without field names.
+        /// Without a field name.
         Say(String),
-        /// With two.
+        /// With two values.
         Move(f64, f64),
-        /// With names.
+        /// With field names.
         Wait {
-            /// How long.
+            /// The time.
             ms: u64,
         },
         /// Without fields.
         Stop,
     }
 
-    /// serde's other ways.
+    /// Another tagging of serde.
     #[data]
     #[serde(tag = "op", content = "of")]
     pub enum Adjacent {
@@ -115,7 +115,7 @@ pub mod shared {
         One(u8),
     }
 
-    /// serde's other ways.
+    /// Another tagging of serde.
     #[data]
     #[serde(untagged)]
     pub enum Untagged {
@@ -125,7 +125,7 @@ pub mod shared {
         Text(String),
     }
 
-    /// serde's own derives.
+    /// Both derives of serde itself.
     #[data]
     #[derive(serde::Serialize, serde::Deserialize)]
     pub enum Own {
@@ -133,7 +133,7 @@ pub mod shared {
         One(u8),
     }
 
-    /// One of serde's own derives.
+    /// One derive of serde itself.
     #[data]
     #[derive(serde::Serialize)]
     pub enum HalfOwn {
@@ -144,7 +144,7 @@ pub mod shared {
         },
     }
 
-    /// Written by hand, and read as it says.
+    /// Serialized by hand, and deserialized from the same form.
     #[data(skip(Serialize))]
     #[serde(rename_all = "camelCase")]
     pub enum HalfByHand {
@@ -162,7 +162,7 @@ pub mod shared {
         }
     }
 
-    /// What serde borrows.
+    /// A type that borrows.
     #[data]
     pub enum Borrowed<'a> {
         /// A text.
@@ -172,7 +172,7 @@ pub mod shared {
         },
     }
 
-    /// Over another type.
+    /// A generic type.
     #[data]
     pub enum Over<T> {
         /// One.
@@ -182,7 +182,7 @@ pub mod shared {
         },
     }
 
-    /// With a variant for what is not known.
+    /// With a variant for unknown values.
     #[data]
     pub enum Buffered {
         /// The parts have tags of their own.
@@ -192,15 +192,15 @@ pub mod shared {
             /// Another.
             color: Color,
         },
-        /// Whatever is newer.
+        /// Any newer variant.
         #[serde(other)]
         Else,
     }
 
-    /// Its parts go through serde's buffer.
+    /// An enum whose parts go through serde's buffer.
     #[data]
     pub struct Flat {
-        /// By name.
+        /// A map by name.
         #[serde(flatten)]
         pub trees: BTreeMap<String, Tree>,
     }
@@ -214,7 +214,7 @@ pub mod game {
     pub use super::shared::Event;
     pub use super::shared::Signal as Broadcast;
 
-    /// A schema of units only has a tag.
+    /// A schema of unit variants only has a tag.
     #[derive(Default)]
     pub enum State {
         /// The only one.
@@ -222,7 +222,7 @@ pub mod game {
         New,
     }
 
-    /// Not the room's key.
+    /// With a key other than the room's.
     #[super::data(tag = "_tag")]
     pub enum Connection {
         /// A peer.
@@ -232,7 +232,7 @@ pub mod game {
         },
     }
 
-    /// Neither key.
+    /// Without a key.
     #[super::data(externally_tagged)]
     pub enum Alarm {
         /// The round is over.
@@ -254,7 +254,7 @@ fn decodes<T: DeserializeOwned + PartialEq + Debug>(text: &str, expected: T) {
     assert_eq!(serde_json::from_value::<T>(value).expect(text), expected);
 }
 
-/// A type of a function's own.
+/// A type inside a function.
 fn in_a_function() {
     #[data]
     enum Local {

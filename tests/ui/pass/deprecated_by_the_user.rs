@@ -1,4 +1,4 @@
-//! What a user marks is the user's to be warned of, not the expansion's.
+//! A user's `#[deprecated]` warns about the user's code, not about the expansion.
 
 #![deny(warnings)]
 #![allow(clippy::missing_errors_doc, clippy::missing_panics_doc)]

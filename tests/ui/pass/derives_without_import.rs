@@ -1,4 +1,4 @@
-//! serde's derives on a schema, which `#[room]` derives anyway, need no import.
+//! serde's derives on a schema need no import, because `#[room]` derives them anyway.
 
 #![deny(warnings)]
 

@@ -1,4 +1,4 @@
-//! Every handler that may be one as an `async fn`, with the signature that the documentation gives.
+//! Every handler that may be `async` as an `async fn`, with the documented signature.
 
 #![deny(warnings)]
 #![allow(clippy::unnecessary_wraps, clippy::wildcard_imports)]

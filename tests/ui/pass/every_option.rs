@@ -1,4 +1,4 @@
-//! Every option at once, numbers in every form, and what each becomes; and the defaults of a room without any.
+//! Every option at once, with numbers in every form, and its result; and the defaults of a room without options.
 
 #![deny(warnings)]
 
@@ -33,7 +33,7 @@ pub mod chat {
     }
 }
 
-/// The literals come through a fragment each, which puts an invisible group around them.
+/// Each literal comes through a macro fragment, which puts an invisible group around it.
 // rustfmt indents the options further on each run.
 #[rustfmt::skip]
 macro_rules! room_with {

@@ -1,4 +1,4 @@
-//! What is generated has nothing unsafe, and none of the idioms that lints speak against.
+//! Generated code contains no `unsafe`, and passes lints against discouraged idioms.
 
 #![forbid(unsafe_code)]
 #![deny(
@@ -26,7 +26,7 @@
 
 use room_runtime::{http, prelude::*, serde_json};
 
-/// A room with all that a room can have.
+/// A room with every schema and handler.
 #[room(state_version = 1, reconnect_grace = "10s")]
 pub mod chat {
     use super::*;
@@ -39,7 +39,7 @@ pub mod chat {
     pub enum Event {
         /// Go.
         Go {
-            /// Where to.
+            /// The destination.
             to: Place,
         },
     }
@@ -48,7 +48,7 @@ pub mod chat {
     pub enum Place {
         /// At these coordinates.
         At {
-            /// To the right.
+            /// The distance to the right.
             x: u32,
         },
         /// Anywhere.

@@ -1,7 +1,7 @@
-//! Functions with a name that looks like a handler's, each of which somebody calls.
+//! Functions with a name similar to a handler's, each of which other code calls.
 
 #![deny(warnings)]
-#![allow(clippy::pedantic, clippy::nursery)] // The helpers are as short as can be.
+#![allow(clippy::pedantic, clippy::nursery)] // The helpers are as short as possible.
 
 use room_runtime::prelude::*;
 
@@ -33,10 +33,10 @@ pub mod chat {
 
     fn tick(_ctx: &Ctx) {}
 
-    // For the rest of the crate.
+    // A function for the rest of the crate.
     pub(crate) fn start(_ctx: &Ctx) {}
 
-    // Takes something else than the handler.
+    // A function with other parameters than the handler.
     pub fn alarm(_ctx: &Ctx, _round: u32) {}
 
     pub fn message(_ctx: &Ctx) -> String {

@@ -61,7 +61,7 @@ fn main() {
     let room = TestRoom::<chat::Room>::new("r");
     let alice = room.connect(Upgrade::new(chat::Connection {}));
     alice.send(&chat::Event::Add { amount: 2 });
-    // The first is the token by which she may come back.
+    // The first frame is the resume token.
     assert!(alice.receive_raw().is_some_and(|token| token.contains("resume")));
     assert_eq!(alice.receive(), Some(chat::Broadcast::Count { count: 3 }));
 }

@@ -1,4 +1,4 @@
-//! Functions that are none of the room's handlers, and do not look as if they were meant to be.
+//! Functions that are not handlers of the room, and do not look as if they were meant to be.
 
 #![deny(warnings)]
 #![allow(dead_code)]
@@ -51,7 +51,7 @@ pub mod chat {
         String::new()
     }
 
-    // Names of other systems, of functions that a handler calls or that take something else.
+    // Names of handlers in other systems, on functions that a handler calls or that take other parameters.
     fn on_start(ctx: &Ctx) -> Result {
         start(ctx)?;
         close(ctx)
@@ -74,7 +74,7 @@ pub mod chat {
         url.len()
     }
 
-    // A state machine of the user's, which has names of its own.
+    // A state machine of the user, which has its own names.
     pub struct Game;
 
     impl Game {
@@ -91,7 +91,7 @@ pub mod chat {
         Game.on_connect(ctx, peer)
     }
 
-    // Without an import, which only matters where it is on.
+    // The import is missing, which only matters if the `cfg` is on.
     #[cfg(any())]
     fn on_error(_ctx: &Ctx, _error: &HandlerError) {}
 

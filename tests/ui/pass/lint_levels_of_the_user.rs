@@ -1,5 +1,5 @@
-//! The lint levels that a user sets on an enum, its variants and fields hold for what is generated of them as well; and an
-//! expectation is one of the user's code.
+//! The lint levels that a user sets on an enum, its variants and fields also apply to the code generated for them; an
+//! `expect` applies to the user's code only.
 
 #![deny(warnings)]
 
@@ -36,7 +36,7 @@ pub mod chat {
     }
 }
 
-/// What travels between rooms.
+/// A message between rooms.
 #[data]
 #[warn(non_camel_case_types)]
 pub enum Message {

@@ -1,4 +1,4 @@
-//! What is stored under an older version, made into the state of this one; and a place that is kept, for a while.
+//! A state that was stored under an older version is migrated; and a place is kept for a while.
 
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub, unused, warnings)]
 #![allow(clippy::assertions_on_constants, clippy::missing_errors_doc, clippy::wildcard_imports)]
@@ -14,19 +14,19 @@ use room_runtime::{
 pub mod auction {
     use super::*;
 
-    /// What is bid.
+    /// The highest bid.
     #[derive(Default)]
     pub struct State {
-        /// In cents.
+        /// The amount in cents.
         pub cents: u64,
     }
     /// A bidder.
     pub struct Connection {}
-    /// Nothing.
+    /// An empty event.
     pub struct Event {}
     /// The highest bid.
     pub struct Broadcast {
-        /// In cents.
+        /// The amount in cents.
         pub cents: u64,
     }
 
@@ -40,7 +40,7 @@ pub mod auction {
         Ok(State { cents: 100 * euros })
     }
 
-    /// Who was away has missed bids.
+    /// A peer that was away has missed bids.
     pub fn on_resume(ctx: &Ctx, peer: &Peer) -> Result {
         peer.send(&Broadcast { cents: ctx.state()?.cents })?;
         Ok(())
@@ -51,7 +51,7 @@ fn main() -> Result<(), Failure> {
     assert_eq!(auction::Room::STATE_VERSION, 2);
     assert_eq!(auction::Room::RECONNECT_GRACE_MS, 10_000);
     assert_eq!(auction::Room::PURGE_AFTER_MS, 2_592_000_000);
-    // `migrate` is no first state.
+    // `migrate` does not count as a first state.
     assert!(!auction::Room::STORES_FIRST_STATE);
 
     assert_eq!(auction::Room::migrate(0, json!(3))?.cents, 300);

@@ -1,4 +1,4 @@
-//! The expansion names everything by its absolute path.
+//! The expansion uses absolute paths only.
 
 #![no_implicit_prelude]
 #![deny(warnings)]

@@ -1,5 +1,5 @@
-//! Numbers are keys of maps in an enum that names itself, has a variant for what is not known, a tag of its own, or attributes
-//! that depend on a `cfg`.
+//! Numbers can be keys of maps in an enum that serde alone would buffer. The enums here contain themselves, or have a
+//! variant for unknown values, their own tag, or attributes that depend on a `cfg`.
 
 #![deny(warnings)]
 

@@ -1,4 +1,4 @@
-//! What the module implements itself is not derived, and `#[data]` may stand below what is derived.
+//! Traits that the module implements itself are not derived, and `#[data]` may stand below the derives.
 
 #![deny(warnings)]
 #![allow(clippy::wildcard_imports)]

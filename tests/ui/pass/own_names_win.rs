@@ -1,4 +1,4 @@
-//! An item or import of the user's takes the place of a generated alias, and own derives and tagging stay.
+//! An item or import of the user replaces a generated alias, and the user's derives and tagging are kept.
 
 #![deny(warnings)]
 #![allow(clippy::missing_errors_doc)]
@@ -11,7 +11,7 @@ pub mod chat {
 
     pub type Ctx = room_runtime::RoomContext<Room>;
 
-    /// Nothing to do with sockets.
+    /// A type that is unrelated to sockets.
     pub struct UpgradeRequest {
         pub level: u32,
     }

@@ -1,4 +1,4 @@
-//! What a type derives itself is left to it.
+//! `#[data]` omits traits that the type derives itself.
 
 #![deny(warnings)]
 #![allow(clippy::derive_partial_eq_without_eq, clippy::wildcard_imports)]

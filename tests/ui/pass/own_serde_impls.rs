@@ -1,4 +1,4 @@
-//! What is left out of `#[data]` is written by hand.
+//! Traits that `skip` omits from `#[data]` are implemented by hand.
 
 #![deny(warnings)]
 #![allow(clippy::use_self)]

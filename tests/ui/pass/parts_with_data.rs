@@ -1,4 +1,4 @@
-//! Types that are part of schemas, in all the ways in which they may be.
+//! Types that are part of schemas, in all possible ways.
 
 #![deny(warnings)]
 #![allow(clippy::derive_partial_eq_without_eq, clippy::use_self, clippy::wildcard_imports, unreachable_pub)]

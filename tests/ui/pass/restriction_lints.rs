@@ -1,5 +1,5 @@
-//! The lints of Clippy that forbid ordinary Rust say nothing of generated code: those that are allowed here are of what a
-//! user writes.
+//! The lints of Clippy that forbid ordinary Rust do not warn about generated code. The allowed ones concern the code
+//! that a user writes.
 
 #![deny(warnings)]
 #![deny(clippy::restriction)]
@@ -38,7 +38,7 @@ pub mod chat {
     pub enum Event {
         /// Go.
         Go {
-            /// Where.
+            /// The destination.
             to: String,
         },
     }

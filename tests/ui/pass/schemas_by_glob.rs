@@ -1,4 +1,4 @@
-//! What a public glob brings counts.
+//! Schemas may come from a public glob.
 
 #![deny(warnings)]
 #![allow(clippy::missing_errors_doc)]

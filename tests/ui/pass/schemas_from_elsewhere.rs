@@ -1,4 +1,4 @@
-//! A schema may be re-exported or an alias, as long as it travels.
+//! A schema may be re-exported or an alias, as long as it is serializable.
 
 #![deny(warnings)]
 #![allow(clippy::missing_errors_doc)]

@@ -1,4 +1,4 @@
-//! One half of serde by hand.
+//! One of serde's two traits is implemented by hand.
 
 #![deny(warnings)]
 #![allow(clippy::use_self)]

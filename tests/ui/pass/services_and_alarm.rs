@@ -1,4 +1,4 @@
-//! The optional schemas, with the handlers that come with them.
+//! The optional schemas, with the handlers that belong to them.
 
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub, unused, warnings)]
 #![allow(clippy::duration_suboptimal_units, clippy::equatable_if_let, clippy::missing_errors_doc, clippy::unused_async)]
@@ -8,7 +8,7 @@ use room_runtime::prelude::*;
 /// An auction.
 #[room]
 pub mod auction {
-    /// It has no default: `init` makes the first one.
+    /// A state without a default: `init` makes the first one.
     pub struct State {
         /// The highest bid.
         pub highest: u32,
@@ -17,27 +17,27 @@ pub mod auction {
     pub struct Connection {}
     /// A bid.
     pub struct Event {
-        /// How much.
+        /// The amount.
         pub amount: u32,
     }
     /// The end.
     pub struct Broadcast {}
 
-    /// What is to happen later.
+    /// A scheduled alarm.
     pub enum Alarm {
         /// The auction ends.
         End {
-            /// Whether nobody bid.
+            /// True if there was no bid.
             early: bool,
         },
-        /// Nothing.
+        /// An empty alarm.
         Tick,
     }
 
-    /// It neither travels nor can it be written as JSON.
+    /// A type that is not serializable.
     #[expect(missing_debug_implementations)]
     pub struct Services {
-        /// Where bids start.
+        /// The minimum of the first bid.
         pub minimum: Box<dyn Fn() -> u32>,
     }
 
@@ -59,7 +59,7 @@ pub mod auction {
         Ok(())
     }
 
-    /// Ends.
+    /// Ends the auction.
     pub async fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
         if let Alarm::End { early: false } = alarm {
             ctx.broadcast(&Broadcast {})?;

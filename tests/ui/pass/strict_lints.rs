@@ -1,4 +1,4 @@
-//! What is generated is documented, safe and warns of nothing.
+//! Generated code is documented, contains no `unsafe` and causes no warnings.
 
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub, unused, warnings)]
 #![deny(clippy::all)]
@@ -27,7 +27,7 @@ pub mod chat {
     /// Handles an event.
     ///
     /// # Errors
-    /// Those of the broadcast.
+    /// Returns the errors of the broadcast.
     pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
         ctx.broadcast(&Broadcast::Went)?;
         Ok(())

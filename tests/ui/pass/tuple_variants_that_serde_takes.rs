@@ -1,4 +1,4 @@
-//! Variants without field names that never have the tag, or a tagging that has a place for them.
+//! Tuple variants that never have the tag, or whose tagging has a place for them.
 
 #![deny(warnings)]
 #![allow(clippy::missing_errors_doc, clippy::wildcard_imports)]

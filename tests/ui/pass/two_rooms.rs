@@ -1,4 +1,4 @@
-//! Rooms of one crate, told apart by class and binding; of classes that differ in a capital only as well.
+//! Rooms of one crate with different classes and bindings, even if the classes differ only in a capital letter.
 
 #![deny(warnings)]
 

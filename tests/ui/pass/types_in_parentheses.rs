@@ -1,4 +1,4 @@
-//! A type is the same in parentheses.
+//! Parentheses around a type make no difference.
 
 #![deny(warnings)]
 #![allow(unused_parens)]

@@ -1,5 +1,7 @@
-//! The bindings to `room.js`. What an import throws that has no `catch` ends the wasm instance: those without it cannot throw,
-//! for all that the platform says.
+//! The bindings to `room.js`.
+//!
+//! An exception from an import without `catch` ends the wasm instance. As far as the platform documents it,
+//! those imports cannot throw.
 
 use worker::{
     js_sys,
@@ -105,8 +107,8 @@ extern "C" {
 
     #[wasm_bindgen(js_name = requestHead)]
     pub(crate) fn request_head(request: &JsValue) -> String;
-    // With `catch` also because wasm-bindgen imports a function that needs no glue directly, and the bundler warns about
-    // a duplicate key as soon as two are imported so.
+    // `catch` is used here also because wasm-bindgen imports a function without glue directly. The bundler warns of a
+    // duplicate key as soon as there are two such imports.
     #[wasm_bindgen(catch)]
     pub(crate) fn upgraded(request: &JsValue) -> Result<JsValue, JsValue>;
     pub(crate) type Storage;
@@ -139,7 +141,7 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>) -> Result<(), JsValue>;
 
-    /// What [`Storage::sql`] returns.
+    /// The result of [`Storage::sql`].
     pub(crate) type Rows;
 
     #[wasm_bindgen(method, getter)]

@@ -1,5 +1,6 @@
-//! Cloudflare, the room's side: with the modules below it, the only place that touches a JavaScript value. It carries bytes and
-//! decides nothing.
+//! The room's side of Cloudflare. It passes bytes and contains no rules.
+//!
+//! This module and those below it are the only ones that touch JavaScript values.
 
 pub(crate) mod js;
 pub(crate) mod namespace;
@@ -25,15 +26,15 @@ use super::{
 };
 use crate::wire::{decode_value, keys};
 
-/// Not 0 while the code of a room runs. An exception that goes through that code leaves it so: by that `room.js` knows.
+/// Not 0 while a room's code runs. An exception through that code leaves it set, and `room.js` checks it.
 pub(crate) static RUNNING: AtomicU32 = AtomicU32::new(0);
 
-/// Runs the code of a room as far as it goes.
+/// Runs a room's code until it returns or waits.
 pub(crate) fn run_room<T>(code: impl FnOnce() -> T) -> T {
     struct Abandoned;
 
-    // Nothing but a panic that unwinds comes here, before anything of the room is dropped. It may have left a change
-    // half-made: the instance ends, as it does where panics do not unwind.
+    // This drop runs only if a panic unwinds, before any value of the room is dropped. The panic may have left a change
+    // unfinished, so the instance ends, as it does in builds where panics do not unwind.
     impl Drop for Abandoned {
         fn drop(&mut self) {
             std::process::abort();
@@ -48,20 +49,20 @@ pub(crate) fn run_room<T>(code: impl FnOnce() -> T) -> T {
     value
 }
 
-/// The same for code that waits.
+/// Runs a room's asynchronous code, with [`run_room`] around each poll.
 pub(crate) async fn run_to_end<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|cx| run_room(|| work.as_mut().poll(cx))).await
 }
 
-/// A number that no one can guess.
+/// Returns 128 unguessable bits.
 pub(crate) fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     js::fill_random(&mut bytes);
     bytes
 }
 
-/// What a JavaScript error says.
+/// The message of a JavaScript error.
 pub(crate) fn message_of(error: &JsValue) -> String {
     match error.dyn_ref::<js_sys::Error>() {
         Some(error) => String::from(error.message()),
@@ -73,7 +74,7 @@ pub(crate) fn refusal(error: JsValue) -> PlatformError {
     PlatformError(message_of(&error))
 }
 
-/// One Durable Object as the engine sees it.
+/// One Durable Object, as the engine sees it.
 pub(crate) struct Cloudflare {
     state: State,
     env: Env,
@@ -88,7 +89,7 @@ impl Cloudflare {
     }
 
     fn sent(&self, outcome: f64) -> Sent {
-        // See `#sent` in room.js.
+        // `#sent` in room.js documents the encoding.
         let held = outcome.fract() != 0.0;
         if outcome >= 0.0 {
             return Sent { sent: outcome as usize, held, ..Sent::default() };
@@ -165,7 +166,7 @@ impl Platform for Cloudflare {
         let (sockets, max) = (&self.sockets, max_unread as f64);
         let others;
         let to = match to {
-            // Who is excepted, if anyone, is nearly always one: the sender.
+            // There is nearly always at most one exception, the sender, so only that case has a fast path.
             Audience::All { tag, except } if except.len() > 1 => {
                 others = self.open(tag).into_iter().filter(|socket| !except.contains(socket)).collect::<Vec<_>>();
                 Audience::Only(&others)
@@ -258,7 +259,7 @@ impl Platform for Cloudflare {
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {
-        // A Date holds less; nobody will know the difference in 285,000 years. And the epoch is no time for an alarm.
+        // A JavaScript `Date` has this upper limit, in about 285,000 years. An alarm at 0 is not valid.
         if let Err(error) = self.storage.set_alarm(at_ms.map(|ms| (ms as f64).clamp(1.0, 8.64e15))) {
             self.log_error(&format!("the alarm was not set: {}", message_of(&error)));
         }

@@ -1,4 +1,4 @@
-//! The Worker's side of Cloudflare: the only file, with its sibling, that touches a JavaScript value.
+//! The Worker's side of Cloudflare. With its sibling, it is the only file that touches JavaScript values.
 
 use std::{
     fmt,
@@ -84,11 +84,11 @@ mod js {
 #[derive(Clone)]
 pub(crate) struct Namespace {
     raw: SendWrapper<JsValue>,
-    /// Where the last room that was called is: for a handle that is the only one.
+    /// The location of the last room that was called, cached because most handles call one room.
     last: Arc<Mutex<Option<Located>>>,
 }
 
-/// Where a room is.
+/// The namespace and the object id of a room.
 struct Located {
     room: RoomId,
     jurisdiction: Option<Jurisdiction>,
@@ -103,10 +103,10 @@ impl fmt::Debug for Namespace {
 }
 
 impl Namespace {
-    /// The namespace under that binding, or why there is none.
+    /// The namespace of this binding, or the reason why there is none.
     pub(crate) fn new(env: &Env, binding: &str) -> Result<Self, Unreachable> {
         let not_bound = Unreachable::NotBound;
-        // It says whether the binding is what it has to be.
+        // `worker` checks that the binding is a Durable Object namespace.
         env.durable_object(binding).map_err(|error| not_bound(error.to_string()))?;
         if !js::has_rpc() {
             return Err(Unreachable::WithoutRpc);
@@ -116,16 +116,16 @@ impl Namespace {
         Ok(Namespace { raw: SendWrapper::new(raw), last: Arc::default() })
     }
 
-    /// The same namespace for another room.
+    /// The same namespace for a handle to another room.
     pub(crate) fn for_room(&self) -> Self {
         Namespace { raw: self.raw.clone(), last: Arc::default() }
     }
 
-    /// A new one for each attempt: after an error a stub is of no use, and it belongs to the request that made it.
+    /// Makes a new stub for each attempt: a stub is unusable after an error, and belongs to the current request.
     fn stub(&self, to: &Address) -> Result<JsValue, Error> {
         to.id.check()?;
         let hint = to.location_hint.map(|hint| hint.as_str());
-        // What panicked elsewhere has left nothing in between.
+        // A panic while the lock was taken leaves no partial change.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let located = match last.take() {
             Some(known) if (&known.room, known.jurisdiction) == (&to.id, to.jurisdiction) => Ok(known),
@@ -157,7 +157,7 @@ impl Namespace {
         }))
     }
 
-    /// The request and what was prepared for it, sent together: an upgrade takes one round trip.
+    /// Sends the request together with its prepared half, so that an upgrade takes one round trip.
     pub(crate) fn upgrade(
         &self,
         to: &Address,
@@ -216,8 +216,8 @@ impl Namespace {
             },
             Err(error) => Err(call_error(&error)),
         };
-        // Where the request was answered, its other half had arrived, whatever became of that afterwards. Where it was
-        // not, the other half knows better why.
+        // If the request was answered, its other half had arrived, whatever happened to that call afterwards. If it was
+        // not, the error of the other half explains more.
         match (prepared.and_then(|answer| decode_reply::<()>(&answer)), answered) {
             (_, Ok(response)) => Ok(response),
             (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(error),
@@ -236,7 +236,7 @@ impl Namespace {
     }
 }
 
-/// The response, unless it is the room's way to say an error.
+/// Returns the response, or the error that the room encoded in it.
 async fn room_answer(mut response: Response) -> Result<Response, Error> {
     if !response.headers().has(ERROR_HEADER).unwrap_or_default() {
         return Ok(response);
@@ -246,7 +246,7 @@ async fn room_answer(mut response: Response) -> Result<Response, Error> {
     Err(error.unwrap_or_else(|_| Error::new(ErrorKind::Platform, text)))
 }
 
-/// A response of the platform.
+/// Makes a response of the platform.
 pub(crate) fn response(head: &ResponseHead, body: &JsValue) -> Response {
     let pairs = head
         .headers
@@ -255,15 +255,15 @@ pub(crate) fn response(head: &ResponseHead, body: &JsValue) -> Response {
     js::respond(head.status, pairs.collect(), body).unchecked_into::<web_sys::Response>().into()
 }
 
-/// What became of a call that the platform, not the room, answered.
+/// The error of a call that the platform, not the room, answered.
 fn call_error(error: &JsValue) -> Error {
     let message = message_of(error);
-    // Only the message of an error comes through RPC; `room.js` marks this one.
+    // RPC passes only the message of an error, so `room.js` marks this one by a prefix.
     if let Some((_, message)) = message.split_once("room:restarted: ") {
         return Error::new(ErrorKind::Restarted, message).retryable(true);
     }
     let flag = |name: &str| js_sys::Reflect::get(error, &JsValue::from_str(name)).is_ok_and(|flag| flag.is_truthy());
-    // What is overloaded says so together with the other two, and must not be tried again.
+    // An overload error carries the other two flags too, and must not be retried.
     let (kind, retryable) = match () {
         () if flag("overloaded") => (ErrorKind::Overloaded, false),
         () if flag("durableObjectReset") => (ErrorKind::Restarted, true),
@@ -294,7 +294,7 @@ async fn refused(mut response: Response) -> Error {
 pub(crate) struct WorkerSocket {
     socket: SendWrapper<js::ClientSocket>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
-    // They are called for as long as they are kept.
+    // JavaScript can call the callbacks only while they are kept here.
     _callbacks: SendWrapper<Callbacks>,
 }
 
@@ -304,8 +304,8 @@ impl WorkerSocket {
     fn new(socket: &JsValue) -> Self {
         let (sender, arrivals) = mpsc::unbounded();
         let (on_text, on_binary, on_close) = (sender.clone(), sender.clone(), sender);
-        // The receiver goes together with the callbacks: nothing is lost that anyone could read. A panic leaves a channel as
-        // it was.
+        // The receiver is dropped together with the callbacks, so a failed send loses nothing that could be read. A
+        // panic leaves the channel intact.
         let callbacks: Callbacks = (
             Closure::own_assert_unwind_safe(move |text: String| {
                 let _ = on_text.unbounded_send(Arrival::Text(text));

@@ -1,26 +1,27 @@
-// The JavaScript half of the room's side: what would take several crossings from wasm, in one, and what the
-// stock build output does not do (RPC, settling the promises of a dead wasm instance).
+// The JavaScript half of the room's side. It does in one call what would cross from wasm several times, and it adds
+// what the stock build output lacks: RPC, and settling the promises of a dead wasm instance.
 
 import { DurableObject } from "cloudflare:workers";
 import * as exports from "../../../../../index.js";
 
 const OPEN = 1;
 
-// What is kept with a socket beside what the room keeps.
+// The flags that are kept in a socket's attachment beside the room's own data.
 const CLOSING = 1;
 const V1 = 2;
 
-// Longer than frames are kept in any room.
+// Longer than the batch window of any room.
 const LATEST_MS = 1_100;
 
-// The time in which the budget of a peer that sends no heartbeats refills: see `Limits::max_unread_bytes`.
+// The time in which the budget of a peer without heartbeats refills: see `Limits::max_unread_bytes`.
 const REFILL_MS = 60_000;
 
-// Where a socket keeps what the room knows of it. It is on the socket object itself, which stays the same one for as long
-// as the room is awake; the owner tells what is of this incarnation from what a predecessor left.
+// The property of a socket that holds its slot. The platform returns the same socket object for as long as the room is
+// loaded. `owner` shows whether the slot is of this incarnation or of an earlier one.
 const SLOT = Symbol("room");
 
-// One that cannot be read is that of no peer: all who are sent to are met, so it must not stand in the way of the others.
+// An unreadable attachment belongs to no peer. It must not throw: a broadcast reads the attachments of all its
+// receivers.
 function attachmentOf(socket) {
   try {
     return socket.deserializeAttachment();
@@ -32,8 +33,8 @@ function attachmentOf(socket) {
 
 /** The sockets of one object, by index. */
 export class Sockets {
-  // Who they belong to, once a frame or a call has come: the object as the platform calls it, what a method of its class
-  // needs of it, and the wasm instance that both live in.
+  // These are set by the first frame or call: the object as the platform calls it, the part of it that a method of its
+  // class uses, and the number of the wasm instance that both belong to.
   object;
   self;
   instance;
@@ -41,11 +42,11 @@ export class Sockets {
   #state;
   #table = [];
   #free = [];
-  // Whether the table holds every socket of the object: after a wake only those that something was heard of.
+  // True if the table holds every socket of the object. After a wake it holds only the sockets with an event so far.
   #isComplete = false;
   #failed = [];
   #unread = [];
-  // The slots for which frames are kept, and what sends them should the room, which does so in time, be gone by then.
+  // The slots with held frames, and a timer that sends them if the room ends before its own timer does.
   #holding = [];
   #late;
 
@@ -54,7 +55,7 @@ export class Sockets {
     state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
   }
 
-  // What is known of a socket in this incarnation; its attachment is read when it is first met.
+  // Returns the slot of a socket. Its attachment is read at the first use in an incarnation.
   #slot(socket) {
     const slot = socket[SLOT];
     return slot?.owner === this ? slot : this.#meet(socket);
@@ -68,13 +69,13 @@ export class Sockets {
       owner: this,
       index,
       socket,
-      // A socket that the room closed says that it is open when it comes back from hibernation, if its peer has not
-      // answered by then: so that is kept with it.
+      // After hibernation a socket that the room closed reports that it is open, until its peer has answered. The flag
+      // is therefore kept in the attachment.
       closing: (flags & CLOSING) !== 0,
       v1: (flags & V1) !== 0,
       held: undefined,
       attachment,
-      // The bytes that it was sent since it last showed that it reads, and when that was last looked at.
+      // The bytes sent since the peer last showed that it reads, and the time of the last check.
       unread: 0,
       settledAt: Date.now(),
     };
@@ -92,8 +93,8 @@ export class Sockets {
     socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
   }
 
-  // The slots of all sockets, with gaps, or of those that carry the tag. The platform makes a new list of objects each
-  // time it is asked, so it is asked once.
+  // Returns the slots of all sockets, with gaps, or those of a tag. `getWebSockets` makes a new list of objects in each
+  // call, so it is called once.
   #slots(tag) {
     if (tag !== undefined) return this.#state.getWebSockets(tag).map((socket) => this.#slot(socket));
     if (!this.#isComplete) {
@@ -107,14 +108,14 @@ export class Sockets {
     return this.#slot(socket).index;
   }
 
-  // A frame arrived: its peer reads, as far as anyone can tell.
+  // Records a frame, which shows that the peer reads, and returns the socket's index.
   heard(socket) {
     const slot = this.#slot(socket);
     slot.unread = 0;
     return slot.index;
   }
 
-  // `request` is the upgrade's; see `guard`.
+  // `request` is that of the upgrade; `onRestart.fetch` uses it.
   accept(request, tags, protocol, v1) {
     const { 0: client, 1: server } = new WebSocketPair();
     this.#state.acceptWebSocket(server, tags);
@@ -136,7 +137,7 @@ export class Sockets {
     return open;
   }
 
-  // Also one that is closing.
+  // Includes sockets that are closing.
   hasAny() {
     return this.#state.getWebSockets().length > 0;
   }
@@ -154,7 +155,7 @@ export class Sockets {
     return this.#table[index].attachment ?? undefined;
   }
 
-  // `bytes` is a view of wasm memory, which serialising would copy whole.
+  // `bytes` is a view of wasm memory, and serializing it would copy the whole memory.
   attach(index, bytes) {
     const slot = this.#table[index];
     const before = slot.attachment;
@@ -167,9 +168,9 @@ export class Sockets {
     }
   }
 
-  // These return how many took the frame, and a half more when something is kept; or, when some did not take it, -1 minus
-  // that: `takeFailed` and `takeUnread` have those. One that is closing is neither. `size` is the frame's, in bytes. No
-  // socket has the index -1.
+  // The send methods return the number of sockets that accepted the frame, plus 0.5 if any frame is held. If any socket
+  // did not accept it, they return -1 minus that, and `takeFailed` and `takeUnread` return those sockets. A socket that
+  // is closing does not count. `size` is the size of the frame in bytes. No socket has the index -1.
   sendAll(frame, size, maxUnread, hold, tag, except) {
     let sent = 0;
     for (const slot of this.#slots(tag)) {
@@ -217,7 +218,7 @@ export class Sockets {
       slot.unread += size;
       return 1;
     } catch {
-      // Asked only now: it costs as much as half of what a message costs in here.
+      // `readyState` is read only after a failure: reading it costs half as much as a whole send.
       if (slot.socket.readyState === OPEN) this.#failed.push(slot.index);
       return 0;
     }
@@ -228,7 +229,7 @@ export class Sockets {
     for (const slot of this.#holding.splice(0)) this.#release(slot);
   }
 
-  // One that is closing gets no more, and there is no one to tell.
+  // A socket that is closing gets no more frames, and its failure is not reported.
   #release(slot) {
     const { held, socket, closing } = slot;
     slot.held = undefined;
@@ -238,9 +239,9 @@ export class Sockets {
     } catch {}
   }
 
-  // Whether a peer that is over its budget may be sent more after all. A heartbeat that the platform answered says no more
-  // than a frame does, and no less. Of a peer that never sent one nothing is known, since the platform does not say what
-  // waits in a socket: its budget refills with time. Only here, so that to send takes no look at the clock.
+  // Returns whether a peer that is over its budget may receive more. An answered heartbeat proves as much as a frame. A
+  // peer without heartbeats proves nothing, because the platform does not report what waits in a socket: its budget
+  // refills with time. The clock is read only here, so that a normal send does not read it.
   #settle(slot, maxUnread) {
     const answeredAt = this.#state.getWebSocketAutoResponseTimestamp(slot.socket)?.getTime();
     if (answeredAt !== undefined) {
@@ -272,8 +273,8 @@ export class Sockets {
     this.#keep(slot);
   }
 
-  // The same code back, where it may be sent. 1005 says that there was none; 1006 and 1015 that there is no one to
-  // answer, or, should they come in a frame, that the peer breaks the protocol: it gets its answer all the same.
+  // Answers a close with the same code where that code may be sent. 1005 stands for no code, and 1006 and 1015 for a
+  // lost connection. A peer that sends these codes in a frame breaks the protocol, and is answered too.
   answerClose(index, code, reason) {
     const slot = this.#table[index];
     slot.closing = true;
@@ -281,15 +282,15 @@ export class Sockets {
       if (code === 1005 || code === 1006 || code === 1015) slot.socket.close();
       else slot.socket.close(code, reason);
     } catch {
-      // A code that arrives but may not be sent, or a connection that is gone.
+      // The code may not be sent, or the connection is gone.
       try {
         slot.socket.close();
       } catch {}
     }
   }
 
-  // Without its attachment a socket that the platform mentions once more is not taken for a peer. That it is closing stays
-  // with it: after a sleep it would say that it is open.
+  // Without an attachment a later event of the socket has no peer. The flag stays, because after hibernation the socket
+  // would report that it is open.
   detach(index) {
     const slot = this.#table[index];
     if (slot === undefined) return;
@@ -310,13 +311,13 @@ export class Sockets {
   }
 }
 
-/** What an upgrade's client sent, as a `RequestHead`. */
+/** Returns the head of an upgrade's request, as a `RequestHead`. */
 export function requestHead(request) {
   const { method, url: uri } = request;
   return JSON.stringify({ method, uri, headers: [...request.headers] });
 }
 
-/** The answer to an upgrade: its half of the socket pair. */
+/** Returns the answer to an upgrade, with the client's half of the socket pair. */
 export function upgraded(request) {
   const { client, protocol } = accepted.get(request);
   const headers = protocol === undefined ? {} : { "sec-websocket-protocol": protocol };
@@ -329,7 +330,7 @@ const NUMBER = 1;
 const TEXT = 2;
 const BLOB = 3;
 
-// An INTEGER in this range may have been rounded, or a REAL look like one that was.
+// Returns whether a number may be a rounded INTEGER. A REAL in this range looks the same.
 const isRounded = (number) => Math.abs(number) >= 2 ** 53 && Math.abs(number) <= 2 ** 63;
 
 class Rounded {
@@ -345,7 +346,7 @@ function unpack(kinds, numbers, json, bytes) {
   return Array.from(kinds, (kind) => {
     if (kind === NUMBER) return numbers[number++];
     if (kind === TEXT) return texts[text++];
-    // A view of wasm memory, which SQLite copies what it keeps of.
+    // A view of wasm memory: SQLite copies the bytes.
     if (kind === BLOB) return bytes.subarray(at, (at += numbers[number++]));
     return null;
   });
@@ -388,17 +389,17 @@ function pack(cursor) {
   };
 }
 
-// For the promise of a write: one that fails resets the object, whoever waits for it, and is in the platform's log.
+// For the promise of a write. A failed write resets the object and is logged by the platform, even without a handler.
 function ignore() {}
 
-/** The storage of one object: all of it synchronous, none of it awaited. */
+/** The storage of one object. All operations are synchronous, and no promise is awaited. */
 export class Storage {
   #storage;
-  // A property that is made anew each time it is asked for.
+  // Cached, because the platform makes a new object at each access.
   #kv;
   #stateKey;
 
-  // `stateKey` is the one that is written most: its name need not cross over each time.
+  // `stateKey` is the key of the most frequent write. It is passed once, so that it does not cross from wasm each time.
   constructor(state, stateKey) {
     this.#storage = state.storage;
     this.#kv = state.storage.kv;
@@ -409,7 +410,7 @@ export class Storage {
     return this.#kv.get(key);
   }
 
-  // `bytes` is a view of wasm memory, which storing would copy whole.
+  // `bytes` is a view of wasm memory, and storing it would copy the whole memory.
   put(key, bytes) {
     this.#kv.put(key, bytes.slice());
   }
@@ -426,14 +427,15 @@ export class Storage {
     return Array.from(this.#kv.list({ prefix }), ([, bytes]) => bytes);
   }
 
-  // Not awaited, like every write. The alarm is not part of it in every compatibility date.
+  // The promises are not awaited, as for every write. `deleteAll` includes the alarm only from a later compatibility
+  // date.
   deleteAll() {
     this.#storage.deleteAlarm().catch(ignore);
     this.#storage.deleteAll().catch(ignore);
   }
 
-  // Parameters and rows cross as crossing.rs lays them out. With `isAtomic` a failure undoes everything; with `isExact` no
-  // number is rounded, whatever its size.
+  // Parameters and rows are encoded as in crossing.rs. With `isAtomic` a failure rolls everything back. With `isExact`
+  // no number is checked for rounding, because the statement returns large integers as text.
   sql(statement, isAtomic, isExact, kinds, numbers, texts, bytes) {
     const values = unpack(kinds, numbers, texts, bytes);
     const run = () => {
@@ -451,7 +453,7 @@ export class Storage {
     }
   }
 
-  // Not awaited: like every write it is in place before anything that is sent after it leaves the object.
+  // The promise is not awaited: the platform holds outgoing messages until earlier writes are complete.
   setAlarm(at) {
     const written = at === undefined ? this.#storage.deleteAlarm() : this.#storage.setAlarm(at);
     written.catch(ignore);
@@ -462,24 +464,24 @@ export function fillRandom(bytes) {
   crypto.getRandomValues(bytes);
 }
 
-// The wasm instance ends with a panic or any other trap, and with a JavaScript exception that goes through its frames; and
-// with it every object of this isolate. What the stock build output does not do then: the promises of the dead instance
-// never settle, so callers would hang, and an object with a handler in flight would never hibernate; and after an
-// exception the next call goes with the old object's pointer into a new instance. So all that is in flight is kept here and
-// rejected when the instance ends, and a new one takes its place before anything else is called.
+// The wasm instance ends with a panic or another trap, or with a JavaScript exception that passes through its frames,
+// and all objects of the isolate end with it. The stock build output leaves two problems. The promises of the dead
+// instance never settle, so callers would hang, and an object with a running handler would never hibernate. After an
+// exception, the next call uses the old object's pointer in the new instance. Therefore this file records all running
+// calls and rejects them when the instance ends, and it replaces the instance before any other call.
 
 const inflight = new Set();
 // The number of the wasm instance.
 let instance = 0;
-// Whether the instance has ended, and no other has taken its place yet.
+// True if the instance has ended and is not replaced yet.
 let isOver = false;
-// The instance's memory, and where in it stands whether the code of a room runs.
+// The instance's memory, and the address of its flag that a room's code is running.
 let memory;
 let running;
 const accepted = new WeakMap();
 const installed = new WeakSet();
 
-// The part before the second colon is what the Worker's client knows it by.
+// The Worker's client recognizes this error by the part before the second colon.
 const RESTARTED = "room:restarted: the room's wasm instance ended while it worked on this";
 const RESTARTED_FRAME = JSON.stringify({
   $room: {
@@ -494,20 +496,21 @@ function settle() {
   inflight.clear();
 }
 
-/** Called by the instance that ends, while the exception or the trap that ends it is still under way. */
+/** Called by the ending instance, while the exception or the trap is still passing through it. */
 export function instanceEnded() {
   if (isOver) return;
   isOver = true;
   instance += 1;
   settle();
-  // Should `replace` fail, the stock shim tries once more before the next call.
+  // If `replace` fails, this flag makes the stock shim try again before the next call.
   const shim = globalThis.__worker_init_state;
   if (shim !== undefined) shim.criticalError = true;
-  // Not in here: frames of the dead instance are still on the stack.
+  // The instance is replaced later, because frames of the dead instance are still on the stack.
   queueMicrotask(replace);
 }
 
-// Objects notice by themselves that their instance is gone, and are constructed again when they are next called.
+// Replaces the instance. The stock shim notices that an object's instance is gone, and constructs the object again at
+// its next call.
 function replace() {
   if (!isOver) return;
   exports.__wbg_reset_state();
@@ -516,14 +519,13 @@ function replace() {
   if (shim !== undefined) shim.criticalError = false;
 }
 
-// A panic, and a trap, is in the log already.
+// Panics and traps are logged already.
 function report(error) {
   if (!(error instanceof WebAssembly.RuntimeError)) console.error("Critical", error?.cause ?? error);
 }
 
-// Whether what was thrown has ended the instance. Most of that the instance says itself. It does not know of what
-// wasm-bindgen throws for Rust code (`unwrap_throw`), which leaves the frames of a room without running them to their end.
-// No wasm may be on the stack.
+// Returns whether an error has ended the instance. The instance reports most ends itself, but not the errors that
+// wasm-bindgen throws for Rust code (`unwrap_throw`): these abandon the frames of a room. No wasm may be on the stack.
 function endedBy(error) {
   if (!isOver) {
     const isAbandoned = memory !== undefined && new Uint32Array(memory.buffer, running, 1)[0] !== 0;
@@ -537,22 +539,22 @@ function endedBy(error) {
 
 addEventListener("error", ({ error }) => {
   if (isOver) report(error);
-  // A room that reports an error itself is on the stack.
+  // `reportError` in a room fires this event while the room is on the stack, so the check waits.
   else queueMicrotask(() => endedBy(error));
 });
 
-// Answers, in the object's own I/O context, for calls that ended with their instance. The value that one returns is the outcome of
-// the call; without a value the call fails.
+// The answers, in the object's own I/O context, for calls that ended with their instance. A returned value is the
+// result of the call; without one the call fails.
 const onRestart = {
   webSocketMessage(socket) {
-    // The caller throws the error of the call: that of a socket which refuses this frame must not replace it.
+    // The caller throws the error of the call. An error of this send must not replace it.
     try {
       socket[SLOT]?.owner.release();
       if (socket.readyState === OPEN) socket.send(socket[SLOT]?.v1 ? `[${RESTARTED_FRAME}]` : RESTARTED_FRAME);
     } catch {}
   },
-  // A socket whose `on_connect` did not finish ends like one whose `on_connect` failed. Were its other half not handed
-  // out, it would stay behind as a ghost and keep the object from hibernating.
+  // A socket whose `on_connect` did not finish is closed, as after a failed `on_connect`. If its client half were not
+  // returned, the socket would stay open without a client and block hibernation.
   fetch(request) {
     const pair = accepted.get(request);
     if (pair === undefined) return undefined;
@@ -561,7 +563,7 @@ const onRestart = {
   },
 };
 
-// The outcome of a call that goes on: what the promise gives, or that the instance ended meanwhile.
+// Returns a promise with the result of a running call. It rejects if the instance ends first.
 function lasting(promise) {
   return new Promise((resolve, reject) => {
     const die = () => reject(new Restarted(RESTARTED));
@@ -605,12 +607,13 @@ function guard(prototype, name) {
   };
 }
 
-// What most frames and calls take: straight into wasm, and no promise where nothing waits.
+// The fast path of most frames and calls: directly into wasm, and without a promise if no handler waits.
 function shortcut(prototype) {
   const { roomSockets, roomText, roomBytes, roomCall } = prototype;
   for (const name of ["roomSockets", "roomText", "roomBytes"]) delete prototype[name];
 
-  // `object` is the stock shim's proxy, through which each property takes its time; this is what a method uses of it.
+  // `object` is the stock shim's proxy, where each property access is slow. `self` has the properties that a method
+  // uses.
   const enter = (object) => {
     if (isOver) replace();
     const self = { __wbg_ptr: object.__wbg_ptr, __wbg_inst: object.__wbg_inst };
@@ -666,8 +669,9 @@ function shortcut(prototype) {
 }
 
 /**
- * Prepares the class of a room. Runs at every start of the wasm instance; the class is JavaScript's and outlives it.
- * `address` is that of a number in the instance's memory, which is not 0 while the code of a room runs.
+ * Prepares the class of a room. It runs at every start of the wasm instance; the class belongs to JavaScript and
+ * outlives the instance. `address` is the address of a number in the instance's memory that is not 0 while a room's
+ * code runs.
  */
 export function install(className, instanceMemory, address) {
   settle();
@@ -679,10 +683,10 @@ export function install(className, instanceMemory, address) {
   if (installed.has(constructor)) return;
   installed.add(constructor);
   const { prototype } = constructor;
-  // The platform takes RPC only on classes that extend this one.
+  // The platform accepts RPC only on classes that extend `DurableObject`.
   Object.setPrototypeOf(prototype, DurableObject.prototype);
   Object.setPrototypeOf(constructor, DurableObject);
-  // Everything else on the prototype can be called by RPC; these would end the object.
+  // Every method of the prototype can be called by RPC, and these would end the object.
   for (const name of ["free", "__destroy_into_raw", "connect", Symbol.dispose]) delete prototype[name];
   for (const name of ["fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest"]) guard(prototype, name);
   shortcut(prototype);

@@ -1,55 +1,55 @@
-// The JavaScript half of the Worker's side: how it reaches a room.
+// The JavaScript half of the Worker's side: calls to the rooms.
 
-/** Whether rooms can be called. A platform that does not tell its flags is newer than the date that RPC came with. */
+/** Returns whether stubs have RPC methods. A platform without this flag list is newer than RPC. */
 export function hasRpc() {
   return globalThis.Cloudflare?.compatibilityFlags?.rpc !== false;
 }
 
-/** The namespace, or the part of it within a jurisdiction. */
+/** Returns the namespace, or the part of it in a jurisdiction. */
 export function within(namespace, jurisdiction) {
   return jurisdiction === undefined ? namespace : namespace.jurisdiction(jurisdiction);
 }
 
-/** The id of the object with that name: a hash, which takes longer than a stub. It may be kept for ever. */
+/** Returns the id of the object with this name. It is a hash, which takes longer than a stub, and it may be kept. */
 export function idOf(namespace, name) {
   return namespace.idFromName(name);
 }
 
-/** A stub of the object, for the request that is being handled. */
+/** Returns a stub of the object, for the current request. */
 export function stub(namespace, id, locationHint) {
   return locationHint === undefined ? namespace.get(id) : namespace.get(id, { locationHint });
 }
 
-/** One command of the client to a room. */
+/** Sends one command of the client to a room. */
 export function call(stub, command) {
   return stub.roomCall(command);
 }
 
-/** The request, sent to the room with the ticket in place of whatever the client sent under that name. */
+/** Forwards an upgrade with the ticket, which replaces any header of that name from the client. */
 export function fetchWithTicket(stub, request, header, ticket) {
   const upgrade = new Request(request);
   upgrade.headers.set(header, ticket);
   return stub.fetch(upgrade);
 }
 
-/** An upgrade of the Worker's own. */
+/** Opens a connection that the Worker itself uses. */
 export function connectWithTicket(stub, header, ticket) {
   return stub.fetch("https://room/", { headers: { upgrade: "websocket", [header]: ticket } });
 }
 
-/** The request with its body, over RPC; the room's answer, and the body of that. */
+/** Forwards a request with its body over RPC. Returns the head and the body of the room's answer. */
 export async function forward(stub, request) {
   const { method, url: uri } = request;
   const body = new Uint8Array(await request.arrayBuffer());
   return stub.roomRequest(JSON.stringify({ method, uri, headers: [...request.headers] }), body);
 }
 
-/** The room's response as the Worker's own: what another made has headers that cannot be changed. */
+/** Copies the room's response, because the headers of a received response are immutable. */
 export function owned(response) {
   return new Response(response.body, response);
 }
 
-// The statuses for which the platform takes no body, not even an empty one.
+// For these statuses the platform accepts no body, not even an empty one.
 const WITHOUT_BODY = new Set([204, 205, 304]);
 
 export function respond(status, headers, body) {

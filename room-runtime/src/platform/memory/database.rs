@@ -1,4 +1,4 @@
-//! The database of a room in a test: SQLite itself, with the feature `sqlite`.
+//! The database of a room in a test: real SQLite, with the feature `sqlite`.
 
 use crate::platform::{
     PlatformError,
@@ -48,12 +48,12 @@ mod sqlite {
     use super::{PlatformError, SqlRows, SqlValue, Statement};
     use crate::platform::sql::{crossing, rounded};
 
-    /// Made when it is first used; it outlives the room, like all storage.
+    /// A database that is opened at its first use. It outlives the room's incarnations, like all storage.
     #[derive(Debug, Default)]
     pub(crate) struct Database(RefCell<Option<Connection>>);
 
     impl Database {
-        /// Runs a statement; where the disk is full, one that only reads.
+        /// Runs a statement. Without `may_write`, as on a full disk, the statement must only read.
         pub(crate) fn run(
             &self,
             statement: &Statement<'_>,
@@ -65,14 +65,14 @@ mod sqlite {
                 Some(connection) => connection,
                 empty => empty.insert(open().map_err(refusal)?),
             };
-            // The object's writes are always in a transaction.
+            // Workerd wraps the object's writes in a transaction, so this does too.
             connection.execute_batch("savepoint room").map_err(refusal)?;
             let rows = run(connection, statement, parameters, may_write);
             if rows.is_err() && statement.is_atomic() {
                 connection.execute_batch("rollback to room").map_err(refusal)?;
             }
             if let Err(error) = connection.execute_batch("release room") {
-                // A foreign key that is checked at the end.
+                // A deferred foreign key is checked here and may fail.
                 connection.execute_batch("rollback to room; release room").map_err(refusal)?;
                 return Err(refusal(error));
             }
@@ -88,7 +88,7 @@ mod sqlite {
         PlatformError(error.to_string())
     }
 
-    /// A database with workerd's limits, and that refuses what workerd's refuses.
+    /// Opens a database with workerd's limits that refuses the same statements as workerd.
     fn open() -> rusqlite::Result<Connection> {
         let mut connection = Connection::open_in_memory()?;
         for (limit, value) in [
@@ -114,7 +114,7 @@ mod sqlite {
         Ok(connection)
     }
 
-    /// The functions that workerd has; its SQLite has more, which it refuses.
+    /// The functions that workerd allows. It refuses SQLite's other functions.
     const FUNCTIONS: &str = "abs changes char coalesce concat concat_ws format glob hex ifnull iif instr \
         last_insert_rowid length like likelihood likely lower ltrim max min nullif octet_length printf quote random \
         randomblob replace round rtrim sign substr substring total_changes trim typeof unhex unicode unlikely upper \
@@ -128,7 +128,7 @@ mod sqlite {
         bm25 snippet sqlite_rename_column sqlite_rename_table sqlite_rename_test sqlite_drop_column \
         sqlite_rename_quotefix";
 
-    /// Pragmas that take nothing or a truth value.
+    /// The pragmas without a value or with a boolean one.
     const SWITCHES: [&str; 7] = [
         "case_sensitive_like",
         "foreign_keys",
@@ -139,7 +139,7 @@ mod sqlite {
         "reverse_unordered_selects",
     ];
 
-    /// Whether workerd allows it.
+    /// Returns whether workerd allows this action.
     fn allows(context: &AuthContext<'_>) -> bool {
         use AuthAction as Action;
         let in_main = match (&context.action, context.database_name) {
@@ -170,13 +170,13 @@ mod sqlite {
                 }
                 Action::Function { function_name } => FUNCTIONS.split_whitespace().any(|known| known == function_name),
                 Action::Pragma { pragma_name, pragma_value } => allows_pragma(pragma_name, pragma_value),
-                // Its own; a room's are refused before.
+                // This is the savepoint of `run`. Those of a room were refused by the parser.
                 Action::Savepoint { savepoint_name, .. } => savepoint_name == "room",
                 _ => false,
             }
     }
 
-    /// Whether a name is none of Cloudflare's.
+    /// True if the name is not reserved by Cloudflare.
     fn is_own(name: &str) -> bool {
         !name.starts_with("_cf_")
     }
@@ -200,7 +200,7 @@ mod sqlite {
         }
     }
 
-    /// Runs every statement of the text, binds to the last, and gives the rows of the last.
+    /// Runs every statement of a text, binds the parameters to the last one, and returns its rows.
     fn run(
         connection: &Connection,
         statement: &Statement<'_>,
@@ -218,7 +218,7 @@ mod sqlite {
             rows = run_one(&mut prepared, bound).map_err(refusal)?;
         }
         if rows.rows.iter().flatten().any(crossing::may_be_rounded) {
-            // Cloudflare has to read them again.
+            // Cloudflare reads such rows again, so the statement must allow that here too.
             if let Some(last) = statement.parts().last() {
                 let exact = Statement::read_exactly(last, rows.columns.len());
                 connection.prepare(&exact).map_err(|error| rounded(&error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Runs what waits, one step after the other, in an order that a seed decides.
+//! An executor that runs the waiting tasks one step at a time, in an order that a seed decides.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,18 +11,18 @@ use std::{
 
 use crate::platform::{LocalFuture, Socket};
 
-/// Whose work a task is: an object, for as long as it stays in memory.
+/// The number of the object, in one incarnation, that a task belongs to.
 pub(crate) type Owner = u64;
 
-/// What a task is to its object.
+/// The kind of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Frame(Socket),
     Close(Socket),
     Alarm,
-    /// A call, or an upgrade: whoever waits for it learns of its end by other means.
+    /// A call or an upgrade. Its caller learns of its end in another way.
     Call,
-    /// What a handler left behind.
+    /// A task that a handler spawned.
     Spawned,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Executor {
     tasks: RefCell<BTreeMap<u64, Task>>,
     next: Cell<u64>,
     woken: Arc<Mutex<VecDeque<u64>>>,
-    /// Decides what runs next; without it that is what was woken first.
+    /// Chooses the next task; without it, tasks run in the order in which they were woken.
     random: RefCell<Option<Random>>,
     running: Cell<bool>,
     panicked: RefCell<Vec<Panicked>>,
@@ -49,7 +49,7 @@ struct Task {
     owner: Owner,
     work: Work,
     started: bool,
-    /// Away while it runs.
+    /// `None` while the task runs.
     future: Option<LocalFuture>,
     waker: Waker,
 }
@@ -89,21 +89,21 @@ impl Executor {
         self.tasks.borrow_mut().insert(id, Task { owner, work, started: false, future: Some(future), waker });
     }
 
-    /// Runs one step of one task; false when all of them wait.
+    /// Runs one step of one task. Returns false if all tasks wait.
     pub(crate) fn step(&self) -> bool {
         let Some(id) = self.pick() else { return false };
         let taken = self.tasks.borrow_mut().get_mut(&id).map(|task| {
             task.started = true;
             (task.future.take(), task.waker.clone(), task.owner, task.work.clone())
         });
-        // Woken, and gone since.
+        // The task was woken, but has ended since.
         let Some((Some(mut future), waker, owner, work)) = taken else { return true };
         self.running.set(true);
         let poll = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
         self.running.set(false);
         match poll {
             Ok(poll) if poll.is_pending() => {
-                // A task that its own step ended, by a crash for example, is not put back.
+                // The step may have ended its own task, for example by a crash.
                 if let Some(task) = self.tasks.borrow_mut().get_mut(&id) {
                     task.future = Some(future);
                 }
@@ -130,7 +130,7 @@ impl Executor {
         }
     }
 
-    /// What one socket brings reaches the room in the order in which it was sent, whatever the seed.
+    /// The frames and the close of one socket begin in the order in which they were sent, whatever the seed.
     fn first_of_its_socket(&self, picked: u64) -> u64 {
         let tasks = self.tasks.borrow();
         let Some(Task { owner, work, started: false, .. }) = tasks.get(&picked) else { return picked };
@@ -139,40 +139,41 @@ impl Executor {
         tasks.iter().find(|(_, task)| same(task)).map_or(picked, |(id, _)| *id)
     }
 
-    /// The tasks that panicked since this was last asked.
+    /// Takes the tasks that have panicked since the last call.
     pub(crate) fn take_panicked(&self) -> Vec<Panicked> {
         self.panicked.take()
     }
 
-    /// Whether a task is running right now, and this is called from inside it.
+    /// Returns whether this is called from inside a running task.
     pub(crate) fn is_running(&self) -> bool {
         self.running.get()
     }
 
-    /// Ends all tasks of an owner; says what they were.
+    /// Ends all tasks of an owner, and returns their kinds.
     pub(crate) fn abort(&self, owner: Owner) -> Vec<Work> {
         self.end(|task| task.owner == owner)
     }
 
-    /// Ends the tasks of an owner that run in its memory; says what they were. What has arrived and has not begun is an event
-    /// that the platform has not delivered yet: the next life of the object gets it.
+    /// Ends the begun tasks of an owner, and returns their kinds.
+    ///
+    /// A task that has not begun is an event that the platform has not delivered yet: the next incarnation gets it.
     pub(crate) fn abort_begun(&self, owner: Owner) -> Vec<Work> {
         self.end(|task| task.owner == owner && (task.started || task.work == Work::Spawned))
     }
 
     fn end(&self, ends: impl Fn(&Task) -> bool) -> Vec<Work> {
         let ended: Vec<Task> = self.tasks.borrow_mut().extract_if(.., |_, task| ends(task)).map(|(_, t)| t).collect();
-        // Dropped when nothing is borrowed: a task's end may wake others.
+        // The tasks are dropped after the borrow ends, because dropping one may wake others.
         ended.into_iter().map(|task| task.work).collect()
     }
 
-    /// What an owner has not finished.
+    /// The kinds of an owner's unfinished tasks.
     pub(crate) fn unfinished(&self, owner: Owner) -> Vec<Work> {
         self.tasks.borrow().values().filter(|task| task.owner == owner).map(|task| task.work.clone()).collect()
     }
 }
 
-/// SplitMix64: small, and the same on every machine.
+/// The SplitMix64 generator: small, and with the same sequence on every machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -189,13 +190,13 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`, which is not 0.
+    /// A number below `n`, which must not be 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 }
 
-/// Time that passes when it is told to.
+/// A clock that moves only when it is set.
 #[derive(Default)]
 pub(crate) struct Clock {
     now_ms: Cell<u64>,
@@ -219,12 +220,12 @@ impl Clock {
         Box::pin(std::future::poll_fn(move |cx| timer.poll(cx)))
     }
 
-    /// When the next timer ends.
+    /// The time at which the next timer ends.
     pub(crate) fn next_timer(&self) -> Option<u64> {
         self.timers.borrow().first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Moves on to that time, and wakes whoever waited for it. Time does not go back.
+    /// Moves the clock to this time and wakes the ended timers. It never moves back.
     pub(crate) fn set(&self, now_ms: u64) {
         self.now_ms.set(now_ms.max(self.now_ms()));
         let now = self.now_ms();

@@ -1,7 +1,7 @@
-//! A platform in memory: virtual time, sockets that remember what they were sent, storage that can be made to fail.
+//! A platform in memory, with a virtual clock, sockets that record their frames, and storage that can fail on request.
 //!
-//! It outlives the room: dropping a [`RoomHost`](crate::engine::RoomHost) and making a new one over the same memory is what
-//! hibernation, and a crash, are to a room.
+//! It outlives the room. A test hibernates or crashes a room by dropping its [`RoomHost`](crate::engine::RoomHost) and
+//! making a new one over the same memory.
 
 pub(crate) mod database;
 pub(crate) mod executor;
@@ -32,10 +32,10 @@ use crate::{
     wire::{handshake::ID_MARK, packed},
 };
 
-/// When time begins: late in 2023.
+/// The time at which the clock begins: late in 2023.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
-/// How a native client reaches the rooms of one class. What runs them is above this layer.
+/// The connection of a native client to the rooms of one class. The layer above implements it.
 pub(crate) trait NativeTransport: Send + Sync {
     fn call(&self, to: &Address, command: &str) -> Sending<String>;
     fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<ClientSocket>;
@@ -43,54 +43,54 @@ pub(crate) trait NativeTransport: Send + Sync {
     fn random(&self) -> [u8; 16];
 }
 
-/// The client's end of a socket of such a room.
+/// The client's end of a socket to such a room.
 pub(crate) trait NativeSocket: Send {
     fn send(&self, text: String) -> Result<(), Error>;
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Arrival>;
     fn close(&self, code: CloseCode, reason: &str);
 }
 
-/// How an object reaches the rooms of another class, by the class's name.
+/// Finds the transport to the rooms of another class, by the name of the class.
 pub(crate) type Reach = Box<dyn Fn(&'static str) -> Result<Transport, Unreachable>>;
 
-/// For an object that is alone.
+/// The [`Reach`] of an object without other rooms.
 #[cfg(any(test, feature = "bench"))]
 pub(crate) fn no_other_rooms() -> Reach {
     Box::new(|_| Err(Unreachable::NotBound("there is no other room here".to_owned())))
 }
 
-/// As many as Cloudflare keeps with a hibernating socket, without the bytes of the format around our own.
+/// Cloudflare's limit for an attachment, less the bytes of the storage format.
 const MAX_ATTACHMENT_BYTES: usize = 16_384 - 64;
 
-/// A socket as both of its ends see it.
+/// A socket, as both of its ends see it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemorySocket {
-    /// Text frames that were sent to it, and that its client has not taken yet.
+    /// The text frames that were sent to it and that its client has not taken yet.
     pub(crate) received: VecDeque<String>,
     /// The close that the room began or answered.
     pub(crate) closed: Option<(u16, String)>,
-    /// The close that the client has seen: it began it, answered it, or lost the connection.
+    /// The close as its client saw it: it began it, answered it, or lost the connection.
     pub(crate) ended: Option<(u16, String)>,
-    /// Whether its client has begun to close.
+    /// True if its client has begun to close.
     pub(crate) closing: bool,
-    /// Whether it refuses frames.
+    /// True if sending a frame to it fails.
     pub(crate) refuses: bool,
-    /// Whether its client answers the room's close.
+    /// True if its client does not answer the room's close.
     pub(crate) unresponsive: bool,
-    /// Bytes sent since its client last showed that it reads, and when that was last looked at.
+    /// The bytes sent since its client last showed that it reads. `settled_at` is the time of the last check.
     pub(crate) unread: usize,
     settled_at: u64,
-    /// Whether its client has ever sent a heartbeat.
+    /// True if its client has ever sent a heartbeat.
     sends_heartbeats: bool,
-    /// Wakes the client's side when something arrives.
+    /// Wakes the client when a frame arrives.
     pub(crate) client: Option<Waker>,
-    /// Whether its client takes several messages in one frame.
+    /// True if its client accepts several messages in one frame.
     pub(crate) v1: bool,
     /// The subprotocol of the handshake.
     pub(crate) protocol: Option<String>,
-    /// What is kept for it.
+    /// The frames that are held for a batch.
     held: Vec<String>,
-    /// Whether the room has done with it, or a restart took it.
+    /// True if the room has forgotten it, or a restart closed it.
     forgotten: bool,
     attachment: Option<Vec<u8>>,
     tags: Vec<String>,
@@ -104,8 +104,9 @@ impl MemorySocket {
         }
     }
 
-    /// Whether a client that is over its budget may be sent more after all: for one that sends no heartbeats it refills with
-    /// time.
+    /// Returns whether a client that is over its budget may receive more.
+    ///
+    /// For a client that sends no heartbeats the budget refills with time.
     fn settle(&mut self, max_unread: usize, now_ms: u64) -> bool {
         if self.sends_heartbeats {
             return false;
@@ -133,28 +134,28 @@ pub(crate) struct Memory {
     database: Database,
     executor: Rc<Executor>,
     clock: Rc<Clock>,
-    /// Whether the object comes into memory without being told its name.
+    /// True if the object is loaded without its name.
     pub(crate) nameless: Cell<bool>,
-    /// One index is used once: what speaks of a forgotten socket shows.
+    /// An index is never reused here, so that the use of a forgotten socket is noticed.
     sockets: RefCell<BTreeMap<Socket, MemorySocket>>,
     next_socket: Cell<Socket>,
     storage: RefCell<BTreeMap<String, Vec<u8>>>,
-    /// What it has logged and no test has taken.
+    /// The logged errors that no test has taken yet.
     pub(crate) errors: RefCell<Vec<String>>,
-    /// Everything that it has logged, and when.
+    /// Everything that was logged, with its time.
     pub(crate) journal: RefCell<Vec<(u64, String)>>,
-    /// Everything that reached storage or a socket, in order.
+    /// Everything that was written to storage or sent to a socket, in order.
     #[cfg(test)]
     pub(crate) trace: RefCell<Vec<String>>,
     pub(crate) attachments_read: Cell<usize>,
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
-    /// The time that the engine set.
+    /// The time of the alarm that the engine set.
     pub(crate) alarm: Cell<Option<u64>>,
     alarm_fired_at: Cell<Option<u64>>,
-    /// How often the platform has repeated the alarm since one ended.
+    /// The number of times the platform has repeated the alarm since an alarm last ran to its end.
     pub(crate) alarm_tries: Cell<u32>,
-    /// Closes that the room began, for their clients to answer.
+    /// The closes that the room began and that clients have not answered yet.
     pub(crate) to_answer: RefCell<Vec<Socket>>,
     random: Rc<RefCell<Random>>,
 }
@@ -195,7 +196,7 @@ impl Memory {
         })
     }
 
-    /// The memory of an object that is alone in the world.
+    /// The memory of an object without other rooms.
     #[cfg(any(test, feature = "bench"))]
     pub(crate) fn alone(name: &str) -> Rc<Self> {
         let clock = Clock::starting_at(START_MS);
@@ -222,7 +223,7 @@ impl Memory {
         change(self.sockets.borrow_mut().get_mut(&socket).expect("a socket that was accepted"))
     }
 
-    /// The room comes into memory, with no account of who reads.
+    /// Resets the unread bytes of every socket, as a new incarnation does.
     pub(crate) fn forget_unread(&self) {
         let now_ms = self.clock.now_ms();
         for socket in self.sockets.borrow_mut().values_mut() {
@@ -231,7 +232,7 @@ impl Memory {
         }
     }
 
-    /// Answers a heartbeat, as the platform does without waking the room.
+    /// Answers a heartbeat without waking the room, as the platform does.
     pub(crate) fn heartbeat(&self, socket: Socket, answer: &str) {
         self.with_socket(socket, |socket| {
             socket.unread = 0;
@@ -240,7 +241,7 @@ impl Memory {
         });
     }
 
-    /// The work in words, with its peer.
+    /// A description of a task, with the id of its peer.
     pub(crate) fn describe(&self, work: &Work) -> String {
         let peer = |socket: &Socket| {
             let tags = self.sockets.borrow().get(socket).map(|socket| socket.tags.clone()).unwrap_or_default();
@@ -255,14 +256,14 @@ impl Memory {
         }
     }
 
-    /// The sockets that `on_connect` had not let in when the object went down.
+    /// The sockets whose `on_connect` had not finished when the object crashed.
     pub(crate) fn half_open(&self) -> Vec<Socket> {
         let sockets = self.sockets.borrow();
         let half = sockets.iter().filter(|(_, socket)| Memory::is_open(socket) && socket.attachment.is_none());
         half.map(|(index, _)| *index).collect()
     }
 
-    /// What a restart of the process, or a deploy, leaves: storage and the alarm. No one is told but the clients.
+    /// Closes all sockets, as a restart or a deploy does. Storage and the alarm stay, and only the clients notice.
     pub(crate) fn lose_sockets(&self) {
         for socket in self.sockets.borrow_mut().values_mut() {
             socket.closing = true;
@@ -276,13 +277,13 @@ impl Memory {
         self.to_answer.take();
     }
 
-    /// When the alarm fires. Between two alarms a clock moves on; here nothing else makes it.
+    /// The time at which the alarm fires. It is after the last alarm, as on a clock that runs.
     pub(crate) fn next_alarm(&self) -> Option<u64> {
         let earliest = self.alarm_fired_at.get().map_or(0, |fired_at| fired_at.saturating_add(1));
         self.alarm.get().map(|at_ms| at_ms.max(earliest))
     }
 
-    /// Uses the alarm up, if it is due.
+    /// Removes the alarm if it is due, and returns whether it was.
     pub(crate) fn take_alarm(&self, now_ms: u64) -> bool {
         let is_due = self.alarm.get().is_some_and(|at_ms| at_ms <= now_ms);
         if is_due {
@@ -300,7 +301,7 @@ impl Memory {
         self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
     }
 
-    /// The keys of what is stored that begin like that.
+    /// The stored keys with this prefix.
     #[cfg(test)]
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         self.storage.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect()
@@ -315,12 +316,12 @@ impl Memory {
         socket.closed.is_none() && !socket.closing
     }
 
-    /// What is kept goes with the process.
+    /// Drops the held frames, which are lost with the process.
     pub(crate) fn drop_held(&self) {
         self.sockets.borrow_mut().values_mut().for_each(|socket| socket.held.clear());
     }
 
-    /// The room's side of a close; what it sent before arrives before.
+    /// Closes a socket from the room's side, after the frames that were sent before.
     fn end(socket: &mut MemorySocket, code: u16, reason: &str) -> bool {
         if socket.closed.is_some() {
             return false;

@@ -1,5 +1,6 @@
-//! Values as they cross between wasm and JavaScript: in four flat parts, whatever their number. Bytes and numbers are
-//! copied as they are, and each is exact.
+//! The encoding of SQL values between wasm and JavaScript.
+//!
+//! Any number of values crosses in four flat parts. Bytes and numbers are copied unchanged, so every value is exact.
 
 use std::borrow::Cow;
 
@@ -10,24 +11,24 @@ const NUMBER: u8 = 1;
 const TEXT: u8 = 2;
 const BLOB: u8 = 3;
 
-/// From here on a `f64` is not the only integer that rounds to it.
+/// From this absolute value on, several integers round to the same `f64`.
 const ROUNDED: u64 = 1 << 53;
 
-/// Values in order.
+/// Encoded values, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Crossing {
-    /// What each is.
+    /// The kind of each value.
     pub(crate) kinds: Vec<u8>,
-    /// The numbers among them, and the length of each blob.
+    /// The numbers, and the length of each blob.
     pub(crate) numbers: Vec<f64>,
-    /// The texts among them, as JSON; of rows, the names of the columns are before them.
+    /// The texts, as a JSON array. For rows the column names come first.
     pub(crate) texts: String,
-    /// The blobs among them, one after the other.
+    /// The blobs, concatenated.
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Crossing {
-    /// Parameters; an INTEGER is what [`with_casts`](Statement::with_casts) casts to it.
+    /// Encodes parameters. The statement of [`with_casts`](Statement::with_casts) casts the INTEGER ones back.
     pub(crate) fn of(parameters: &[SqlValue]) -> Crossing {
         let mut crossing = Crossing::default();
         let mut texts = Vec::new();
@@ -58,13 +59,13 @@ impl Crossing {
             });
         }
         if !texts.is_empty() {
-            // Strings are always JSON.
+            // Serializing strings to JSON cannot fail.
             crossing.texts = serde_json::to_string(&texts).unwrap_or_default();
         }
         crossing
     }
 
-    /// The rows; with `is_exact`, those of [`Statement::exact`]. `None` when it is not what JavaScript gives.
+    /// Decodes rows; with `is_exact`, the rows of [`Statement::exact`]. `None` if the encoding is invalid.
     pub(crate) fn into_rows(self, columns: Vec<String>, texts: Vec<String>, is_exact: bool) -> Option<SqlRows> {
         let (mut numbers, mut texts, mut bytes) = (self.numbers.into_iter(), texts.into_iter(), &*self.bytes);
         let mut values = Vec::with_capacity(self.kinds.len());
@@ -98,13 +99,13 @@ impl Crossing {
     }
 }
 
-/// A number that a row has as a REAL, or, on Cloudflare, as either: a whole one below 2^53 is read as an INTEGER.
+/// Decodes a number of a row. Cloudflare reads every number as `f64`: a whole one below 2^53 becomes an INTEGER.
 pub(crate) fn real(value: f64) -> SqlValue {
     let is_whole = value.fract() == 0.0 && value.abs() < ROUNDED as f64 && (value != 0.0 || value.is_sign_positive());
     if is_whole { SqlValue::Integer(value as i64) } else { SqlValue::Real(value) }
 }
 
-/// Whether Cloudflare may give this value rounded, or give another one like this: room.js has the same rule.
+/// Returns whether Cloudflare may round this value, or round another value to it. `room.js` has the same rule.
 #[cfg(any(test, feature = "sqlite"))]
 pub(crate) fn may_be_rounded(value: &SqlValue) -> bool {
     match value {

@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::rows::SqlRows;
 use super::PlatformError;
 
-/// A value in the database. [`Sql`](crate::Sql) says how values are read.
+/// A value in the database. [`Sql`](crate::Sql) documents how values are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SqlValue {
-    /// `NULL`.
+    /// An SQL `NULL`.
     Null,
-    /// `INTEGER`.
+    /// An SQL `INTEGER`.
     Integer(i64),
-    /// `REAL`.
+    /// An SQL `REAL`.
     Real(f64),
-    /// `TEXT`.
+    /// An SQL `TEXT`.
     Text(String),
-    /// `BLOB`.
+    /// An SQL `BLOB`.
     Blob(Vec<u8>),
 }
 
-/// The error of rows that cannot be read again, and why they cannot.
+/// Makes the error for rows with rounded numbers that cannot be read again, with the reason.
 pub(crate) fn rounded(why: &str) -> PlatformError {
     PlatformError(format!(
         "the rows have a number from 2^53 to 2^63, which only a `select` reads exactly ({why}); return it as text: \

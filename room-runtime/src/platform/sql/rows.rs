@@ -1,4 +1,4 @@
-//! Rows, read as structs, tuples or single values.
+//! Deserializes rows as structs, tuples or single values.
 
 use serde::{
     Deserializer,
@@ -11,7 +11,7 @@ use serde::{
 
 use super::SqlValue;
 
-/// What a statement gave.
+/// The result of a statement.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SqlRows {
     pub(crate) columns: Vec<String>,
@@ -19,14 +19,14 @@ pub(crate) struct SqlRows {
 }
 
 impl SqlRows {
-    /// The rows as values of a type.
+    /// Deserializes the rows as values of a type.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>, String> {
         let typed = self.rows.iter().map(|row| T::deserialize(Row { columns: &self.columns, values: row }));
         typed.collect::<Result<_, _>>().map_err(|error| format!("a row is not what was asked for: {error}"))
     }
 }
 
-/// One row, to be read as a struct, a tuple, or a single value.
+/// One row, deserialized as a struct, a tuple or a single value.
 struct Row<'r> {
     columns: &'r [String],
     values: &'r [SqlValue],
@@ -162,7 +162,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
         match self.0 {
-            // SQLite has no other.
+            // SQLite has no boolean type: 0 and 1 stand for false and true.
             SqlValue::Integer(0) => visitor.visit_bool(false),
             SqlValue::Integer(1) => visitor.visit_bool(true),
             _ => self.deserialize_any(visitor),

@@ -1,39 +1,42 @@
-//! The text of a statement, split into SQLite's tokens: enough to find its statements and their parameters.
+//! Splits SQL text into tokens, to find its statements and their parameters.
 //!
-//! Workerd binds every number as a REAL and reads every number as a `f64`. So an INTEGER parameter is bound as a number or a
-//! text that the statement casts, and rows with large numbers are read again by a statement that spells their integers out.
+//! Workerd binds every number as a REAL and reads every number as a `f64`. Therefore an INTEGER parameter is bound as a
+//! number or a text that the statement casts. Rows with large numbers are read again by a statement that returns
+//! integers as text.
 
 use std::{borrow::Cow, ops::Range};
 
 use super::SqlValue;
 
-/// Statements that begin or end a transaction: workerd refuses them, since it has the object's writes in one of its own.
+/// The statements that control transactions. Workerd refuses them: it runs the object's writes in its own transaction.
 const TRANSACTIONS: [&str; 6] = ["begin", "commit", "end", "release", "rollback", "savepoint"];
 
-/// The text around a parameter that is an INTEGER. A bound value has no affinity but a cast has, which the plus takes
-/// away; the comment makes the text recognizable in the name of a column.
+/// The text around an INTEGER parameter.
+///
+/// A cast has an affinity and a bound value has none, so the plus removes it. The comment marks the text, so that it
+/// can be removed from column names.
 const CAST: (&str, &str) = ("(+cast(", "/**/as integer))");
 
-/// A name for the rows that are read again, which no table of a room has.
+/// The name for the rows that are read again. No table of a room has it.
 const ROWS: &str = "room_exact_rows";
 
-/// One text with one or more statements.
+/// A text with one or more statements.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Statement<'t> {
     text: &'t str,
-    /// Where its statements are.
+    /// The byte ranges of the statements.
     parts: Vec<Range<usize>>,
-    /// The parameters of the last: where each is mentioned, and its number, from 1.
+    /// The parameters of the last statement: the range of each mention, and the parameter's number, from 1.
     mentions: Vec<(Range<usize>, usize)>,
-    /// Whether the last has a `returning`.
+    /// True if the last statement has a `returning`.
     returns: bool,
 }
 
 impl<'t> Statement<'t> {
-    /// Reads a text that is to run with so many parameters.
+    /// Parses a text that will run with this number of parameters.
     ///
     /// # Errors
-    /// Says what no platform would run, or each would differently.
+    /// For a text that no platform would run, or that the platforms would run differently.
     pub(crate) fn read(text: &'t str, parameters: usize) -> Result<Self, String> {
         if text.contains('\0') {
             return Err("the statement contains a NUL; bind the text as a parameter".to_owned());
@@ -60,19 +63,20 @@ impl<'t> Statement<'t> {
         Ok(Statement { text, parts, mentions: last.mentions, returns: last.returns })
     }
 
-    /// Its statements, in order. There is at least one.
+    /// The statements, in order. There is at least one.
     #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn parts(&self) -> impl Iterator<Item = &'t str> {
         self.parts.iter().map(|range| &self.text[range.clone()])
     }
 
-    /// Whether a failure may leave a part of it done that has to be undone: SQLite undoes what a single statement did, but
-    /// not when what it returned is refused.
+    /// Returns whether a failure can leave partial changes that must be rolled back.
+    ///
+    /// SQLite rolls back a single statement, but not if the rows that it returned are refused afterwards.
     pub(crate) fn is_atomic(&self) -> bool {
         self.parts.len() > 1 || self.returns
     }
 
-    /// The text in which each parameter that is an INTEGER is cast to one.
+    /// The text with each INTEGER parameter cast to an integer.
     pub(crate) fn with_casts(&self, parameters: &[SqlValue]) -> Cow<'t, str> {
         if !parameters.iter().any(|value| matches!(value, SqlValue::Integer(_))) {
             return Cow::Borrowed(self.text);
@@ -92,7 +96,7 @@ impl<'t> Statement<'t> {
         Cow::Owned(text)
     }
 
-    /// The name of a column as it is without casts.
+    /// Removes the casts from the name of a column.
     pub(crate) fn without_casts(name: String) -> String {
         let (before, after) = CAST;
         if !name.contains(after) {
@@ -100,7 +104,7 @@ impl<'t> Statement<'t> {
         }
         let (mut plain, mut rest) = (String::new(), &*name);
         while let Some((head, (parameter, tail))) = rest.split_once(after).and_then(|(head, tail)| {
-            // What is cast has no parenthesis but in the names of Tcl, and never this one.
+            // A parameter contains no parenthesis, except in a Tcl variable name, and never the text of `before`.
             head.rsplit_once(before).map(|(head, parameter)| (head, (parameter, tail)))
         }) {
             plain += head;
@@ -110,16 +114,17 @@ impl<'t> Statement<'t> {
         plain + rest
     }
 
-    /// The text whose last statement is read [exactly](Self::read_exactly). `text` is that of
+    /// The text with its last statement read [exactly](Self::read_exactly). `text` is the result of
     /// [`with_casts`](Self::with_casts).
     pub(crate) fn exact(&self, text: &str, columns: usize) -> String {
-        // Everything before the last statement is the same in both texts.
+        // The casts are only in the last statement, so the earlier ones have the same ranges in both texts.
         let (earlier, last) = text.split_at(self.parts.last().map_or(0, |last| last.start));
         earlier.to_owned() + &Statement::read_exactly(last, columns)
     }
 
-    /// The statement that gives the rows of another with integers as text after an `i`, and texts after a `t`. It can be
-    /// prepared only for what can be a part of a `select`.
+    /// Wraps a statement so that its rows have integers as text after an `i`, and texts after a `t`.
+    ///
+    /// Only a statement that can be a part of a `select` can be wrapped: for others the result does not prepare.
     pub(crate) fn read_exactly(statement: &str, columns: usize) -> String {
         let names: Vec<_> = (0..columns).map(|index| format!("c{index}")).collect();
         let value = |name: &String| {
@@ -128,12 +133,12 @@ impl<'t> Statement<'t> {
         };
         let values: Vec<_> = names.iter().map(value).collect();
         let (names, values) = (names.join(","), values.join(","));
-        // Materialized, so that no expression of it is evaluated more than once.
+        // Materialized, so that every expression is evaluated only once.
         format!("with {ROWS}({names}) as materialized ({statement}) select {values} from {ROWS}")
     }
 }
 
-/// One of the statements of a text.
+/// One statement of a text.
 struct Part<'t> {
     range: Range<usize>,
     mentions: Vec<(Range<usize>, usize)>,
@@ -145,15 +150,15 @@ struct Part<'t> {
     before: [&'t str; 2],
 }
 
-/// How far a statement is known from its first words: a trigger has semicolons in it.
+/// The state of the parser. It exists because a trigger contains semicolons.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Start,
     Create,
     Trigger,
-    /// In a trigger, after a semicolon.
+    /// Inside a trigger, after a semicolon.
     Step,
-    /// In a trigger, after `; end`.
+    /// Inside a trigger, after `; end`.
     Ended,
     Other,
 }
@@ -171,7 +176,7 @@ impl<'t> Part<'t> {
         }
     }
 
-    /// Whether a semicolon is the end of it.
+    /// Returns whether a semicolon ends the statement.
     fn ends(&self) -> bool {
         !matches!(self.kind, Kind::Trigger | Kind::Step)
     }
@@ -193,7 +198,7 @@ impl<'t> Part<'t> {
                      text with several statements changes everything or nothing"
                 ));
             }
-            // Workerd loses the transaction that it has begun itself, and the object with it.
+            // A rollback in a conflict would end workerd's own transaction, and with it the object.
             Token::Word
                 if is("rollback") && (second("or") || second("conflict") || (first("raise") && second("("))) =>
             {
@@ -217,14 +222,14 @@ impl<'t> Part<'t> {
         Ok(())
     }
 
-    /// The number that SQLite gives to a parameter.
+    /// The number that SQLite assigns to a parameter.
     fn number(&mut self, name: &'t str) -> usize {
         let next = self.count + 1;
         if name == "?" {
             return next;
         }
         if let Some(number) = name.strip_prefix('?') {
-            // Digits only: it can only be too large, which is refused like any other.
+            // Digits can only overflow. The result is refused like any other wrong number of parameters.
             return number.parse().unwrap_or(usize::MAX);
         }
         if let Some((_, number)) = self.names.iter().find(|(known, _)| *known == name) {
@@ -235,20 +240,20 @@ impl<'t> Part<'t> {
     }
 }
 
-/// As far as they matter here.
+/// The kinds of tokens that this parser distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Token {
-    /// White space and comments.
+    /// White space, or a comment.
     Space,
     Semicolon,
     /// A keyword, or a name without quotes.
     Word,
     Parameter,
-    /// Everything else: literals, names in quotes, operators.
+    /// Anything else: literals, quoted names, operators.
     Other,
 }
 
-/// The tokens of SQLite.
+/// An iterator over the tokens of a text.
 struct Tokens<'t> {
     text: &'t str,
     at: usize,
@@ -263,12 +268,12 @@ fn is_space(byte: u8) -> bool {
 }
 
 impl Tokens<'_> {
-    /// How many bytes from the start of `bytes` are such.
+    /// The number of bytes at the start of `bytes` that match.
     fn run(bytes: &[u8], such: impl Fn(u8) -> bool) -> usize {
         bytes.iter().position(|byte| !such(*byte)).unwrap_or(bytes.len())
     }
 
-    /// The length of what is in quotes, which stand for themselves when they are doubled.
+    /// The length of a quoted token. A doubled quote inside it stands for one quote.
     fn quoted(bytes: &[u8], quote: u8) -> usize {
         let mut at = 1;
         loop {
@@ -290,7 +295,7 @@ impl Tokens<'_> {
             at += name;
             match &bytes[at..] {
                 [b':', b':', ..] => at += 2,
-                // The index of a variable of Tcl.
+                // The index of a Tcl variable.
                 [b'(', index @ ..] if at > 1 => {
                     let index = Tokens::run(index, |byte| !is_space(byte) && byte != b')');
                     return (at + index + 2).min(bytes.len());

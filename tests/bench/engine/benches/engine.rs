@@ -1,7 +1,9 @@
-//! What an event costs in the engine alone: natively, over memory, from the text of a frame to the text of the answer.
+//! Measures the cost of an event in the engine alone, natively and in memory.
 //!
-//! `cargo bench --package bench-engine`. The allocations of an event are printed first; they are exact, and the same on
-//! every machine.
+//! A measured event starts with the text of a frame and ends with the text of the answer.
+//!
+//! Run it with `cargo bench --package bench-engine`. It first prints the allocations of an event; they are exact, and
+//! the same on every machine.
 
 #![allow(missing_docs, reason = "criterion's macros")]
 
@@ -9,7 +11,7 @@ use allocation_counter::measure;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use room_runtime::__private::Engine;
 
-/// The room of the benchmark of the whole.
+/// The same room as in the end-to-end benchmark.
 #[room_runtime::room]
 pub mod bench {
     #[derive(Default)]
@@ -75,7 +77,7 @@ fn events(c: &mut Criterion) {
         let sockets: Vec<_> = (0..peers).map(|n| engine.connect(connection(n))).collect();
         let mut next = (0..peers).cycle();
         let mut event = || engine.frame(sockets[next.next().unwrap_or_default()], frame.to_owned());
-        // What takes long only once: the first of everything.
+        // A warm-up, because first uses take longer.
         (0..1_000).for_each(|_| event());
         let text = measure(|| drop(frame.to_owned())).count_total;
         let per_event = measure(|| (0..1_000).for_each(|_| event())).count_total / 1_000 - text;

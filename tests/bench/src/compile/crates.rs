@@ -1,7 +1,7 @@
-//! The crates that are compiled: as many rooms as wanted, each the room of a variant under names of its own.
+//! Generates the crates to compile. Each has a number of rooms, which are copies of a variant's room under unique
+//! names.
 //!
-//! They are members of a workspace that is this repository's but for its members: the same versions, lints and
-//! profiles.
+//! Their workspace equals this repository's except for its members: the same versions, lints and profiles.
 
 use std::{
     fmt::Write,
@@ -16,7 +16,7 @@ use crate::{
     variants::{Variant, Worker},
 };
 
-/// A crate with so many rooms of one variant.
+/// A crate with this many rooms of one variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Crate {
     pub(crate) variant: Variant,
@@ -41,7 +41,7 @@ impl Workspace {
         let repository = files::repository();
         let ours = read(&repository.join("Cargo.toml"))?;
         save(&folder.join("Cargo.toml"), &manifest(&ours, &repository, crates)?)?;
-        // The same versions, without asking anyone.
+        // The lock file pins the same versions without network access.
         save(&folder.join("Cargo.lock"), &read(&repository.join("Cargo.lock"))?)?;
         let workspace = Workspace { folder };
         for &it in crates {
@@ -63,7 +63,7 @@ impl Workspace {
         &self.folder
     }
 
-    /// The root of a crate's source.
+    /// The path of a crate's root source file.
     pub(crate) fn source(&self, it: Crate) -> PathBuf {
         self.folder.join(it.name()).join("src/lib.rs")
     }
@@ -75,7 +75,7 @@ fn manifest(ours: &str, repository: &Path, crates: &[Crate]) -> Result<String> {
     let (_, after) = rest.split_once("]\n").context("the workspace's members have no end")?;
     let mut text = format!("{before}members = [\n");
     for it in crates {
-        // A `String` takes whatever is written.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "    \"{}\",", it.name());
     }
     let after = after.replace("path = \"", &format!("path = \"{}/", repository.display()));
@@ -86,8 +86,8 @@ fn module(number: usize) -> String {
     format!("room{number}")
 }
 
-/// A variant's source as one module of several. Classes and bindings are told apart, and the Worker's half is called by
-/// the crate's own, since a Worker has one.
+/// Turns a variant's source into one module of several. Classes and bindings get a number. The crate's own Worker calls
+/// the Worker's part of the module, because a Worker has only one entry.
 fn room(source: &str, worker: Worker, number: usize) -> Result<String> {
     let class = worker.class();
     let names = [
@@ -98,11 +98,11 @@ fn room(source: &str, worker: Worker, number: usize) -> Result<String> {
     renamed(source, &names)
 }
 
-/// A Worker that leads to every room.
+/// A Worker that routes requests to every room.
 fn worker_source(rooms: usize) -> String {
     let (mut modules, mut routes) = (String::new(), String::new());
     for module in (1..=rooms).map(module) {
-        // A `String` takes whatever is written.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(modules, "pub mod {module};");
         let _ = writeln!(routes, "        Some(\"{module}\") => {module}::fetch(request, env, ctx).await,");
     }
@@ -121,7 +121,7 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {{
     )
 }
 
-/// A name that is not there is an error: the variant was changed, and what is compiled would not be what it is said to.
+/// Replaces names. A missing name is an error: the variant was changed, and the generated crate would be wrong.
 fn renamed(text: &str, names: &[(String, String)]) -> Result<String> {
     let mut text = text.to_owned();
     for (from, to) in names {

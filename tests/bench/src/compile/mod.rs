@@ -1,4 +1,4 @@
-//! What compiling rooms costs, beside the same objects written by hand.
+//! Measures the cost of compiling rooms, in comparison with the same objects written by hand.
 
 mod crates;
 mod profile;
@@ -27,9 +27,9 @@ use crate::{
     variants::Variant,
 };
 
-/// How many rooms the crates have.
+/// The numbers of rooms in the crates.
 const ROOMS: &[usize] = &[1, 10, 50];
-/// The same, when the question is whether it works.
+/// The numbers of rooms in a quick run, which only checks that the benchmark works.
 const FEW_ROOMS: &[usize] = &[1, 2];
 
 const VARIANTS: [Variant; 2] = [Variant::Plain, Variant::Ours];
@@ -41,20 +41,20 @@ pub(crate) struct Options {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// What cargo is asked for.
+/// A command of cargo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Step {
     /// `cargo check`.
     Check,
-    /// The same once more, when there is nothing to do: what cargo itself takes.
+    /// A second `cargo check` without changes: the time of cargo itself.
     Nothing,
     /// `cargo build`, in the profile `dev`.
     Build,
 }
 
 impl Step {
-    /// In the order in which they run.
+    /// All steps, in the order in which they run.
     const ALL: [Step; 3] = [Step::Check, Step::Nothing, Step::Build];
 
     fn name(self) -> &'static str {
@@ -73,18 +73,18 @@ impl Step {
     }
 }
 
-/// What a compilation has cost.
+/// The cost of a compilation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Compilation {
     pub(crate) step: Step,
     pub(crate) variant: Variant,
     pub(crate) rooms: usize,
     pub(crate) round: usize,
-    /// Time on the CPU, user and system, of cargo and all it starts, in s.
+    /// The CPU time, user and system, of cargo and all its child processes, in s.
     pub(crate) cpu: f64,
-    /// The clock's, in s.
+    /// The wall time, in s.
     pub(crate) wall: f64,
-    /// The most memory that one of its processes held, in MiB.
+    /// The largest memory of one of its processes, in MiB.
     pub(crate) memory: f64,
 }
 
@@ -103,7 +103,7 @@ struct Results<'a> {
     findings: &'a Findings,
 }
 
-/// Generates the crates, compiles what they depend on, and then each of them in turn.
+/// Generates the crates, compiles their dependencies, and then each crate in turn.
 pub(crate) fn run(Options { rounds, quick, out }: Options) -> Result<()> {
     let machine = Machine::look(Command::new("rustc").current_dir(files::repository()))?;
     machine::keep_to_one_core();
@@ -133,7 +133,7 @@ fn measure(rooms: &[usize], rounds: usize) -> Result<Findings> {
         let turns = order(round, VARIANTS.len());
         for &rooms in rooms {
             for step in Step::ALL {
-                // It is the same whatever there is nothing to do with.
+                // Without changes, cargo's own time does not depend on the number of rooms.
                 if step == Step::Nothing && rooms != 1 {
                     continue;
                 }
@@ -144,7 +144,7 @@ fn measure(rooms: &[usize], rounds: usize) -> Result<Findings> {
             }
         }
     }
-    // Afterwards, because what we hold ourselves counts as cargo's: a process begins as a copy of the one that starts it.
+    // Last, because the system counts our own memory as cargo's: a process starts as a copy of its parent.
     let Some(&most) = rooms.last() else { return Ok(findings) };
     for round in 0..rounds {
         eprintln!("round {} of {rounds}: expansions, {most} rooms", round + 1);
@@ -157,8 +157,8 @@ fn measure(rooms: &[usize], rounds: usize) -> Result<Findings> {
 
 struct Compiler {
     workspace: Workspace,
-    /// The crates for which a stable rustc takes the option that profiles it. It is the same in all compilations: a
-    /// build script may ask for it, and is run again when it changes.
+    /// The crates for which a stable rustc accepts the profiling option. All compilations use the same value, because a
+    /// build script that reads it runs again when it changes.
     profiled: String,
 }
 
@@ -174,7 +174,7 @@ impl Compiler {
         cargo.args([command, "--quiet", "--target", "wasm32-unknown-unknown", "--package", &it.name()]);
         cargo.current_dir(self.workspace.folder());
         cargo.env("CARGO_TARGET_DIR", self.workspace.folder().join("target"));
-        // What an edit leaves of the last compilation depends on the edit: here it is nothing.
+        // Incremental results depend on the kind of edit, so they are switched off.
         cargo.env("CARGO_INCREMENTAL", "0").env("RUSTC_BOOTSTRAP", &self.profiled);
         cargo
     }
@@ -196,7 +196,7 @@ impl Compiler {
         })
     }
 
-    /// Checks a crate while rustc writes down what it does.
+    /// Checks a crate while rustc records a profile.
     fn profile(&self, it: Crate, round: usize) -> Result<Vec<Expansions>> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         self.touch(it)?;
@@ -207,14 +207,14 @@ impl Compiler {
         profile::read(folder.path(), it.variant, round)
     }
 
-    /// A source that is newer than what was made of it is compiled whole.
+    /// Makes a source newer than its build, so that cargo compiles all of it.
     fn touch(&self, it: Crate) -> Result<()> {
         let source = self.workspace.source(it);
         let touched = File::options().append(true).open(&source).and_then(|file| file.set_modified(SystemTime::now()));
         touched.with_context(|| format!("cannot touch {}", source.display()))
     }
 
-    /// Runs cargo to its end. What its own processes have used, it has waited for: it is counted as its own.
+    /// Runs cargo to its end. The usage includes cargo's child processes, because cargo has waited for them.
     fn run(&self, mut cargo: Command) -> Result<ResourceUsage> {
         let mut child = cargo.spawn().context("cannot run cargo")?;
         let ended = child.wait4().context("cannot wait for cargo")?;

@@ -1,4 +1,4 @@
-//! What macros take, by rustc's own account: its profile has an event for each time that one is run.
+//! Reads the time of macros from rustc's own profile, which has an event for each expansion.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::{stats::Spread, variants::Variant};
 
-/// The event of a procedural macro that runs. What rustc does with what it gives is not part of it.
+/// The event of a procedural macro that runs. It does not include rustc's work on the output.
 const EVENT: &str = "expand_proc_macro";
 
-/// What one macro took in one compilation, all its uses together.
+/// The time of one macro in one compilation, over all its uses.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Expansions {
     pub(crate) variant: Variant,
@@ -19,13 +19,13 @@ pub(crate) struct Expansions {
     pub(crate) name: String,
     pub(crate) count: usize,
     pub(crate) total_ms: f64,
-    /// What the first took: it also does what is done once in a compilation.
+    /// The time of the first use, which includes work that is done once per compilation.
     pub(crate) first_ms: f64,
-    /// The median of the others.
+    /// The median time of the other uses.
     pub(crate) other_ms: Option<f64>,
 }
 
-/// Reads the one profile in a folder.
+/// Reads the only profile in a folder.
 pub(crate) fn read(folder: &Path, variant: Variant, round: usize) -> Result<Vec<Expansions>> {
     let mut files = fs::read_dir(folder).context("cannot list the profiles")?;
     let file = files.next().context("rustc wrote no profile")?.context("cannot list the profiles")?.path();
@@ -43,7 +43,7 @@ pub(crate) fn read(folder: &Path, variant: Variant, round: usize) -> Result<Vec<
     Ok(expansions(runs.into_iter().map(|(_, name, time)| (name, time)), variant, round))
 }
 
-/// The runs in their order, macro by macro.
+/// Groups the runs by macro, in their order.
 fn expansions(runs: impl IntoIterator<Item = (String, Duration)>, variant: Variant, round: usize) -> Vec<Expansions> {
     let mut macros: Vec<(String, Vec<f64>)> = Vec::new();
     for (name, time) in runs {
@@ -65,7 +65,7 @@ fn expansions(runs: impl IntoIterator<Item = (String, Duration)>, variant: Varia
     expansions.collect()
 }
 
-/// A macro's name without the path by which it was found: `#[derive(::serde::Serialize)]` is `#[derive(Serialize)]`.
+/// The macro's name without its path: `#[derive(::serde::Serialize)]` becomes `#[derive(Serialize)]`.
 fn name(description: &str) -> String {
     let start = description.find(|it: char| it.is_alphanumeric() || matches!(it, ':' | '$' | '_')).unwrap_or_default();
     let start = match description[start..].strip_prefix("derive(") {

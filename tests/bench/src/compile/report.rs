@@ -1,4 +1,4 @@
-//! The result as tables.
+//! Formats the result as tables.
 
 use std::fmt::Write;
 
@@ -11,20 +11,20 @@ use crate::{
     variants::Variant,
 };
 
-/// What a compilation costs: how it is called, and the figure.
+/// A figure of a compilation: its title, and its value.
 type Figure = (&'static str, fn(&Compilation) -> f64);
 
 const CPU: Figure = ("Time on the CPU, in s", |it| it.cpu);
 const WALL: Figure = ("Time by the clock, in s", |it| it.wall);
 const MEMORY: Figure = ("The most memory that a process held, in MiB", |it| it.memory);
 
-/// Everything that was found, as Markdown.
+/// All findings as Markdown.
 pub(super) fn report(findings: &Findings, machine: &Machine) -> String {
     let Findings { compilations, expansions } = findings;
     let mut text = format!("{machine}\n");
     let mut section = |title: &str, table: Table| {
         if !table.is_empty() {
-            // A `String` takes whatever is written.
+            // Writing to a `String` cannot fail.
             let _ = write!(text, "\n{title}\n\n{table}");
         }
     };
@@ -32,7 +32,11 @@ pub(super) fn report(findings: &Findings, machine: &Machine) -> String {
         let title = format!("{title} (medians; ratios within the same round, median and quartiles):");
         section(&title, costs(compilations, figure));
     }
-    section("What one room adds, between the smallest crate and the largest (the same):", each(compilations));
+    section(
+        "The cost of one more room, between the smallest crate and the largest (medians; ratios within the same round, median and \
+         quartiles):",
+        each(compilations),
+    );
     section("The macro `#[room]` itself, in ms, in the largest crate (median and quartiles):", own(expansions));
     section("All procedural macros, for one room of that crate (medians):", macros(findings));
     text
@@ -54,7 +58,7 @@ fn costs(compilations: &[Compilation], figure: fn(&Compilation) -> f64) -> Table
     table
 }
 
-/// What a room adds: the difference of the largest crate and the smallest, shared among the rooms they differ by.
+/// The cost of one more room: the cost difference of the largest and smallest crate, divided by their room difference.
 fn each(compilations: &[Compilation]) -> Table {
     let mut table = Table::new(["one room", "plain", "ours", "ours / plain"]);
     let rooms = rooms(compilations);
@@ -72,7 +76,7 @@ fn each(compilations: &[Compilation]) -> Table {
     table
 }
 
-/// The medians of both variants, and the spread of their ratios; nothing when nothing was measured.
+/// Adds the medians of both variants and the spread of their ratios; adds no row without measurements.
 fn row(table: &mut Table, label: String, rounds: usize, of: impl Fn(Variant, usize) -> Option<f64>) {
     let medians = VARIANTS.map(|variant| Spread::of((0..rounds).filter_map(|round| of(variant, round))));
     let ratios = (0..rounds).filter_map(|round| Some(of(Variant::Ours, round)? / of(Variant::Plain, round)?));
@@ -81,7 +85,7 @@ fn row(table: &mut Table, label: String, rounds: usize, of: impl Fn(Variant, usi
     }
 }
 
-/// The macro that this project writes for a room.
+/// The table of this project's own macro.
 fn own(expansions: &[Expansions]) -> Table {
     let mut table = Table::new(["", "time"]);
     let room = || expansions.iter().filter(|it| it.name == "#[room]");
@@ -96,7 +100,7 @@ fn own(expansions: &[Expansions]) -> Table {
     table
 }
 
-/// The macros that take longest in either variant, and all together.
+/// The table of the slowest macros in either variant, with their sum.
 fn macros(findings: &Findings) -> Table {
     let Findings { compilations, expansions } = findings;
     let mut table = Table::new(["macro", "plain, uses", "plain, ms", "ours, uses", "ours, ms"]);
@@ -107,7 +111,7 @@ fn macros(findings: &Findings) -> Table {
             names.push(&it.name);
         }
     }
-    // Of one variant: the uses for a room, and the time.
+    // For one variant: the uses per room, and the time.
     let of = |variant, name: Option<&str>| {
         let round = |round| {
             let here = |it: &&Expansions| it.variant == variant && it.round == round;
@@ -153,7 +157,7 @@ fn rooms(compilations: &[Compilation]) -> Vec<usize> {
     rooms
 }
 
-/// How many rounds there were.
+/// The number of rounds.
 fn count(compilations: &[Compilation]) -> usize {
     compilations.iter().map(|it| it.round + 1).max().unwrap_or_default()
 }
@@ -190,7 +194,7 @@ mod tests {
                 compilation(Step::Check, (plain, 10), 2.8),
                 compilation(Step::Nothing, (plain, 1), 0.1),
                 compilation(Step::Nothing, (ours, 1), 0.1),
-                // Without a counterpart.
+                // A sample without a counterpart.
                 compilation(Step::Build, (ours, 1), 9.0),
             ],
             expansions: vec![

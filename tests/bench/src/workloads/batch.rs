@@ -1,5 +1,4 @@
-//! A full room in which everybody speaks all the time, paced by the clock: what a room gains that sends several messages
-//! in one frame.
+//! A full room in which every peer sends at a constant rate: shows the gain of several messages in one frame.
 
 use std::time::Duration;
 
@@ -19,13 +18,13 @@ use crate::{
 
 const TEXT: usize = 64;
 
-/// How often each peer speaks.
+/// The interval between two messages of a peer.
 const PERIOD: Duration = Duration::from_millis(50);
 
-/// The subprotocol in which a frame may hold an array of messages.
+/// The subprotocol in which a frame may contain an array of messages.
 pub(crate) const SUBPROTOCOL: &str = "room.v1";
 
-/// A room whose peers take turns within each period.
+/// A room whose peers send one after the other within each period.
 #[derive(Debug)]
 pub(crate) struct Batch(Vec<Peer>);
 
@@ -44,7 +43,7 @@ impl Batch {
     }
 }
 
-/// Whether the rooms of that variant take the subprotocol.
+/// Returns whether the rooms of that variant support the subprotocol.
 pub(crate) async fn is_offered(place: Place) -> Result<bool> {
     Ok(place.room("probe").offer("probe", SUBPROTOCOL).await?.is_some())
 }
@@ -72,7 +71,7 @@ impl Load for Batch {
                     }
                 }
             }
-            // Each was heard once.
+            // Each message arrived once.
             if (heard, sum) != (messages, messages * (messages - 1) / 2) {
                 bail!("{} heard {heard} of {messages} messages, or one of them twice", peer.user());
             }

@@ -1,4 +1,4 @@
-//! One peer speaks, everyone hears.
+//! One peer sends, and all peers receive.
 
 use anyhow::{Context, Result, bail};
 
@@ -8,7 +8,7 @@ use crate::{
     session::Load,
 };
 
-/// A room in which one message at a time is under way to all.
+/// A room in which one message at a time is broadcast to all.
 #[derive(Debug)]
 pub(crate) struct Broadcast {
     peers: Vec<Peer>,
@@ -21,7 +21,7 @@ impl Broadcast {
         Ok(Broadcast { peers: place.room(name).peers(peers).await?, bytes, said: 0 })
     }
 
-    /// Somebody speaks; ends when everyone has heard it.
+    /// Sends a message, and waits until all peers have received it.
     pub(crate) async fn say(&mut self) -> Result<()> {
         self.said += 1;
         let text = text(self.bytes, self.said);
@@ -33,7 +33,8 @@ impl Broadcast {
         let (first, others) = self.peers.split_first_mut().context("a room without peers")?;
         let frame = first.receive().await?;
         check(&frame, &expected)?;
-        // One after another costs the load generator the least, and no frame is lost: the sockets hold them.
+        // Reading one socket after the other is cheapest for the load generator. The sockets buffer the frames, so none
+        // is lost.
         for peer in others {
             if peer.receive().await? != frame {
                 bail!("{} heard something else than the others", peer.user());

@@ -11,7 +11,7 @@ use crate::{
 
 const TEXT: usize = 64;
 
-/// Calls, one after another, many for each request: what the request itself costs is shared out.
+/// Sequential calls, many for each request, so that the cost of the request itself is shared.
 #[derive(Debug)]
 pub(crate) struct Calls {
     http: Http,

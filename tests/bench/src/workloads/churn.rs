@@ -1,4 +1,4 @@
-//! Peers that come, say one thing, and go.
+//! Peers that connect, send one message, and close.
 
 use anyhow::Result;
 

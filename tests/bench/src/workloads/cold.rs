@@ -1,4 +1,4 @@
-//! The first message of all: a new process, a new room.
+//! The very first message: a new process, a new room.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! One peer that gets an answer to everything it says.
+//! One peer that gets an answer to each message.
 
 use anyhow::{Result, bail};
 
@@ -10,7 +10,7 @@ use crate::{
 
 const TEXT: usize = 64;
 
-/// Echoes, `window` of them under way at once.
+/// Echoes, with `window` of them in flight.
 #[derive(Debug)]
 pub(crate) struct Echo {
     peer: Peer,
@@ -50,7 +50,7 @@ impl Load for Echo {
     }
 }
 
-/// Changes of the state, one after another.
+/// Sequential changes of the state.
 #[derive(Debug)]
 pub(crate) struct Add {
     peer: Peer,

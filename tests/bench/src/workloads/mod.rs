@@ -1,4 +1,4 @@
-//! What is asked of a room, and measured.
+//! The measured workloads.
 
 mod batch;
 mod broadcast;
@@ -46,11 +46,11 @@ pub(crate) enum Workload {
     Engine,
 }
 
-/// What each workload compares.
+/// The variants that each workload compares.
 const VARIANTS: &[Variant] = &[Variant::Bare, Variant::BareAgain, Variant::Partyserver, Variant::Plain, Variant::Ours];
 
 impl Workload {
-    /// In the order in which they run.
+    /// All workloads, in the order in which they run.
     pub(crate) const ALL: [Workload; 18] = [
         Workload::Echo,
         Workload::EchoWindow,
@@ -95,7 +95,7 @@ impl Workload {
         }
     }
 
-    /// The rooms that fall asleep, of the workloads that are measured within the same night.
+    /// The hibernating rooms of a workload; such workloads are measured in the same period of hibernation.
     fn sleepers(self) -> Option<wake::Sleepers> {
         let (peers, rooms) = match self {
             Workload::Wake10 => (10, 5),
@@ -107,7 +107,7 @@ impl Workload {
     }
 }
 
-/// Measures the workloads that were chosen.
+/// Measures the chosen workloads.
 pub(crate) async fn run(session: &mut Session) -> Result<()> {
     let chosen = session.options.workloads.clone();
     open_files(&session.options)?;
@@ -133,10 +133,10 @@ pub(crate) async fn run(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure of the files that the sockets need, before anything is measured.
+/// Checks the limit of open files before the first measurement.
 fn open_files(options: &Options) -> Result<()> {
     let asleep: usize = options.workloads.iter().filter_map(|it| it.sleepers()).map(|it| it.peers * it.rooms).sum();
-    // Those of `wake` at once, or five variants of a broadcast to 1,000. Besides sockets there are databases and pipes.
+    // The sockets of `wake`, or of five variants of a broadcast to 1,000. Databases and pipes need files as well.
     let sockets = if options.quick { 0 } else { asleep.max(5_000) };
     let needed = sockets as u64 + 1_000;
     let allowed = raise_open_files();
@@ -157,7 +157,7 @@ async fn measure(workload: Workload, session: &mut Session, workerd: &Workerd) -
         slices: session.size(20, 2) as usize,
         rounds,
     };
-    // Where one message takes long, a slice is long with few of them.
+    // If one message takes long, few of them make a long slice.
     let few = session.size(10, 2) as usize;
     match workload {
         Workload::Echo => {
@@ -197,7 +197,7 @@ async fn measure(workload: Workload, session: &mut Session, workerd: &Workerd) -
         Workload::Batch => batch(session, workerd, turns(session.size(2_000, 40))).await,
         Workload::Cold => cold::run(session, name, VARIANTS, rounds).await,
         Workload::Size => sizes(session),
-        // Some ten seconds each.
+        // Each build takes some ten seconds.
         Workload::Rebuild if session.options.quick => Ok(()),
         Workload::Rebuild => {
             session.findings.rebuilds = rebuild::measure()?;
@@ -230,7 +230,8 @@ async fn batch(session: &mut Session, workerd: &Workerd, turns: Turns<'_>) -> Re
         }
     }
     let peers = session.size(100, 5) as usize;
-    // A block is paced by the clock and sends two hundred thousand frames: one piece, and not as often.
+    // The clock paces a block, and it sends two hundred thousand frames: it is not cut into slices, and has fewer
+    // rounds.
     let (warm_up, rounds) = (turns.messages / 10, turns.rounds.min(5));
     let turns = Turns { variants: &variants, warm_up, slices: 1, rounds, ..turns };
     take_turns(session, workerd, turns, async |place| batch::Batch::open(place, turns.workload, peers).await).await
@@ -240,7 +241,7 @@ fn sizes(session: &mut Session) -> Result<()> {
     for worker in session.options.workers.iter().copied().filter(|worker| worker.has_wasm()) {
         session.findings.sizes.push(Size::of(worker.name(), &files::wasm(worker))?);
     }
-    // An example is there when it was built; a smaller room than the others.
+    // The example is smaller than the other rooms; it is listed only if it was built.
     let counter = files::repository().join("examples/counter/build/index_bg.wasm");
     if session.options.workers.contains(&Worker::Ours) && counter.is_file() {
         session.findings.sizes.push(Size::of("counter", &counter)?);

@@ -1,4 +1,4 @@
-//! Many small rooms, all busy at once.
+//! Many small rooms, all busy concurrently.
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
@@ -7,7 +7,7 @@ use crate::{peer::Place, session::Load, workloads::broadcast::Broadcast};
 
 const TEXT: usize = 64;
 
-/// Rooms in each of which one message at a time is under way.
+/// Rooms with one message at a time in flight in each.
 #[derive(Debug)]
 pub(crate) struct Rooms(Vec<Broadcast>);
 
@@ -22,7 +22,7 @@ impl Rooms {
 }
 
 impl Load for Rooms {
-    /// `messages` are those of all rooms together, a multiple of their number.
+    /// `messages` is the total of all rooms, and a multiple of their number.
     async fn run(&mut self, messages: u64) -> Result<()> {
         let each = messages / self.0.len() as u64;
         try_join_all(self.0.iter_mut().map(|room| room.run(each))).await?;

@@ -1,5 +1,6 @@
-//! The first message after a room was left alone: workerd removes the object from memory and keeps the sockets, and the
-//! object has to come back.
+//! The first message after hibernation.
+//!
+//! workerd has removed the object from memory and kept the sockets, and must load the object again.
 
 use std::{
     collections::BTreeMap,
@@ -24,26 +25,28 @@ use crate::{
 
 const TEXT: usize = 64;
 
-/// How long it may take until all objects are removed: workerd does it after 10 s without anything to do.
+/// The longest time until all objects are removed: workerd removes them after 10 s without work.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// How often that is looked at.
+/// The interval between two checks of that.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How long workerd is watched doing nothing, to know what that costs.
+/// The time for which the idle workerd is observed, to know its base cost.
 const WATCHED: Duration = Duration::from_millis(300);
 
-/// Rooms that fall asleep and are woken.
+/// Rooms that hibernate and are woken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sleepers {
     pub(crate) workload: &'static str,
     pub(crate) peers: usize,
-    /// One message is little to measure; where peers are few, there can be several rooms.
+    /// The number of rooms. One message is too little to measure, so workloads with few peers have several rooms.
     pub(crate) rooms: usize,
 }
 
-/// Measures one variant after the other, each on a workerd of its own: the sockets of all would be more than a process
-/// may have, and the memory is then that variant's. A quick run has few sockets and no time, and all sleep together.
+/// Measures one variant after the other, each on its own workerd.
+///
+/// The sockets of all variants would exceed the limit of a process, and the memory of a separate process belongs to one
+/// variant. A quick run has few sockets and little time, so all rooms hibernate together.
 pub(crate) async fn run(session: &mut Session, variants: &[Variant], sleepers: &[Sleepers]) -> Result<()> {
     let variants = session.options.variants(variants);
     for together in variants.chunks(if session.options.quick { variants.len() } else { 1 }) {
@@ -61,7 +64,7 @@ pub(crate) async fn run(session: &mut Session, variants: &[Variant], sleepers: &
     Ok(())
 }
 
-/// Each round is mostly waiting, so there are fewer of what only stands beside.
+/// The number of rounds. A round is mostly waiting, so variants that only serve as a comparison have fewer.
 fn rounds(session: &Session, variants: &[Variant]) -> usize {
     let most = session.options.rounds;
     match variants {
@@ -82,7 +85,7 @@ async fn wake(
     let mut places = Vec::new();
     for &variant in variants {
         let place = Place { variant, address: workerd.address(variant.worker())? };
-        // The worker is loaded; what is there from now on is the peers'.
+        // This loads the worker, so that later growth of the memory belongs to the peers.
         echo(&mut place.room("first").peer("first").await?, 0).await?;
         places.push(place);
     }
@@ -140,7 +143,7 @@ async fn echo(peer: &mut Peer, number: u64) -> Result<()> {
     check(&peer.receive().await?, &Answer::Echo { user_id: peer.user().to_owned(), text })
 }
 
-/// What one message to a sleeping room costs, less what workerd would have used anyway.
+/// The cost of one message to a hibernating room, less the base cost of workerd.
 async fn woken(pid: u32, peer: &mut Peer, number: u64, idle: f64) -> Result<Cost> {
     let cpu = settle(pid).await?;
     let (load, begun) = (usage::own_cpu(), Instant::now());
@@ -152,7 +155,7 @@ async fn woken(pid: u32, peer: &mut Peer, number: u64, idle: f64) -> Result<Cost
     Ok(Cost { cpu, wall, load, rss_kib: usage::rss(pid)? })
 }
 
-/// The share of a core that is used while nothing happens.
+/// The share of a core that an idle workerd uses.
 async fn idle_rate(pid: u32) -> Result<f64> {
     let (cpu, begun) = (Cpu::of(pid)?, Instant::now());
     time::sleep(WATCHED).await;
@@ -168,17 +171,17 @@ async fn fall_asleep(pid: u32) -> Result<()> {
         }
         time::sleep(LOOK).await;
     }
-    // What follows a removal is over soon after.
+    // The work after a removal ends soon.
     time::sleep(LOOK).await;
     settle(pid).await?;
     Ok(())
 }
 
-/// Whether no object is in memory: each that is holds its database open.
+/// True if no object is in memory: each loaded object keeps its database open.
 fn asleep(pid: u32) -> Result<bool> {
     let folder = format!("/proc/{pid}/fd");
     for file in fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))? {
-        // A file that is closed meanwhile is not open.
+        // A file that is closed meanwhile counts as not open.
         let Ok(target) = fs::read_link(file?.path()) else { continue };
         if target.extension().is_some_and(|it| it == "sqlite") && !target.ends_with("metadata.sqlite") {
             return Ok(false);

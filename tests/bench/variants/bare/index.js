@@ -1,7 +1,7 @@
-// (a) A room by hand: a bare JavaScript Durable Object, written as well as we can.
+// (a) The room by hand: a bare JavaScript Durable Object, as optimized as we can write it.
 //
-// The sockets hibernate; who a peer is stays in its attachment, read once in a wake; the state is in memory and written
-// through with the synchronous storage API; a broadcast is encoded once.
+// The sockets hibernate. The identity of a peer is in its attachment, which is read once per wake. The state is in
+// memory and written through with the synchronous storage API. A broadcast is encoded once.
 
 import { DurableObject } from "cloudflare:workers";
 
@@ -14,7 +14,7 @@ export class BareRoom extends DurableObject {
     return (this.#state ??= this.ctx.storage.kv.get("state") ?? { count: 0 });
   }
 
-  // Who a peer is.
+  // Returns the identity of a peer.
   #peer(socket) {
     return (socket[DATA] ??= socket.deserializeAttachment());
   }
@@ -25,7 +25,7 @@ export class BareRoom extends DurableObject {
       try {
         socket.send(text);
       } catch {
-        // It is closing.
+        // The socket is closing.
       }
     }
   }
@@ -51,7 +51,7 @@ export class BareRoom extends DurableObject {
     }
   }
 
-  // Whether it was an event.
+  // Returns whether the message was an event.
   #handle(socket, event) {
     switch (event?.type) {
       case "Echo":
@@ -84,7 +84,7 @@ export class BareRoom extends DurableObject {
     }
   }
 
-  // The Worker's.
+  // Called by the Worker.
   send(event) {
     if (event.type !== "Note" || typeof event.text !== "string") throw new TypeError("no such event");
   }

@@ -1,4 +1,4 @@
-// (b) The same room on partyserver, hibernating, the way its documentation writes one.
+// (b) The same room on partyserver, with hibernation, in the style of its documentation.
 
 import { Server, getServerByName } from "partyserver";
 
@@ -39,7 +39,7 @@ export class PartyRoom extends Server {
     }
   }
 
-  // The Worker's.
+  // Called by the Worker.
   note(event) {
     if (event.type !== "Note" || typeof event.text !== "string") throw new TypeError("no such event");
   }

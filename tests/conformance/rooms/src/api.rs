@@ -1,4 +1,4 @@
-//! The rooms' client as data: what a case asks of it, natively or by way of the Worker.
+//! The rooms' client as data: the requests of a case, carried out natively or by the Worker.
 
 use room_runtime::{
     Delivery, Error, ErrorKind, Jurisdiction, LocationHint, OnDuplicate, OnResume, Room, RoomClient, RoomHandle,
@@ -7,7 +7,7 @@ use room_runtime::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Which room.
+/// The address of a room.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Address {
     pub id: String,
@@ -70,7 +70,7 @@ impl<C> Join<C> {
     }
 }
 
-/// An upgrade: a new peer, and the room it is for.
+/// An upgrade: a new peer, and its room.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Joining<C> {
     pub room: Address,
@@ -86,10 +86,10 @@ pub struct Asking {
     pub headers: Vec<(String, String)>,
 }
 
-/// The header of a response that is a [`Failed`] and not the room's.
+/// The header that marks a response as a [`Failed`] instead of the room's response.
 pub const FAILED_HEADER: &str = "conformance-failed";
 
-/// The header that the Worker adds to what a room answers.
+/// The header that the Worker adds to a room's response.
 pub const WORKER_HEADER: &str = "conformance-worker";
 
 /// A call of the client, and its idempotency key.
@@ -113,14 +113,14 @@ pub enum What<E, B> {
 pub struct Failed {
     pub kind: ErrorKind,
     pub message: String,
-    /// What [`Display`](std::fmt::Display) says.
+    /// The error's [`Display`](std::fmt::Display) text.
     pub display: String,
     pub room: Option<String>,
     pub peer: Option<Box<str>>,
     pub retryable: bool,
     pub handler: Option<Box<str>>,
     pub status: u16,
-    /// The message that a handler of these rooms refused with.
+    /// The message of a refusal by a handler of these rooms.
     pub refusal: Option<Box<crate::script::Broadcast>>,
 }
 
@@ -135,7 +135,7 @@ impl From<Error> for Failed {
             retryable: error.is_retryable(),
             handler: error.handler().map(Into::into),
             status: error.status().as_u16(),
-            // The rooms of other schemas do not refuse with a message.
+            // Rooms with other schemas never refuse with a message.
             refusal: error.refusal().unwrap_or_default(),
         }
     }
@@ -144,7 +144,7 @@ impl From<Error> for Failed {
 /// Makes a call.
 ///
 /// # Errors
-/// Those of the call.
+/// Returns the errors of the call.
 pub async fn call<R: Room>(rooms: RoomClient<R>, call: Call<R::Event, R::Broadcast>) -> Result<Value, Failed> {
     let room = call.room.find(rooms);
     match call.what {
@@ -173,7 +173,7 @@ fn value<T: Serialize>(outcome: Result<T, Error>) -> Result<Value, Failed> {
     value.map_err(|error| Error::new(ErrorKind::Encode, error.to_string()).into())
 }
 
-/// A connection that the Worker makes, and what it does with it.
+/// A connection that the Worker makes, and its script.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Dialogue<C, E> {
     pub room: Address,
@@ -185,7 +185,7 @@ pub struct Dialogue<C, E> {
 pub enum Line<E> {
     Send(E),
     Receive,
-    /// Says by which token it may come back.
+    /// Shows the resume token.
     ResumeToken,
     Close {
         code: u16,
@@ -193,10 +193,10 @@ pub enum Line<E> {
     },
 }
 
-/// What became of a line.
+/// The outcome of a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Said<B> {
-    /// It was sent, or closed.
+    /// The line was sent, or the connection was closed.
     Done,
     Message(B),
     ResumeToken(Option<String>),
@@ -207,10 +207,10 @@ pub enum Said<B> {
     Failed(Failed),
 }
 
-/// Holds a dialogue, from the first line to the last.
+/// Runs a dialogue, from the first line to the last.
 ///
 /// # Errors
-/// When there is no connection.
+/// Fails if there is no connection.
 pub async fn dialogue<R: Room>(
     rooms: RoomClient<R>,
     dialogue: Dialogue<R::Connection, R::Event>,
@@ -235,7 +235,7 @@ pub async fn dialogue<R: Room>(
     Ok(answers)
 }
 
-/// The handle of a room, for what is not a [`Call`].
+/// The handle of a room, for uses that are not a [`Call`].
 pub fn handle<R: Room>(rooms: RoomClient<R>, room: &Address) -> RoomHandle<R> {
     room.find(rooms)
 }

@@ -1,7 +1,7 @@
-//! What cases arrange, and learn, behind a room's back: which handlers shall do what, how often a room came into memory.
+//! Controls and observes rooms from outside: it scripts handlers, and counts how often a room was loaded into memory.
 //!
-//! It is kept in the memory of the isolate, where it outlives the rooms, and reached through a room of its own
-//! ([`backstage`]): to ask a room how often it woke would wake it.
+//! Its data is in the memory of the isolate, so it outlives the rooms. A separate room ([`backstage`]) gives access to
+//! it, because asking a room how often it woke would wake it.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -22,14 +22,14 @@ struct Known {
     services_fail: bool,
 }
 
-/// What a case asks for. A room is written `name/id`.
+/// A request of a case. A room is written as `name/id`.
 #[data]
 pub enum Order {
-    /// How often `on_start` of the room ran.
+    /// Returns how often `on_start` of the room ran.
     Starts { room: String },
-    /// What a handler of the room that has no script of its own is to do from now on.
+    /// Sets the steps for a handler of the room that has no script of its own.
     Script { room: String, handler: String, steps: Vec<Step> },
-    /// Whether `services` of all rooms fails from now on.
+    /// Makes `services` of all rooms fail from now on, or succeed again.
     FailServices { fail: bool },
 }
 
@@ -46,12 +46,12 @@ pub(crate) fn note_start(name: &str, id: &RoomId) {
     with(|known| next(known.starts.entry(format!("{name}/{id}")).or_default()));
 }
 
-/// Which `init` of the room this is.
+/// Counts a run of the room's `init`, and returns its number.
 pub(crate) fn note_init(name: &str, id: &RoomId) -> u32 {
     with(|known| next(known.inits.entry(format!("{name}/{id}")).or_default()))
 }
 
-/// Which `services` of the isolate this is, or that it is to fail.
+/// Counts a run of `services` in the isolate, and returns its number, or an error if `services` must fail.
 pub(crate) fn note_services() -> Result<u32, Failure> {
     with(|known| match known.services_fail {
         true => Err(Failure::msg("the secret ingredient is missing")),

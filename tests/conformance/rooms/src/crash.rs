@@ -1,29 +1,28 @@
-//! Ways for a room to go down. On workerd each ends the wasm instance in a way of its own; natively all of them are
-//! panics.
+//! Ways to crash a room. On workerd each ends the WebAssembly instance in its own way; natively all of them are panics.
 
 use room_runtime::prelude::*;
 
-/// How a room goes down.
+/// The way in which a room crashes.
 #[data]
 #[derive(Copy)]
 pub enum Crash {
     Panic,
     /// A trap without a panic.
     Abort,
-    /// A JavaScript exception that an import throws and nothing catches.
+    /// A JavaScript exception that an import throws and that no code catches.
     Throw,
     /// An exception that wasm-bindgen throws for Rust code, as `unwrap_throw` does.
     ThrowFromRust,
-    /// A recursion that ends JavaScript's stack.
+    /// A recursion that overflows JavaScript's stack.
     Overflow,
-    /// A recursion that ends the stack in wasm's memory.
+    /// A recursion that overflows the stack in the WebAssembly memory.
     OverflowInMemory,
-    /// An allocation for which there is no memory.
+    /// An allocation that exceeds the memory.
     Exhaust,
 }
 
 impl Crash {
-    /// All of them.
+    /// All ways to crash.
     pub const ALL: [Crash; 7] = [
         Crash::Panic,
         Crash::Abort,
@@ -56,7 +55,7 @@ mod wasm {
         inline_js = "export function throwing() { throw new Error('asked to throw'); }"
     )]
     extern "C" {
-        /// Without `catch`.
+        /// Without `catch`, so that the exception passes through Rust code.
         fn throwing();
     }
 
@@ -75,7 +74,7 @@ mod wasm {
     }
 
     thread_local! {
-        // Called through it, so that the compiler makes no loop of the recursion.
+        // The call through a variable keeps the compiler from turning the recursion into a loop.
         static DEEPER: Cell<fn(u32) -> u32> = const { Cell::new(|n| n) };
     }
 

@@ -1,4 +1,4 @@
-//! Where handlers wait until a case lets them go on.
+//! Gates: a handler waits at a gate until a case opens it.
 
 use std::{cell::RefCell, future::Future};
 
@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 use room_runtime::{Failure, RoomId};
 
 thread_local! {
-    /// Those who wait, in all rooms of this isolate.
+    /// The handlers that wait, in all rooms of this isolate.
     static WAITING: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -21,20 +21,20 @@ fn key(name: &str, id: &RoomId) -> String {
     format!("{name}/{id}")
 }
 
-/// Waits from now on; ends when the gate is opened.
+/// Starts to wait; the future ends when the gate is opened.
 pub(crate) fn wait(name: &str, id: &RoomId, gate: &str) -> impl Future<Output = ()> + use<> {
     let (open, opened) = oneshot::channel();
     WAITING.with_borrow_mut(|all| all.push(Waiting { room: key(name, id), gate: gate.to_owned(), open }));
     async move {
-        // The sender is dropped with the thread at the earliest.
+        // The sender lives in a thread-local, so it is not dropped before the thread ends.
         let _ = opened.await;
     }
 }
 
-/// Lets those go on who wait at that gate.
+/// Opens a gate for all handlers that wait at it.
 ///
 /// # Errors
-/// When nobody does: the case would wait for what cannot come.
+/// Fails if no handler waits there, because the case would then wait forever.
 pub(crate) fn open(name: &str, id: &RoomId, gate: &str) -> Result<(), Failure> {
     let room = key(name, id);
     let waiting: Vec<_> =
@@ -43,7 +43,7 @@ pub(crate) fn open(name: &str, id: &RoomId, gate: &str) -> Result<(), Failure> {
         return Err(Failure::msg(format!("nobody waits at the gate `{gate}`")));
     }
     for each in waiting {
-        // One that ended with its object has nobody to tell.
+        // The receiver is gone if the handler ended together with its object.
         let _ = each.open.send(());
     }
     Ok(())

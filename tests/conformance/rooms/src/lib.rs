@@ -1,7 +1,7 @@
 //! The rooms of the conformance suite, and the Worker that makes their client reachable over HTTP.
 //!
-//! The same code runs natively and as WebAssembly. The rooms do what a case tells them ([`script`]); they differ in their
-//! options and in which handlers they have.
+//! The same code runs natively and as WebAssembly. Cases script the rooms ([`script`]). The rooms differ in their
+//! options and in their set of handlers.
 
 pub mod api;
 pub mod backstage;
@@ -14,10 +14,10 @@ mod worker_api;
 
 use room_runtime::prelude::*;
 
-/// What every panic here says, so that a runner can tell them from others.
+/// The text of every intended panic, so that a runner can distinguish them from other panics.
 pub const PANIC: &str = "asked to panic";
 
-/// A room with every handler that needs no schema of its own.
+/// Defines a room with every handler that needs no schema of its own.
 macro_rules! scripted_room {
     ($(#[$doc:meta])* $name:ident $(($($options:tt)*))?) => {
         $(#[$doc])*
@@ -59,36 +59,36 @@ macro_rules! scripted_room {
 }
 
 scripted_room! {
-    /// Three peers, messages of a kilobyte.
+    /// A room for three peers, with messages of up to 1,000 bytes.
     small(max_peers = 3, max_message_bytes = 1_000)
 }
 
 scripted_room! {
-    /// Three frames at once, and one more every four seconds.
+    /// A room that allows three frames at once, and one more every four seconds.
     paced(rate_limit(burst = 3, per_second = 0.25))
 }
 
 scripted_room! {
-    /// Several messages in one frame, where a client takes that.
+    /// A room that batches several messages into one frame, for clients that support it.
     batched(batch = "50ms")
 }
 
 scripted_room! {
-    /// Closes who does not read, soon.
+    /// A room that soon closes slow consumers.
     narrow(max_unread_bytes = 10_000, heartbeat("anyone?", "here"))
 }
 
 scripted_room! {
-    /// Closes who sends what is no event.
+    /// A room that closes a peer after an invalid frame.
     strict(on_invalid = "close", max_message_bytes = 1_000)
 }
 
 scripted_room! {
-    /// Tells nobody that what they sent is no event.
+    /// A room that ignores invalid frames.
     silent(on_invalid = "ignore")
 }
 
-/// Every handler.
+/// A room with every handler.
 #[room]
 pub mod probe {
     use crate::script::{self, Step};
@@ -96,15 +96,15 @@ pub mod probe {
     use room_runtime::prelude::*;
     use std::time::Duration;
 
-    /// What all rooms here are sent.
+    /// The events of all rooms here.
     pub enum Event {
-        /// Runs a script; [`Broadcast`]s that answer it go to the sender, or to all when the Worker sent it.
+        /// Runs a script. [`Broadcast`]s that answer it go to the sender, or to all peers if the Worker sent it.
         Do { steps: Vec<Step> },
         /// Answered with a `Pong`.
         Ping { n: u32 },
         /// Sets an alarm.
         Schedule { after_ms: u64, steps: Vec<Step> },
-        /// Handled like the event in it.
+        /// Handled like the inner event.
         In { event: Box<Event> },
     }
 
@@ -151,7 +151,7 @@ pub mod probe {
     }
 }
 
-/// As few handlers as possible: it touches its state only when told to.
+/// A room with the fewest handlers; only scripts access its state.
 #[room]
 pub mod plain {
     pub use crate::script::{Broadcast, Connection, Event, State};
@@ -166,7 +166,7 @@ pub mod plain {
     }
 }
 
-/// Its class is declared without SQLite in the Worker's configuration.
+/// A room whose class is declared without SQLite in the Worker's configuration.
 #[room]
 pub mod keyed {
     pub use crate::script::{Broadcast, Connection, Event, State};
@@ -181,14 +181,14 @@ pub mod keyed {
     }
 }
 
-/// Its first state is not the default one.
+/// A room whose first state is not the default one.
 #[room]
 pub mod founded {
     pub use crate::script::{Broadcast, Connection, Event, State};
     use crate::{backstage, script};
     use room_runtime::prelude::*;
 
-    /// Says what the state is to it, purges the room or fails, as a script for it backstage says.
+    /// Reports the state that it sees, purges the room or fails, as its backstage script says.
     pub fn init(ctx: &Ctx) -> Result<State> {
         let (name, id) = (ctx.name(), ctx.id());
         let script = backstage::script(name, id, "init");
@@ -214,7 +214,7 @@ pub mod founded {
     }
 }
 
-/// Uses the world outside: what its services made goes with each answer to a ping.
+/// A room with services; each answer to a ping contains the number of the services.
 #[room]
 pub mod equipped {
     pub use crate::script::{Broadcast, Connection, Event, State};
@@ -227,7 +227,7 @@ pub mod equipped {
     }
 
     impl Services {
-        /// As `services` makes them; a native test knows no `Env`.
+        /// Makes the same services as the handler `services`; a native test has no `Env`.
         pub fn new(greeting: String) -> Result<Services> {
             Ok(Services { greeting, number: backstage::note_services()? })
         }
@@ -238,7 +238,7 @@ pub mod equipped {
     }
 
     pub async fn on_start(ctx: &Ctx) -> Result {
-        // They are there before anything else.
+        // Services exist before any other handler runs.
         assert!(!ctx.services().greeting.is_empty());
         script::on_start(ctx).await
     }

@@ -1,11 +1,10 @@
-//! Rooms that remember who was there: lost connections, places that are kept, rooms that go by themselves, states of an
-//! older version.
+//! Rooms that track presence: lost connections, kept places, rooms with `purge_after`, and states of an older version.
 
 use room_runtime::{Peer, RoomContext, prelude::*};
 
 use crate::script::{self, Scripted};
 
-/// Every user, and how many connections it has, or that it is away.
+/// Lists every user with the number of its connections, or as away.
 fn presence<R: Scripted>(ctx: &RoomContext<R>) -> Result<Vec<String>, Failure> {
     let users = ctx.presence()?.into_iter().map(|user| match user.away_since {
         Some(_) => format!("{} away", user.id),
@@ -14,7 +13,7 @@ fn presence<R: Scripted>(ctx: &RoomContext<R>) -> Result<Vec<String>, Failure> {
     Ok(users.collect())
 }
 
-/// Notes what became of a peer, with what the room remembers of it.
+/// Logs the close of a peer, with the peer's data.
 async fn on_close<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>, close: Close) -> Result<(), Failure> {
     let how = if close.is_lost() { "lost" } else { "left" };
     let line = format!("close {} {} {how}, {} {:?}", peer.id(), close.code, peer.data().name, peer.tags());
@@ -34,7 +33,7 @@ async fn on_resume<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<
     script::run(ctx, Some(peer), &crate::backstage::script(R::NAME, ctx.id(), "on_resume")).await
 }
 
-/// Any request is answered with who is here.
+/// Answers any request with the list of present users.
 fn on_request<R: Scripted>(ctx: &RoomContext<R>) -> Result<http::Response<Bytes>, Failure> {
     Ok(http::Response::new(Bytes::from(serde_json::to_vec(&presence(ctx)?)?)))
 }
@@ -88,46 +87,46 @@ macro_rules! remembering_room {
 }
 
 remembering_room! {
-    /// Keeps a place for who lost the connection. The time is one that a busy machine does not miss.
+    /// A room that keeps places. 5 s is long enough for a busy machine.
     lounge(reconnect_grace = "5s") and on_resume
 }
 
 remembering_room! {
-    /// Keeps a place, and tells when somebody is away.
+    /// A room that keeps places and has `on_away`.
     parlor(reconnect_grace = "5s") and on_resume then on_away
 }
 
 remembering_room! {
-    /// Has two seats, and keeps them.
+    /// A room with two places, which it keeps.
     booth(reconnect_grace = "5s", max_peers = 2) and on_resume
 }
 
 remembering_room! {
-    /// Keeps no place.
+    /// A room that keeps no places.
     hall()
 }
 
 remembering_room! {
-    /// Looks soon after a restart for those who are lost; late enough for the room to sleep meanwhile.
+    /// A room that notices lost peers soon after a restart, but late enough to hibernate first.
     guarded(watchdog = "12s")
 }
 
 remembering_room! {
-    /// Keeps a place, and looks soon after a restart for those who are lost.
+    /// A room that keeps places, and notices lost peers soon after a restart.
     keep(reconnect_grace = "2s", watchdog = "3s") and on_resume
 }
 
 remembering_room! {
-    /// Goes when everyone has left.
+    /// A room that is purged after all peers have left.
     motel(purge_after = "4s")
 }
 
 remembering_room! {
-    /// Keeps a place for longer than it keeps itself.
+    /// A room that keeps places for longer than the room itself stays stored.
     inn(reconnect_grace = "6s", purge_after = "1s") and on_resume
 }
 
-/// Goes when everyone has left, and notes nothing of who leaves.
+/// A room that is purged after all peers have left, without `on_close`.
 #[room(purge_after = "3s", watchdog = "12s")]
 pub mod hut {
     use crate::script;
@@ -151,7 +150,7 @@ pub mod hut {
     }
 }
 
-/// Was only a count once.
+/// A room whose old state was only a number.
 #[room(state_version = 2)]
 pub mod moved {
     use crate::script;

@@ -1,7 +1,7 @@
-//! A room for what a room does by itself and with others: alarms, calls of other rooms, its end, its database.
+//! A room for alarms, calls of other rooms, purges and the database.
 //!
-//! It is told what to do by a list of [`Plan`]s in the body of a request, and answers with a list of what each gave. Where
-//! there is no request, in an event or an alarm, the answers are dropped.
+//! The body of a request is a list of [`Plan`]s, and the response is a list of their results. Plans in an event or an
+//! alarm have no response, so their results are dropped.
 
 use std::{fmt, time::Duration};
 
@@ -17,78 +17,78 @@ use crate::{
     script::{self, Event, Step},
 };
 
-/// An alarm: it notes that it fired, and when, and then does what it has planned.
+/// An alarm: it logs that it fired, with the time, and then runs its plans.
 #[data]
 pub struct Alarm {
     pub name: String,
     pub plans: Vec<Plan>,
 }
 
-/// One thing to do.
+/// One step of the planner.
 #[data(externally_tagged)]
 pub enum Plan {
-    /// Runs a script; gives nothing.
+    /// Runs a script; returns nothing.
     Run(Vec<Step>),
 
-    /// Sets an alarm; gives its id.
+    /// Sets an alarm; returns its id.
     After { ms: u64, key: Option<String>, alarm: Alarm },
-    /// Sets an alarm; gives its id.
+    /// Sets an alarm; returns its id.
     At { ms: u64, key: Option<String>, alarm: Alarm },
-    /// Sets an alarm; gives its id.
+    /// Sets an alarm; returns its id.
     Every { ms: u64, key: Option<String>, alarm: Alarm },
-    /// Takes the alarm of that id away; gives whether there was one.
+    /// Cancels the alarm with that id; returns whether it existed.
     Cancel(String),
-    /// Takes the alarm of that key away; gives whether there was one.
+    /// Cancels the alarm with that key; returns whether it existed.
     CancelKeyed(String),
-    /// Keeps the id of a new alarm in the state.
+    /// Stores the id of a new alarm in the state.
     AfterKept { ms: u64, alarm: Alarm },
-    /// Takes the alarm away of which the id is in the state; gives whether there was one.
+    /// Cancels the alarm whose id is in the state; returns whether it existed.
     CancelKept,
-    /// Gives when the next alarm is due.
+    /// Returns when the next alarm is due.
     Next,
-    /// Gives the time.
+    /// Returns the time.
     Now,
-    /// Fails, or panics, the first so many times; each is stored before it does.
+    /// Fails, or panics, at the first runs, `times` in number; each run is stored before.
     Trip { times: i64, panics: bool },
 
-    /// Lets another planner carry out plans; gives nothing.
+    /// Makes another planner run plans; returns nothing.
     Send { room: String, plans: Vec<Plan> },
-    /// Lets a probe run a script; gives nothing.
+    /// Makes a probe run a script; returns nothing.
     Tell { room: String, steps: Vec<Step> },
-    /// Gives the state of a probe.
+    /// Returns the state of a probe.
     Ask { room: String },
-    /// Says something to all peers of a probe; gives to how many.
+    /// Broadcasts to all peers of a probe; returns their number.
     Announce { room: String, text: String },
-    /// Gives whether another planner had an alarm to run now.
+    /// Runs the due alarm of another planner; returns whether there was one.
     Fire { room: String },
-    /// Calls a room of a type that the Worker has no binding for.
+    /// Calls a room type without a binding in the Worker.
     CallHomeless,
 
-    /// Sets an alarm inside the closure of an `update`; gives the kind of the error.
+    /// Sets an alarm inside the closure of an `update`; returns the kind of the error.
     NestSchedule,
 
     /// Ends the life of the room.
     Purge,
-    /// Leaves plans to be carried out when the handler has ended.
+    /// Runs plans after the handler has ended.
     Spawn(Vec<Plan>),
 
-    /// Runs a statement; gives nothing.
+    /// Runs a statement; returns nothing.
     Exec { statement: String, parameters: Vec<SqlValue> },
-    /// Gives the rows as [`Line`]s.
+    /// Returns the rows as [`Line`]s.
     Lines { statement: String, parameters: Vec<SqlValue> },
-    /// Gives the rows as pairs.
+    /// Returns the rows as pairs.
     Pairs { statement: String },
-    /// Gives the rows as numbers.
+    /// Returns the rows as numbers.
     Numbers { statement: String },
-    /// Gives the first row as its only value.
+    /// Returns the only value of the first row.
     One { statement: String },
-    /// Gives the rows as text: the name of each column and the value with its type.
+    /// Returns the rows as text: the name of each column, and the value with its type.
     Rows { statement: String, parameters: Vec<Bound> },
-    /// Gives the rows as integers.
+    /// Returns the rows as integers.
     Integers { statement: String, parameters: Vec<SqlValue> },
-    /// Gives the first row as a pair of the types of its parameters.
+    /// Returns the first row as a pair of its parameters' types.
     Sizes { statement: String, size: usize, number: Option<u64> },
-    /// Stores a blob of such a size, and gives whether the one that is read is the same.
+    /// Stores a blob of that size; returns whether the blob that is read is equal.
     Large { size: usize },
 }
 
@@ -142,7 +142,7 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// A row of the table that `on_start` makes.
+/// A row of the table that `on_start` creates.
 #[data]
 pub struct Line {
     pub id: u32,
@@ -151,9 +151,9 @@ pub struct Line {
     pub raw: Option<Vec<u8>>,
 }
 
-/// Plans as an event: the rooms of this crate share one schema, in which they travel as a note for the log.
+/// Plans as an event. The rooms of this crate share one schema, so the plans are sent as the text of a log step.
 pub fn event(plans: &[Plan]) -> Event {
-    // Strings, numbers and enums: always JSON.
+    // Plans contain only strings, numbers and enums, so serialization cannot fail.
     Event::Do { steps: vec![Step::Log(serde_json::to_string(plans).unwrap_or_default())] }
 }
 
@@ -262,14 +262,14 @@ async fn carry_out(ctx: &Ctx, plan: Plan) -> Result<Value, Failure> {
     })
 }
 
-/// Notes `name@ms`, or `name!attempt@ms` when the object went down during the last try.
+/// Logs `name@ms`, or `name!attempt@ms` if the object crashed during the previous attempt.
 fn note_alarm(ctx: &Ctx, name: &str) -> Result<(), Failure> {
     let attempt = ctx.system_failure().map(|failure| format!("!{}", failure.attempt)).unwrap_or_default();
     let note = format!("{name}{attempt}@{}", ctx.now_ms());
     Ok(ctx.update(|state| state.log.push(note))?)
 }
 
-/// Carries out plans.
+/// A room that runs plans.
 #[room]
 pub mod planner {
     pub use super::Alarm;
@@ -306,7 +306,7 @@ pub mod planner {
     }
 }
 
-/// Has no binding: nobody can reach it.
+/// A room without a binding, so it is unreachable.
 #[room]
 pub mod homeless {
     pub use crate::script::{Broadcast, Connection, Event, State};

@@ -1,8 +1,7 @@
-//! What the rooms of this crate do: what they are told, step by step. A case reads as a script, and a new one needs no
-//! new room.
+//! The script language of the rooms in this crate. A case reads as a script, and a new case needs no new room.
 //!
-//! Handlers have a script of their own in the peer's data, in the upgrade's meta or [`crate::backstage`], and
-//! note in the state's log that they ran.
+//! The scripts of handlers come from the peer's data, the upgrade's meta or [`crate::backstage`]. Each handler logs its
+//! run in the state.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
@@ -11,20 +10,20 @@ use room_runtime::{DecodeReason, Error, Peer, Peers, Room, RoomContext, UpgradeR
 pub use crate::crash::Crash;
 use crate::{backstage, crash, gates};
 
-/// What every room here remembers.
+/// The state of every room here.
 #[data]
 #[derive(Default)]
 pub struct State {
     pub count: i64,
-    /// What happened, in order.
+    /// A log of all that happened, in order.
     pub log: Vec<String>,
-    /// As long as a case wants it.
+    /// A string of the length that a case chooses.
     pub blob: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Thing>,
 }
 
-/// A peer, and what its handlers do.
+/// The data of a peer, with the scripts of its handlers.
 #[data]
 #[derive(Default)]
 #[serde(default)]
@@ -36,7 +35,7 @@ pub struct Connection {
     pub kept: Vec<Thing>,
 }
 
-// A room's own schema: the runtime reads it, not serde.
+// A room's own schema, which the runtime reads instead of serde.
 pub use crate::probe::Event;
 
 #[data]
@@ -44,7 +43,7 @@ pub struct Alarm {
     pub steps: Vec<Step>,
 }
 
-/// What JSON has, and what it has not.
+/// Values of all kinds that JSON has, and of some that it lacks.
 #[data(externally_tagged)]
 pub enum Thing {
     Leaf,
@@ -63,13 +62,13 @@ pub enum Thing {
 }
 
 impl Thing {
-    /// It, in so many others.
+    /// Wraps it in `levels` others.
     pub fn inside(self, levels: usize) -> Thing {
         (0..levels).fold(self, |inner, _| Thing::In(Box::new(inner)))
     }
 }
 
-/// A number and its text are one as a key.
+/// A type whose two variants are the same JSON key: a number, and its text.
 #[data]
 #[derive(Eq, PartialOrd, Ord)]
 #[serde(untagged)]
@@ -78,11 +77,11 @@ pub enum Key {
     Text(String),
 }
 
-/// What no frame can bring, since JSON has no way to write it.
+/// Values that no frame can contain, because JSON cannot represent them.
 #[data(externally_tagged)]
 #[derive(Copy)]
 pub enum Unwritable {
-    /// In so many others.
+    /// A value nested this deep.
     Deep(usize),
     NotANumber,
     Large,
@@ -108,28 +107,28 @@ impl Unwritable {
     }
 }
 
-/// One thing to do.
+/// One step of a script.
 #[data(externally_tagged)]
 pub enum Step {
-    /// Keeps it in the state, in so many others.
+    /// Stores it in the state, nested in this many others.
     Keep(usize, Thing),
-    /// Keeps it in the peer's data.
+    /// Stores it in the peer's data.
     KeepInData(Thing),
-    /// Answers [`Broadcast::Kept`] with what is in the state and in the sender's data.
+    /// Answers [`Broadcast::Kept`] with the values in the state and in the sender's data.
     Show,
-    /// Keeps it in the state.
+    /// Stores it in the state.
     KeepUnwritable(Unwritable),
-    /// Keeps it in the peer's data.
+    /// Stores it in the peer's data.
     KeepUnwritableInData(Unwritable),
-    /// Says it to all.
+    /// Broadcasts it to all.
     SayUnwritable(Unwritable),
     /// Adds to the count.
     Add(i64),
     /// Adds to the count in a `try_update` that then fails.
     TryAddAndFail(i64),
-    /// Notes something in the log.
+    /// Adds a line to the log.
     Log(String),
-    /// Notes the room's name and id in the log.
+    /// Logs the room's name and id.
     LogPlace,
     /// Makes the state this long.
     Fill(usize),
@@ -140,7 +139,7 @@ pub enum Step {
     NestEffects,
     /// Adds to the count in a `try_update` that sends something and then fails.
     TryAddTellAndFail(i64),
-    /// Takes a snapshot, adds one; answers [`Broadcast::Snapshot`].
+    /// Takes a snapshot and adds one; answers [`Broadcast::Snapshot`].
     Snapshot,
     /// Answers [`Broadcast::Initialized`].
     IsInitialized,
@@ -148,7 +147,7 @@ pub enum Step {
     Report,
     /// Answers [`Broadcast::Now`].
     Now,
-    /// Answers [`Broadcast::Meta`] with what the upgrade gave.
+    /// Answers [`Broadcast::Meta`] with the upgrade's meta.
     Meta,
 
     /// Changes the peer's data with `update_data`.
@@ -158,31 +157,31 @@ pub enum Step {
     /// Replaces the peer's data with `set_data`.
     SetData(Box<Connection>),
 
-    /// Says something to all.
+    /// Broadcasts a text to all.
     Say(String),
-    /// Says something to the sender.
+    /// Sends a text to the sender.
     Whisper(String),
-    /// Says something to some; answers [`Broadcast::Delivered`].
+    /// Sends a text to the selected peers; answers [`Broadcast::Delivered`].
     Send(Vec<Selector>, String),
     /// Answers [`Broadcast::Selected`].
     Select(Vec<Selector>),
-    /// Closes some; answers [`Broadcast::Closed`].
+    /// Closes the selected peers; answers [`Broadcast::Closed`].
     Close(Vec<Selector>, u16, String),
     /// Closes the sender's own connection.
     Leave(u16, String),
 
-    /// Waits for some milliseconds.
+    /// Waits for this many milliseconds.
     Sleep(u64),
-    /// Tells all that it waits ([`Broadcast::Holding`]), and waits for that gate to be opened.
+    /// Broadcasts [`Broadcast::Holding`] and waits until the gate is opened.
     Hold(String),
-    /// Lets all go on that wait at that gate of the room.
+    /// Opens the gate of the room for all handlers that wait there.
     Open(String),
-    /// Lets this go on when the handler has ended.
+    /// Runs steps after the handler has ended.
     Spawn(Vec<Step>),
 
-    /// Gives up with this text.
+    /// Fails with this text.
     Fail(String),
-    /// Refuses, with this reason.
+    /// Refuses with this reason.
     Refuse(String),
     /// Refuses with [`Broadcast::Said`].
     RefuseWith(String),
@@ -190,29 +189,29 @@ pub enum Step {
     RefuseWithStatus(u16, Box<Step>),
     /// Adds to the count in a `try_update` that then refuses.
     TryAddAndRefuse(i64, String),
-    /// Gives up with an error of the runtime.
+    /// Fails with an error of the runtime.
     FailTyped,
-    /// Does what may fail; answers [`Broadcast::Outcome`].
+    /// Runs a step that may fail; answers [`Broadcast::Outcome`].
     Try(Box<Step>),
     Panic,
     /// Ends the room's life.
     Purge,
-    /// Goes down in another way.
+    /// Crashes in this way.
     Crash(Crash),
 }
 
-/// How peers are selected.
+/// A selection of peers.
 #[data(externally_tagged)]
 pub enum Selector {
     Tagged(String),
     TaggedAny(Vec<String>),
     WithId(String),
-    /// All peers with that id are left out.
+    /// Excludes all peers with that id.
     Except(String),
     ExceptSender,
-    /// All peers with those ids, given as peers.
+    /// Includes all peers with those ids, passed as peers.
     Only(Vec<String>),
-    /// The name of the peer begins like this.
+    /// Includes peers whose name starts with this.
     Named(String),
 }
 
@@ -234,7 +233,7 @@ pub enum Broadcast {
     Closed { count: usize, left: Vec<String> },
 }
 
-/// What a handler sees of its room and its sender.
+/// The room and the sender, as a handler sees them.
 #[data]
 pub struct Report {
     pub room: String,
@@ -252,7 +251,7 @@ pub struct PeerReport {
     pub name: String,
 }
 
-/// What the rooms here expect as an upgrade's meta.
+/// The meta of an upgrade that the rooms here expect.
 #[data]
 #[derive(Default)]
 #[serde(default)]
@@ -261,27 +260,27 @@ pub struct Visa {
     pub note: String,
 }
 
-/// One thing for `on_upgrade` to do.
+/// One step of `on_upgrade`.
 #[data(externally_tagged)]
 pub enum UpgradeStep {
     Log(String),
     LogPlace,
-    /// Logs the path, the `token` in the query, the header `x-token`, and what headers there are of the runtime's own.
+    /// Logs the path, the `token` in the query, the header `x-token`, and any headers of the runtime itself.
     LogRequest,
     /// Logs the note in the upgrade's meta.
     LogMeta,
     SetId(String),
     AddTag(String),
     SetName(String),
-    /// A name this long.
+    /// Sets a name of this length.
     SetNameTo(usize),
     SetOnDuplicate(OnDuplicate),
     SetOnResume(OnResume),
-    /// Lets go of the place to which the peer would come back.
+    /// Drops the resumed place.
     ForgetResume,
-    /// Logs the bearer token, and the subprotocol that is chosen then.
+    /// Logs the bearer token, and then the chosen subprotocol.
     LogBearer,
-    /// Logs the subprotocols that the client offers, and the one that was chosen.
+    /// Logs the subprotocols that the client offers, and the chosen one.
     LogProtocols,
     SetProtocol(String),
     Refuse {
@@ -289,14 +288,14 @@ pub enum UpgradeStep {
         body: String,
         header: Option<(String, String)>,
     },
-    /// Gives up with an error, by `?`.
+    /// Fails with an error, by `?`.
     Fail(String),
-    /// Refuses as other handlers do.
+    /// Refuses in the way of other handlers.
     RefuseByFailure(String),
     Hold(String),
     Panic,
     Purge,
-    /// Goes down in another way.
+    /// Crashes in this way.
     Crash(Crash),
 }
 
@@ -408,7 +407,7 @@ pub async fn on_alarm<R: Scripted>(ctx: &RoomContext<R>, alarm: &Alarm) -> Resul
     run(ctx, None, &backstage::script(R::NAME, ctx.id(), "on_alarm")).await
 }
 
-/// `POST /do` runs the script in its body. Everything else is told what it was, with the status it asks for.
+/// Runs the script in the body of `POST /do`. Echoes any other request, with the status it asks for.
 pub async fn on_request<R: Scripted>(
     ctx: &RoomContext<R>,
     request: http::Request<Bytes>,
@@ -455,7 +454,7 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
         }
         Step::KeepUnwritable(what) => {
             ctx.update(|state| state.kept.push(what.thing()))?;
-            // The change is stored now, and what is wrong with it said here.
+            // The broadcast stores the change now, so an error of the change appears here.
             drop(ctx.broadcast(&Broadcast::Pong { n: 1 })?);
         }
         Step::KeepUnwritableInData(what) => me()?.update_data(|data| data.kept.push(what.thing()))?,
@@ -593,7 +592,7 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
     Ok(())
 }
 
-/// To who asked, or to all when that was the Worker.
+/// Answers the sender, or all peers if the Worker sent the script.
 fn answer<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, message: &Broadcast) -> Result<(), Failure> {
     match peer {
         Some(peer) => peer.send(message)?,
@@ -631,7 +630,7 @@ fn kind(outcome: Result<(), Error>) -> String {
     outcome.map_or_else(|error| error.kind().to_string(), |()| "ok".to_owned())
 }
 
-/// What a selection gives.
+/// Applies `then` to the selected peers.
 fn with<R: Scripted, T>(ctx: &RoomContext<R>, selectors: &[Selector], then: impl FnOnce(Peers<'_, R>) -> T) -> T {
     let named: Vec<Peer<R>> = ctx.peers().iter().collect();
     let mut peers = ctx.peers();

@@ -1,10 +1,11 @@
-//! The Worker: each room's client over HTTP, by the room's name, and what no Worker should do.
+//! The Worker: each room's client over HTTP, by the room's name, and unsafe routes that no Worker should have.
 //!
 //! - `GET  /:name/upgrade?with=…` a [`Joining`](crate::api::Joining), and a WebSocket
 //! - `POST /:name/call` a [`Call`](crate::api::Call), answered with its outcome
-//! - `POST /:name/dialogue` a [`Dialogue`](crate::api::Dialogue), answered with what was said
-//! - `*    /:name/request?with=…` the request that an [`Asking`](crate::api::Asking) describes, forwarded to `on_request`
-//! - `*    /:name/forward/…?to=id` the public request, unchanged, straight to the object
+//! - `POST /:name/dialogue` a [`Dialogue`](crate::api::Dialogue), answered with its replies
+//! - `*    /:name/request?with=…` the request that an [`Asking`](crate::api::Asking) describes, forwarded to
+//!   `on_request`
+//! - `*    /:name/forward/…?to=id` the public request, unchanged, directly to the object
 //! - `POST /:name/rpc/:method?to=id` any method of the object, with the body as its argument
 
 use serde::de::DeserializeOwned;
@@ -111,13 +112,13 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| Error::from(format!("{error} in {text}")))
 }
 
-/// The room's response with a header of the Worker's, as a session's cookie would be one.
+/// Adds a header of the Worker to the room's response, as a Worker would add a session cookie.
 fn signed(mut response: Response) -> Result<Response> {
     response.headers_mut().set(api::WORKER_HEADER, "1")?;
     Ok(response)
 }
 
-/// An error of the client, where an answer of the room may come as well.
+/// An error of the client, in place of the room's response.
 fn failed(failed: &Failed) -> Result<Response> {
     let response = Response::from_json(failed)?.with_status(500);
     response.headers().set(api::FAILED_HEADER, "1")?;
@@ -126,7 +127,7 @@ fn failed(failed: &Failed) -> Result<Response> {
 
 async fn rpc(stub: JsValue, method: &str, argument: &JsValue) -> std::result::Result<JsValue, JsValue> {
     let function = js_sys::Reflect::get(&stub, &JsValue::from_str(method))?.dyn_into::<js_sys::Function>()?;
-    // Not `call`: on a method of a stub that is one more method of the object.
+    // Not `call`: a stub treats that name as one more method of the object.
     let answer = js_sys::Reflect::apply(&function, &stub, &js_sys::Array::of1(argument))?;
     JsFuture::from(js_sys::Promise::resolve(&answer)).await
 }

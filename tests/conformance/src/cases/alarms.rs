@@ -1,4 +1,4 @@
-//! Rule 10: what a room does by itself, later.
+//! Rule 10: alarms.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -20,7 +20,7 @@ async fn schedule<H: Harness>(by: &Peer<H, Probe>, after_ms: u64, steps: impl In
 
 pub(super) async fn alarms_fire_in_order_of_time<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
-    // Set by one handler: frames may arrive further apart than the alarms are.
+    // One handler sets all three, because separate frames may arrive further apart than the alarms are due.
     give(&room, [after(600, "third"), after(200, "first"), after(400, "second")]).await?;
     same!(names(&until_fired(&room, 3).await?), ["first", "second", "third"]);
     Ok(())
@@ -53,7 +53,7 @@ pub(super) async fn an_alarm_during_which_the_room_panics_is_tried_again<H: Harn
     room.script("on_alarm", [Step::Sleep(1), Step::Panic]).await?;
     schedule(&alice, 1, [log("try")]).await?;
     until(&h, "the first try", || room.log(), |log| log.len() >= 2).await?;
-    // On workerd backstage was in the memory that the panic took.
+    // On workerd the panic also ended the isolate, with the memory of backstage.
     room.script("on_alarm", [say("done")]).await?;
     alice.hears(None, "done").await?;
     same!(room.log().await?[1..], ["try", "try"]);
@@ -66,10 +66,10 @@ pub(super) async fn an_alarm_outlives_the_process_and_knows_its_room<H: Harness>
     schedule(&alice, 3_000, [Step::LogPlace]).await?;
     alice.fence().await?;
     room.restart().await?;
-    // Nothing addresses the room until then.
+    // No request reaches the room until then.
     h.clone().pass(std::time::Duration::from_secs(4)).await;
     let log = until(&h, "the alarm", || room.log(), |log| log.len() >= 3).await?;
-    // Who vanished with the process is seen off first.
+    // The peer whose socket was lost with the process is closed first.
     holds!(log[1].starts_with("close alice 1006 \"\" lost"), "{log:?}");
     same!((&*log[0], &log[2]), ("connect alice", &format!("probe/{}", room.id())));
     Ok(())

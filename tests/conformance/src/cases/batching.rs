@@ -10,7 +10,7 @@ use room_runtime::{ErrorKind, SUBPROTOCOL};
 use super::steps::{close, send, with_id};
 use crate::harness::{Arrival, Guest, Harness, Peer, guest, room};
 
-/// A guest whose client speaks it, and another.
+/// A guest whose client supports the subprotocol.
 fn modern(id: &str) -> Guest {
     guest(id).offering(&format!("chat, {SUBPROTOCOL}"))
 }
@@ -129,7 +129,7 @@ pub(super) async fn the_largest_data_still_fits_beside_the_subprotocol<H: Harnes
     let alice = room.connect(modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     let (mut fits, mut fails) = (1, 16_384);
-    // Where exactly the limit is depends on what else is in the data.
+    // The exact limit depends on the rest of the data, so search for it.
     while fails - fits > 1 {
         let length = (fits + fails) / 2;
         alice.run([Step::Try(Box::new(Step::RenameTo(length)))]).await?;

@@ -67,7 +67,7 @@ pub(super) async fn peers_are_told_with_everything_that_is_known_of_them<H: Harn
     same!(room.peers(Some("x")).await?, peers[..1]);
     same!(room.peers(Some("y")).await?, peers);
     same!(room.peers(Some("z")).await?.len(), 0);
-    // An id is no tag.
+    // An id does not count as a tag.
     same!(room.peers(Some("alice")).await?.len(), 0);
     Ok(())
 }
@@ -143,7 +143,7 @@ pub(super) async fn the_same_call_with_the_same_key_is_done_once<H: Harness>(h: 
         same!(room.try_send_once("key", does([Step::Add(1)])).await?, Ok(()));
     }
     same!(room.count().await?, 1);
-    // Another key, another call; and none at all.
+    // A different key is a different call; without a key, each call runs.
     same!(room.try_send_once("other", does([Step::Add(1)])).await?, Ok(()));
     room.run([Step::Add(1)]).await?;
     same!(room.count().await?, 3);
@@ -255,7 +255,7 @@ pub(super) async fn a_room_remembers_the_last_1024_keys<H: Harness>(h: H) -> Res
         }
     }
     same!(room.count().await?, KEPT + 1);
-    // The oldest was forgotten, and the youngest was not; nor was the one that is the oldest now.
+    // The oldest key was evicted. The youngest was not, and neither was the one that is now the oldest.
     same!(call(KEPT).await?, Ok(()));
     same!(room.count().await?, KEPT + 1);
     same!(call(0).await?, Ok(()));

@@ -1,6 +1,6 @@
-//! What cases assert with: a case that fails ends, and says where.
+//! The assertions of cases: a failed one ends the case with its location.
 
-/// That two values are equal.
+/// Asserts that two values are equal.
 macro_rules! same {
     ($left:expr, $right:expr $(,)?) => {
         match (&$left, &$right) {
@@ -15,7 +15,7 @@ macro_rules! same {
     };
 }
 
-/// That a value is of a form; gives what the form binds.
+/// Asserts that a value matches a pattern; returns the pattern's bindings.
 macro_rules! is {
     ($value:expr, $form:pat => $bound:expr) => {
         match $value {
@@ -34,7 +34,7 @@ macro_rules! is {
     };
 }
 
-/// That something holds.
+/// Asserts a condition.
 macro_rules! holds {
     ($condition:expr, $($what:tt)+) => {
         anyhow::ensure!($condition, "{}:{}: {}", file!(), line!(), format_args!($($what)+))

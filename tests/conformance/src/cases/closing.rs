@@ -15,7 +15,7 @@ use crate::{
 
 type Probe = probe::Room;
 
-/// What `on_close` has noted, once it has noted that much.
+/// Waits until `on_close` has logged `count` lines, and returns them.
 async fn closes<H: Harness>(room: &Room<H, Probe>, count: usize) -> Result<Vec<String>> {
     let closes = |log: &Vec<String>| log.iter().filter(|line| line.starts_with("close ")).cloned().collect::<Vec<_>>();
     let what = format!("{count} times on_close");
@@ -116,7 +116,7 @@ pub(super) async fn sending_to_a_peer_that_is_closed_is_a_typed_error<H: Harness
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
-    // Its own handler goes on when it is closed.
+    // The peer's own handler continues after the close.
     alice.run([leave(1000, ""), whisper("too late")]).await?;
     same!(alice.closed().await?.0, 1000);
     closes(&room, 1).await?;
@@ -132,7 +132,7 @@ pub(super) async fn closing_a_selection_says_how_many_there_were<H: Harness>(h: 
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob").tags(["x"])).await?;
     let carol = room.connect(guest("carol").tags(["x"])).await?;
-    // The second time there is nobody left to close.
+    // The second close finds no open peers.
     alice.run([close([tagged("x")], 4_002, "x"), close([tagged("x")], 4_003, "again")]).await?;
     for count in [2, 0] {
         alice.expect(Broadcast::Closed { count, left: vec!["alice".to_owned()] }).await?;
@@ -177,7 +177,7 @@ pub(super) async fn a_close_that_cannot_be_sent_is_a_typed_error_and_closes_noth
         }
     }
     alice.fence().await?;
-    // The longest that can.
+    // The longest valid reason.
     let longest = format!("{}x", "ä".repeat(61));
     alice.run([leave(1000, &longest)]).await?;
     same!(alice.closed().await?, (1000, longest));

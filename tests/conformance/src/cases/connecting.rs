@@ -1,4 +1,4 @@
-//! Rule 1: how a peer comes in.
+//! Rule 1: how peers connect.
 
 use anyhow::Result;
 use conformance_rooms::{probe, script::Step};
@@ -64,7 +64,7 @@ pub(super) async fn a_failing_on_connect_closes_with_1011_and_is_reported<H: Har
     let room = room::<probe::Room, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let eve = room.connect(guest("eve").on_connect([say("hello"), fail("not you")])).await?;
-    // What was sent stays sent.
+    // Messages that were already sent are not rolled back.
     eve.hears(Some("eve"), "hello").await?;
     bob.hears(Some("eve"), "hello").await?;
     let (code, reason) = eve.closed().await?;

@@ -1,4 +1,4 @@
-//! Rule 4: what a room remembers of a peer.
+//! Rule 4: the data of a peer.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -58,7 +58,7 @@ pub(super) async fn data_over_the_cap_is_a_typed_error_and_changes_nothing<H: Ha
 pub(super) async fn data_as_large_as_it_may_be_survives_hibernation<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
-    // What is kept beside the name: the id, the time, two empty scripts.
+    // The data also contains the id, the time and two empty scripts.
     let bytes = room_runtime::Peer::<probe::Room>::MAX_DATA_BYTES - 100;
     alice.run([Step::RenameTo(bytes)]).await?;
     same!(sender(alice.ask([Step::Report]).await?)?.name.len(), bytes);
@@ -101,7 +101,7 @@ pub(super) async fn data_as_deep_as_an_event_may_be_is_read_again<H: Harness>(h:
     let (event, thing) = deep_event(EVENT_DEPTH, Step::KeepInData)?;
     alice.send_raw(serde_json::to_string(&event)?).await?;
     alice.fence().await?;
-    // Deeper than the room keeps it.
+    // Deeper than the depth at which the room stores it.
     same!(room.peers(None).await?[0].data.kept, std::slice::from_ref(&thing));
     room.hibernate().await?;
     same!(room.peers(None).await?[0].data.kept, std::slice::from_ref(&thing));

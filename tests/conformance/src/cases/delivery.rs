@@ -1,4 +1,4 @@
-//! Rule 5: who gets what.
+//! Rule 5: which peers receive a message.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -15,7 +15,7 @@ use crate::{
 
 type Probe = probe::Room;
 
-/// Alice with the tags x and y, bob with x, carol with y, dave with none.
+/// Four peers: alice with the tags x and y, bob with x, carol with y, dave without tags.
 async fn four<H: Harness>(h: &H) -> Result<(Room<H, Probe>, [Peer<H, Probe>; 4])> {
     let room = room::<Probe, _>(h, "r");
     let alice = room.connect(guest("alice").tags(["x", "y"])).await?;
@@ -139,7 +139,7 @@ pub(super) async fn a_message_goes_to_those_selected_and_to_nobody_else<H: Harne
 pub(super) async fn selections_are_the_same_after_hibernation<H: Harness>(h: H) -> Result<()> {
     let (room, [alice, bob, ..]) = four(&h).await?;
     room.hibernate().await?;
-    // The first thing that the room does when it wakes.
+    // The first event after the wake.
     bob.run([send([tagged("x"), Selector::ExceptSender], "awake")]).await?;
     alice.hears(Some("bob"), "awake").await?;
     is!(bob.next().await?, Broadcast::Delivered { sent: 1, .. });

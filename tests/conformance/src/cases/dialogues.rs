@@ -107,7 +107,7 @@ pub(super) async fn a_test_peer_gets_messages_errors_and_its_token_each_by_itsel
         alice.disconnect();
         let again = connect("alice", token)?;
         again.send(&Event::Ping { n: 3 });
-        // The frame itself can be had as well, and is then not missed.
+        // After `receive_raw` has taken the token's frame, `resume_token` still returns the token.
         holds!(again.receive_raw().is_some_and(|frame| frame.contains("resume")), "the token comes first");
         same!(again.received(), [Broadcast::Pong { n: 3 }]);
         holds!(again.resume_token().is_some(), "the token of a frame that was taken");

@@ -22,7 +22,7 @@ pub(super) async fn an_error_in_on_event_is_told_to_on_error_and_harms_nobody<H:
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
-    // What was changed stays changed, what was sent stays sent, and what comes behind does not happen.
+    // Changes are kept, sent messages are not recalled, and later steps do not run.
     alice.run([Step::Add(1), say("kept"), Step::Add(1), fail("oops"), Step::Add(100)]).await?;
     for peer in [&alice, &bob] {
         peer.hears(Some("alice"), "kept").await?;
@@ -40,12 +40,12 @@ pub(super) async fn the_sender_of_an_event_that_fails_gets_an_error_frame<H: Har
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
-    // The same for each: what went wrong is for the room to say.
+    // The error frame is the same for each: only the room may publish the details.
     for step in [fail("the secret is 42"), Step::FailTyped, Step::Fill(3_000_000)] {
         alice.run([step]).await?;
         alice.hears_of_a_failure().await?;
     }
-    // One frame each, and it stays connected; others hear nothing.
+    // The sender gets one frame for each, and stays connected; other peers get none.
     alice.fence().await?;
     bob.fence().await?;
     Ok(())
@@ -127,7 +127,7 @@ pub(super) async fn a_room_whose_on_start_fails_handles_nothing_until_it_succeed
     same!(room.log().await?, ["start", failed, "start", failed, "start", "connect alice"]);
     same!(room.count().await?, 0);
 
-    // A frame that wakes it is refused, and so is a close: its `on_close` comes when the room has started.
+    // The frame that wakes the room is refused, and so is a close. Its `on_close` runs once the room has started.
     room.hibernate().await?;
     room.script("on_start", [fail("oops")]).await?;
     alice.run([Step::Add(1)]).await?;

@@ -1,4 +1,4 @@
-//! How alarms fire: beside each other, in their own time, and whatever becomes of the platform's alarm.
+//! How alarms fire: concurrently, on time, and independent of the platform's alarm.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 
 type Planner = planner::Room;
 
-/// Sets an alarm that waits at a gate, and waits until it does.
+/// Sets an alarm whose handler waits at a gate, and waits until it does.
 async fn holding<H: Harness>(h: &H, plans: impl Into<Vec<Plan>>) -> Result<(Room<H, Planner>, Peer<H, Planner>)> {
     let room = room::<Planner, _>(h, "r");
     let alice = room.connect(guest("alice")).await?;
@@ -41,7 +41,7 @@ pub(super) async fn a_slow_alarm_holds_up_no_other<H: Harness>(h: H) -> Result<(
 
 pub(super) async fn an_alarm_that_takes_longer_than_its_retry_runs_once<H: Harness>(h: H) -> Result<()> {
     let (room, _alice) = holding(&h, []).await?;
-    // Longer than the time after which it would be tried again had it crashed.
+    // Longer than the delay of the next attempt after a crash.
     pass(&h, 3_000).await;
     room.run([open("gate")]).await?;
     pass(&h, 500).await;
@@ -72,7 +72,7 @@ pub(super) async fn an_alarm_may_look_for_another_of_its_own_room_where_there_is
 pub(super) async fn an_alarm_that_plans_itself_for_the_past_starves_no_other<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let now = time(&room).await?;
-    // Each in the place of the one before, and each for a time before that of the other.
+    // Each alarm sets the next one for a time before the other alarm's.
     let mut again = alarm("again", []);
     for _ in 0..20 {
         again = alarm("again", [Plan::At { ms: now - 60_000, key: None, alarm: again }]);
@@ -102,7 +102,7 @@ pub(super) async fn a_period_without_a_key_set_at_each_start_is_one<H: Harness>(
     room.hibernate().await?;
     same!(ask(&room, tick()).await?, first);
     same!(next(&room).await?, due);
-    // Another period, and another alarm, are others.
+    // A different period, or a different alarm, is a separate schedule.
     let other = ask(&room, Plan::Every { ms: 61_000, key: None, alarm: alarm("tick", []) }).await?;
     let third = ask(&room, Plan::Every { ms: 60_000, key: None, alarm: alarm("tock", []) }).await?;
     holds!(other != first && third != first && third != other, "{first} {other} {third}");
@@ -119,7 +119,7 @@ pub(super) async fn an_alarm_whose_change_cannot_be_stored_where_it_waits_is_tri
     give(&room, [Plan::At { ms: due, key: None, alarm: alarm("large", plans) }]).await?;
     let is_put_off = |next: &Option<u64>| next.is_some_and(|at_ms| at_ms >= due + 2_000);
     until(&h, "the next try", || next(&room), is_put_off).await?;
-    // It is not done, and nobody was told so.
+    // The alarm failed, so its broadcast was not sent.
     alice.fence().await?;
     same!(room.state().await?, None);
     give(&room, [Plan::Purge]).await?;
@@ -153,7 +153,7 @@ pub(super) async fn alarms_fire_however_long_the_room_could_not_start(h: Memory)
     give(&room, [after(1_000, "once")]).await?;
     room.hibernate().await?;
     stored.fail_reads(true);
-    // The platform would have given up long ago.
+    // By now the platform would have stopped its attempts.
     stored.advance(Duration::from_secs(3_600));
     stored.fail_reads(false);
     stored.advance(Duration::from_secs(11));
@@ -178,7 +178,7 @@ pub(super) async fn an_end_that_cannot_be_stored_is_no_system_failure(h: Memory)
     let stored = h.room::<Planner>(room.id());
     let plans = [Plan::Run(vec![Step::Sleep(1)])];
     give(&room, [Plan::After { ms: 1_000, key: None, alarm: alarm("once", plans) }]).await?;
-    // The handler waits for a millisecond before it ends; from there on nothing can be stored.
+    // The handler waits for a millisecond before it ends; after that, writes fail.
     stored.advance(Duration::from_millis(1_000));
     stored.fail_writes(true);
     stored.advance(Duration::from_millis(5));

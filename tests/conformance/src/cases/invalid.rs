@@ -1,4 +1,4 @@
-//! Rule 7: frames that are no events.
+//! Rule 7: invalid frames.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -11,7 +11,7 @@ use room_runtime::ErrorKind;
 use super::steps::whisper;
 use crate::harness::{Arrival, Harness, guest, room};
 
-/// What a client sends.
+/// A frame from a client.
 #[derive(Clone, Debug)]
 enum Sent {
     Text(String),
@@ -31,8 +31,9 @@ impl Sent {
     }
 }
 
-/// That each of the frames changes nothing and leaves everything else working: one error frame to its sender, one call of
-/// the hook, with that reason.
+/// Asserts that each frame is harmless, and that everything else still works.
+///
+/// A frame causes one error frame to its sender, one call of the hook with that reason, and no change of the state.
 async fn harmless<R: Scripted, H: Harness>(h: H, frames: Vec<Sent>, kind: ErrorKind, reason: &str) -> Result<()> {
     let room = room::<R, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
@@ -120,7 +121,7 @@ pub(super) async fn json_ten_thousand_deep_is_an_error_frame<H: Harness>(h: H) -
     harmless::<probe::Room, _>(h, frames, ErrorKind::Decode, "malformed").await
 }
 
-/// An event in so many others; each has its tag first, or last, as the level says.
+/// An event nested in `levels` others; `tag_first` decides for each level whether the tag comes first or last.
 fn nested(levels: usize, event: &str, tag_first: fn(usize) -> bool) -> String {
     let mut opening = String::new();
     let mut closing = Vec::new();
@@ -137,7 +138,7 @@ fn nested(levels: usize, event: &str, tag_first: fn(usize) -> bool) -> String {
     format!("{opening}{event}{}", closing.concat())
 }
 
-/// First, last, and one after the other.
+/// The orders of the tag: first, last, and alternating.
 const ORDERS: [fn(usize) -> bool; 3] = [|_| true, |_| false, |level| level % 2 == 0];
 
 pub(super) async fn events_in_events_are_understood_in_any_order_of_keys<H: Harness>(h: H) -> Result<()> {
@@ -247,7 +248,7 @@ pub(super) async fn a_room_that_closes_who_sends_no_event_closes_with_1007_or_10
             Sent::Text(text) => alice.send_raw(text).await?,
             Sent::Binary(bytes) => alice.send_binary(bytes).await?,
         }
-        // No error frame comes before.
+        // No error frame precedes the close.
         let (closed, reason) = is!(alice.next_of_any_kind().await?, Arrival::Closed(code, reason) => (code, reason));
         same!(closed, code);
         holds!(!reason.is_empty(), "a close with {code} that does not say why");

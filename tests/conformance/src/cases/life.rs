@@ -1,4 +1,4 @@
-//! The life of a room: how it starts, what it leaves behind, where it is, when.
+//! The life of a room: its start, `spawn` and `sleep`, its id and name, and the clock.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -72,7 +72,7 @@ pub(super) async fn spawned_work_outlives_its_handler_and_stores_its_changes<H: 
     let alice = room.connect(guest("alice")).await?;
     alice.run([Step::Spawn(vec![Step::Sleep(50), Step::Add(1), say("later")]), whisper("now")]).await?;
     alice.hears(Some("alice"), "now").await?;
-    // It has no sender of its own.
+    // A spawned task has no sender.
     alice.hears(None, "later").await?;
     room.hibernate().await?;
     same!(report(alice.ask([Step::Report]).await?)?.count, 1);

@@ -1,4 +1,4 @@
-//! Rule 12: what a room takes, and how much of it.
+//! Rule 12: the limits of a room.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ pub(super) async fn a_frame_may_have_as_many_bytes_as_the_limit<H: Harness>(h: H
     Ok(())
 }
 
-// rate_limit: three at once, and one more every four seconds. A case sends at once what has to fall into these.
+// rate_limit: three at once, and one more every four seconds. Frames that must share one burst are sent together.
 
 async fn limited<H: Harness>(peer: &Peer<H, paced::Room>) -> Result<u64> {
     let error = peer.next_error().await?;
@@ -174,12 +174,12 @@ pub(super) async fn neither_heartbeats_nor_the_workers_events_count_for_the_rate
 
 // max_unread_bytes: ten thousand.
 
-/// Sends everyone four thousand bytes; says who got it.
+/// Sends 4,000 bytes to each peer; returns the peers that received them.
 async fn flood<H: Harness>(by: &Peer<H, narrow::Room>) -> Result<(usize, Vec<String>)> {
     give(by, 4_000).await
 }
 
-/// Sends everyone that many bytes; says who got it.
+/// Sends that many bytes to each peer; returns the peers that received them.
 async fn give<H: Harness>(by: &Peer<H, narrow::Room>, bytes: usize) -> Result<(usize, Vec<String>)> {
     by.run([send([], &"x".repeat(bytes))]).await?;
     is!(by.next().await?, Broadcast::Said { .. });
@@ -210,7 +210,7 @@ pub(super) async fn sending_to_a_peer_that_does_not_read_is_a_typed_error<H: Har
     let room = room::<narrow::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let _bob = room.connect(guest("bob")).await?;
-    // She cannot show that she reads while her own handler runs.
+    // The room cannot see that she reads while her own handler runs.
     let large = super::steps::whisper(&"x".repeat(4_000));
     alice.run(vec![large; 5]).await?;
     for _ in 0..3 {
@@ -247,7 +247,7 @@ pub(super) async fn a_heartbeat_shows_that_a_peer_reads<H: Harness>(h: H) -> Res
     Ok(())
 }
 
-/// Sends everyone up to just over the limit of who shows nothing, and says when.
+/// Sends messages to all peers until the unread bytes of the peer `to` are just over the limit.
 async fn fill<H: Harness>(by: &Peer<H, narrow::Room>, to: &Peer<H, narrow::Room>) -> Result<()> {
     for bytes in [4_000, 4_000, 2_000] {
         same!(give(by, bytes).await?, (2, vec![]));
@@ -262,12 +262,12 @@ pub(super) async fn who_only_listens_and_sends_no_heartbeats_has_a_limit_that_re
     let bob = room.connect(guest("bob")).await?;
     fill(&alice, &bob).await?;
     for _ in 0..4 {
-        // A thirtieth of a minute is 333 bytes.
+        // A thirtieth of a minute adds 333 bytes.
         h.clone().pass(Duration::from_secs(2)).await;
         same!(give(&alice, 200).await?, (2, vec![]));
         is!(bob.next().await?, Broadcast::Said { .. });
     }
-    // It was not given once and for all.
+    // The allowance is renewed, not given once.
     for _ in 0..2 {
         give(&alice, 4_000).await?;
     }
@@ -320,7 +320,7 @@ pub(super) async fn a_heartbeat_is_answered_and_wakes_nobody<H: Harness>(h: H) -
         peer.heartbeat().await?;
     }
     same!(room.starts().await?, starts);
-    // They are as they were, and the room has heard nothing of it.
+    // Both peers are unchanged, and the room did not notice.
     for peer in [&alice, &bob] {
         peer.fence().await?;
     }
@@ -363,7 +363,7 @@ pub(super) async fn what_waits_for_on_start_is_bounded<H: Harness>(h: H) -> Resu
     alice.fence().await?;
     room.hibernate().await?;
     room.script("on_start", [Step::Sleep(3_000)]).await?;
-    // One is about to be handled, 1,024 wait behind it.
+    // One frame is about to be handled; 1,024 are queued.
     for n in 0..1_124 {
         alice.send(&Event::Ping { n }).await?;
     }
@@ -385,7 +385,7 @@ pub(super) async fn a_peer_does_not_reset_its_rate_by_coming_back<H: Harness>(h:
     }
     alice.close().await?;
     until(&h, "the room to be empty", || room.peer_ids(), Vec::is_empty).await?;
-    // With a full bucket there would be room for three more; it takes twelve seconds to fill.
+    // A full bucket would allow three more; it fills in twelve seconds.
     let alice = room.connect(guest("alice")).await?;
     for n in 3..6 {
         alice.send(&Event::Ping { n }).await?;

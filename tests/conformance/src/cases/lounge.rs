@@ -1,5 +1,4 @@
-//! Who was there: connections lost with the process, places that are kept, rooms that go by themselves; and what older code
-//! has left behind.
+//! Presence: connections lost with the process, kept places, rooms with `purge_after`, and stored data of older code.
 
 use std::time::Duration;
 
@@ -18,10 +17,10 @@ use crate::{
     memory::Memory,
 };
 
-/// Longer than the lounge keeps a place, and the motel itself.
+/// Longer than the `reconnect_grace` of the lounge and the `purge_after` of the motel.
 pub(super) const LONG: Duration = Duration::from_secs(7);
 
-/// Who is here, as the room sees it. It wakes the room.
+/// The present users, as the room sees them. The request wakes the room.
 pub(super) async fn presence<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<Vec<String>> {
     let answer = room.request(Request::get("https://room/").body(Bytes::new())?).await?;
     Ok(serde_json::from_slice(answer.body())?)
@@ -31,19 +30,19 @@ pub(super) async fn is_present<H: Harness, R: Scripted>(room: &Room<H, R>, wante
     until(room.harness(), &format!("{wanted:?}"), || presence(room), |users| users == wanted).await.map(drop)
 }
 
-/// What `on_close` has noted, once it has noted that much.
+/// Waits until `on_close` has logged `count` lines, and returns them.
 pub(super) async fn closes<H: Harness, R: Scripted>(room: &Room<H, R>, count: usize) -> Result<Vec<String>> {
     let closes = |log: &Vec<String>| log.iter().filter(|line| line.starts_with("close ")).cloned().collect::<Vec<_>>();
     let what = format!("{count} times on_close");
     let log = until(room.harness(), &what, || room.log(), |log| closes(log).len() >= count).await?;
     let mut closes = closes(&log);
     same!(closes.len(), count);
-    // Nobody promises in which order those go who went together.
+    // The order in which peers close that were lost together is unspecified.
     closes.sort();
     Ok(closes)
 }
 
-/// A guest of a room that keeps places, and its token.
+/// Connects a guest to a room that keeps places; returns the peer and its resume token.
 pub(super) async fn enter<H: Harness, R: Scripted>(room: &Room<H, R>, guest: Guest) -> Result<(Peer<H, R>, String)> {
     let peer = room.connect(guest).await?;
     let frame = is!(peer.next_of_any_kind().await?, Arrival::Text(text) => text);
@@ -57,7 +56,7 @@ pub(super) async fn report_of<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Res
     sender(peer.ask([Step::Report]).await?)
 }
 
-/// Loses a connection, and waits until the room has noticed.
+/// Drops a connection, and waits until the room has noticed.
 pub(super) async fn lose<H: Harness, R: Scripted>(room: &Room<H, R>, peer: &Peer<H, R>, id: &str) -> Result<()> {
     peer.disconnect();
     let away = format!("{id} away");
@@ -78,7 +77,7 @@ pub(super) async fn peers_lost_in_a_restart_are_seen_off_once_with_their_data_an
     let lines = ["close alice 1006 lost, Alicia [\"x\", \"y\"]", "close bob 1006 lost, bob []"];
     same!(closes(&room, 2).await?, lines);
     same!(presence(&room).await?.len(), 0);
-    // Neither at the next wake.
+    // Nor after the next wake.
     room.restart().await?;
     same!(closes(&room, 2).await?, lines);
     Ok(())
@@ -109,7 +108,7 @@ pub(super) async fn nobody_is_seen_off_when_a_room_has_only_slept<H: Harness>(h:
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     room.hibernate().await?;
-    // Woken by the Worker, and then by a socket.
+    // A call of the Worker wakes the room, and then a socket does.
     same!(room.log().await?, ["connect alice", "connect bob"]);
     room.hibernate().await?;
     alice.fence().await?;
@@ -126,7 +125,7 @@ pub(super) async fn who_asked_to_leave_before_a_crash_is_seen_off_at_the_next_wa
     alice.holding("gate").await?;
     bob.holding("gate").await?;
     alice.begin_close(1000, "").await?;
-    // Answered at once; its `on_close` waits behind the handler.
+    // The close is answered at once; `on_close` waits for the running handler.
     same!(alice.closed().await?.0, 1000);
     bob.run([Step::Panic]).await?;
     same!(bob.next_error().await?.code, ErrorKind::Restarted);
@@ -136,7 +135,7 @@ pub(super) async fn who_asked_to_leave_before_a_crash_is_seen_off_at_the_next_wa
     Ok(())
 }
 
-// Who is here
+// Presence
 
 pub(super) async fn presence_groups_connections_by_id<H: Harness>(h: H) -> Result<()> {
     let room = room::<hall::Room, _>(&h, "r");
@@ -174,7 +173,7 @@ pub(super) async fn users_lost_in_a_restart_are_away_and_then_gone<H: Harness>(h
     Ok(())
 }
 
-// Places that are kept
+// Kept places
 
 pub(super) async fn a_peer_that_returns_in_time_goes_on_where_it_was<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
@@ -182,7 +181,7 @@ pub(super) async fn a_peer_that_returns_in_time_goes_on_where_it_was<H: Harness>
     alice.run([rename("Alicia")]).await?;
     let before = report_of(&alice).await?;
     lose(&room, &alice, "alice").await?;
-    // What it says of itself now counts for nothing.
+    // On a resume, the client's new data is ignored.
     let (alice, again) = enter(&room, guest("alice").name("other").tags(["y"]).resume(&token)).await?;
     same!(again, token);
     same!(report_of(&alice).await?, before);
@@ -206,7 +205,7 @@ pub(super) async fn a_resumed_peer_gets_the_data_of_its_new_upgrade_on_request<H
         let report = report_of(&alice).await?;
         same!((&*report.name, report.tags), (name, vec!["x".to_owned()]));
     }
-    // It is stored as well.
+    // The data is also stored.
     room.restart().await?;
     same!(closes(&room, 1).await?, ["close alice 1006 lost, Room [\"x\"]"]);
     same!(room.log().await?[..3], ["connect alice", "resume alice", "resume alice"]);
@@ -347,7 +346,7 @@ pub(super) async fn who_goes_away_with_1001_keeps_its_place<H: Harness>(h: H) ->
 
 pub(super) async fn whom_the_room_closes_keeps_no_place<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
-    // Also with the code of one who would.
+    // The room closes with 1001, a code that keeps the place if a client sends it.
     let (alice, token) = enter(&room, guest("alice")).await?;
     alice.run([leave(1001, "")]).await?;
     same!(alice.closed().await?.0, 1001);
@@ -397,7 +396,7 @@ pub(super) async fn a_room_that_keeps_no_places_tells_no_token<H: Harness>(h: H)
     Ok(())
 }
 
-// Rooms that go by themselves
+// Rooms with `purge_after`
 
 pub(super) async fn is_purged<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<()> {
     until(room.harness(), "the room to be purged", || room.state(), Option::is_none).await.map(drop)
@@ -412,7 +411,7 @@ pub(super) async fn a_room_that_everyone_has_left_is_purged<H: Harness>(h: H) ->
     bob.disconnect();
     closes(&room, 2).await?;
     is_purged(&room).await?;
-    // It is as if it had never been.
+    // The room has a new life, without the old state.
     let alice = room.connect(guest("alice")).await?;
     alice.fence().await?;
     same!(room.log().await?, ["connect alice"]);
@@ -438,7 +437,7 @@ pub(super) async fn each_visit_starts_the_time_until_the_purge_anew<H: Harness>(
     h.clone().pass(Duration::from_secs(3)).await;
     room.connect(guest("bob")).await?.close().await?;
     closes(&room, 2).await?;
-    // By now it would be over, had nobody come.
+    // Without a visit, the room would be purged by now.
     h.clone().pass(Duration::from_secs(2)).await;
     same!(room.log().await?.len(), 4);
     is_purged(&room).await
@@ -466,7 +465,7 @@ pub(super) async fn a_room_to_which_somebody_may_return_is_not_purged<H: Harness
     let room = room::<inn::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice")).await?;
     lose(&room, &alice, "alice").await?;
-    // Longer than an empty room is kept.
+    // Longer than `purge_after`.
     h.pass(Duration::from_secs(2)).await;
     same!(room.log().await?, ["connect alice"]);
     let (alice, _) = enter(&room, guest("alice").resume(&token)).await?;
@@ -482,13 +481,13 @@ pub(super) async fn who_is_awaited_is_seen_off_whoever_comes_meanwhile<H: Harnes
     let (bob, _) = enter(&room, guest("bob")).await?;
     lose(&room, &alice, "alice").await?;
     bob.close().await?;
-    // Whoever comes into an empty room keeps it from being purged, and nothing else.
+    // A visit to an empty room only delays the purge.
     let (carol, _) = enter(&room, guest("carol")).await?;
     same!(closes(&room, 2).await?.len(), 2);
     carol.fence().await
 }
 
-// What older code has stored
+// Stored data of older code
 
 pub(super) async fn a_state_of_this_version_is_not_migrated<H: Harness>(h: H) -> Result<()> {
     let room = room::<moved::Room, _>(&h, "r");
@@ -506,7 +505,7 @@ pub(super) async fn a_state_of_an_older_version_is_migrated_once(h: Memory) -> R
     room.run([Step::Add(1)]).await?;
     for _ in 0..2 {
         room.hibernate().await?;
-        // Had it no version by now, what is no number would not migrate.
+        // If the migrated state had no version yet, a state that is not a number would not migrate.
         same!(room.state().await?.map(|state| (state.count, state.log)), Some((6, vec!["migrated from 0".to_owned()])));
     }
     Ok(())
@@ -534,7 +533,7 @@ pub(super) async fn a_failing_migrate_is_a_typed_error_and_what_is_stored_stays(
         same!(stored.stored_state().as_deref(), Some("\"five\""));
         room.hibernate().await?;
     }
-    // Once it is put right, the room goes on.
+    // After a repair of the stored state, the room works again.
     stored.store_state("5");
     same!(room.count().await?, 5);
     Ok(())

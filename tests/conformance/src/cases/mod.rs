@@ -40,36 +40,36 @@ use crate::{harness::Platform, memory::Memory, workerd::Workerd};
 /// A case on one platform.
 #[derive(Debug)]
 pub struct Case<H> {
-    /// What is promised.
+    /// The name of the case: the promise.
     pub name: &'static str,
-    /// Where the promise is written down, and how the case is to be run.
+    /// The source of the promise, and how the case must run.
     pub about: About,
-    /// The case, unless it is for the other platform only.
+    /// The function of the case; `None` if the case is only for the other platform.
     pub run: Option<Run<H>>,
 }
 
 /// A case as a function.
 pub type Run<H> = fn(H) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 
-/// What a case is about.
+/// The attributes of a case.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
     /// A rule of `docs/rules.md`, or a feature.
     pub promise: Promise,
-    /// Why it has an isolate to itself while it runs.
+    /// The reason why it needs an isolate for itself, if it does.
     pub alone: Option<&'static str>,
-    /// Where it runs if not everywhere, and why.
+    /// The only platform that it runs on, and the reason; `None` for both.
     pub only: Option<(Platform, &'static str)>,
-    /// Whether it is begun before others, since it takes longer.
+    /// True if it starts before others, because it takes longer.
     pub first: bool,
 }
 
-/// Where a promise is written down.
+/// The source of a promise.
 #[derive(Clone, Copy, Debug)]
 pub enum Promise {
     /// A rule of `docs/rules.md`, by its number.
     Rule(u8),
-    /// A feature; `DE:` is one of `docs/parity.md`.
+    /// A feature; the prefix `DE:` marks one of `docs/parity.md`.
     Feature(&'static str),
 }
 
@@ -86,7 +86,7 @@ const fn feature(row: &'static str) -> About {
 }
 
 impl About {
-    /// It panics, restarts the process, or changes what all rooms of an isolate share.
+    /// Marks a case that panics, restarts the process, or changes data that all rooms of an isolate share.
     const fn alone(mut self, reason: &'static str) -> Self {
         self.alone = Some(reason);
         self
@@ -116,7 +116,7 @@ const PANICS: &str = "a panic takes what all rooms of the isolate have in memory
 const RESTARTS: &str = "it restarts the process";
 const SERVICES: &str = "the services of all rooms of the isolate fail meanwhile";
 
-/// Gives the list of all cases to a macro.
+/// Passes the list of all cases to a macro.
 #[macro_export]
 macro_rules! all_cases {
     ($with:ident) => {

@@ -1,4 +1,4 @@
-//! Rule 2: in which order things are handled.
+//! Rule 2: the order of events.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -68,7 +68,7 @@ pub(super) async fn on_close_comes_behind_the_frames<H: Harness>(h: H) -> Result
     alice.run([hold("gate"), log("first")]).await?;
     alice.run([log("second")]).await?;
     alice.holding("gate").await?;
-    // The handshake does not wait for the handlers.
+    // The handshake of the close does not wait for the handlers.
     alice.begin_close(1000, "bye").await?;
     same!(alice.closed().await?, (1000, "bye".to_owned()));
     bob.holding("gate").await?;
@@ -89,11 +89,11 @@ pub(super) async fn the_queue_of_a_peer_is_bounded_and_what_it_drops_is_told<H: 
     for _ in 0..SENT {
         alice.run([Step::Add(1)]).await?;
     }
-    // The first that is dropped is told while the others wait.
+    // The sender of the first dropped frame gets an error frame while the others wait.
     let error = alice.next_error().await?;
     same!(error.code, ErrorKind::Overloaded);
     same!(room.count().await?, 0);
-    // A frame that the platform answers by itself, behind the others: they have all arrived.
+    // The platform answers the heartbeat itself. Its answer shows that all earlier frames have arrived.
     alice.heartbeat().await?;
     bob.holding("gate").await?;
     bob.run([open("gate")]).await?;
@@ -105,7 +105,7 @@ pub(super) async fn the_queue_of_a_peer_is_bounded_and_what_it_drops_is_told<H: 
     Ok(())
 }
 
-/// How many frames the peer was told were dropped, until its fence.
+/// Counts the error frames about dropped frames, until the peer's fence.
 async fn overloaded_until_pong<H: Harness>(peer: &crate::harness::Peer<H, probe::Room>) -> Result<usize> {
     peer.send(&Event::Ping { n: 7 }).await?;
     let pong = serde_json::to_string(&Broadcast::Pong { n: 7 })?;
@@ -126,7 +126,7 @@ pub(super) async fn the_queue_of_a_peer_is_bounded_in_bytes<H: Harness>(h: H) ->
     let bob = room.connect(guest("bob")).await?;
     alice.run([hold("gate")]).await?;
     alice.holding("gate").await?;
-    // What an event has beyond its fields counts for nothing, but is there.
+    // Unknown fields of an event are ignored, but count for its size.
     let large = format!(r#"{{"type":"Ping","n":1,"ballast":"{}"}}"#, "x".repeat(1_000_000));
     for _ in 0..6 {
         alice.send_raw(&*large).await?;

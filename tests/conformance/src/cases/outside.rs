@@ -1,6 +1,6 @@
-//! Rule 11: what strangers can do to a room.
+//! Rule 11: attacks on a room by public requests.
 //!
-//! Only on workerd is there an outside. The Worker here does what none should, and hands public requests on to the object
+//! Only workerd has public requests. The Worker here is unsafe on purpose: it forwards public requests to the object
 //! unchanged.
 
 use anyhow::Result;
@@ -27,7 +27,7 @@ const UPGRADE: [(&str, &str); 4] = [
     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-/// A room with something to lose.
+/// A room with state and peers that an attack could harm.
 struct Victim {
     h: Workerd,
     room: Room<Workerd, Probe>,
@@ -48,24 +48,24 @@ impl Victim {
         Ok((report(alice.ask([Step::Report]).await?)?, room.log().await?))
     }
 
-    /// That nothing has happened to it, and nobody has heard of anything.
+    /// Asserts that the room is unchanged, and that no peer received a message.
     async fn is_unharmed(&self) -> Result<()> {
         same!(Victim::look(&self.room, &self.alice).await?, self.before);
         Ok(())
     }
 
-    /// A public request, straight to the object.
+    /// Sends a public request directly to the object.
     async fn forward(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Response<Bytes>> {
         let path = format!("/probe/forward{path}");
         self.h.fetch(method, &path, &[("to", self.room.id())], headers, body).await
     }
 
-    /// The same, asking for a WebSocket as well.
+    /// As `forward`, with an upgrade to a WebSocket.
     async fn forward_upgrade(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response<Bytes>> {
         self.forward("GET", path, &[&UPGRADE, headers].concat(), "").await
     }
 
-    /// What the Worker's client does before an upgrade. Only who holds the binding can.
+    /// Prepares an upgrade as the Worker's client does. This requires the binding.
     async fn prepare(&self, ticket: &str, id: &str) -> Result<()> {
         let upgrade = serde_json::json!({ "data": { "name": id, "on_connect": [], "on_close": [] }, "id": id });
         let command = format!("prepare {ticket} {upgrade}");
@@ -82,7 +82,7 @@ fn refused(response: &Response<Bytes>, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Commands as the Worker's client writes them, which is no secret.
+/// Commands in the format of the Worker's client; the format is public.
 fn commands() -> Vec<String> {
     let event = serde_json::json!({ "type": "Do", "steps": [{ "Add": 1_000 }] });
     let data = serde_json::json!({ "name": "eve", "on_connect": [], "on_close": [] });
@@ -140,12 +140,12 @@ pub(super) async fn what_is_no_ticket_lets_nobody_in(h: Workerd) -> Result<()> {
 
 pub(super) async fn a_made_up_ticket_lets_nobody_in(h: Workerd) -> Result<()> {
     let victim = Victim::new(&h).await?;
-    // Together, since the room waits for the other half of each.
+    // The requests run concurrently, because the room waits for the other half of each.
     let tickets: Vec<_> = (1..=40).map(|n: u128| format!("{:032x}", n * 0x1234_5678_9abc_def0_1234)).collect();
     let headers: Vec<_> = tickets.iter().map(|ticket| [(TICKET, &**ticket)]).collect();
     let trying = headers.iter().map(|headers| victim.forward_upgrade("", headers));
     let (answers, ()) = futures_util::future::try_join(try_join_all(trying), async {
-        // Meanwhile who comes through the client gets in.
+        // Meanwhile a peer that uses the client connects.
         let bob = victim.room.connect(guest("bob")).await?;
         bob.close().await
     })
@@ -166,7 +166,7 @@ pub(super) async fn a_ticket_works_once(h: Workerd) -> Result<()> {
     let (path, to) = ("/probe/forward", [("to", victim.room.id())]);
     let first = is!(h.open(path, &to, &[(TICKET, ticket)]).await?, Ok(client) => client);
     same!(victim.room.peer_ids().await?, ["alice", "mallory"]);
-    // Again while it is in use, and again when it is not.
+    // The ticket is tried again while it is in use, and afterwards.
     let again = is!(h.open(path, &to, &[(TICKET, ticket)]).await?, Err(response) => response);
     refused(&again, "the same ticket again")?;
     drop(first);

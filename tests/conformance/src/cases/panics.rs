@@ -1,6 +1,6 @@
-//! Rule 9: a handler that panics, or goes down in another way.
+//! Rule 9: a handler that panics or crashes in another way.
 //!
-//! On workerd that ends the wasm instance, and with it whatever all rooms of the isolate have in memory.
+//! On workerd a crash ends the WebAssembly instance, together with the memory of all rooms of the isolate.
 
 use anyhow::{Context, Result, bail};
 use conformance_rooms::{
@@ -25,7 +25,7 @@ pub(super) async fn a_panic_is_told_to_its_sender_and_to_those_whose_frames_it_t
     for peer in [&alice, &bob, &carol] {
         peer.holding("gate").await?;
     }
-    // A frame that the platform answers by itself, behind the queued one: that has arrived.
+    // The platform answers the heartbeat itself. Its answer shows that the queued frame has arrived.
     alice.heartbeat().await?;
     bob.run([Step::Panic]).await?;
     same!(bob.next_error().await?.code, ErrorKind::Restarted);
@@ -113,7 +113,7 @@ pub(super) async fn a_panic_in_on_upgrade_is_a_typed_error_and_lets_nobody_in<H:
     Ok(())
 }
 
-/// A guest whose `on_connect` panics is let in and closed, and leaves nothing behind.
+/// A guest whose `on_connect` panics is accepted, then closed, and leaves no trace in the room.
 async fn panics_on_connect<H: Harness>(h: H, steps: Vec<Step>) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
@@ -138,7 +138,7 @@ pub(super) async fn a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once<H
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let alice = room.connect(guest("alice").on_close([say("alice goes"), Step::Sleep(5), Step::Panic])).await?;
-    // It ends with the panic, which shows nowhere else.
+    // The call ends with the panic, which shows nowhere else.
     let held = h.begin(room.try_run([hold("gate")]));
     bob.holding("gate").await?;
     alice.holding("gate").await?;
@@ -222,7 +222,7 @@ pub(super) async fn a_panic_may_be_the_first_thing_after_a_sleep<H: Harness>(h: 
     let alice = room.connect(guest("alice")).await?;
     alice.run([rename("Alice"), Step::Add(1)]).await?;
     alice.fence().await?;
-    // Backstage would forget that it slept.
+    // `leave_alone` instead of `hibernate`, because the panic erases the nap that backstage would verify.
     room.script("on_start", [log("awake")]).await?;
     room.leave_alone().await?;
     alice.run([Step::Add(1), Step::Sleep(1), Step::Panic]).await?;
@@ -231,7 +231,7 @@ pub(super) async fn a_panic_may_be_the_first_thing_after_a_sleep<H: Harness>(h: 
     if log.len() == 1 {
         bail!(StayedAwake(vec![room.id().to_owned()]));
     }
-    // In memory backstage is still there after the panic, and the handler has its script.
+    // In memory, backstage survives the panic, so the handler still has its script.
     same!(log[..2], ["connect alice", "awake"]);
     let report = report(alice.ask([Step::Report]).await?)?;
     same!((report.count, report.sender.map(|sender| sender.name)), (2, Some("Alice".to_owned())));
@@ -281,7 +281,7 @@ pub(super) async fn sockets_lost_with_the_process_are_no_ghosts<H: Harness>(h: H
     Ok(())
 }
 
-/// For each way to go down: in a room of its own, one after the other.
+/// Runs the case for each way to crash, each in its own room, one after the other.
 async fn each_way<H: Harness>(h: &H, case: impl AsyncFn(Room<H, Probe>, Crash) -> Result<()>) -> Result<()> {
     for how in Crash::ALL {
         case(room(h, &format!("{how:?}")), how).await.with_context(|| format!("the room went down by {how:?}"))?;
@@ -289,7 +289,7 @@ async fn each_way<H: Harness>(h: &H, case: impl AsyncFn(Room<H, Probe>, Crash) -
     Ok(())
 }
 
-/// At once, so that a change is not stored, and after a wait, before which it is.
+/// Crashes at once, so that a change is not stored, and after a wait, so that it is.
 fn ways_within(how: Crash) -> [Vec<Step>; 2] {
     [vec![Step::Add(1), Step::Crash(how)], vec![Step::Add(1), Step::Sleep(5), Step::Crash(how)]]
 }
@@ -397,7 +397,7 @@ pub(super) async fn whatever_ends_the_room_in_on_start_is_a_typed_error_and_on_s
             room.script("on_start", steps).await?;
             let error = is!(room.try_run([log("event")]).await?, Err(error) => error);
             same!((how, error.kind), (how, ErrorKind::Restarted));
-            // On workerd backstage was in the memory that went down.
+            // On workerd the crash also ended the memory of backstage.
             room.script("on_start", [log("start")]).await?;
             room.run([log("event")]).await?;
             same!((room.count().await?, room.log().await?), (count, vec!["start".to_owned(), "event".to_owned()]));
@@ -417,7 +417,7 @@ pub(super) async fn whatever_ends_the_room_in_on_close_on_close_runs_once<H: Har
             bob.fence().await?;
         }
         let log = room.log().await?;
-        // That of a handler that never got as far as a write is in no log.
+        // A handler that crashed before its first write left nothing in the log.
         same!((log.iter().filter(|line| line.starts_with("close alice")).count(), room.count().await?), (1, 1));
         Ok(())
     })
@@ -431,7 +431,7 @@ pub(super) async fn whatever_ends_the_room_in_on_alarm_the_alarm_is_tried_again<
             room.script("on_alarm", steps).await?;
             alice.send(&Event::Schedule { after_ms: 1, steps: vec![log("alarm"), say("alarm")] }).await?;
             alice.hears(None, "alarm").await?;
-            // On workerd backstage is in the memory that goes down.
+            // On workerd the crash ends the memory of backstage.
             room.script("on_alarm", []).await?;
             alice.hears(None, "alarm").await?;
             alice.fence().await?;

@@ -1,5 +1,7 @@
-//! Whose place it is: sockets that end late, peers that come back while a handler runs, seats that are kept, and losses that
-//! nobody visits the room to notice.
+//! Ownership of places.
+//!
+//! The cases cover sockets that end late, peers that resume while a handler runs, kept places, and losses that the room
+//! notices without a visit.
 
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use crate::{
     memory::Memory,
 };
 
-/// The loss of a connection reaches the room some time later.
+/// The time until a lost connection reaches the room.
 const A_WHILE: Duration = Duration::from_secs(1);
 
 /// Replaces a peer whose connection is half dead, and waits for its `on_close`.
@@ -32,7 +34,7 @@ async fn replace<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<(Peer<H, 
     Ok((old, new))
 }
 
-/// That a peer is here, and nobody was noted as gone, also some time later.
+/// Asserts that a peer is present and no close was logged, now and some time later.
 async fn is_here_alone<H: Harness, R: Scripted>(
     h: &H,
     room: &Room<H, R>,
@@ -78,7 +80,7 @@ pub(super) async fn a_replaced_peer_whose_handler_waited_has_one_on_close_after_
     old.holding("gate").await?;
     let new = room.connect(guest("alice").name("new").on_duplicate(OnDuplicate::Replace)).await?;
     same!(old.closed().await?.0, 1012);
-    // Closed, and answered; its `on_close` waits behind the handler.
+    // The close is answered; its `on_close` waits for the running handler.
     h.clone().pass(A_WHILE).await;
     new.run([Step::Panic]).await?;
     same!(new.next_error().await?.code, ErrorKind::Restarted);
@@ -98,7 +100,7 @@ pub(super) async fn a_resumed_peer_keeps_its_place_when_its_old_connection_ends_
     room.hibernate().await?;
     old.disconnect();
     is_here_alone(&h, &room, &new, 0).await?;
-    // Neither is it taken for away.
+    // The peer does not count as away either.
     h.pass(LONG).await;
     same!(room.log().await?, ["connect alice", "resume alice"]);
     Ok(())
@@ -119,7 +121,7 @@ pub(super) async fn a_resumed_peer_keeps_its_place_when_on_resume_panics<H: Harn
     Ok(())
 }
 
-/// A room closes the connection of a peer that does not answer.
+/// Makes a room close a peer that does not answer.
 async fn kick<H: Harness>(room: &Room<H, lounge::Room>) -> Result<(Peer<H, lounge::Room>, String)> {
     let (alice, token) = enter(room, guest("alice")).await?;
     alice.fence().await?;
@@ -143,7 +145,7 @@ pub(super) async fn a_kicked_peer_that_does_not_answer_is_gone_after_a_sleep<H: 
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = kick(&room).await?;
     room.hibernate().await?;
-    // Its `on_close` has waited for its answer long enough.
+    // `on_close` no longer waits for the answer of the peer.
     same!(closes(&room, 1).await?, ["close alice 4000 left, alice []"]);
     same!(room.peer_ids().await?.len(), 0);
     same!(presence(&room).await?.len(), 0);
@@ -183,7 +185,7 @@ pub(super) async fn a_purged_connection_that_ends_after_a_sleep_is_nobodys<H: Ha
     Ok(())
 }
 
-// Peers that come back while a handler runs
+// Peers that resume while a handler runs
 
 pub(super) async fn a_peer_whose_loss_is_noticed_while_its_handler_runs_comes_back<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
@@ -311,7 +313,7 @@ pub(super) async fn an_on_away_that_fails_is_reported_and_the_place_is_kept<H: H
     Ok(())
 }
 
-// Seats
+// Kept places
 
 pub(super) async fn a_kept_seat_is_taken_and_its_owner_gets_it<H: Harness>(h: H) -> Result<()> {
     let room = room::<booth::Room, _>(&h, "r");
@@ -353,7 +355,7 @@ pub(super) async fn a_peer_without_a_token_that_replaces_ends_the_kept_place_at_
     let new = guest("alice").name("new").on_duplicate(OnDuplicate::Replace);
     let (new, other) = enter(&room, new).await?;
     holds!(token != other, "a new peer has the token of the old");
-    // At once, not when the time to come back is over.
+    // At once, not after `reconnect_grace`.
     new.fence().await?;
     same!(room.log().await?, ["connect alice", "connect alice", "close alice 1006 left, old []"]);
     is_here_alone(&h, &room, &new, 1).await?;
@@ -362,13 +364,13 @@ pub(super) async fn a_peer_without_a_token_that_replaces_ends_the_kept_place_at_
     Ok(())
 }
 
-// Losses that nobody visits the room to notice
+// Losses that the room notices without a visit
 
-/// Waits for the room to come into memory by itself.
+/// Waits until the room is loaded into memory without a visit.
 async fn starts_unvisited<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<()> {
     let before = room.starts().await?;
     room.restart().await?;
-    // Counted elsewhere, so that to ask is no visit; a restart may begin the count anew.
+    // Backstage counts the starts, so asking is not a visit. A restart may reset the count.
     let after = room.starts().await?;
     let before = if after < before { after } else { before };
     until(room.harness(), "the room to start by itself", || room.starts(), |starts| *starts > before).await.map(drop)
@@ -389,7 +391,7 @@ pub(super) async fn a_restart_that_nobody_visits_is_noticed_after_a_sleep<H: Har
     alice.fence().await?;
     let starts = room.starts().await?;
     room.leave_alone().await?;
-    // The alarm that stands while it sleeps wakes it, and stands again.
+    // The watchdog wakes the hibernating room, and is set again.
     until(&h, "the alarm", || room.starts(), |now| *now > starts).await?;
     starts_unvisited(&room).await?;
     same!(room.log().await?, ["connect alice", "close alice 1006 lost, alice []"]);
@@ -400,7 +402,7 @@ pub(super) async fn a_kept_place_ends_after_a_restart_that_nobody_visits<H: Harn
     let room = room::<keep::Room, _>(&h, "r");
     enter(&room, guest("alice")).await?;
     starts_unvisited(&room).await?;
-    // The time to come back counts from when the loss was noticed.
+    // `reconnect_grace` counts from the time when the loss was noticed.
     h.pass(Duration::from_secs(4)).await;
     same!(room.log().await?, ["connect alice", "close alice 1006 lost, alice []"]);
     Ok(())
@@ -437,7 +439,7 @@ pub(super) async fn a_room_whose_last_visitor_was_lost_in_a_panic_is_purged<H: H
     let room = room::<motel::Room, _>(&h, "r");
     room.connect(guest("alice")).await?.close().await?;
     closes(&room, 1).await?;
-    // A visit that comes to nothing.
+    // A visit whose `on_connect` panics.
     let bob = room.connect(guest("bob").on_connect([Step::Panic])).await?;
     same!(bob.closed().await?.0, 1011);
     is_purged(&room).await
@@ -464,7 +466,7 @@ pub(super) async fn a_resume_that_cannot_be_stored_leaves_the_place_where_it_was
     let new = room.connect(guest("alice").resume(&token)).await?;
     same!(new.closed().await?.0, 1011);
     stored.fail_writes(false);
-    // The old connection is its peer's as before.
+    // The old connection still belongs to its peer.
     old.fence().await?;
     same!(presence(&room).await?, ["alice x1"]);
     let (new, again) = enter(&room, guest("alice").resume(&token)).await?;

@@ -1,4 +1,4 @@
-//! What a room does by itself and with others: alarms in all their forms, calls of other rooms, its end.
+//! Alarms in all their forms, calls of other rooms, and purges.
 
 use std::time::Duration;
 
@@ -50,17 +50,17 @@ pub(super) fn one(statement: &str) -> Plan {
     Plan::One { statement: statement.to_owned() }
 }
 
-/// A try counts from before its handler looks at the clock.
+/// The tolerance for an alarm's time: an attempt starts before its handler reads the clock.
 const LATE_MS: u64 = 200;
 
-/// What each plan gave, or how one failed.
+/// Runs plans; returns their results, or the error of the first that failed.
 pub(super) async fn attempt<H: Harness>(
     room: &Room<H, Planner>,
     plans: impl Into<Vec<Plan>>,
 ) -> Result<Result<Vec<Value>, Failed>> {
     let body = Bytes::from(serde_json::to_vec(&plans.into())?);
     match room.try_request(Request::post("https://planner/").body(body)?).await? {
-        // A room that is gone has nothing to say.
+        // A purged room has no results.
         Ok(response) if response.status() == 204 => Ok(Ok(Vec::new())),
         Ok(response) => Ok(Ok(serde_json::from_slice(response.body())?)),
         Err(failed) => Ok(Err(failed)),
@@ -71,7 +71,7 @@ pub(super) async fn give<H: Harness>(room: &Room<H, Planner>, plans: impl Into<V
     attempt(room, plans).await?.map_err(|failed| anyhow::anyhow!("the plans failed: {failed:?}"))
 }
 
-/// What a single plan gives.
+/// Runs one plan and returns its result.
 pub(super) async fn ask<H: Harness>(room: &Room<H, Planner>, plan: Plan) -> Result<Value> {
     Ok(give(room, [plan]).await?.remove(0))
 }
@@ -88,7 +88,7 @@ pub(super) async fn next<H: Harness>(room: &Room<H, Planner>) -> Result<Option<u
     Ok(serde_json::from_value(ask(room, Plan::Next).await?)?)
 }
 
-/// Which alarms fired, and when.
+/// The alarms that fired, with their times.
 pub(super) async fn fired<H: Harness>(room: &Room<H, Planner>) -> Result<Vec<(String, u64)>> {
     let log = room.log().await?;
     let notes = log.iter().filter_map(|line| line.split_once('@'));
@@ -122,7 +122,7 @@ pub(super) async fn an_alarm_carries_its_data_to_its_handler<H: Harness>(h: H) -
 pub(super) async fn alarms_set_in_any_order_fire_in_order_of_time_and_never_early<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let start = time(&room).await? + 500;
-    // Each number below twenty once, in no order.
+    // Each number below twenty once, in a mixed order.
     let offsets: Vec<u64> = (0..20).map(|n| n * 7 % 20).collect();
     let plans: Vec<_> = offsets.iter().map(|n| at(start + n * 20, &n.to_string())).collect();
     give(&room, plans).await?;
@@ -147,7 +147,7 @@ pub(super) async fn an_alarm_for_a_time_that_has_passed_fires_at_once<H: Harness
     let room = room::<Planner, _>(&h, "r");
     give(&room, [after(60_000, "later"), at(1_000, "past")]).await?;
     same!(names(&until_fired(&room, 1).await?), ["past"]);
-    // A time for which the platform takes no alarm.
+    // The platform accepts no alarm for this time.
     give(&room, [at(0, "the epoch")]).await?;
     same!(names(&until_fired(&room, 2).await?), ["past", "the epoch"]);
     same!(next(&room).await?.is_some(), true);
@@ -191,7 +191,7 @@ pub(super) async fn periods_that_pass_while_the_alarm_runs_are_skipped<H: Harnes
         let (a, b) = ((pair[0].1 - first) / 500, (pair[1].1 - first) / 500);
         holds!(b - a >= 3, "a period was made up for: {fired:?}");
     }
-    // The one that runs now is put off, the grid shows when it has ended.
+    // The running one is postponed, so the grid shows after it has ended.
     let grid = |due: &Option<u64>| due.is_some_and(|due| (due - first) % 500 == 0);
     until(&h, "a time on the grid", || next(&room), grid).await?;
     Ok(())
@@ -217,7 +217,7 @@ pub(super) async fn a_period_set_again_unchanged_keeps_its_time<H: Harness>(h: H
     pass(&h, 100).await;
     same!(ask(&room, every(60_000, "tick")).await?, id);
     same!(next(&room).await?, first);
-    // With another period, or another alarm, it begins anew.
+    // A different period, or a different alarm, starts a new schedule.
     give(&room, [every(50_000, "tick")]).await?;
     let other = next(&room).await?;
     holds!(other < first, "{other:?} is not before {first:?}");
@@ -385,7 +385,7 @@ pub(super) async fn alarms_fire_after_the_process_restarted<H: Harness>(h: H) ->
     let room = room::<Planner, _>(&h, "r");
     give(&room, [after(4_500, "second"), after(4_000, "first"), every(60_000, "tick")]).await?;
     room.restart().await?;
-    // Nothing addresses the room until then.
+    // No request reaches the room until then.
     pass(&h, 6_000).await;
     same!(names(&until_fired(&room, 2).await?), ["first", "second"]);
     same!(next(&room).await?.is_some(), true);
@@ -405,7 +405,7 @@ pub(super) async fn a_thousand_schedules_over_days_of_crashes_all_fire_and_none_
     }
     let mut step: u64 = 1;
     while inside.world().now_ms() < start + DAYS_MS + 60_000 {
-        // Steps of up to three hours, of no regular length.
+        // Pseudo-random steps of up to three hours.
         step = (step * 48_271) % 0x7fff_ffff;
         inside.advance(Duration::from_millis(step % 10_800_000));
         match step % 3 {
@@ -428,7 +428,7 @@ pub(super) async fn a_thousand_schedules_over_days_of_crashes_all_fire_and_none_
     Ok(())
 }
 
-// Siblings.
+// Calls of other rooms.
 
 pub(super) async fn a_room_sends_to_a_room_of_another_type<H: Harness>(h: H) -> Result<()> {
     let (planner, probe) = (room::<Planner, _>(&h, "p"), room::<Probe, _>(&h, "q"));

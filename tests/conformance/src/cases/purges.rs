@@ -1,4 +1,4 @@
-//! The end of a room's life, wherever it is ended.
+//! The end of a room's life, from every handler.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ pub(super) async fn a_call_with_a_key_that_purges_is_forgotten_like_everything<H
     same!(room.try_send_once("k", purge()).await?, Ok(()));
     give(&room, [Plan::Run(vec![Step::Add(1)])]).await?;
     same!(room.count().await?, 1);
-    // The key belongs to the life that ended: the same call is made again.
+    // The key belonged to the previous life, so the same call runs again.
     same!(room.try_send_once("k", purge()).await?, Ok(()));
     same!(room.state().await?, None);
     Ok(())

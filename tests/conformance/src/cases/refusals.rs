@@ -1,4 +1,4 @@
-//! Rule 8: what a room refuses is an answer, and no error.
+//! Rule 8: a refusal is an answer, not an error.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -94,7 +94,7 @@ pub(super) async fn a_refused_connection_is_closed_with_1008_and_the_reason<H: H
     let eve = room.connect(guest("eve").on_connect([refuse(&long)]).on_close([log("on_close of eve")])).await?;
     let error = eve.next_error().await?;
     same!((error.code, &error.message), (ErrorKind::Refused, &long));
-    // A reason has at most 123 bytes.
+    // A close reason has at most 123 bytes.
     same!(eve.closed().await?, (1008, "ä".repeat(61)));
     let mallory = room.connect(guest("mallory").on_connect([refuse_with("banned")])).await?;
     mallory.hears(None, "banned").await?;
@@ -194,7 +194,7 @@ pub(super) async fn a_refusal_has_the_status_that_it_was_given<H: Harness>(h: H)
         same!((error.kind, error.status), (ErrorKind::Refused, status));
     }
     same!(room.log().await?.len(), 0);
-    // A failure has none, and a refusal none that says that all is well.
+    // A failure has no status, and a refusal with a success status is not allowed.
     let error = is!(room.try_run([with(409, super::steps::fail("oops"))]).await?, Err(error) => error);
     same!((error.kind, &*error.message, error.status), (ErrorKind::Handler, "oops", 500));
     let error = is!(room.try_run([with(204, refuse("no"))]).await?, Err(error) => error);

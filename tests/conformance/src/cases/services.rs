@@ -1,4 +1,4 @@
-//! What rooms use of the world outside.
+//! The services of rooms.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -16,7 +16,7 @@ use crate::{
 
 type Equipped = equipped::Room;
 
-/// Which services the room has: each time they are made they have another number.
+/// The number of the room's services: each run of `services` has a new number.
 async fn number<H: Harness>(peer: &Peer<H, Equipped>, n: u32) -> Result<u32> {
     peer.send(&Event::Ping { n }).await?;
     let text = is!(peer.next().await?, Broadcast::Said { text, .. } => text);
@@ -69,7 +69,7 @@ pub(super) async fn without_its_services_a_room_refuses_everything_and_recovers<
         Err(Refusal::Response(response)) => same!(response.status(), 503),
         Ok(_) => anyhow::bail!("a room without services let a peer in"),
     }
-    // The handshake of a close completes all the same.
+    // The handshake of a close still completes.
     bob.begin_close(1000, "bye").await?;
     same!(bob.closed().await?, (1000, "bye".to_owned()));
 
@@ -78,7 +78,7 @@ pub(super) async fn without_its_services_a_room_refuses_everything_and_recovers<
     alice.run([Step::Add(1), Step::Report]).await?;
     let report = report(alice.next().await?)?;
     same!((report.count, report.peers), (3, vec!["alice".to_owned()]));
-    // Its `on_close` has waited for the services.
+    // `on_close` has waited for the services.
     let closes = room.log().await?.into_iter().filter(|line| line.starts_with("close bob"));
     same!(closes.collect::<Vec<_>>(), [r#"close bob 1000 "bye" clean, ["alice"] left, send is Err(PeerGone)"#]);
     number(&room.connect(guest("carol")).await?, 1).await?;

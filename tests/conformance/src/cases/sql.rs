@@ -1,4 +1,4 @@
-//! The database of a room: each statement gives the same in memory and on workerd, or the same error.
+//! The database of a room: each statement has the same result, or the same error, in memory and on workerd.
 
 use anyhow::Result;
 use conformance_rooms::planner::{Bound, Line, Plan};
@@ -118,7 +118,7 @@ pub(super) async fn tables_survive_the_process<H: Harness>(h: H) -> Result<()> {
     Ok(())
 }
 
-// Both platforms: the expected results are written down, so that neither is the measure of the other.
+// Both platforms: the expected results are written down, so neither platform defines them.
 
 fn rows(statement: &str, parameters: impl Into<Vec<Bound>>) -> Plan {
     Plan::Rows { statement: statement.to_owned(), parameters: parameters.into() }
@@ -136,7 +136,7 @@ fn string(value: &str) -> Bound {
     Bound::Text(value.to_owned())
 }
 
-/// Runs each statement in turn in one room, and compares what it gives.
+/// Runs each statement in turn in one room, and compares its result.
 async fn give_the_same<H: Harness>(h: &H, statements: Vec<(&str, Vec<Bound>, &[&str])>) -> Result<()> {
     let room = room::<Planner, _>(h, "r");
     for (statement, parameters, expected) in statements {
@@ -147,7 +147,7 @@ async fn give_the_same<H: Harness>(h: &H, statements: Vec<(&str, Vec<Bound>, &[&
     Ok(())
 }
 
-/// Runs each statement, and looks for its words in the error.
+/// Runs each statement, and asserts that its error contains the given words.
 async fn are_refused<H: Harness>(room: &Room<H, Planner>, statements: Vec<(&str, Vec<Bound>, &str)>) -> Result<()> {
     for (statement, parameters, words) in statements {
         let failed = refused(room, rows(statement, parameters)).await;
@@ -166,7 +166,7 @@ pub(super) async fn integers_are_bound_as_integers<H: Harness>(h: H) -> Result<(
         vec![
             ("select ? / 2 as a", vec![int(5)], &["a: Integer(2)"]),
             ("select typeof(?1) as a, json_array(?1) as b", vec![int(5)], &["a: Text(\"integer\"), b: Text(\"[5]\")"]),
-            // A bound value has no affinity, as a literal, and other than a cast.
+            // A bound value has no affinity, like a literal and unlike a cast.
             (
                 "select ?1 = '5' as a, ?1 = 5 as b, ?1 = 5.0 as c, ?1 < 'a' as d, ?1 is ?2 as e, ?1 in ('5') as f",
                 vec![int(5), int(5)],
@@ -186,7 +186,7 @@ pub(super) async fn integers_are_bound_as_integers<H: Harness>(h: H) -> Result<(
             ("select id from t where x = ?", vec![int(5)], &["id: Integer(5)"]),
             ("select id from t where id = ? and y in (?, ?)", vec![int(5), int(4), int(5)], &["id: Integer(5)"]),
             ("select 1 as a union all select 2 limit ? offset ?", vec![int(1), int(1)], &["a: Integer(2)"]),
-            // A number of a column, were it a literal.
+            // As a literal, this number would name a column.
             (
                 "select column1 as a from (values (2), (1)) order by ?",
                 vec![int(1)],
@@ -396,7 +396,7 @@ pub(super) async fn a_text_may_end_in_comments_and_empty_statements<H: Harness>(
             ("select 1 as a;", vec![], &["a: Integer(1)"]),
             ("select ? as a; -- done", vec![int(1)], &["a: Integer(1)"]),
             (";; select ? as a;; /* done ; */ ;\n", vec![int(1)], &["a: Integer(1)"]),
-            // A table that an earlier statement makes, and a trigger, which has statements of its own.
+            // A statement that uses a table of an earlier one, and a trigger, which contains statements.
             ("create table t (a, b); create index i on t (a); insert into t (a) values (?)", vec![int(1)], &[]),
             (
                 "create trigger tr after insert on t begin update t set b = case when a > 1 then 'x' end; select 1; end; \
@@ -507,7 +507,7 @@ pub(super) async fn what_cloudflare_forbids_is_refused_everywhere<H: Harness>(h:
             ("update sqlite_master set name = 'a'", vec![], "may not be modified"),
             ("select 1 union select 1 union select 1 union select 1 union select 1 union select 1", vec![], "compound"),
             ("select 'a' like ?", vec![string(&"a".repeat(51))], "too complex"),
-            // Cloudflare documents 2 MB; a local workerd takes 8 MiB.
+            // Cloudflare documents 2 MB; a local workerd accepts 8 MiB.
             ("select length(?)", vec![string(&"x".repeat(8_400_000))], "too big"),
             (
                 &format!("create table x ({})", (0..101).map(|n| format!("c{n}")).collect::<Vec<_>>().join(",")),

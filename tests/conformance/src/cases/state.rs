@@ -1,4 +1,4 @@
-//! Rule 3: what a room remembers.
+//! Rule 3: the state of a room.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -69,7 +69,7 @@ pub(super) async fn a_nested_update_is_a_typed_error_and_changes_nothing<H: Harn
     let alice = room.connect(guest("alice")).await?;
     let kinds = is!(alice.ask([Step::Nest]).await?, Broadcast::Kinds { kinds } => kinds);
     same!(kinds, ["nested_update", "nested_update", "nested_update"]);
-    // The outer one took effect.
+    // The outer update took effect.
     same!(room.count().await?, 1);
     Ok(())
 }
@@ -144,7 +144,7 @@ pub(super) async fn nobody_is_told_of_a_state_that_cannot_be_stored<H: Harness>(
 }
 
 pub(super) async fn floats_keep_their_value_to_the_last_bit<H: Harness>(h: H) -> Result<()> {
-    // The first of them are read as others by what is fast, not exact.
+    // A fast but inexact parser misreads the first of them.
     const FLOATS: [f64; 9] = [
         -1.119_313_317_998_188_7e-17,
         122.416_294_033_786_58,
@@ -176,7 +176,7 @@ pub(super) async fn floats_keep_their_value_to_the_last_bit<H: Harness>(h: H) ->
 pub(super) async fn an_event_as_deep_as_it_may_be_can_be_stored_and_read_again<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
-    // It is kept deeper than it came.
+    // The state nests it deeper than the event did.
     let (event, thing) = deep_event(EVENT_DEPTH, |thing| Step::Keep(20, thing))?;
     alice.send_raw(serde_json::to_string(&event)?).await?;
     alice.fence().await?;
@@ -235,7 +235,7 @@ pub(super) async fn a_room_is_initialized_when_its_state_is_first_changed<H: Har
     let alice = room.connect(guest("alice")).await?;
     let initialized = |is| Broadcast::Initialized { is };
     same!(alice.ask([Step::IsInitialized]).await?, initialized(false));
-    // Reading changes nothing, and neither does a change that fails.
+    // Neither a read nor a failed change alters the state.
     same!(report(alice.ask([Step::Report]).await?)?.count, 0);
     alice.run([attempt(Step::TryAddAndFail(1)), Step::IsInitialized]).await?;
     is!(alice.next().await?, Broadcast::Outcome { .. });
@@ -261,7 +261,7 @@ pub(super) async fn a_room_that_was_never_changed_stays_so_over_hibernation<H: H
 pub(super) async fn init_runs_once_in_the_life_of_a_room<H: Harness>(h: H) -> Result<()> {
     let room = room::<founded::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
-    // Not before it is needed.
+    // The state is not initialized before it is needed.
     same!(room.state().await?, None);
     same!(report(alice.ask([Step::Report]).await?)?.count, 100);
     let state = State { count: 100, log: vec![format!("init 1 of founded/{}", room.id())], ..State::default() };
@@ -321,7 +321,7 @@ pub(super) async fn nothing_is_sent_closed_or_purged_inside_an_update<H: Harness
     let alice = room.connect(guest("alice")).await?;
     let kinds = is!(alice.ask([Step::NestEffects]).await?, Broadcast::Kinds { kinds } => kinds);
     same!(kinds, vec!["nested_update"; 7]);
-    // Nothing was sent, the update itself stands, and so does the data.
+    // No message was sent; the update and the data are kept.
     alice.fence().await?;
     same!(room.count().await?, 1);
     same!(sender(alice.ask([Step::Report]).await?)?.name, "alice");

@@ -1,4 +1,4 @@
-//! Steps as they are written in cases.
+//! Short functions for the steps of cases.
 
 use conformance_rooms::script::{
     Broadcast, Connection, Event, PeerReport, Report, Selector, Step, Thing, Unwritable, UpgradeStep,
@@ -68,10 +68,10 @@ pub(super) fn refuse(status: u16, body: &str) -> UpgradeStep {
     UpgradeStep::Refuse { status, body: body.to_owned(), header: None }
 }
 
-/// How deep an event may be nested.
+/// The maximum nesting of an event.
 pub(super) const EVENT_DEPTH: usize = 100;
 
-/// All kinds of what a room refuses to store and to send.
+/// All kinds of values that a room refuses to store and to send.
 pub(super) const UNWRITABLE: [Unwritable; 9] = [
     Unwritable::Deep(120),
     Unwritable::Deep(1_000),
@@ -84,7 +84,7 @@ pub(super) const UNWRITABLE: [Unwritable; 9] = [
     Unwritable::OwnKey,
 ];
 
-/// An event, as deep as that, that lets a room do something with a thing; and the thing.
+/// An event of the given depth that contains a step with a thing; and the thing.
 pub(super) fn deep_event(event_depth: usize, step: fn(Thing) -> Step) -> anyhow::Result<(Event, Thing)> {
     let event = |thing| Event::Do { steps: vec![step(thing)] };
     let around = depth(&serde_json::to_string(&event(Thing::Leaf))?);
@@ -92,7 +92,7 @@ pub(super) fn deep_event(event_depth: usize, step: fn(Thing) -> Step) -> anyhow:
     Ok((event(thing.clone()), thing))
 }
 
-/// How deep a JSON without brackets in its strings is nested.
+/// The nesting depth of a JSON text without brackets in its strings.
 fn depth(json: &str) -> usize {
     let levels = json.bytes().scan(0_usize, |depth, byte| {
         match byte {
@@ -105,12 +105,12 @@ fn depth(json: &str) -> usize {
     levels.max().unwrap_or_default()
 }
 
-/// The report that a message is.
+/// The report in a message.
 pub(super) fn report(message: Broadcast) -> anyhow::Result<Report> {
     Ok(is!(message, Broadcast::Report { report } => report))
 }
 
-/// What the report that a message is says of who asked for it.
+/// The sender in the report in a message.
 pub(super) fn sender(message: Broadcast) -> anyhow::Result<PeerReport> {
     let report = report(message)?;
     Ok(is!(report.sender, Some(sender) => sender))

@@ -1,4 +1,4 @@
-//! The upgrade: who gets in, and as whom.
+//! The upgrade: which peers are accepted, and with which identity.
 
 use anyhow::Result;
 use conformance_rooms::{
@@ -25,7 +25,7 @@ pub(super) async fn a_refusal_of_on_upgrade_is_the_answer_unchanged<H: Harness>(
     same!(response.status(), 401);
     same!(response.headers()["www-authenticate"], "Bearer realm=\"rooms\"");
     same!(std::str::from_utf8(response.body())?, "wer bist du? ✨");
-    // Nothing was accepted.
+    // No connection was accepted.
     same!(room.peer_ids().await?.len(), 0);
     same!(room.state().await?, None);
     Ok(())
@@ -232,7 +232,7 @@ pub(super) async fn a_rejected_duplicate_is_answered_409_until_the_other_has_lef
     same!(response.status(), 409);
     same!(room.log().await?, ["connect alice", "connect bob"]);
     alice.fence().await?;
-    // Closing counts as left.
+    // A closing peer counts as left.
     alice.run([leave(1000, "")]).await?;
     same!(alice.closed().await?.0, 1000);
     room.connect(reject()).await?.fence().await?;
@@ -259,7 +259,7 @@ pub(super) async fn a_duplicate_that_comes_while_on_upgrade_waits_is_seen<H: Har
 pub(super) async fn on_upgrade_decides_over_duplicates<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
-    // Under an id that only on_upgrade knows.
+    // Only `on_upgrade` knows the id.
     let steps = [UpgradeStep::SetId("alice".to_owned()), UpgradeStep::SetOnDuplicate(OnDuplicate::Reject)];
     same!(room.refused(anonymous().on_upgrade(steps)).await?.status(), 409);
     alice.fence().await?;
@@ -297,7 +297,7 @@ pub(super) async fn a_handshake_that_is_wrong_is_refused_before_the_room_hears_o
         (&[(key, KEY)], 426, Some((version, "13"))),
         (&[(version, "8"), (key, KEY)], 426, Some((version, "13"))),
         (&[], 426, Some((version, "13"))),
-        // The platform keeps `upgrade` out of an answer that is no 101.
+        // The platform removes `upgrade` from an answer other than 101.
         (&[(version, "13"), (key, KEY), ("upgrade", "h2c")], 426, None),
         (&[(version, "13"), (key, KEY), ("body", "Hello")], 400, None),
     ] {
@@ -310,7 +310,7 @@ pub(super) async fn a_handshake_that_is_wrong_is_refused_before_the_room_hears_o
                 name => all.push((name, value)),
             }
         }
-        // In front of the Worker a GET is made of it.
+        // The layer before the Worker turns it into a GET.
         let method = if body.is_empty() { "GET" } else { "POST" };
         let response = h.fetch(method, "/probe/upgrade", &[("with", &with.to_string())], &all, body).await?;
         same!((response.status().as_u16(), headers), (status, headers));
@@ -341,7 +341,7 @@ pub(super) async fn the_handshake_is_answered_with_the_subprotocol_that_was_chos
     let alice = guest("alice").offering("bearer, t0ken").protocol("bearer").on_upgrade([log.clone()]);
     let alice = room.connect(alice).await?;
     same!(alice.protocol().as_deref(), Some("bearer"));
-    // What the Worker chose is the room's to change.
+    // The room may change the Worker's choice.
     let steps = [UpgradeStep::SetProtocol("chat".to_owned()), log];
     let bob = room.connect(guest("bob").offering("bearer,chat").protocol("bearer").on_upgrade(steps)).await?;
     same!(bob.protocol().as_deref(), Some("chat"));
@@ -379,7 +379,7 @@ pub(super) async fn a_client_none_of_whose_subprotocols_is_chosen_is_refused_wit
     same!(response.status(), 400);
     let text = String::from_utf8_lossy(response.body()).into_owned();
     holds!(text.contains("`chat`, `t0ken`") && text.contains("Upgrade::protocol"), "{text}");
-    // It was nobody's peer.
+    // The refused connection never became a peer.
     same!(room.log().await?, [r#"offers ["chat", "t0ken"], chosen None"#]);
     same!(room.peer_ids().await?.len(), 0);
     room.connect(alice().protocol("chat")).await?.fence().await?;
@@ -432,7 +432,7 @@ pub(super) async fn a_subprotocol_that_was_not_offered_is_a_typed_error<H: Harne
 pub(super) async fn a_peer_that_on_connect_closes_sees_the_code_of_the_application<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
-    // What a browser cannot see of a refusal.
+    // A browser cannot read the answer to a refused upgrade, so the room accepts the peer and then closes it.
     let stranger = room.connect(guest("stranger").on_connect([leave(4_401, "sign in")])).await?;
     bob.run([super::steps::say("to all")]).await?;
     bob.hears(Some("bob"), "to all").await?;

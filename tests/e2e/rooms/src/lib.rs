@@ -1,4 +1,4 @@
-//! Rooms that only the end-to-end tests use: they say what happened to them, and misbehave on request.
+//! Rooms for the end-to-end tests: they report their own history, and misbehave on request.
 
 pub mod timer;
 
@@ -13,7 +13,7 @@ use worker::{
 };
 
 thread_local! {
-    /// The handlers that wait for a `Release`, of all rooms of this isolate.
+    /// The handlers that wait for a `Release`, in all rooms of this isolate.
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -24,7 +24,7 @@ struct Held {
     release: oneshot::Sender<()>,
 }
 
-/// Waits until somebody says `Release` for this peer. A test decides by it what happens before what.
+/// Waits until a `Release` for this peer. It lets a test choose the order of events.
 async fn hold(room: &RoomId, peer: &str) {
     let (release, released) = oneshot::channel();
     let held = Held { room: room.to_string(), peer: peer.to_owned(), release };
@@ -36,24 +36,24 @@ fn release(room: &RoomId, peer: &str) {
     let released: Vec<_> =
         HELD.with_borrow_mut(|all| all.extract_if(.., |held| *room == *held.room && held.peer == peer).collect());
     for held in released {
-        // One that ended with its request has nobody to tell.
+        // The receiver is gone if the handler ended together with its request.
         let _ = held.release.send(());
     }
 }
 
-/// Counts what happens to it, in its state, and tells.
+/// A room that counts its events in the state, and reports them.
 #[room(tag = "_tag")]
 pub mod probe {
     use super::*;
 
     #[derive(Default)]
     pub struct State {
-        /// How often the object came into memory.
+        /// The number of times that the object was loaded into memory.
         pub starts: u32,
         pub connects: u32,
         pub closes: Vec<Closed>,
         pub value: i64,
-        /// As long as a test wants it.
+        /// A string of the length that a test chooses.
         pub blob: String,
     }
 
@@ -71,7 +71,7 @@ pub mod probe {
     }
 
     pub enum Event {
-        /// Tells the sender what the room knows.
+        /// Sends the sender a report of the room.
         Report,
         /// Changes the sender's data.
         Visit,
@@ -79,21 +79,21 @@ pub mod probe {
         Add { amount: i64 },
         /// Changes the state, then fails.
         AddAndFail { amount: i64 },
-        /// Says something to all, or to those with a tag, after a while.
+        /// Sends a text to all, or to the peers with a tag, after a delay.
         Say { text: String, tag: Option<String>, delay_ms: u32 },
-        /// Tells all that it waits, waits for a `Release`, and says something to all.
+        /// Broadcasts that it waits, waits for a `Release`, and broadcasts a text.
         Hold { text: String },
-        /// Lets the handlers of a peer go on that wait; those of the Worker's `send` are `worker`'s.
+        /// Releases the waiting handlers of a peer; `worker` stands for the Worker's `send`.
         Release { id: String },
-        /// Changes the sender's data, and tells the sender what came of it.
+        /// Changes the sender's data, and sends the sender the result.
         Rename { name: String },
-        /// Makes the state as long as that, then tells all.
+        /// Makes the state this long, then broadcasts.
         Fill { with: String, times: u32 },
-        /// Closes the connections of a peer, then tells all who is left.
+        /// Closes the connections of a peer, then broadcasts the remaining peers.
         Kick { id: String, code: u16, reason: String },
-        /// Panics, after a while.
+        /// Panics after a delay.
         Panic { delay_ms: u32 },
-        /// Changes the state, tells all, then panics.
+        /// Changes the state, broadcasts, then panics.
         AddAndPanic { amount: i64 },
     }
 
@@ -304,11 +304,11 @@ async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
         form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     };
     let answer = match &*path {
-        // What no Worker should do, and what rooms must survive: the public request, unchanged, straight to the object.
+        // Unsafe on purpose, and rooms must survive it: the public request, unchanged, directly to the object.
         ["forward", room, ..] => {
             return env.durable_object("PROBE")?.get_by_name(room)?.fetch_with_request(req).await;
         }
-        // What whoever holds the binding can do without the room's client: any method, with any argument.
+        // The holder of the binding can do this without the room's client: any method, with any argument.
         ["rpc", room, method] => {
             let argument = match req.text().await?.as_str() {
                 "" => JsValue::UNDEFINED,
@@ -345,7 +345,7 @@ async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
             let upgrading = probe::RoomClient::from_env(&env)?.room(*room).upgrade(req, upgrade).await;
             match (upgrading, parameter("session")) {
                 (Ok(mut response), Some(session)) => {
-                    // What a Worker adds to every answer, whoever made it.
+                    // A Worker may add headers to every response, including the room's.
                     let headers = response.headers_mut();
                     headers.append("set-cookie", &format!("session={session}; HttpOnly"))?;
                     headers.append("set-cookie", "seen=1")?;
@@ -388,7 +388,7 @@ fn json<T: serde::Serialize>(value: T) -> std::result::Result<Response, room_run
 
 async fn rpc(stub: JsValue, method: &str, argument: &JsValue) -> std::result::Result<JsValue, JsValue> {
     let function = js_sys::Reflect::get(&stub, &JsValue::from_str(method))?.dyn_into::<js_sys::Function>()?;
-    // Not `call`: on a method of a stub that is one more method of the object.
+    // Not `call`: a stub treats that name as one more method of the object.
     let answer = js_sys::Reflect::apply(&function, &stub, &js_sys::Array::of1(argument))?;
     JsFuture::from(js_sys::Promise::resolve(&answer)).await
 }

@@ -1,4 +1,4 @@
-//! A room whose alarms fire, fail and panic as they are told.
+//! A room whose alarms fire, fail and panic on request.
 
 use room_runtime::prelude::*;
 
@@ -10,11 +10,11 @@ pub mod timer {
 
     #[derive(Default)]
     pub struct State {
-        /// How often the object came into memory.
+        /// The number of times that the object was loaded into memory.
         pub starts: u32,
-        /// What each alarm that fired knew.
+        /// The data of each alarm that fired.
         pub fired: Vec<Fired>,
-        /// How many of the next alarms fail, and how many of those after it panic.
+        /// The number of next alarms that fail, and of the ones after them that panic.
         pub failures: u32,
         pub panics: u32,
     }
@@ -30,7 +30,7 @@ pub mod timer {
     pub struct Connection {}
 
     pub enum Event {
-        /// Sets alarms, the first of which will fail or panic.
+        /// Sets alarms, the first of which fail or panic.
         Set { after_ms: Vec<u64>, failures: u32, panics: u32 },
     }
 
@@ -74,7 +74,7 @@ pub mod timer {
             return Err(Failure::msg("asked to"));
         }
         if panics {
-            // A panic in the first poll is another way through the platform than one after a wait.
+            // A panic in the first poll takes another path through the platform than one after a wait.
             worker::Delay::from(Duration::from_millis(1)).await;
             panic!("asked to");
         }

@@ -1,4 +1,4 @@
-//! What the Worker's HTTP interface decides, apart from the platform: testable natively.
+//! The decisions of the Worker's HTTP interface, separate from the platform so that they can be tested natively.
 
 use room_runtime::{Error, data};
 
@@ -7,10 +7,10 @@ use crate::{
     token::{Claims, Role},
 };
 
-/// Where a request goes.
+/// The route of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET /session`: whether the token is good; a page asks before it opens a WebSocket.
+    /// `GET /session`: checks the token; a page asks before it opens a WebSocket.
     Session,
     /// `POST /auctions`
     Create,
@@ -52,7 +52,7 @@ impl<'a> Route<'a> {
         if method == "GET" { route } else { Route::WrongMethod }
     }
 
-    /// The id of the auction that it is about.
+    /// The id of the auction in the route.
     pub fn auction(&self) -> Option<&'a str> {
         match self {
             Route::Auction(id) | Route::Bids(id) | Route::AuctionSocket(id) => Some(id),
@@ -72,13 +72,13 @@ pub struct NewAuction {
     pub duration_seconds: u64,
 }
 
-/// The answer to it.
+/// The response to it.
 #[data]
 pub struct Created {
     pub id: String,
 }
 
-/// Why a request is answered with an error.
+/// The reason for an error response.
 #[derive(Debug)]
 pub enum ApiError {
     BadRequest(String),
@@ -86,13 +86,13 @@ pub enum ApiError {
     Forbidden(&'static str),
     NotFound,
     MethodNotAllowed,
-    /// What the room, or the way to it, answered.
+    /// The error from the room, or from the way to it.
     Room(Error),
     Worker(worker::Error),
 }
 
 impl ApiError {
-    /// Status, code and text for the client; `None` where the runtime knows it better.
+    /// Status, code and text for the client; `None` if the runtime's error has its own.
     pub fn parts(&self) -> Option<(u16, &'static str, &str)> {
         Some(match self {
             ApiError::BadRequest(what) => (400, "bad_request", what),
@@ -118,10 +118,10 @@ impl From<worker::Error> for ApiError {
     }
 }
 
-/// Opens an auction in a new room. `id` is the room's id and makes the call safe to repeat.
+/// Opens an auction in a new room. `id` is the room's id and makes the call idempotent.
 ///
 /// # Errors
-/// What is wrong with the lot or its seller, and those of reaching the room.
+/// Fails if the lot or its seller is invalid, and with the errors of reaching the room.
 pub async fn create(
     auctions: &auction::RoomClient,
     claims: &Claims,

@@ -2,7 +2,7 @@
 
 use room_runtime::prelude::*;
 
-/// One lot for sale: who is here, what was bid, and until when.
+/// One lot for sale: the present users, the bids, and the end.
 #[room(max_peers = 1000, max_message_bytes = 4096, rate_limit(burst = 10, per_second = 2), reconnect_grace = "30s")]
 pub mod auction {
     use std::time::Duration;
@@ -16,20 +16,20 @@ pub mod auction {
         token::{Role, Signer},
     };
 
-    /// A bid in the last such time before the end moves the end to this long after it.
+    /// A bid within this time before the end moves the end to this long after the bid.
     pub const EXTENSION_MS: u64 = 10_000;
-    /// How long an auction can be looked at when it is over.
+    /// The time for which an ended auction remains visible.
     pub const ARCHIVE: Duration = Duration::from_secs(90 * 24 * 3600);
-    /// The most bids in one answer.
+    /// The maximum number of bids in one response.
     pub const PAGE: u64 = 100;
 
-    /// What is for sale.
+    /// The lot for sale.
     #[data]
     pub struct Lot {
         pub title: String,
         pub description: String,
         pub seller: String,
-        /// Money is in cents.
+        /// The price in cents.
         pub start_price: u64,
         pub min_step: u64,
     }
@@ -47,15 +47,15 @@ pub mod auction {
         pub lot: Lot,
         pub ends_at_ms: u64,
         pub highest: Option<Bid>,
-        /// How many bids were accepted: the rows of the table `bids` up to this number count.
+        /// The number of accepted bids: the rows of the table `bids` up to this number count.
         pub bids: u64,
         pub ended: bool,
-        /// Counts the changes, so that the lobby can tell an old report from a new one.
+        /// The number of changes, so that the lobby can distinguish an old report from a new one.
         pub version: u64,
     }
 
     impl Sale {
-        /// The least that the next bid has to be.
+        /// The minimum amount of the next bid.
         pub fn minimum(&self) -> u64 {
             match &self.highest {
                 Some(bid) => bid.amount.saturating_add(self.lot.min_step),
@@ -70,13 +70,13 @@ pub mod auction {
         pub sale: Option<Sale>,
     }
 
-    /// A peer; `on_upgrade` fills it in from the token.
+    /// The data of a peer; `on_upgrade` fills it in from the token.
     pub struct Connection {
         pub role: Role,
     }
 
     impl Connection {
-        /// What the Worker gives: the room decides.
+        /// The initial data from the Worker; the room replaces it.
         pub fn unknown() -> Self {
             Connection { role: Role::Spectator }
         }
@@ -87,9 +87,9 @@ pub mod auction {
     }
 
     pub enum Event {
-        /// Only from the Worker.
+        /// Opens the auction; only the Worker may send it.
         Open { lot: Lot, duration_ms: u64 },
-        /// `request` is the client's number of the bid; it comes back in the answer.
+        /// A bid. `request` is the client's number of the bid; the answer contains it.
         Bid { amount: u64, request: u32 },
     }
 
@@ -105,7 +105,7 @@ pub mod auction {
     }
 
     impl Why {
-        /// The status that tells a client of the Worker.
+        /// The HTTP status for a client of the Worker.
         fn status(&self) -> StatusCode {
             match self {
                 Why::TooLow { .. } => StatusCode::BAD_REQUEST,
@@ -116,7 +116,7 @@ pub mod auction {
         }
     }
 
-    /// A user who is here, or lost the connection a moment ago.
+    /// A user who is present, or lost the connection a moment ago.
     #[data]
     pub struct Here {
         pub user: String,
@@ -124,7 +124,7 @@ pub mod auction {
         pub away: bool,
     }
 
-    /// What everybody may see: also the answer to `GET /auctions/:id`.
+    /// The public view of the auction: also the response to `GET /auctions/:id`.
     #[data]
     pub struct View {
         pub id: String,
@@ -133,7 +133,7 @@ pub mod auction {
         pub here: Vec<Here>,
     }
 
-    /// A row of the history: also what `GET /auctions/:id/bids` lists.
+    /// A row of the history: also an entry of `GET /auctions/:id/bids`.
     #[data]
     pub struct HistoryRow {
         pub seq: u64,
@@ -143,54 +143,24 @@ pub mod auction {
     }
 
     pub enum Broadcast {
-        // To one:
-        Welcome {
-            view: View,
-            user: String,
-            role: Role,
-        },
-        Accepted {
-            request: u32,
-            amount: u64,
-        },
-        Refused {
-            request: Option<u32>,
-            why: Why,
-        },
-        Outbid {
-            amount: u64,
-            minimum: u64,
-        },
-        Won {
-            amount: u64,
-        },
-        // To all:
-        HighestBid {
-            bid: Bid,
-            minimum: u64,
-            ends_at_ms: u64,
-            extended: bool,
-        },
-        Ended {
-            winner: Option<Bid>,
-        },
-        Joined {
-            user: String,
-        },
-        Away {
-            user: String,
-        },
-        Back {
-            user: String,
-        },
-        Left {
-            user: String,
-        },
+        // To one peer:
+        Welcome { view: View, user: String, role: Role },
+        Accepted { request: u32, amount: u64 },
+        Refused { request: Option<u32>, why: Why },
+        Outbid { amount: u64, minimum: u64 },
+        Won { amount: u64 },
+        // To all peers:
+        HighestBid { bid: Bid, minimum: u64, ends_at_ms: u64, extended: bool },
+        Ended { winner: Option<Bid> },
+        Joined { user: String },
+        Away { user: String },
+        Back { user: String },
+        Left { user: String },
     }
 
     pub enum Alarm {
         End,
-        /// Tell the lobby how things are now.
+        /// Reports the current state to the lobby.
         Report,
         Archive,
     }
@@ -293,8 +263,8 @@ pub mod auction {
             return refuse(ctx, Some(request), why);
         }
 
-        // The state says how many bids count, so a row that stands although the state could not be stored does no harm: the
-        // next bid takes its place.
+        // If the state could not be stored, its row remains. That is harmless: the state's count decides which rows
+        // count, and the next bid overwrites the row.
         let seq = sale.bids + 1;
         ctx.sql().exec(
             "insert or replace into bids (seq, user, amount, at_ms) values (?, ?, ?, ?)",

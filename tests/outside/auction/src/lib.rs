@@ -36,7 +36,7 @@ async fn handle(mut req: Request, env: &Env) -> std::result::Result<Response, Ap
     let path = req.path();
     let route = Route::of(req.method().as_ref(), &path);
     if route.auction().is_some_and(|id| uuid::Uuid::try_parse(id).is_err()) {
-        return Err(ApiError::NotFound); // no object comes into being for it
+        return Err(ApiError::NotFound); // the request does not create an object
     }
     match route {
         Route::Session => Ok(Response::from_json(&claims(&req, env)?)?),

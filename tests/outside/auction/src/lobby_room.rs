@@ -2,16 +2,16 @@
 
 use room_runtime::prelude::*;
 
-/// Auctions report to it, and its peers see the list as it changes. Everybody may look.
+/// Auctions report to this room, and its peers see the list as it changes. Anyone may watch.
 #[room(max_peers = 10000, max_message_bytes = 1024, rate_limit(burst = 5, per_second = 1), on_invalid = "close")]
 pub mod lobby {
     use std::{collections::BTreeMap, time::Duration};
 
     use room_runtime::prelude::*;
 
-    /// The id of the one lobby there is.
+    /// The id of the only lobby.
     pub const THE_ONE: &str = "main";
-    /// How long an auction stays in the list when it is over.
+    /// The time for which an ended auction remains in the list.
     pub const SHOWN: Duration = Duration::from_secs(3600);
 
     #[data]
@@ -32,7 +32,7 @@ pub mod lobby {
     pub struct Connection {}
 
     pub enum Event {
-        /// From an auction.
+        /// A report from an auction.
         Report { id: String, entry: Entry },
     }
 
@@ -60,7 +60,7 @@ pub mod lobby {
         let Event::Report { id, entry } = event;
         let before = ctx.state()?.auctions.get(&id).map(|known| known.version);
         if before.is_some_and(|version| version >= entry.version) {
-            return Ok(()); // told twice, or late
+            return Ok(()); // a duplicate or an outdated report
         }
         ctx.update(|state| state.auctions.insert(id.clone(), entry.clone()))?;
         if entry.ended {

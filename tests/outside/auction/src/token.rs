@@ -1,11 +1,11 @@
-//! Who somebody is: a token that the auction house signed, `base64url(claims as JSON).base64url(HMAC-SHA-256)`.
+//! The identity of a user: a signed token of the auction house, `base64url(claims as JSON).base64url(HMAC-SHA-256)`.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use room_runtime::{data, serde_json};
 use sha2::Sha256;
 
-/// What a user may do.
+/// The rights of a user.
 #[data]
 #[derive(Copy, Eq)]
 pub enum Role {
@@ -14,16 +14,16 @@ pub enum Role {
     Spectator,
 }
 
-/// What a token says.
+/// The content of a token.
 #[data]
 pub struct Claims {
     pub user: String,
     pub role: Role,
-    /// Seconds since the Unix epoch.
+    /// The expiry, in seconds since the Unix epoch.
     pub expires: u64,
 }
 
-/// Signs tokens, and checks them.
+/// Signs and checks tokens.
 #[derive(Clone)]
 pub struct Signer {
     secret: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct Signer {
 
 impl Signer {
     /// # Errors
-    /// When the secret is too short to be one.
+    /// Fails if the secret is too short.
     pub fn new(secret: &str) -> Result<Self, &'static str> {
         if secret.len() < 16 {
             return Err("the secret AUCTION_SECRET has to have at least 16 characters");
@@ -45,14 +45,14 @@ impl Signer {
         mac
     }
 
-    /// A token. All characters of it may stand in a URL and in `sec-websocket-protocol`.
+    /// Creates a token. All its characters are valid in a URL and in `sec-websocket-protocol`.
     pub fn sign(&self, claims: &Claims) -> String {
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).expect("claims are JSON"));
         let signature = URL_SAFE_NO_PAD.encode(self.mac(&payload).finalize().into_bytes());
         format!("{payload}.{signature}")
     }
 
-    /// What a token says, if it is one of ours and still good.
+    /// Returns the content of a token, if its signature is valid and it has not expired.
     pub fn check(&self, token: &str, now_ms: u64) -> Option<Claims> {
         let (payload, signature) = token.split_once('.')?;
         self.mac(payload).verify_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;

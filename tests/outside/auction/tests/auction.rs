@@ -1,4 +1,4 @@
-//! The auction house in memory: no Worker, no waiting.
+//! Tests of the auction house in memory: no Worker, no waiting.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl House {
         peer
     }
 
-    /// Lets the alarms run that are due at once: reports to the lobby.
+    /// Runs the alarms that are due now: reports to the lobby.
     fn settle(&self) {
         self.world.advance(Duration::ZERO);
     }
@@ -141,7 +141,7 @@ fn a_bid_is_accepted_told_to_all_and_stored() {
 
     bob.send(&bid(1_100));
     assert_eq!(alice.receive(), Some(Broadcast::Outbid { amount: 1_100, minimum: 1_200 }));
-    // Who raises the own bid is not outbid.
+    // A bidder who raises the own bid is not outbid.
     bob.send(&bid(1_300));
     assert!(!bob.received().iter().any(|message| matches!(message, Broadcast::Outbid { .. })));
 
@@ -171,7 +171,7 @@ fn a_bid_that_is_none_is_refused_and_no_error() {
     // Another seller may bid.
     simon.send(&bid(2_000));
     assert_eq!(simon.receive(), Some(Broadcast::Accepted { request: 7, amount: 2_000 }));
-    // A peer does not open auctions.
+    // A peer may not open auctions.
     let lot = house.view().sale.lot;
     sally.received();
     sally.send(&auction::Event::Open { lot, duration_ms: 1 });
@@ -259,7 +259,7 @@ fn it_is_archived_after_a_while() {
     house.world.assert_no_errors();
 }
 
-// Who is here
+// Presence
 
 #[test]
 fn tokens_decide() {
@@ -290,7 +290,7 @@ fn nobody_gets_into_an_auction_that_is_not_open() {
     assert_eq!(house.try_join(&token, None).expect_err("refused").status(), Some(404));
     assert_eq!(house.get("/auctions/lamp").0, 404);
     assert_eq!(house.get("/auctions/lamp/bids").0, 404);
-    // Whoever tries ids leaves nothing in storage.
+    // Requests with guessed ids leave nothing in storage.
     assert_eq!(house.auction.stored_state(), None);
 }
 
@@ -331,7 +331,7 @@ fn a_seat_is_kept_for_a_while() {
     assert_eq!(view.sale.highest.map(|bid| bid.user), Some("bob".to_owned()));
     assert_eq!(bob.received(), [Broadcast::Back { user: "alice".to_owned() }]);
 
-    // With somebody else's resume token one is a new peer.
+    // With another user's resume token, a client connects as a new peer.
     let mallory = house.try_join(&signer().sign(&claims("mallory", Role::Spectator)), resume).expect("let in");
     assert_eq!(mallory.id().as_str(), "mallory");
     bob.received();
@@ -368,7 +368,7 @@ fn who_comes_back_to_a_full_room_gets_the_seat() {
     drop(crowd);
 }
 
-// What goes wrong
+// Failures
 
 #[test]
 fn sleep_and_crash_and_restart_lose_no_bid() {
@@ -383,7 +383,7 @@ fn sleep_and_crash_and_restart_lose_no_bid() {
     assert_eq!(house.history("").len(), 3);
     house.auction.restart();
     assert!(!alice.is_open());
-    // Both are gone, and have their seats.
+    // Both have lost their connections, and keep their places.
     assert!(house.view().here.iter().all(|user| user.away), "{:?}", house.view().here);
     house.auction.advance(seconds(60));
     assert!(house.view().sale.ended);
@@ -510,7 +510,7 @@ fn only_sellers_create_and_only_once() {
     let short = NewAuction { duration_seconds: 1, ..lamp() };
     assert!(matches!(house.create("sally", Role::Seller, short), Err(ApiError::BadRequest(_))));
     house.create("sally", Role::Seller, lamp()).expect("created");
-    // The same call again: the key remembers it.
+    // The same call again: the idempotency key returns the stored answer.
     house.create("sally", Role::Seller, lamp()).expect("created once");
     // Without the key it is a conflict.
     let open = auction::Event::Open { lot: house.view().sale.lot, duration_ms: 1 };

@@ -1,4 +1,4 @@
-//! A room with every schema and handler, in edition 2021: without a warning, of those about the next edition as well.
+//! A room with every schema and handler, in edition 2021, without any warning, including those about the next edition.
 
 #![deny(warnings, missing_docs, rust_2024_compatibility)]
 #![forbid(unsafe_code)]
@@ -13,7 +13,7 @@ pub mod chat {
 
     /// State.
     pub struct State {
-        /// How often.
+        /// The number of events.
         pub count: u64,
     }
     /// Connection.
@@ -22,9 +22,9 @@ pub mod chat {
     pub enum Event {
         /// Counts.
         Count {
-            /// How far.
+            /// The distance.
             by: u64,
-            /// Which way.
+            /// The direction.
             way: Way,
         },
     }
@@ -43,7 +43,7 @@ pub mod chat {
     pub enum Broadcast {
         /// The count.
         Count {
-            /// How far.
+            /// The new count.
             count: u64,
         },
     }

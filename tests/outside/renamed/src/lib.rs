@@ -1,14 +1,14 @@
-//! The runtime by another name: as `Cargo.toml` says it, and as the option does, where that cannot be told.
+//! The runtime under another name: given by `Cargo.toml`, or by the option `crate` if `Cargo.toml` does not show it.
 
 #![deny(warnings)]
 #![no_implicit_prelude]
 
-/// The runtime as this crate passes it on.
+/// The runtime, re-exported by this crate.
 pub mod facade {
     pub use ::rooms::*;
 }
 
-/// Finds the runtime's name by itself.
+/// A room that finds the runtime's name without an option.
 #[::rooms::room]
 pub mod chat {
     #[derive(::core::default::Default)]
@@ -33,7 +33,7 @@ pub mod chat {
     }
 }
 
-/// Is told.
+/// A room that needs the option `crate`.
 #[facade::room(crate = "crate::facade")]
 pub mod told {
     #[derive(::core::default::Default)]

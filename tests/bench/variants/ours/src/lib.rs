@@ -3,7 +3,7 @@
 use room_runtime::prelude::*;
 use worker::*;
 
-/// Echoes, tells everyone, counts.
+/// A room that echoes, broadcasts and counts.
 #[room(binding = "ROOM", class = "OurRoom", max_peers = 20_000, batch = "20ms")]
 pub mod bench {
     #[derive(Default)]

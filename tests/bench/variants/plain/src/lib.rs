@@ -1,5 +1,7 @@
-//! (c) The same room on the `worker` crate, as people write it: serde for the messages, the attachment through
-//! `serialize_attachment`, one `send_with_str` for each socket, an internal HTTP request from the Worker.
+//! (c) The same room on the `worker` crate, in the usual style.
+//!
+//! It uses serde for the messages, `serialize_attachment` for the attachment, one `send_with_str` for each socket,
+//! and an internal HTTP request from the Worker.
 
 use serde::{Deserialize, Serialize};
 use worker::*;
