@@ -337,8 +337,8 @@ fn a_peer_that_resumes_while_its_on_away_waits_is_heard() {
     }
 }
 
-/// Returns the outcomes of a client that loses its connection and reconnects at once, one for each order in which the
-/// room may see the two events.
+/// Returns the outcomes of a client that loses its connection and reconnects at once. There is one outcome for each
+/// order in which the room may see the two events.
 fn back_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
     let outcome = |seed| {
         let world = World::with_seed(seed);

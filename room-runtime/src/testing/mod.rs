@@ -432,11 +432,10 @@ impl<R: Room> TestRoom<R> {
         assert_none(&self.object.memory.errors.borrow());
     }
 
-    /// Runs a statement on the room's database and returns its rows, with the types of
-    /// [`Sql::query`](crate::Sql::query).
+    /// Runs a statement on the room's database and returns its rows.
     ///
-    /// This does not wake the room. The statement can also change the database: a test can create tables before the
-    /// room is loaded into memory.
+    /// The rows have the types of [`Sql::query`](crate::Sql::query). This does not wake the room. The statement can also
+    /// change the database: a test can create tables before the room is loaded into memory.
     ///
     /// # Errors
     /// The errors of [`Sql::query`](crate::Sql::query).

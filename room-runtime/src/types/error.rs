@@ -42,8 +42,9 @@ error_kinds! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
     pub enum ErrorKind {
-        /// The Worker's environment has no Durable Object namespace under the room's binding name, or its compatibility
-        /// date is too old for calls to rooms.
+        /// The Worker's environment has no Durable Object namespace under the room's binding name.
+        ///
+        /// The Worker's compatibility date can also be too old for calls to rooms.
         Binding = "binding",
         /// A room id that is empty or longer than [`RoomId::MAX_BYTES`].
         InvalidRoomId = "invalid_room_id",
@@ -63,8 +64,9 @@ error_kinds! {
         Encode = "encode",
         /// Bytes that do not decode: an unknown variant, a missing field, or text that is not JSON.
         Decode = "decode",
-        /// The room was used inside the closure of an `update`, the state inside `init`, or a peer's data inside the
-        /// closure of an `update_data`.
+        /// The room was used inside the closure of an `update`.
+        ///
+        /// The same kind covers the state inside `init`, and a peer's data inside the closure of an `update_data`.
         NestedUpdate = "nested_update",
         /// Storage failed a read or a write.
         Storage = "storage",
@@ -72,10 +74,9 @@ error_kinds! {
         PeerGone = "peer_gone",
         /// The socket did not accept a frame.
         Send = "send",
-        /// The peer is a slow consumer: more than [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes) wait
-        /// for it.
+        /// The peer is a slow consumer, and its connection is closed with 1013.
         ///
-        /// Its connection is closed with 1013.
+        /// More than [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes) wait for it.
         Unread = "unread",
         /// A handler of the room returned an error.
         Handler = "handler",
@@ -93,8 +94,9 @@ error_kinds! {
         TooLarge = "too_large",
         /// Frames arrive faster than [`Limits::rate_limit`](crate::Limits::rate_limit) allows.
         RateLimited = "rate_limited",
-        /// A handler [refused](crate::RoomContext::refuse), or the room answered
-        /// [`connect`](crate::RoomHandle::connect) without a socket.
+        /// A handler [refused](crate::RoomContext::refuse).
+        ///
+        /// The same kind covers a [`connect`](crate::RoomHandle::connect) that the room answered without a socket.
         Refused = "refused",
         /// A schedule has a period of zero.
         InvalidSchedule = "invalid_schedule",
@@ -428,8 +430,9 @@ impl Failure {
 }
 
 impl Failure {
-    /// Returns the kind for a handler that cannot refuse, or for a refusal of another room: a refusal counts as an
-    /// error there.
+    /// Returns the kind for a handler that cannot refuse, or for a refusal of another room.
+    ///
+    /// A refusal counts as an error there.
     pub(crate) fn fault_kind(&self) -> ErrorKind {
         match self.kind() {
             ErrorKind::Refused => ErrorKind::Handler,

@@ -581,8 +581,7 @@ mod tests {
         assert_eq!(wire::decode_value::<T>(&bytes, "it").expect("decodes"), value);
     }
 
-    /// Checks that a value is refused for this reason, and that its JSON would be unreadable or would read back
-    /// changed.
+    /// Checks that a value is refused for this reason. Its JSON must be unreadable or read back changed.
     #[track_caller]
     fn is_refused<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, reason: &str) {
         let error = wire::encode_value(&value, "it").expect_err("it is refused");
