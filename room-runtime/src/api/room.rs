@@ -62,18 +62,23 @@ pub trait Room: Sized + 'static {
     ///
     /// A missing handler costs no time, and code that only it needs is not in the room's wasm. `#[room]` sets the
     /// constant to `false` for each handler that the module does not have.
+    #[doc(hidden)]
     const HAS_ON_UPGRADE: bool = true;
     /// True if the room has `on_close`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     ///
     /// A room without it keeps no roster in storage, unless it has a [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
+    #[doc(hidden)]
     const HAS_ON_CLOSE: bool = true;
     /// True if the room has `on_away`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    #[doc(hidden)]
     const HAS_ON_AWAY: bool = true;
     /// True if the room has `on_alarm`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     ///
     /// Schedules of an earlier deploy that had the handler stay in storage until a deploy has it again.
+    #[doc(hidden)]
     const HAS_ON_ALARM: bool = true;
     /// True if the room has `on_request`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    #[doc(hidden)]
     const HAS_ON_REQUEST: bool = true;
 
     /// The state of the room. It is stored as JSON of at most 2 MB.
