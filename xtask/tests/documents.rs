@@ -46,6 +46,29 @@ fn guides_name_files_that_exist() -> Result<()> {
     Ok(())
 }
 
+/// A sentence that begins with a relative clause has no subject of its own: the reader has to guess it.
+#[test]
+fn documents_and_comments_begin_with_a_noun_or_a_verb() -> Result<()> {
+    const RIDDLES: [&str; 6] = ["What", "Which", "Who", "Whose", "Whom", "Whether"];
+    let repository = Repository::read()?;
+    let mut found = Vec::new();
+    for (file, text) in repository.documents.iter().chain(&repository.sources) {
+        let is_document = file.ends_with(".md");
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            let comment = ["///", "//!", "//", "/**", "* "].iter().find_map(|mark| line.strip_prefix(mark));
+            let Some(words) = comment.or(is_document.then_some(line)) else { continue };
+            let first = words.trim_start_matches([' ', '-', '*', '|', '>', '#']).split([' ', ',', '\'']).next();
+            if first.is_some_and(|first| RIDDLES.contains(&first)) {
+                found.push(format!("{file}:{}: {line}", number + 1));
+            }
+        }
+    }
+    assert!(repository.sources.len() > 200, "the sources were not found");
+    assert!(found.is_empty(), "{found:#?}");
+    Ok(())
+}
+
 #[test]
 fn what_is_no_path_is_left_alone_and_what_is_one_has_to_be_there() -> Result<()> {
     let repository = Repository::read()?;
@@ -70,6 +93,8 @@ struct Repository {
     entries: BTreeSet<String>,
     /// The text of each Markdown file.
     documents: BTreeMap<String, String>,
+    /// The text of each source file.
+    sources: BTreeMap<String, String>,
 }
 
 impl Repository {
@@ -77,7 +102,8 @@ impl Repository {
         // Cargo sets the variable at run time, so that a checkout that was moved is still found.
         let own = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
         let root = own.parent().context("xtask lies in the workspace")?;
-        let mut this = Self { entries: BTreeSet::from([String::new()]), documents: BTreeMap::new() };
+        let mut this =
+            Self { entries: BTreeSet::from([String::new()]), documents: BTreeMap::new(), sources: BTreeMap::new() };
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             let found =
@@ -92,6 +118,9 @@ impl Repository {
                 let name = path.to_string_lossy().replace('\\', "/");
                 if name.ends_with(".md") {
                     this.documents.insert(name.clone(), fs::read_to_string(entry.path())?);
+                }
+                if [".rs", ".js", ".mjs"].iter().any(|ending| name.ends_with(ending)) && entry.file_type()?.is_file() {
+                    this.sources.insert(name.clone(), fs::read_to_string(entry.path())?);
                 }
                 // Symbolic links are not followed, because they may form a cycle.
                 if entry.file_type()?.is_dir() {

@@ -8,7 +8,7 @@ pub mod chat {
     pub struct Broadcast {}
 }
 
-/// What uses the room elsewhere gives no error of its own.
+/// A use of the room elsewhere gives no error of its own.
 pub fn elsewhere(_: &chat::Ctx, _: &chat::RoomClient) -> chat::Result {
     Ok(())
 }
