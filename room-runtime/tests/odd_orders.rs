@@ -39,6 +39,7 @@ pub mod hall {
         AskTheDesk { how: String },
         SleepThenFail { ms: u64 },
         Purge,
+        PretendToPurge,
     }
 
     pub enum Broadcast {
@@ -99,6 +100,9 @@ pub mod hall {
             }
             Event::Refuse => return Err(ctx.refuse("no")),
             Event::Purge => return ctx.purge(),
+            Event::PretendToPurge => {
+                return Err(room_runtime::Error::new(ErrorKind::Purged, "the handler purged the room").into());
+            }
             Event::Fail => return Err(Failure::msg("it does not work")),
             Event::SleepThenFail { ms } => {
                 ctx.sleep(Duration::from_millis(ms)).await;
@@ -724,6 +728,16 @@ fn what_stands_after_bearer_and_is_the_runtimes_own_subprotocol_is_no_token() {
 fn an_empty_bearer_token_is_none() {
     let got = offer(&[("authorization", "Bearer  ")]).expect("a peer");
     assert_eq!(got.0.as_deref(), Some("None"));
+}
+
+/// An error with the text of a purge is an error like any other.
+#[test]
+fn a_purge_cannot_be_forged() {
+    let room = Hall::new("main");
+    let error = room.send(&hall::Event::PretendToPurge).expect_err("it purged nothing");
+    assert_eq!(error.kind(), ErrorKind::Purged);
+    assert_eq!(room.take_log().len(), 1);
+    assert_eq!(log(&room), ["error on_event purged"]);
 }
 
 // Tests of the kit.

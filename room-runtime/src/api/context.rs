@@ -278,14 +278,14 @@ impl<R: Room> RoomContext<R> {
     pub fn purge<T, E: From<Error>>(&self) -> Result<T, E> {
         self.alive()?;
         self.host.purge()?;
-        Err(purge::purged(purge::OWN_PURGE).in_room(self.id()).into())
+        Err(Error::own_purge().in_room(self.id()).into())
     }
 
     /// Checks that no purge has ended the life of the room that the handler belongs to.
     pub(crate) fn alive(&self) -> Result<(), Error> {
         match self.life == self.host.life.get() {
             true => Ok(()),
-            false => Err(purge::purged(purge::OTHER_PURGE).in_room(self.id())),
+            false => Err(purge::interrupted().in_room(self.id())),
         }
     }
 

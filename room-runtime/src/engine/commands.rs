@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::RoomHost;
 use crate::{
     Delivery, Error, ErrorKind, Failure, Peers, Room, RoomContext,
-    engine::purge::{is_own_purge, is_own_purge_error},
+    engine::purge::is_own_purge,
     platform::*,
     types::brief::brief,
     wire::{self, Command, Reply, WireError, http_codec},
@@ -88,7 +88,7 @@ impl<R: Room> RoomHost<R> {
             Command::State => {
                 let state = match self.stored_state() {
                     // An `init` that purges the room leaves no state.
-                    Err(error) if is_own_purge_error(&error) => Ok(None),
+                    Err(error) if error.is_own_purge() => Ok(None),
                     state => state,
                 };
                 let reply = state.as_ref().map(|state| Vec::from_iter(state.as_deref()));

@@ -40,16 +40,8 @@ impl<R: Room> RoomHost<R> {
     }
 }
 
-pub(crate) const OWN_PURGE: &str = "the handler purged the room";
-pub(crate) const OTHER_PURGE: &str = "the room was purged while this ran";
-
-pub(crate) fn purged(message: &str) -> Error {
+fn purged(message: &str) -> Error {
     Error::new(ErrorKind::Purged, message)
-}
-
-/// The error of a handler that purged the room itself.
-pub(crate) fn own_purge() -> Error {
-    purged(OWN_PURGE)
 }
 
 /// The error of an event at a room whose start purged it.
@@ -59,14 +51,10 @@ pub(crate) fn purged_at_start() -> Error {
 
 /// The error of a handler that a purge interrupted.
 pub(crate) fn interrupted() -> Error {
-    purged(OTHER_PURGE)
+    purged("the room was purged while this ran")
 }
 
 /// True if a handler failed only because it purged the room.
 pub(crate) fn is_own_purge(failure: &Failure) -> bool {
-    failure.downcast_ref::<Error>().is_some_and(is_own_purge_error)
-}
-
-pub(crate) fn is_own_purge_error(error: &Error) -> bool {
-    error.kind() == ErrorKind::Purged && error.message() == OWN_PURGE
+    failure.downcast_ref::<Error>().is_some_and(Error::is_own_purge)
 }

@@ -5,7 +5,7 @@ use std::{cell::RefMut, rc::Rc};
 use super::RoomHost;
 use crate::{
     Error, ErrorKind, Failure, Room,
-    engine::purge::{interrupted, is_own_purge, own_purge},
+    engine::purge::{interrupted, is_own_purge},
     platform::*,
     wire::{self, keys},
 };
@@ -220,7 +220,7 @@ impl<R: Room> RoomHost<R> {
 
     fn init_error(&self, failure: &Failure) -> Error {
         let error = if is_own_purge(failure) {
-            own_purge()
+            Error::own_purge()
         } else {
             Error::new(failure.fault_kind(), format!("init: {failure}"))
         };

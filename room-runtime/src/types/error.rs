@@ -182,6 +182,8 @@ struct Inner {
     refusal: Option<Box<str>>,
     /// The status of a refusal, if it differs from the status of its kind.
     status: Option<StatusCode>,
+    /// True if the handler itself purged the room. The text alone could be written by any code.
+    is_own_purge: bool,
 }
 
 impl Error {
@@ -199,6 +201,7 @@ impl Error {
             handler: None,
             refusal: None,
             status: None,
+            is_own_purge: false,
         }))
     }
 
@@ -282,6 +285,17 @@ impl Error {
         self
     }
 
+    /// The error by which a handler ends that has purged the room.
+    pub(crate) fn own_purge() -> Self {
+        let mut error = Error::new(ErrorKind::Purged, "the handler purged the room");
+        error.0.is_own_purge = true;
+        error
+    }
+
+    pub(crate) fn is_own_purge(&self) -> bool {
+        self.0.is_own_purge
+    }
+
     pub(crate) fn with_status(mut self, status: Option<StatusCode>) -> Self {
         self.0.status = status;
         self
@@ -300,7 +314,8 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, room, peer, source, retryable, handler, refusal, status } = &*self.0;
+        let Inner { kind, message, room, peer, source, retryable, handler, refusal, status, is_own_purge: _ } =
+            &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
