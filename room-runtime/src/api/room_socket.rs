@@ -2,8 +2,6 @@
 
 use std::{fmt, marker::PhantomData};
 
-use serde::Deserialize;
-
 use crate::{
     Close, CloseCode, Error, ErrorKind, Room,
     platform::socket::{Arrival, ClientSocket},
@@ -123,49 +121,11 @@ pub(crate) enum Received<B> {
     ResumeToken(String),
 }
 
-/// A frame of the runtime itself to a client.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Notice {
-    Error { code: ErrorKind, message: String },
-    Resume(String),
-}
-
-impl Notice {
-    /// Parses a frame of the runtime; `None` for a message of the room.
-    pub(crate) fn parse(text: &str) -> Option<Notice> {
-        #[derive(Deserialize)]
-        struct Frame {
-            #[serde(rename = "$room")]
-            notice: Notice,
-        }
-        // The check of the prefix avoids a second parse of nearly every message.
-        let frame = text.starts_with(r#"{"$room""#).then(|| serde_json::from_str::<Frame>(text).ok())?;
-        frame.map(|frame| frame.notice)
-    }
-}
-
 /// Decodes a message of the room or a frame of the runtime.
 pub(crate) fn decode<B: serde::de::DeserializeOwned>(text: &str) -> Result<Received<B>, Error> {
-    match Notice::parse(text) {
-        Some(Notice::Error { code, message }) => Err(Error::new(code, message)),
-        Some(Notice::Resume(token)) => Ok(Received::ResumeToken(token)),
+    match wire::Notice::parse(text) {
+        Some(wire::Notice::Error { code, message, .. }) => Err(Error::new(code, message)),
+        Some(wire::Notice::Resume(token)) => Ok(Received::ResumeToken(token.into_owned())),
         None => wire::decode_value(text.as_bytes(), "the room's message").map(Received::Message),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_runtime_says_is_told_from_messages() {
-        let error = wire::error_frame(ErrorKind::RateLimited, "slow down", Some(250));
-        let parsed = Notice::parse(&error);
-        assert_eq!(parsed, Some(Notice::Error { code: ErrorKind::RateLimited, message: "slow down".to_owned() }));
-        assert_eq!(Notice::parse(&wire::resume_frame("0f")), Some(Notice::Resume("0f".to_owned())));
-        for message in [r#"{"type":"$room"}"#, r#"{"$room":{"else":1}}"#, r#""{\"$room\"""#, "{}", ""] {
-            assert_eq!(Notice::parse(message), None, "{message}");
-        }
     }
 }

@@ -69,7 +69,7 @@ use crate::{
     SqlParameters, Upgrade,
     api::{
         client::prepare,
-        room_socket::{self, Notice, Received},
+        room_socket::{self, Received},
     },
     platform::{OwnedFrame, Platform, Socket, transport::Transport},
     wire::{
@@ -616,7 +616,7 @@ impl<R: Room> TestPeer<R> {
             match room_socket::decode(&text) {
                 Ok(Received::Message(message)) => return Some(message),
                 Ok(Received::ResumeToken(token)) => drop(self.resume_token.replace(Some(token))),
-                Err(_) if Notice::parse(&text).is_some() => panic!(
+                Err(_) if wire::Notice::parse(&text).is_some() => panic!(
                     "peer `{}` received an error frame, not a message: {text}\n`receive_error` takes error frames",
                     self.id
                 ),
@@ -628,9 +628,9 @@ impl<R: Room> TestPeer<R> {
     /// Returns the next error frame of the runtime; `None` if there is none. Earlier messages stay in place.
     pub fn receive_error(&self) -> Option<Error> {
         let waiting = self.waiting();
-        let (at, error) = waiting.iter().enumerate().find_map(|(at, text)| match Notice::parse(text)? {
-            Notice::Error { code, message } => Some((at, Error::new(code, message))),
-            Notice::Resume(_) => None,
+        let (at, error) = waiting.iter().enumerate().find_map(|(at, text)| match wire::Notice::parse(text)? {
+            wire::Notice::Error { code, message, .. } => Some((at, Error::new(code, message))),
+            wire::Notice::Resume(_) => None,
         })?;
         self.take(at);
         Some(error)
@@ -641,9 +641,9 @@ impl<R: Room> TestPeer<R> {
     /// A room with a [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS) sends it when it accepts the peer.
     pub fn resume_token(&self) -> Option<String> {
         let waiting = self.waiting();
-        let token = waiting.iter().rev().find_map(|text| match Notice::parse(text)? {
-            Notice::Resume(token) => Some(token),
-            Notice::Error { .. } => None,
+        let token = waiting.iter().rev().find_map(|text| match wire::Notice::parse(text)? {
+            wire::Notice::Resume(token) => Some(token.into_owned()),
+            wire::Notice::Error { .. } => None,
         });
         token.or_else(|| self.resume_token.borrow().clone())
     }
@@ -709,8 +709,8 @@ impl<R: Room> TestPeer<R> {
     pub fn receive_raw(&self) -> Option<String> {
         let frame = self.with_socket(|socket| socket.received.pop_front())?;
         for message in self.messages(&frame) {
-            if let Some(Notice::Resume(token)) = Notice::parse(&message) {
-                self.resume_token.replace(Some(token));
+            if let Some(wire::Notice::Resume(token)) = wire::Notice::parse(&message) {
+                self.resume_token.replace(Some(token.into_owned()));
             }
         }
         Some(frame)

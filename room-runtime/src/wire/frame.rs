@@ -1,6 +1,8 @@
 //! Frames: the decoding of events, and the encoding of messages and of the runtime's own frames.
 
-use serde::{Serialize, de::DeserializeOwned};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     encode_error,
@@ -32,28 +34,49 @@ impl OwnedFrame {
     }
 }
 
-/// Returns an error of the runtime as a text frame, `{"$room": {"error": {"code": "…", "message": "…"}}}`. A message of
-/// a room does not start with `$room`, because serde gives no variant a field of that name by default.
-pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option<u64>) -> String {
-    #[derive(Serialize)]
-    struct Report<'a> {
-        #[serde(rename = "$room")]
-        room: Body<'a>,
-    }
-    #[derive(Serialize)]
-    struct Body<'a> {
-        error: FrameError<'a>,
-    }
-    #[derive(Serialize)]
-    struct FrameError<'a> {
+/// A frame of the runtime itself, `{"$room": …}`. A message of a room does not start with `$room`, because serde gives no
+/// variant a field of that name by default.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Notice<'a> {
+    Error {
         code: ErrorKind,
-        message: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Cow<'a, str>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+    },
+    /// The token by which the peer can reconnect to its place.
+    Resume(Cow<'a, str>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct NoticeFrame<'a> {
+    #[serde(rename = "$room", borrow)]
+    notice: Notice<'a>,
+}
+
+impl<'a> Notice<'a> {
+    /// Parses a frame of the runtime; `None` for a message of the room.
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        // The check of the prefix avoids a second parse of nearly every message.
+        let frame = text.starts_with(r#"{"$room""#).then(|| serde_json::from_str::<NoticeFrame<'a>>(text).ok())?;
+        frame.map(|frame| frame.notice)
     }
-    let report = Report { room: Body { error: FrameError { code, message, retry_after_ms } } };
-    // The serialization of strings and a number, without a map, cannot fail.
-    serde_json::to_string(&report).unwrap_or_default()
+
+    fn into_frame(self) -> String {
+        // The serialization of strings and a number, without a map, cannot fail.
+        serde_json::to_string(&NoticeFrame { notice: self }).unwrap_or_default()
+    }
+}
+
+/// Returns the frame of an error, `{"$room": {"error": {"code": "…", "message": "…"}}}`.
+pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option<u64>) -> String {
+    Notice::Error { code, message: message.into(), retry_after_ms }.into_frame()
+}
+
+/// Returns the frame with a resume token, `{"$room": {"resume": "…"}}`.
+pub(crate) fn resume_frame(token: &str) -> String {
+    Notice::Resume(token.into()).into_frame()
 }
 
 /// The WebSocket subprotocol of clients that accept several messages in one frame.
@@ -69,12 +92,6 @@ pub const SUBPROTOCOL: &str = "room.v1";
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn packed(messages: &[String]) -> String {
     format!("[{}]", messages.join(","))
-}
-
-/// Returns the frame with a resume token, `{"$room": {"resume": "…"}}`.
-pub(crate) fn resume_frame(token: &str) -> String {
-    // A token needs no escapes, because it is hexadecimal digits.
-    format!(r#"{{"$room":{{"resume":"{token}"}}}}"#)
 }
 
 /// Decodes an event from a frame.
@@ -117,5 +134,23 @@ mod tests {
         assert_eq!(frame, r#"{"$room":{"error":{"code":"decode","message":"unknown variant `\"<b>\"`\n"}}}"#);
         let frame = error_frame(ErrorKind::RateLimited, "slow down", Some(250));
         assert_eq!(frame, r#"{"$room":{"error":{"code":"rate_limited","message":"slow down","retry_after_ms":250}}}"#);
+    }
+
+    #[test]
+    fn a_notice_is_distinguished_from_a_message() {
+        let error = error_frame(ErrorKind::RateLimited, "slow down", Some(250));
+        let parsed = Notice::parse(&error);
+        assert_eq!(
+            parsed,
+            Some(Notice::Error {
+                code: ErrorKind::RateLimited,
+                message: "slow down".into(),
+                retry_after_ms: Some(250)
+            })
+        );
+        assert_eq!(Notice::parse(&resume_frame("0f")), Some(Notice::Resume("0f".into())));
+        for message in [r#"{"type":"$room"}"#, r#"{"$room":{"else":1}}"#, r#""{\"$room\"""#, "{}", ""] {
+            assert_eq!(Notice::parse(message), None, "{message}");
+        }
     }
 }
