@@ -1,5 +1,5 @@
 #[allow(clippy::future_not_send)]
-/// Counts, for all to see.
+/// A counter that all peers share.
 pub mod counter {
     #[derive(
         ::room_runtime::__private::serde::Serialize,
