@@ -23,12 +23,6 @@ const LAYERS: [(&str, &str); 7] = [
     ("testing", "rooms in native tests"),
 ];
 
-/// The uses of a higher layer that are allowed, each with its reason.
-const EXCEPTIONS: [(&str, &str, &str); 2] = [
-    ("engine", "api", "the engine is generic over the room, and calls its handlers with the types that they see"),
-    ("api", "testing", "a handler that reaches another room natively makes its type known to the test's world"),
-];
-
 /// The uses between layers: the layer, the used layer, and the places in the source.
 type Arrows = BTreeMap<(usize, usize), BTreeSet<String>>;
 
@@ -38,17 +32,12 @@ fn no_layer_uses_one_above_it() {
     let mut wrong = Vec::new();
     for ((from, to), places) in &arrows {
         let (from, to) = (LAYERS[*from].0, LAYERS[*to].0);
-        let is_excepted = EXCEPTIONS.iter().any(|(a, b, _)| (*a, *b) == (from, to));
-        if rank(to) > rank(from) && !is_excepted {
+        if rank(to) > rank(from) {
             let places: Vec<_> = places.iter().map(String::as_str).collect();
             wrong.push(format!("`{from}` uses `{to}`, which is above it:\n  {}", places.join("\n  ")));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for (from, to, reason) in EXCEPTIONS {
-        let used = arrows.contains_key(&(rank(from), rank(to)));
-        assert!(used, "`{from}` no longer uses `{to}` ({reason}): take the exception out");
-    }
 }
 
 #[test]
@@ -95,13 +84,7 @@ fn draw(arrows: &Arrows) -> String {
             text += &format!("    {} --> {}\n", LAYERS[from].0, LAYERS[to].0);
         }
     }
-    for (from, to, _) in EXCEPTIONS {
-        text += &format!("    {from} -. exception .-> {to}\n");
-    }
     text += "```\n";
-    for (from, to, reason) in EXCEPTIONS {
-        text += &format!("\nException: `{from}` uses `{to}`, because {reason}.\n");
-    }
     text
 }
 

@@ -4,17 +4,23 @@ use std::{fmt, rc::Rc, time::Duration};
 
 use http::StatusCode;
 
-use crate::engine::purge;
+#[cfg(not(target_arch = "wasm32"))]
+use super::typed::room_type;
+use super::typed::{typed, typed_mut, typed_ref};
 use crate::{
     Delivery, Error, Failure, HandlesAlarms, Peer, Peers, Presence, Room, RoomClient, RoomHandle, RoomId, Schedule,
-    ScheduleId, Sql, SystemFailure, engine::RoomHost, platform::Platform, types::brief::brief, wire,
+    ScheduleId, Sql, SystemFailure,
+    engine::{Invocation, RoomHost, roster::User},
+    platform::Platform,
+    types::brief::brief,
+    wire,
 };
 
 /// The room, for a handler. `#[room]` adds the alias `Ctx` to the module.
 ///
 /// A clone is cheap.
 pub struct RoomContext<R: Room> {
-    pub(crate) host: Rc<RoomHost<R>>,
+    pub(crate) host: Rc<RoomHost>,
     pub(crate) sender: Option<Peer<R>>,
     /// The life of the room that the handler belongs to. A purge ends it.
     pub(crate) life: u64,
@@ -22,6 +28,12 @@ pub struct RoomContext<R: Room> {
 }
 
 impl<R: Room> RoomContext<R> {
+    pub(crate) fn new(call: Invocation) -> Self {
+        let Invocation { host, sender, life, failure } = call;
+        let sender = sender.map(|slot| Peer::new(host.clone(), slot));
+        RoomContext { host, sender, life, failure }
+    }
+
     /// The room's id, for example `r1`.
     pub fn id(&self) -> &RoomId {
         &self.host.id
@@ -59,7 +71,7 @@ impl<R: Room> RoomContext<R> {
     ///   stored state cannot be read.
     pub fn state(&self) -> Result<Rc<R::State>, Error> {
         self.alive()?;
-        self.host.state()
+        self.host.state().map(typed)
     }
 
     /// Changes the room's state.
@@ -71,7 +83,7 @@ impl<R: Room> RoomContext<R> {
     /// The errors of [`state`](RoomContext::state).
     pub fn update<T>(&self, change: impl FnOnce(&mut R::State) -> T) -> Result<T, Error> {
         self.alive()?;
-        self.host.update(change)
+        self.host.update(|state| change(typed_mut(state)))
     }
 
     /// Changes the room's state, and rolls the change back if `change` fails.
@@ -80,7 +92,11 @@ impl<R: Room> RoomContext<R> {
     /// The error of `change`, and the errors of [`state`](RoomContext::state).
     pub fn try_update<T>(&self, change: impl FnOnce(&mut R::State) -> Result<T, Failure>) -> Result<T, Failure> {
         self.alive()?;
-        self.host.try_update(change)
+        self.host.try_update(|state| {
+            let mut state = R::State::clone(typed_ref(&**state));
+            let value = change(&mut state)?;
+            Ok((Rc::new(state), value))
+        })
     }
 
     /// Creates a refusal, an expected negative answer: `return Err(ctx.refuse("the auction is over"))`.
@@ -148,7 +164,7 @@ impl<R: Room> RoomContext<R> {
 
     /// The services that the room's `services` returned when the object was loaded into memory.
     pub fn services(&self) -> &R::Services {
-        self.host.services()
+        typed_ref(self.host.services())
     }
 
     /// Runs work that continues after the handler has ended.
@@ -168,7 +184,10 @@ impl<R: Room> RoomContext<R> {
     /// # }
     /// ```
     pub fn spawn(&self, work: impl AsyncFnOnce(RoomContext<R>) -> Result<(), Failure> + 'static) {
-        self.host.spawn(self.life, work);
+        let call = Invocation { host: self.host.clone(), sender: None, life: self.life, failure: None };
+        let ctx = RoomContext::new(call.clone());
+        // The work begins with its first poll, and so not at all in a room that was purged before it.
+        self.host.spawn(call, Box::pin(async move { work(ctx).await }));
     }
 
     /// Waits for at least this time.
@@ -247,7 +266,7 @@ impl<R: Room> RoomContext<R> {
     /// The message shows the configuration to add.
     pub fn room<Other: Room>(&self, id: impl Into<RoomId>) -> Result<RoomHandle<Other>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
-        crate::testing::register::<Other>();
+        crate::engine::room::register(room_type::<Other>());
         let transport = Platform::transport(&*self.host.platform, Other::BINDING, Other::CLASS);
         let client = self.located(RoomClient::<Other>::reaching(transport))?;
         Ok(client.room(id))
@@ -259,7 +278,11 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) and [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the
     /// roster cannot be read.
     pub fn presence(&self) -> Result<Vec<Presence<R>>, Error> {
-        self.host.presence()
+        let users = self.host.presence()?.into_iter().map(|User { id, peers, away_since }| {
+            let peers = peers.into_iter().map(|slot| Peer::new(self.host.clone(), slot)).collect();
+            Presence { id, peers, away_since }
+        });
+        Ok(users.collect())
     }
 
     /// Ends the life of the room: deletes all its data and closes all its connections.
@@ -283,10 +306,7 @@ impl<R: Room> RoomContext<R> {
 
     /// Checks that no purge has ended the life of the room that the handler belongs to.
     pub(crate) fn alive(&self) -> Result<(), Error> {
-        match self.life == self.host.life.get() {
-            true => Ok(()),
-            false => Err(purge::interrupted().in_room(self.id())),
-        }
+        self.host.check_life(self.life)
     }
 
     fn located<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {

@@ -9,4 +9,5 @@ pub(crate) mod room;
 pub(crate) mod room_socket;
 pub(crate) mod schedule;
 pub(crate) mod sql;
+pub(crate) mod typed;
 pub(crate) mod upgrade;

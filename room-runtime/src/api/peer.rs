@@ -1,19 +1,20 @@
 //! [`Peer`], one connected socket, and [`Peers`], a selection of peers.
 
-use std::{fmt, mem, rc::Rc};
+use std::{fmt, marker::PhantomData, rc::Rc};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-use crate::CloseCode;
-use crate::types::close::check_reason;
+use super::typed::typed;
 use crate::{
-    Error, ErrorKind, PeerId, Room, RoomContext,
+    CloseCode, Delivery, Error, ErrorKind, PeerId, Room, RoomContext,
     api::upgrade::decode_meta,
     engine::{
-        RoomHost,
+        RoomHost, Value,
+        selection::Selection,
         slot::{Slot, Status},
     },
     platform::*,
+    types::{close::check_reason, limits::MAX_DATA_BYTES},
     wire::{
         self,
         handshake::{id_tag, user_tag},
@@ -25,8 +26,9 @@ use crate::{
 /// It is a handle: a clone is cheap, and it can outlive the connection. Then [`send`](Peer::send) fails with
 /// [`ErrorKind::PeerGone`].
 pub struct Peer<R: Room> {
-    pub(crate) host: Rc<RoomHost<R>>,
-    pub(crate) slot: Rc<Slot<R>>,
+    pub(crate) host: Rc<RoomHost>,
+    pub(crate) slot: Rc<Slot>,
+    room: PhantomData<fn() -> R>,
 }
 
 impl<R: Room> Peer<R> {
@@ -34,7 +36,11 @@ impl<R: Room> Peer<R> {
     ///
     /// Cloudflare keeps at most 16,384 serialized bytes with a hibernating socket. The rest is for the peer's id, which
     /// takes up to 1.5 KB as JSON, and for the runtime's own fields.
-    pub const MAX_DATA_BYTES: usize = 14_336;
+    pub const MAX_DATA_BYTES: usize = MAX_DATA_BYTES;
+
+    pub(crate) fn new(host: Rc<RoomHost>, slot: Rc<Slot>) -> Self {
+        Peer { host, slot, room: PhantomData }
+    }
 
     /// The peer's id, which the Worker chose at the upgrade.
     pub fn id(&self) -> &PeerId {
@@ -53,7 +59,7 @@ impl<R: Room> Peer<R> {
 
     /// The peer's data as of now: a snapshot, safe to keep across an await.
     pub fn data(&self) -> Rc<R::Connection> {
-        self.slot.data.borrow().clone()
+        typed(self.slot.data.borrow().clone())
     }
 
     /// Returns the value of [`Upgrade::meta`](crate::Upgrade::meta), in `on_connect` only.
@@ -85,7 +91,7 @@ impl<R: Room> Peer<R> {
     /// this peer. An error changes nothing.
     pub fn update_data<T>(&self, change: impl FnOnce(&mut R::Connection) -> T) -> Result<T, Error> {
         self.not_changing()?;
-        let mut data = R::Connection::clone(&self.slot.data.borrow());
+        let mut data = R::Connection::clone(&self.data());
         self.slot.is_changing.set(true);
         let value = change(&mut data);
         self.slot.is_changing.set(false);
@@ -101,7 +107,7 @@ impl<R: Room> Peer<R> {
         Ok(())
     }
 
-    fn replace_data(&self, data: Rc<R::Connection>) -> Result<(), Error> {
+    fn replace_data(&self, data: Value) -> Result<(), Error> {
         self.not_changing()?;
         self.host.not_updating().map_err(|error| self.locate(error))?;
         let slot = &*self.slot;
@@ -156,14 +162,14 @@ impl<R: Room> Peer<R> {
         check_reason(reason)?;
         if self.slot.status.get() == Status::Away {
             self.host.flush()?;
-            self.host.force_close(self, code, "closed by the room");
+            self.host.force_close(&self.slot, code, "closed by the room");
             return Ok(());
         }
         if !self.slot.has_socket() {
             return Err(self.gone());
         }
         self.host.flush()?;
-        let closed = self.host.close_peer(self, code, reason);
+        let closed = self.host.close_peer(&self.slot, code, reason);
         closed.map_err(|refusal| self.error(ErrorKind::InvalidClose, refusal.0))
     }
 
@@ -178,20 +184,11 @@ impl<R: Room> Peer<R> {
     fn locate(&self, error: Error) -> Error {
         error.in_room(&self.host.id).of_peer(&self.slot.id)
     }
-
-    pub(crate) fn info(&self) -> PeerInfo<R::Connection> {
-        PeerInfo {
-            id: self.id().clone(),
-            tags: self.tags().to_vec(),
-            connected_at: self.connected_at(),
-            data: R::Connection::clone(&self.slot.data.borrow()),
-        }
-    }
 }
 
 impl<R: Room> Clone for Peer<R> {
     fn clone(&self) -> Self {
-        Peer { host: self.host.clone(), slot: self.slot.clone() }
+        Peer::new(self.host.clone(), self.slot.clone())
     }
 }
 
@@ -214,19 +211,6 @@ impl<R: Room> fmt::Debug for Peer<R> {
     }
 }
 
-/// A peer as the Worker's client sees it, from [`RoomHandle::peers`](crate::RoomHandle::peers).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerInfo<C> {
-    /// The peer's id.
-    pub id: PeerId,
-    /// The peer's tags.
-    pub tags: Vec<String>,
-    /// The time when the peer connected, in milliseconds since the Unix epoch.
-    pub connected_at: u64,
-    /// The peer's data.
-    pub data: C,
-}
-
 type Filter<'a, R> = Box<dyn Fn(&Peer<R>) -> bool + 'a>;
 
 /// A selection of the connected peers.
@@ -236,41 +220,36 @@ type Filter<'a, R> = Box<dyn Fn(&Peer<R>) -> bool + 'a>;
 #[must_use = "a selection does nothing until it is sent to, closed or read"]
 pub struct Peers<'a, R: Room> {
     ctx: &'a RoomContext<R>,
-    /// The tags that a peer must all have, in the form that the platform stores.
-    all: Vec<String>,
-    /// Groups of tags: a peer must have at least one tag of each group.
-    any: Vec<Vec<String>>,
-    only: Option<Vec<Rc<Slot<R>>>>,
-    except: Vec<Rc<Slot<R>>>,
+    selection: Selection,
     filters: Vec<Filter<'a, R>>,
 }
 
 impl<'a, R: Room> Peers<'a, R> {
     pub(crate) fn new(ctx: &'a RoomContext<R>) -> Self {
-        Peers { ctx, all: Vec::new(), any: Vec::new(), only: None, except: Vec::new(), filters: Vec::new() }
+        Peers { ctx, selection: Selection::default(), filters: Vec::new() }
     }
 
     /// Selects the peers with this tag.
     pub fn tagged(mut self, tag: &str) -> Self {
-        self.all.push(user_tag(tag));
+        self.selection.all.push(user_tag(tag));
         self
     }
 
     /// Selects the peers with at least one of these tags.
     pub fn tagged_any<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.any.push(tags.into_iter().map(|tag| user_tag(tag.as_ref())).collect());
+        self.selection.any.push(tags.into_iter().map(|tag| user_tag(tag.as_ref())).collect());
         self
     }
 
     /// Selects the peers with this id; several peers can share one.
     pub fn with_id(mut self, id: impl AsRef<str>) -> Self {
-        self.all.push(id_tag(id.as_ref()));
+        self.selection.all.push(id_tag(id.as_ref()));
         self
     }
 
     /// Excludes this peer.
     pub fn except(mut self, peer: &Peer<R>) -> Self {
-        self.except.push(peer.slot.clone());
+        self.selection.except.push(peer.slot.clone());
         self
     }
 
@@ -284,11 +263,7 @@ impl<'a, R: Room> Peers<'a, R> {
 
     /// Selects these peers only.
     pub fn only<'p>(mut self, peers: impl IntoIterator<Item = &'p Peer<R>>) -> Self {
-        let mut slots: Vec<_> = peers.into_iter().map(|peer| peer.slot.clone()).collect();
-        if let Some(before) = self.only.take() {
-            slots.retain(|slot| before.iter().any(|other| Rc::ptr_eq(slot, other)));
-        }
-        self.only = Some(slots);
+        self.selection.restrict(peers.into_iter().map(|peer| peer.slot.clone()).collect());
         self
     }
 
@@ -310,7 +285,9 @@ impl<'a, R: Room> Peers<'a, R> {
 
     /// The selected peers as of now, in no particular order.
     pub fn iter(&self) -> std::vec::IntoIter<Peer<R>> {
-        let peers: Vec<_> = self.sockets().into_iter().filter_map(|socket| self.host().peer(socket)).collect();
+        let host = self.host();
+        let slots = self.sockets().into_iter().filter_map(|socket| host.slot_of(socket));
+        let peers: Vec<_> = slots.map(|slot| Peer::new(host.clone(), slot)).collect();
         peers.into_iter()
     }
 
@@ -325,15 +302,10 @@ impl<'a, R: Room> Peers<'a, R> {
         let host = self.host();
         host.flush()?;
         let text = wire::encode_frame(message).map_err(|error| error.in_room(&host.id))?;
-        let frame = Frame::Text(&text);
-        let sent = match self.audience_tag() {
-            Some(tag) => {
-                let except = self.excepted();
-                host.send(frame, Audience::All { tag, except: &except })
-            }
-            None => host.send(frame, Audience::Only(&self.sockets())),
-        };
-        Ok(Delivery::new(host, sent))
+        if self.filters.is_empty() {
+            return Ok(host.send_to(&text, &self.selection));
+        }
+        Ok(host.delivery(host.send(Frame::Text(&text), Audience::Only(&self.sockets()))))
     }
 
     /// Closes the connections of all selected peers. Returns their number.
@@ -342,61 +314,19 @@ impl<'a, R: Room> Peers<'a, R> {
     /// [`ErrorKind::InvalidClose`] if the reason is too long; then no connection is closed.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<usize, Error> {
         check_reason(reason)?;
-        let host = self.host();
-        host.flush()?;
-        let sockets = self.sockets();
-        let peers = sockets.into_iter().filter_map(|socket| host.peer(socket));
-        Ok(peers.filter(|peer| host.close_peer(peer, code, reason).is_ok()).count())
+        self.host().close_sockets(self.sockets(), code, reason)
     }
 
-    fn host(&self) -> &Rc<RoomHost<R>> {
+    fn host(&self) -> &Rc<RoomHost> {
         &self.ctx.host
     }
 
-    /// The selection in a form that the platform can iterate over: all sockets, or all with one tag. `None` for any
-    /// other selection.
-    fn audience_tag(&self) -> Option<Option<&str>> {
-        let simple = self.any.is_empty() && self.only.is_none() && self.filters.is_empty();
-        match (simple, &*self.all) {
-            (true, []) => Some(None),
-            (true, [tag]) => Some(Some(tag)),
-            _ => None,
-        }
-    }
-
-    fn excepted(&self) -> Vec<Socket> {
-        let here = self.except.iter().filter(|slot| slot.has_socket());
-        here.map(|slot| slot.socket.get()).collect()
-    }
-
     fn sockets(&self) -> Vec<Socket> {
-        let platform = &self.host().platform;
-        let mut sockets = match &self.only {
-            Some(slots) => {
-                let here = slots.iter().filter(|slot| slot.has_socket()).map(|slot| slot.socket.get());
-                let mut sockets: Vec<_> = here.filter(|socket| platform.is_open(*socket)).collect();
-                // A socket can be given several times and must be selected once. Its index is an index of a dense
-                // table.
-                let mut seen = vec![false; sockets.iter().max().map_or(0, |most| *most as usize + 1)];
-                sockets.retain(|socket| !mem::replace(&mut seen[*socket as usize], true));
-                sockets
-            }
-            None => platform.open(self.all.first().map(String::as_str)),
-        };
-        let from = if self.only.is_some() { 0 } else { 1 };
-        for tag in self.all.iter().skip(from) {
-            let tagged = platform.open(Some(tag));
-            sockets.retain(|socket| tagged.contains(socket));
-        }
-        for group in &self.any {
-            let tagged: Vec<_> = group.iter().flat_map(|tag| platform.open(Some(tag))).collect();
-            sockets.retain(|socket| tagged.contains(socket));
-        }
-        let except = self.excepted();
-        sockets.retain(|socket| !except.contains(socket));
+        let mut sockets = self.selection.sockets(self.host());
         if !self.filters.is_empty() {
             sockets.retain(|socket| {
-                let peer = self.host().peer(*socket);
+                let slot = self.host().slot_of(*socket);
+                let peer = slot.map(|slot| Peer::new(self.host().clone(), slot));
                 peer.is_some_and(|peer| self.filters.iter().all(|keep| keep(&peer)))
             });
         }
@@ -425,31 +355,6 @@ impl<R: Room> IntoIterator for &Peers<'_, R> {
 impl<R: Room> fmt::Debug for Peers<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-/// The outcome of a message to several peers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Delivery {
-    /// The number of sockets that accepted the message. An accepted message can still be lost on its way to the peer.
-    pub sent: usize,
-    /// The peers whose socket did not accept the message.
-    pub failed: Vec<PeerId>,
-    /// The slow consumers that were skipped.
-    ///
-    /// More than [`Limits::max_unread_bytes`](crate::Limits::max_unread_bytes) wait for them, and their connections are
-    /// closed with 1013.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unread: Vec<PeerId>,
-}
-
-impl Delivery {
-    pub(crate) fn new<R: Room>(host: &Rc<RoomHost<R>>, Sent { sent, failed, unread, .. }: Sent) -> Self {
-        let ids = |sockets: Vec<Socket>| {
-            sockets.into_iter().filter_map(|socket| Some(host.peer(socket)?.id().clone())).collect()
-        };
-        Delivery { sent, failed: ids(failed), unread: ids(unread) }
     }
 }
 

@@ -7,12 +7,11 @@ use http::{HeaderMap, Response, StatusCode, Uri};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::OnDuplicate;
-use crate::OnResume;
-use crate::wire::handshake::Handshake;
 use crate::{
-    Error, ErrorKind, Failure, PeerId, Room,
-    wire::{self, SUBPROTOCOL, TICKET_HEADER, UpgradeOptions},
+    Error, ErrorKind, Failure, OnDuplicate, OnResume, PeerId, Room,
+    engine::upgrade::{Rejection, invalid_status},
+    types::upgrade::{MAX_TAG_BYTES, MAX_TAGS, check_upgrade},
+    wire::{self, SUBPROTOCOL, TICKET_HEADER, UpgradeOptions, handshake::Handshake},
 };
 
 /// The new peer of an upgrade, given by the Worker: its data, and optionally an id, tags and more.
@@ -41,9 +40,9 @@ pub struct Upgrade<C> {
 
 impl<C> Upgrade<C> {
     /// The largest number of tags of one peer. Cloudflare allows ten; the peer's id takes one.
-    pub const MAX_TAGS: usize = 9;
+    pub const MAX_TAGS: usize = MAX_TAGS;
     /// The largest tag, in bytes of UTF-8. Cloudflare allows 256; a mark that distinguishes tags from ids takes one.
-    pub const MAX_TAG_BYTES: usize = 255;
+    pub const MAX_TAG_BYTES: usize = MAX_TAG_BYTES;
 
     /// Creates an upgrade of a peer with this data, a random id and no tags.
     pub fn new(data: C) -> Self {
@@ -139,28 +138,10 @@ impl<C> Upgrade<C> {
 
     pub(crate) fn into_options(self) -> Result<UpgradeOptions<C>, Error> {
         let Upgrade { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = self;
-        check(id.as_ref(), &tags)?;
+        check_upgrade(id.as_ref(), &tags)?;
         let meta = meta.transpose().map_err(|message| Error::new(ErrorKind::Encode, message))?;
         let meta = meta.filter(|meta| meta.get() != "null");
         Ok(UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol })
-    }
-}
-
-/// Checks an id and tags against the platform's limits: in the Worker, and again after `on_upgrade`.
-pub(crate) fn check(id: Option<&PeerId>, tags: &[String]) -> Result<(), Error> {
-    const MAX_TAGS: usize = Upgrade::<()>::MAX_TAGS;
-    const MAX_TAG_BYTES: usize = Upgrade::<()>::MAX_TAG_BYTES;
-    id.map_or(Ok(()), PeerId::check)?;
-    if tags.len() > MAX_TAGS {
-        let message = format!("the peer has {} tags, the limit is {MAX_TAGS}", tags.len());
-        return Err(Error::new(ErrorKind::InvalidTag, message));
-    }
-    match tags.iter().find(|tag| tag.len() > MAX_TAG_BYTES) {
-        Some(tag) => {
-            let message = format!("a tag has {} bytes, the limit is {MAX_TAG_BYTES}", tag.len());
-            Err(Error::new(ErrorKind::InvalidTag, message))
-        }
-        None => Ok(()),
     }
 }
 
@@ -331,12 +312,6 @@ pub(crate) fn decode_meta<M: DeserializeOwned>(meta: Option<&RawValue>) -> Resul
 /// Clients that are not browsers get the status, the headers and the body.
 pub struct Reject(Box<Rejection>);
 
-enum Rejection {
-    Response(Response<Bytes>),
-    /// A rejection with an invalid status or header, or an error of `on_upgrade`.
-    Failure(Failure),
-}
-
 impl Reject {
     /// Creates a response with this status, from 300 to 599, and this text.
     pub fn new(status: u16, body: impl Into<String>) -> Self {
@@ -373,25 +348,9 @@ impl Reject {
         Reject(Box::new(Rejection::Failure(failure)))
     }
 
-    /// Returns whether this is an intended answer and not an error.
-    pub(crate) fn is_answer(&self) -> bool {
-        match &*self.0 {
-            Rejection::Response(_) => true,
-            Rejection::Failure(failure) => failure.as_refused().is_some(),
-        }
+    pub(crate) fn into_rejection(self) -> Rejection {
+        *self.0
     }
-
-    pub(crate) fn into_response(self) -> Result<Response<Bytes>, Failure> {
-        match *self.0 {
-            Rejection::Response(response) if (300..=599).contains(&response.status().as_u16()) => Ok(response),
-            Rejection::Response(response) => Err(invalid_status(response.status().as_u16()).into()),
-            Rejection::Failure(failure) => Err(failure),
-        }
-    }
-}
-
-fn invalid_status(status: u16) -> Error {
-    Error::new(ErrorKind::Encode, format!("an upgrade cannot be refused with {status}, only with 300 to 599"))
 }
 
 /// Converts a [refusal](crate::RoomContext::refuse) into a response with 403, or with the message that it carries.
@@ -430,24 +389,9 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_tags_may_be_as_long_as_the_limit_says_and_no_longer() {
-        let (most, longest) = (Upgrade::<()>::MAX_TAGS, Upgrade::<()>::MAX_TAG_BYTES);
-        let tags = |count: usize, bytes: usize| {
-            let tags: Vec<_> = (0..count).map(|n| format!("{n:0bytes$}")).collect();
-            check(None, &tags).map_err(|error| error.to_string())
-        };
-        assert_eq!(tags(most, longest), Ok(()));
-        let error = tags(most + 1, 1).expect_err("one too many");
-        assert!(error.contains(&format!("the peer has {} tags, the limit is {most}", most + 1)), "{error}");
-        let error = tags(1, longest + 1).expect_err("too long");
-        assert!(error.contains(&format!("a tag has {} bytes, the limit is {longest}", longest + 1)), "{error}");
-        assert!(check(Some(&PeerId::from("")), &[]).is_err());
-    }
-
-    #[test]
     fn an_upgrade_is_refused_with_a_status_that_refuses() {
         let status = |status: u16| {
-            let response = Reject::new(status, "no").into_response();
+            let response = Reject::new(status, "no").into_rejection().into_response();
             response.map(|response| response.status().as_u16()).map_err(|failure| failure.to_string())
         };
         assert_eq!([status(300), status(401), status(599)], [Ok(300), Ok(401), Ok(599)]);
@@ -455,7 +399,7 @@ mod tests {
             let error = status(wrong).expect_err("not a refusal");
             assert!(error.contains(&format!("cannot be refused with {wrong}, only with 300 to 599")), "{error}");
         }
-        let body = Reject::new(403, "not you").into_response().expect("a refusal").into_body();
+        let body = Reject::new(403, "not you").into_rejection().into_response().expect("a refusal").into_body();
         assert_eq!(body, "not you");
     }
 }

@@ -5,30 +5,34 @@ use std::{fmt::Display, rc::Rc};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::RoomHost;
+use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, selection::Selection};
 use crate::{
-    Delivery, Error, ErrorKind, Failure, Peers, Room, RoomContext,
+    Error, ErrorKind, Failure, PeerInfo,
     engine::purge::is_own_purge,
     platform::*,
     types::brief::brief,
-    wire::{self, Command, Reply, WireError, http_codec},
+    wire::{self, Command, Reply, UpgradeOptions, WireError, handshake::user_tag, http_codec},
 };
 
+/// The part of the engine for rooms with `on_request`.
+pub(crate) type Requests = fn(Rc<RoomHost>, Request<Bytes>) -> LocalFuture<Result<Response<Bytes>, WireError>>;
+
 /// The outcome of a command.
-struct Done<R: Room> {
+struct Done {
     reply: String,
     /// The failure of `on_event`, to be reported to `on_error` after the answer.
-    failed: Option<(Failure, RoomContext<R>)>,
+    failed: Option<(Failure, Invocation)>,
 }
 
-impl<R: Room> From<String> for Done<R> {
+impl From<String> for Done {
     fn from(reply: String) -> Self {
         Done { reply, failed: None }
     }
 }
 
-impl<R: Room> RoomHost<R> {
+impl RoomHost {
     /// Runs a command of the Worker's client and returns the answer.
     pub(crate) async fn call(self: &Rc<Self>, text: &str) -> String {
         // An upgrade needs no started room, and its request waits for this half only a few seconds.
@@ -59,8 +63,8 @@ impl<R: Room> RoomHost<R> {
             Ok((reply, failed)) => {
                 // `on_error` runs after the answer to an idempotency key is stored: a crash in it must not repeat the
                 // call.
-                if let Some((failure, ctx)) = failed {
-                    self.report(Err(failure), "on_event", None, &ctx).await;
+                if let Some((failure, call)) = failed {
+                    self.report(Err(failure), "on_event", &call).await;
                 }
                 reply
             }
@@ -68,76 +72,96 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    async fn execute(self: &Rc<Self>, command: Command<'_>) -> Done<R> {
+    async fn execute(self: &Rc<Self>, command: Command<'_>) -> Done {
         let reply = match command {
             Command::Send(event) => {
-                let event = match wire::decode_event(event) {
-                    Ok(event) => event,
+                let call = self.invocation(None);
+                let handling = match self.room.code.on_event(call.clone(), event) {
+                    Ok(handling) => handling,
                     Err(error) => return answer::<()>(Err((&not_understood(error)).into())).into(),
                 };
-                let ctx = self.context(None);
-                let outcome = self.run(R::on_event(&ctx, event)).await;
+                let outcome = self.run(handling).await;
                 let reply = match &outcome {
                     // A purge by the handler is a success for the caller.
                     Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure, true)),
                     _ => Ok(()),
                 };
-                let failed = unless_refused(outcome).err().map(|failure| (failure, ctx));
+                let failed = unless_refused(outcome).err().map(|failure| (failure, call));
                 return Done { reply: answer(reply), failed };
             }
             Command::State => {
-                let state = match self.stored_state() {
+                let state = match self.state_json() {
                     // An `init` that purges the room leaves no state.
                     Err(error) if error.is_own_purge() => Ok(None),
                     state => state,
                 };
-                let reply = state.as_ref().map(|state| Vec::from_iter(state.as_deref()));
-                let reply = answer(reply.map_err(WireError::from));
+                let reply = answer(state.map(Vec::from_iter).map_err(|error| WireError::from(&error)));
                 // The state is stored before it is returned, so that the caller never sees a change that a crash can
                 // undo.
                 self.flush().map_or_else(|error| answer::<()>(Err((&error).into())), |()| reply)
             }
             Command::Peers(tag) => {
-                let ctx = self.context(None);
-                let peers = match tag {
-                    Some(tag) => Peers::new(&ctx).tagged(tag),
-                    None => Peers::new(&ctx),
-                };
-                answer(Ok(peers.iter().map(|peer| peer.info()).collect::<Vec<_>>()))
+                let tag = tag.map(user_tag);
+                let sockets = self.platform.open(tag.as_deref());
+                let peers = sockets.into_iter().filter_map(|socket| self.slot_of(socket));
+                let infos = peers.map(|slot| self.info(&slot)).collect::<Result<Vec<_>, _>>();
+                answer(infos.map_err(|error| WireError::from(&error)))
             }
             Command::Broadcast(message) => {
-                let sent = self.flush().map(|()| {
-                    let everyone = Audience::All { tag: None, except: &[] };
-                    Delivery::new(self, self.send(Frame::Text(message), everyone))
-                });
+                let sent = self.flush().map(|()| self.send_to(message, &Selection::default()));
                 answer(sent.map_err(|error| WireError::from(&error)))
             }
             Command::Prepare { ticket, upgrade } => {
-                let prepared = match serde_json::from_str(upgrade) {
+                let prepared = match self.decode_upgrade(upgrade) {
                     Ok(upgrade) => self.tickets.prepare(ticket.to_owned(), upgrade, self.platform.now_ms()),
                     Err(error) => Err(not_understood(error)),
                 };
                 answer(prepared.map_err(|error| WireError::from(&error)))
             }
-            Command::FireAlarm if Self::HAS_SCHEDULES => {
-                // Boxed, so that the wasm of a room without alarms does not contain this code.
-                let firing: LocalFuture<Result<bool, WireError>> = Box::pin(self.clone().fire_alarm());
-                answer(firing.await)
-            }
-            Command::FireAlarm => answer(Ok(false)),
+            Command::FireAlarm => match &self.room.parts.firing {
+                Some(firing) => answer(firing.fire_next(self).await),
+                None => answer(Ok(false)),
+            },
             Command::Once { .. } => answer::<()>(Err((&not_understood("a key inside another")).into())),
         };
         reply.into()
     }
 
-    /// Handles an HTTP request that the Worker forwards.
+    fn decode_upgrade(&self, json: &str) -> Result<UpgradeOptions<Value>, serde_json::Error> {
+        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } =
+            serde_json::from_str::<UpgradeOptions<Box<RawValue>>>(json)?;
+        let data = self.room.code.decode_data(data.get())?;
+        Ok(UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol })
+    }
+
+    fn info(&self, slot: &Slot) -> Result<PeerInfo<Box<RawValue>>, Error> {
+        Ok(PeerInfo {
+            id: slot.id.clone(),
+            tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).clone(),
+            connected_at: slot.connected_at,
+            data: self.encode_data(&slot.id, &slot.data.borrow())?,
+        })
+    }
+
+    /// Handles an HTTP request that the Worker forwards. A room without `on_request` answers 404.
     pub(crate) async fn request(self: Rc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, WireError> {
-        if !R::HAS_ON_REQUEST {
-            return Ok(http_codec::text(StatusCode::NOT_FOUND, http_codec::NO_REQUESTS));
+        match self.room.parts.requests {
+            Some(answer) => answer(self, request).await,
+            None => Ok(http_codec::text(StatusCode::NOT_FOUND, http_codec::NO_REQUESTS)),
         }
+    }
+
+    pub(super) fn answer_request(
+        self: Rc<Self>,
+        request: Request<Bytes>,
+    ) -> LocalFuture<Result<Response<Bytes>, WireError>> {
+        Box::pin(self.run_on_request(request))
+    }
+
+    async fn run_on_request(self: Rc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, WireError> {
         self.start(false).await.map_err(|error| WireError::from(&error))?;
-        let ctx = self.context(None);
-        let outcome = self.run(R::on_request(&ctx, request)).await.and_then(|response| {
+        let call = self.invocation(None);
+        let outcome = self.run(self.room.code.on_request(call.clone(), request)).await.and_then(|response| {
             let status = response.status();
             if http_codec::is_answer(status) {
                 return Ok(response);
@@ -158,16 +182,11 @@ impl<R: Room> RoomHost<R> {
                     return Ok(refused.response());
                 }
                 let error = WireError::of_handler("on_request", &failure, true);
-                self.report(Err(failure), "on_request", None, &ctx).await;
+                self.report(Err(failure), "on_request", &call).await;
                 Err(error)
             }
         }
     }
-}
-
-/// Turns a refusal into a success: it has been answered and is not reported.
-pub(super) fn unless_refused(outcome: Result<(), Failure>) -> Result<(), Failure> {
-    outcome.or_else(|failure| failure.as_refused().map(drop).ok_or(failure))
 }
 
 fn not_understood(what: impl Display) -> Error {

@@ -1,14 +1,11 @@
 //! The engine's record of a peer in memory.
 
-use std::{
-    cell::{Cell, OnceCell, RefCell},
-    rc::Rc,
-};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use serde_json::value::RawValue;
 
-use super::fair_lock::FairLock;
-use crate::{Close, PeerId, Room, platform::*};
+use super::{Value, fair_lock::FairLock};
+use crate::{Close, PeerId, platform::*};
 
 /// The phase of a peer's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +20,7 @@ pub(crate) enum Status {
 }
 
 /// The engine's record of a peer while the object is in memory.
-pub(crate) struct Slot<R: Room> {
+pub(crate) struct Slot {
     pub(crate) id: PeerId,
     pub(crate) connected_at: u64,
     /// The current socket of the peer. A reconnect replaces it.
@@ -31,7 +28,8 @@ pub(crate) struct Slot<R: Room> {
     /// The number of reconnects to this place.
     pub(crate) generation: Cell<u32>,
     pub(crate) status: Cell<Status>,
-    pub(crate) data: RefCell<Rc<R::Connection>>,
+    /// The peer's data.
+    pub(crate) data: RefCell<Value>,
     pub(crate) tags: OnceCell<Vec<String>>,
     /// The metadata of the upgrade. It is dropped when `on_connect` ends.
     pub(crate) meta: RefCell<Option<Box<RawValue>>>,
@@ -55,12 +53,12 @@ pub(crate) struct Slot<R: Room> {
     pub(crate) turn: FairLock,
 }
 
-impl<R: Room> Slot<R> {
+impl Slot {
     pub(crate) fn new(
         socket: Socket,
         id: PeerId,
         connected_at: u64,
-        data: R::Connection,
+        data: Value,
         status: Status,
         entry: String,
         generation: u32,
@@ -71,7 +69,7 @@ impl<R: Room> Slot<R> {
             socket: Cell::new(socket),
             generation: Cell::new(generation),
             status: Cell::new(status),
-            data: RefCell::new(Rc::new(data)),
+            data: RefCell::new(data),
             tags: OnceCell::new(),
             meta: RefCell::new(None),
             queued_bytes: Cell::new(0),

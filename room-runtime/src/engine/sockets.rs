@@ -4,38 +4,35 @@ use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
-use super::RoomHost;
+use super::{RoomHost, Value};
 use crate::{
-    CloseCode, Error, ErrorKind, Peer, PeerId, Room,
+    CloseCode, Error, ErrorKind, PeerId,
     engine::slot::{Slot, Status},
     platform::*,
+    types::limits::MAX_DATA_BYTES,
     wire::{self, Attachment, handshake::TAG_MARK},
 };
 
-impl<R: Room> RoomHost<R> {
+impl RoomHost {
     /// The peer of a socket: from memory, or, at the first use in an incarnation, from the attachment.
-    pub(crate) fn peer(self: &Rc<Self>, socket: Socket) -> Option<Peer<R>> {
+    pub(crate) fn slot_of(&self, socket: Socket) -> Option<Rc<Slot>> {
         let known = self.slots.borrow().get(socket as usize).cloned().flatten();
-        let slot = match known {
-            Some(slot) => slot,
-            None => self.restore(socket)?,
-        };
-        Some(Peer { host: self.clone(), slot })
+        known.or_else(|| self.restore(socket))
     }
 
-    fn restore(&self, socket: Socket) -> Option<Rc<Slot<R>>> {
+    fn restore(&self, socket: Socket) -> Option<Rc<Slot>> {
         let attachment = self.platform.attachment(socket);
         // The platform may deliver an event of a socket that the room has detached.
         if attachment.is_none() && !self.platform.is_open(socket) {
             return None;
         }
         let restored = match &attachment {
-            Some(bytes) => wire::decode_value(bytes, "the attachment of a socket"),
+            Some(bytes) => self.decode_attachment(socket, bytes),
             None => Err(Error::new(ErrorKind::PeerGone, "a socket that was never let in")),
         };
         match restored {
-            Ok(Attachment(id, connected_at, data, entry, generation)) => {
-                let slot = Rc::new(Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation));
+            Ok(slot) => {
+                let slot = Rc::new(slot);
                 slot.is_closing.set(!self.platform.is_open(socket));
                 self.keep(socket, &slot);
                 Some(slot)
@@ -51,11 +48,19 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
+    fn decode_attachment(&self, socket: Socket, bytes: &[u8]) -> Result<Slot, Error> {
+        const WHAT: &str = "the attachment of a socket";
+        let attachment = wire::decode_value::<Attachment<PeerId, Box<RawValue>, String>>(bytes, WHAT)?;
+        let Attachment(id, connected_at, data, entry, generation) = attachment;
+        let data = self.room.code.decode_data(data.get()).map_err(|error| wire::decode_failed(WHAT, error))?;
+        Ok(Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation))
+    }
+
     /// Sends a frame and closes slow consumers, whose unsent frames would fill the memory and block hibernation.
     pub(crate) fn send(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
         let sent = self.transmit(frame, to);
-        for peer in sent.unread.iter().filter_map(|socket| self.peer(*socket)) {
-            self.force_close(&peer, CloseCode::TRY_AGAIN, "this connection is not being read");
+        for slot in sent.unread.iter().filter_map(|socket| self.slot_of(*socket)) {
+            self.force_close(&slot, CloseCode::TRY_AGAIN, "this connection is not being read");
         }
         sent
     }
@@ -64,13 +69,13 @@ impl<R: Room> RoomHost<R> {
     ///
     /// For clients that accept several messages in one frame, the frame is held until the room's batch window ends.
     pub(super) fn transmit(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
-        let batches = R::BATCH_MS > 0;
-        let sent = self.platform.send(frame, to, R::LIMITS.max_unread_bytes, batches);
+        let batches = self.room.batch_ms > 0;
+        let sent = self.platform.send(frame, to, self.room.limits.max_unread_bytes, batches);
         if batches && sent.held && !self.releasing.get() {
             self.releasing.set(true);
             let host = self.clone();
             self.platform.spawn(Box::pin(async move {
-                Platform::timer(host.platform.clone(), R::BATCH_MS).await;
+                Platform::timer(host.platform.clone(), host.room.batch_ms).await;
                 host.releasing.set(false);
                 host.platform.release();
             }));
@@ -78,7 +83,7 @@ impl<R: Room> RoomHost<R> {
         sent
     }
 
-    pub(super) fn keep(&self, socket: Socket, slot: &Rc<Slot<R>>) {
+    pub(super) fn keep(&self, socket: Socket, slot: &Rc<Slot>) {
         let mut slots = self.slots.borrow_mut();
         let index = socket as usize;
         if slots.len() <= index {
@@ -115,8 +120,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Admits a peer after the success of `on_connect`. From here on it survives hibernation.
-    pub(super) fn admit(&self, peer: &Peer<R>) -> Result<(), Error> {
-        let slot = &peer.slot;
+    pub(super) fn admit(&self, slot: &Slot) -> Result<(), Error> {
         let data = self.encode_data(&slot.id, &slot.data.borrow())?;
         self.write_place(slot, slot.socket.get(), slot.generation.get(), &data)?;
         slot.is_enrolled.set(true);
@@ -129,7 +133,7 @@ impl<R: Room> RoomHost<R> {
     /// Writes into the socket's attachment and into the roster that the socket has the peer's place.
     pub(super) fn write_place(
         &self,
-        slot: &Slot<R>,
+        slot: &Slot,
         socket: Socket,
         generation: u32,
         data: &RawValue,
@@ -139,7 +143,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Replaces the stored data of a connected peer. The replacement is atomic.
-    pub(crate) fn store_data(&self, slot: &Slot<R>, data: &RawValue) -> Result<(), Error> {
+    pub(crate) fn store_data(&self, slot: &Slot, data: &RawValue) -> Result<(), Error> {
         let (socket, generation) = (slot.socket.get(), slot.generation.get());
         self.attach(slot, socket, generation, data)?;
         self.enroll(slot, generation, data).map_err(|error| {
@@ -152,7 +156,7 @@ impl<R: Room> RoomHost<R> {
         })
     }
 
-    fn attach(&self, slot: &Slot<R>, socket: Socket, generation: u32, data: &RawValue) -> Result<(), Error> {
+    fn attach(&self, slot: &Slot, socket: Socket, generation: u32, data: &RawValue) -> Result<(), Error> {
         let attachment = Attachment(&slot.id, slot.connected_at, data, &slot.entry, generation);
         let attached = wire::encode_value(&attachment, "the peer's data").and_then(|bytes| {
             let attached = self.platform.attach(socket, &bytes);
@@ -167,12 +171,12 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Encodes a peer's data for storage and checks its size.
-    pub(crate) fn encode_data(&self, id: &PeerId, data: &R::Connection) -> Result<Box<RawValue>, Error> {
-        let encoded = wire::encode_raw(data, 1, "the peer's data");
+    pub(crate) fn encode_data(&self, id: &PeerId, data: &Value) -> Result<Box<RawValue>, Error> {
+        let encoded = self.room.code.encode_data(&**data);
         let checked = encoded.and_then(|data| match data.get().len() {
-            n if n > Peer::<R>::MAX_DATA_BYTES => Err(Error::new(
+            n if n > MAX_DATA_BYTES => Err(Error::new(
                 ErrorKind::AttachmentTooLarge,
-                format!("the peer's data has {n} bytes as JSON, the limit is {}", Peer::<R>::MAX_DATA_BYTES),
+                format!("the peer's data has {n} bytes as JSON, the limit is {MAX_DATA_BYTES}"),
             )),
             _ => Ok(data),
         });

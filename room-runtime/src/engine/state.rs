@@ -2,9 +2,11 @@
 
 use std::{cell::RefMut, rc::Rc};
 
-use super::RoomHost;
+use serde_json::value::RawValue;
+
+use super::{RoomHost, Value};
 use crate::{
-    Error, ErrorKind, Failure, Room,
+    Error, ErrorKind, Failure,
     engine::purge::{interrupted, is_own_purge},
     platform::*,
     wire::{self, keys},
@@ -12,8 +14,8 @@ use crate::{
 
 /// The room's state in memory.
 #[derive(Debug)]
-pub(super) struct Cached<S> {
-    value: Option<Rc<S>>,
+pub(super) struct Cached {
+    value: Option<Value>,
     /// The presence of a state in storage; `Unknown` until it is read in this incarnation.
     stored: Stored,
     dirty: bool,
@@ -30,39 +32,39 @@ enum Stored {
     Something,
 }
 
-impl<S> Default for Cached<S> {
+impl Default for Cached {
     fn default() -> Self {
         Cached { value: None, stored: Stored::Unknown, dirty: false, version: 0, is_initializing: false }
     }
 }
 
-impl<S> Cached<S> {
-    fn value(&mut self) -> &mut Rc<S> {
+impl Cached {
+    fn value(&mut self) -> &mut Value {
         self.value.as_mut().expect("it was loaded")
     }
 }
 
-impl<R: Room> RoomHost<R> {
-    pub(crate) fn state(self: &Rc<Self>) -> Result<Rc<R::State>, Error> {
-        Ok(self.loaded()?.clone())
+impl RoomHost {
+    pub(crate) fn state(self: &Rc<Self>) -> Result<Value, Error> {
+        Ok(self.load()?.value().clone())
     }
 
-    pub(crate) fn update<T>(self: &Rc<Self>, change: impl FnOnce(&mut R::State) -> T) -> Result<T, Error> {
+    /// Changes the state in place.
+    pub(crate) fn update<T>(self: &Rc<Self>, change: impl FnOnce(&mut Value) -> T) -> Result<T, Error> {
         let mut cached = self.load()?;
-        // If a handler still holds a snapshot, `make_mut` copies the state and leaves the snapshot unchanged.
-        let value = change(Rc::make_mut(cached.value()));
+        let value = change(cached.value());
         cached.dirty = true;
         Ok(value)
     }
 
+    /// Replaces the state, unless the closure fails.
     pub(crate) fn try_update<T>(
         self: &Rc<Self>,
-        change: impl FnOnce(&mut R::State) -> Result<T, Failure>,
+        change: impl FnOnce(&Value) -> Result<(Value, T), Failure>,
     ) -> Result<T, Failure> {
         let mut cached = self.load()?;
-        let mut state = R::State::clone(cached.value());
-        let value = change(&mut state)?;
-        cached.value = Some(Rc::new(state));
+        let (state, value) = change(cached.value())?;
+        cached.value = Some(state);
         cached.dirty = true;
         Ok(value)
     }
@@ -73,9 +75,13 @@ impl<R: Room> RoomHost<R> {
         Ok(cached.dirty || cached.stored == Stored::Something)
     }
 
-    /// The state for the Worker's client; `None` if no state was ever stored or changed.
-    pub(super) fn stored_state(self: &Rc<Self>) -> Result<Option<Rc<R::State>>, Error> {
-        Ok(if self.is_initialized()? { Some(self.state()?) } else { None })
+    /// The state for the Worker's client, as JSON; `None` if no state was ever stored or changed.
+    pub(super) fn state_json(self: &Rc<Self>) -> Result<Option<Box<RawValue>>, Error> {
+        if !self.is_initialized()? {
+            return Ok(None);
+        }
+        let json = self.room.code.encode_state(&*self.state()?)?;
+        wire::raw_json(json, "the room's state").map(Some)
     }
 
     /// Stores the state if it changed since it was last stored.
@@ -86,7 +92,7 @@ impl<R: Room> RoomHost<R> {
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let mut cached = self.borrow_state()?;
         let Cached { value: Some(value), dirty: true, .. } = &*cached else { return Ok(()) };
-        let written = wire::encode_value(&**value, "the room's state").and_then(|bytes| match bytes.len() {
+        let written = self.room.code.encode_state(&**value).and_then(|bytes| match bytes.len() {
             n if n > MAX_VALUE_BYTES => Err(Error::new(
                 ErrorKind::ValueTooLarge,
                 format!("the room's state has {n} bytes as JSON, the limit is {}", MAX_VALUE_BYTES),
@@ -99,7 +105,7 @@ impl<R: Room> RoomHost<R> {
         match written {
             Ok(()) => {
                 cached.stored = Stored::Something;
-                cached.version = R::STATE_VERSION;
+                cached.version = self.room.state_version;
                 Ok(())
             }
             Err(error) => {
@@ -113,8 +119,8 @@ impl<R: Room> RoomHost<R> {
     /// Stores the version before the state. If the second write fails, the old state has a version that it does not
     /// match, and it is refused as long as that is so.
     fn store(&self, bytes: &[u8], version: u32) -> Result<(), PlatformError> {
-        if version != R::STATE_VERSION {
-            self.platform.put(keys::STATE_VERSION, R::STATE_VERSION.to_string().as_bytes())?;
+        if version != self.room.state_version {
+            self.platform.put(keys::STATE_VERSION, self.room.state_version.to_string().as_bytes())?;
         }
         self.platform.put(keys::STATE, bytes)
     }
@@ -136,7 +142,7 @@ impl<R: Room> RoomHost<R> {
         }
     }
 
-    fn borrow_state(&self) -> Result<RefMut<'_, Cached<R::State>>, Error> {
+    fn borrow_state(&self) -> Result<RefMut<'_, Cached>, Error> {
         self.state.try_borrow_mut().map_err(|_| {
             let message = "inside the closure of an `update` the room cannot be used: not its state or database, to send, close, \
                            schedule, purge or change a peer's data; do that after it";
@@ -145,7 +151,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Borrows the state, with an error inside `init`, which has no state to read yet.
-    fn readable_state(&self) -> Result<RefMut<'_, Cached<R::State>>, Error> {
+    fn readable_state(&self) -> Result<RefMut<'_, Cached>, Error> {
         let cached = self.borrow_state()?;
         if cached.is_initializing {
             let message = "the room's state cannot be used inside `init`, which makes it";
@@ -160,7 +166,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Reads the stored state, once in an incarnation.
-    fn read(&self, cached: &mut Cached<R::State>) -> Result<(), Error> {
+    fn read(&self, cached: &mut Cached) -> Result<(), Error> {
         if cached.stored != Stored::Unknown {
             return Ok(());
         }
@@ -171,16 +177,16 @@ impl<R: Room> RoomHost<R> {
             Some(bytes) => {
                 // The version is read even if this code has none, because earlier code may have stored one.
                 let version = self.stored_version(self.platform.get(keys::STATE_VERSION).map_err(unreadable)?)?;
-                let state = if version == R::STATE_VERSION {
-                    wire::decode_value(&bytes, "the room's stored state")
+                let state = if version == self.room.state_version {
+                    self.room.code.decode_state(&bytes)
                 } else {
-                    migrate::<R>(version, &bytes)
+                    self.migrate(version, &bytes)
                 };
-                cached.value = Some(Rc::new(state.map_err(|error| error.in_room(&self.id))?));
+                cached.value = Some(state.map_err(|error| error.in_room(&self.id))?);
                 cached.stored = Stored::Something;
                 cached.version = version;
                 // The migrated state is stored with the next change, or at the end of the handler that read it.
-                cached.dirty = version != R::STATE_VERSION;
+                cached.dirty = version != self.room.state_version;
             }
             None => cached.stored = Stored::Nothing,
         }
@@ -194,7 +200,7 @@ impl<R: Room> RoomHost<R> {
     }
 
     /// Loads the state at its first use: reads it, or runs `init`.
-    fn load(self: &Rc<Self>) -> Result<RefMut<'_, Cached<R::State>>, Error> {
+    fn load(self: &Rc<Self>) -> Result<RefMut<'_, Cached>, Error> {
         let mut cached = self.readable_state()?;
         self.read(&mut cached)?;
         if cached.value.is_none() {
@@ -202,20 +208,16 @@ impl<R: Room> RoomHost<R> {
             cached.is_initializing = true;
             drop(cached);
             let life = self.life.get();
-            let first = R::init(&self.context(None)).map_err(|failure| self.init_error(&failure));
+            let first = self.room.code.init(self.invocation(None)).map_err(|failure| self.init_error(&failure));
             cached = self.borrow_state()?;
             cached.is_initializing = false;
             if self.life.get() != life {
                 return Err(first.err().unwrap_or_else(|| interrupted().in_room(&self.id)));
             }
-            cached.value = Some(Rc::new(first?));
-            cached.dirty = R::STORES_FIRST_STATE;
+            cached.value = Some(first?);
+            cached.dirty = self.room.stores_first_state;
         }
         Ok(cached)
-    }
-
-    fn loaded(self: &Rc<Self>) -> Result<RefMut<'_, Rc<R::State>>, Error> {
-        Ok(RefMut::map(self.load()?, Cached::value))
     }
 
     fn init_error(&self, failure: &Failure) -> Error {
@@ -226,18 +228,18 @@ impl<R: Room> RoomHost<R> {
         };
         error.in_room(&self.id)
     }
-}
 
-/// Migrates a state of an earlier version to the current one.
-fn migrate<R: Room>(version: u32, bytes: &[u8]) -> Result<R::State, Error> {
-    let this = R::STATE_VERSION;
-    if version > this {
-        let message = format!("the room's state was stored as version {version}, this code knows it up to {this}");
-        return Err(Error::new(ErrorKind::Decode, message));
+    /// Migrates a state of an earlier version to the current one.
+    fn migrate(&self, version: u32, bytes: &[u8]) -> Result<Value, Error> {
+        let this = self.room.state_version;
+        if version > this {
+            let message = format!("the room's state was stored as version {version}, this code knows it up to {this}");
+            return Err(Error::new(ErrorKind::Decode, message));
+        }
+        self.room.code.migrate(version, bytes)?.map_err(|failure| {
+            let message =
+                format!("the room's stored state does not migrate from version {version} to {this}: {failure}");
+            Error::new(ErrorKind::Decode, message)
+        })
     }
-    let value = wire::decode_value(bytes, "the room's stored state")?;
-    R::migrate(version, value).map_err(|failure| {
-        let message = format!("the room's stored state does not migrate from version {version} to {this}: {failure}");
-        Error::new(ErrorKind::Decode, message)
-    })
 }

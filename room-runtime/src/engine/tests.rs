@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::{
-    CloseCode, Delivery, HandlesAlarms, OnDuplicate, OnResume, PeerId, Peers,
+    CloseCode, Delivery, HandlesAlarms, OnDuplicate, OnResume, Peer, PeerId, Peers, Room, RoomContext,
+    api::typed::room_type,
+    engine::{schedules::Job, start::RESTART_MS, upgrade::Accept},
     platform::memory::{
         Memory, MemorySocket, START_MS,
         executor::{Clock, Executor, Random, Work},
@@ -261,7 +263,7 @@ impl Room for Probe {
 /// A room in a world, and its tasks.
 struct World {
     memory: Rc<Memory>,
-    host: Rc<RoomHost<Probe>>,
+    host: Rc<RoomHost>,
     executor: Rc<Executor>,
     clock: Rc<Clock>,
 }
@@ -279,8 +281,23 @@ impl Handshake for NoHandshake {
     }
 }
 
-fn new_host(memory: &Rc<Memory>) -> Rc<RoomHost<Probe>> {
-    RoomHost::new(memory.clone(), Box::new(|| Ok(())))
+fn new_host(memory: &Rc<Memory>) -> Rc<RoomHost> {
+    host_of::<Probe>(memory)
+}
+
+/// A room of this type, without services.
+fn host_of<R: Room>(memory: &Rc<Memory>) -> Rc<RoomHost> {
+    RoomHost::new(room_type::<R>(), memory.clone(), Box::new(|| Ok(Box::new(()))))
+}
+
+/// The room, as a handler of it sees it.
+fn probe(host: &Rc<RoomHost>) -> RoomContext<Probe> {
+    RoomContext::new(host.invocation(None))
+}
+
+fn accepts(memory: &Rc<Memory>) -> Accept {
+    let memory = memory.clone();
+    Box::new(move |tags, _| Ok(memory.accept(tags)))
 }
 
 impl World {
@@ -325,7 +342,7 @@ impl World {
     fn begin_connect(&self, id: &str, name: &str, tags: &[&str]) {
         let (host, memory) = (self.host.clone(), self.memory.clone());
         let options = UpgradeOptions {
-            data: Data { name: name.to_owned() },
+            data: Rc::new(Data { name: name.to_owned() }) as Value,
             id: Some(PeerId::from(id)),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             meta: None,
@@ -336,8 +353,7 @@ impl World {
         };
         self.spawn(async move {
             host.start(false).await.expect("there are services");
-            let accept = |tags: &[String], _: Option<&str>| Ok(memory.accept(tags));
-            if let Err(error) = host.connect(options, || Rc::new(NoHandshake), accept).await {
+            if let Err(error) = host.connect(options, Rc::new(NoHandshake), accepts(&memory)).await {
                 note(format!("refused: {}", error.kind()));
             }
         });
@@ -485,7 +501,10 @@ fn on_close_runs_once_even_if_the_platform_says_it_twice() {
 fn a_peer_is_itself_and_not_another_of_its_id() {
     let mut world = World::new();
     let (a, b) = (world.connect("a", &[]), world.connect("a", &[]));
-    let peer = |socket| world.host.peer(socket).expect("it is here");
+    let peer = |socket| {
+        let slot = world.host.slot_of(socket).expect("it is here");
+        Peer::<Probe>::new(world.host.clone(), slot)
+    };
     assert_eq!(peer(a), peer(a).clone());
     assert_ne!(peer(a), peer(b));
 }
@@ -513,7 +532,7 @@ fn a_peer_that_on_connect_refuses_leaves_nothing_behind() {
     world.begin_connect("b", "refused", &[]);
     world.settle();
     assert_eq!(world.socket(1).closed.expect("closed").0, 1011);
-    assert!(world.host.peer(1).is_none());
+    assert!(world.host.slot_of(1).is_none());
     world.close(1, 1011);
     world.frame(1, &add(1));
     world.frame(a, &Event::Kick { id: "nobody".to_owned() });
@@ -1009,7 +1028,7 @@ mod alarms {
     fn without_its_id_in_storage_a_room_sets_no_alarm() {
         let memory = Memory::alone("r1");
         let host = new_host(&memory);
-        let schedule = || host.context(None).schedule("x".to_owned()).after(Duration::ZERO).map(drop);
+        let schedule = || probe(&host).schedule("x".to_owned()).after(Duration::ZERO).map(drop);
         memory.writes_fail.set(true);
         let error = schedule().expect_err("nothing can be stored");
         assert!(error.message().ends_with("the room's id could not be stored: the disk is full"), "{error}");
@@ -1072,7 +1091,7 @@ mod tickets {
     fn begin_upgrade_with(world: &World, ticket: String) {
         let (host, memory) = (world.host.clone(), world.memory.clone());
         world.spawn(async move {
-            match host.upgrade(&ticket, || Rc::new(NoHandshake), |tags, _| Ok(memory.accept(tags))).await {
+            match host.upgrade(&ticket, Rc::new(NoHandshake), accepts(&memory)).await {
                 Ok(_) => note("upgraded"),
                 Err(error) => note(format!("refused: {}", error.kind())),
             }
@@ -1247,7 +1266,7 @@ mod limits {
     fn a_state_that_is_to_be_stored_is_not_forgotten() {
         let memory = Memory::alone("r1");
         let host = new_host(&memory);
-        host.update(|state: &mut State| state.count = 7).expect("updated");
+        probe(&host).update(|state| state.count = 7).expect("updated");
         host.release_memory();
         host.flush().expect("stored");
         assert_eq!(memory.stored(keys::STATE).as_deref(), Some(&br#"{"count":7,"text":""}"#[..]));
@@ -1300,12 +1319,9 @@ mod without_handlers {
 
     #[test]
     fn what_a_room_needs_an_alarm_for() {
-        let [nothing, purge, grace, handler] = [
-            RoomHost::<Quiet<0>>::HAS_ALARMS,
-            RoomHost::<Quiet<1>>::HAS_ALARMS,
-            RoomHost::<Quiet<0, 1>>::HAS_ALARMS,
-            RoomHost::<Probe>::HAS_ALARMS,
-        ];
+        let [nothing, purge, grace, handler] =
+            [room_type::<Quiet<0>>(), room_type::<Quiet<1>>(), room_type::<Quiet<0, 1>>(), room_type::<Probe>()]
+                .map(|room| room.parts.alarm.is_some());
         assert_eq!((nothing, purge, grace, handler), (false, true, true, true));
     }
 
@@ -1313,14 +1329,14 @@ mod without_handlers {
         work.now_or_never().expect("nothing waits")
     }
 
-    fn quiet(memory: &Rc<Memory>) -> Rc<RoomHost<Quiet<0>>> {
-        RoomHost::new(memory.clone(), Box::new(|| Ok(())))
+    fn quiet(memory: &Rc<Memory>) -> Rc<RoomHost> {
+        host_of::<Quiet<0>>(memory)
     }
 
     /// Connects a peer and disconnects it.
-    fn visit<R: Room<Connection = ()>>(host: &Rc<RoomHost<R>>, memory: &Memory) {
+    fn visit(host: &Rc<RoomHost>, memory: &Rc<Memory>) {
         let options = UpgradeOptions {
-            data: (),
+            data: Rc::new(()) as Value,
             id: None,
             tags: Vec::new(),
             meta: None,
@@ -1329,9 +1345,8 @@ mod without_handlers {
             on_resume: OnResume::KeepData,
             protocol: None,
         };
-        let asked = || -> Rc<dyn Handshake> { Rc::new(NoHandshake) };
         now(host.start(false)).expect("it starts");
-        let upgraded = now(host.connect(options, asked, |tags, _| Ok(memory.accept(tags))));
+        let upgraded = now(host.connect(options, Rc::new(NoHandshake), accepts(memory)));
         assert!(matches!(upgraded, Ok(Upgraded::Accepted)), "{upgraded:?}");
         memory.with_socket(0, |socket| socket.closing = true);
         now(host.closed(0, Close::new(1000, "", true)));
@@ -1350,7 +1365,7 @@ mod without_handlers {
         let memory = Memory::alone("r1");
         let host = quiet(&memory);
         now(host.start(false)).expect("it starts");
-        let ctx = host.context(None);
+        let ctx = RoomContext::<Quiet<0>>::new(host.invocation(None));
         let alarm = Job::alarm(&()).expect("encodes");
         host.schedules.add(&*memory, alarm, None, START_MS, None).expect("scheduled");
         assert_eq!(ctx.next_alarm().expect("readable"), Some(START_MS));
@@ -1364,7 +1379,7 @@ mod without_handlers {
         let (executor, clock) = (Rc::new(Executor::default()), Clock::starting_at(START_MS));
         let random = Rc::new(RefCell::new(Random::new(0)));
         let memory = Memory::new("r1", "0f".repeat(32), (no_other_rooms(), 0), executor.clone(), clock.clone(), random);
-        let host: Rc<RoomHost<Quiet<1_000>>> = RoomHost::new(memory.clone(), Box::new(|| Ok(())));
+        let host = host_of::<Quiet<1_000>>(&memory);
         visit(&host, &memory);
         assert_eq!(memory.alarm.get(), Some(START_MS + 1_000));
         clock.set(START_MS + 1_000);
@@ -1420,8 +1435,9 @@ mod versions {
         if let Some(version) = version {
             memory.put("room:state_version", version.as_bytes()).expect("room");
         }
-        let host: Rc<RoomHost<Versioned>> = RoomHost::new(memory.clone(), Box::new(|| Ok(())));
-        let state = host.state().map(|state| (*state).clone()).map_err(|error| error.to_string());
+        let host = host_of::<Versioned>(&memory);
+        let ctx = RoomContext::<Versioned>::new(host.invocation(None));
+        let state = ctx.state().map(|state| (*state).clone()).map_err(|error| error.to_string());
         host.flush().expect("room");
         let stored = memory.get("room:state_version").expect("readable");
         (state, stored.map(|bytes| String::from_utf8(bytes).expect("text")))

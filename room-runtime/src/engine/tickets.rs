@@ -9,6 +9,7 @@ use std::{
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 
+use super::Value;
 use crate::{Error, ErrorKind, platform::*, wire::UpgradeOptions};
 
 /// The time for which one half of an upgrade waits for the other. Both leave the Worker together, so a second is long.
@@ -22,36 +23,36 @@ const MAX_WAITING: usize = 4_096;
 /// The two kinds of halves have separate limits. If a Worker forwards requests unchanged, any client can send requests
 /// with invented tickets, and those must not take the places of real upgrades.
 #[derive(Debug)]
-pub(crate) struct Tickets<C> {
-    prepared: RefCell<HashMap<String, Prepared<C>>>,
-    requests: RefCell<Requests<C>>,
+pub(crate) struct Tickets {
+    prepared: RefCell<HashMap<String, Prepared>>,
+    requests: RefCell<Requests>,
 }
 
 #[derive(Debug)]
-struct Prepared<C> {
-    options: UpgradeOptions<C>,
+struct Prepared {
+    options: UpgradeOptions<Value>,
     arrived_at: u64,
 }
 
 /// The requests that wait, by ticket and in order of arrival.
 #[derive(Debug)]
-struct Requests<C> {
-    senders: HashMap<String, (u64, oneshot::Sender<UpgradeOptions<C>>)>,
+struct Requests {
+    senders: HashMap<String, (u64, oneshot::Sender<UpgradeOptions<Value>>)>,
     /// The numbers of the waiting requests, ascending.
     order: VecDeque<(u64, String)>,
     next: u64,
 }
 
-impl<C> Default for Tickets<C> {
+impl Default for Tickets {
     fn default() -> Self {
         let requests = Requests { senders: HashMap::new(), order: VecDeque::new(), next: 0 };
         Tickets { prepared: RefCell::default(), requests: RefCell::new(requests) }
     }
 }
 
-impl<C> Tickets<C> {
+impl Tickets {
     /// Accepts the half of an upgrade that arrives by RPC.
-    pub(crate) fn prepare(&self, ticket: String, options: UpgradeOptions<C>, now_ms: u64) -> Result<(), Error> {
+    pub(crate) fn prepare(&self, ticket: String, options: UpgradeOptions<Value>, now_ms: u64) -> Result<(), Error> {
         if let Some(request) = self.requests.borrow_mut().remove(&ticket) {
             // If the request has just stopped waiting, its client has been answered already.
             let _ = request.send(options);
@@ -70,7 +71,7 @@ impl<C> Tickets<C> {
     }
 
     /// Accepts the half that arrives as a request, and waits up to [`WAIT_MS`] for the other. A ticket works once.
-    pub(crate) async fn claim(&self, ticket: &str, platform: Rc<AnyPlatform>) -> Result<UpgradeOptions<C>, Error> {
+    pub(crate) async fn claim(&self, ticket: &str, platform: Rc<AnyPlatform>) -> Result<UpgradeOptions<Value>, Error> {
         let prepared = self.prepared.borrow_mut().remove(ticket);
         if let Some(Prepared { options, arrived_at }) = prepared
             && platform.now_ms() < arrived_at + WAIT_MS
@@ -89,9 +90,9 @@ impl<C> Tickets<C> {
     }
 }
 
-impl<C> Requests<C> {
+impl Requests {
     /// Adds a waiting request. Above the limit, the request that has waited longest is given up.
-    fn insert(&mut self, ticket: &str) -> Result<oneshot::Receiver<UpgradeOptions<C>>, Error> {
+    fn insert(&mut self, ticket: &str) -> Result<oneshot::Receiver<UpgradeOptions<Value>>, Error> {
         if self.senders.contains_key(ticket) {
             return Err(Error::new(ErrorKind::Ticket, "the ticket was used before"));
         }
@@ -107,7 +108,7 @@ impl<C> Requests<C> {
         Ok(receiver)
     }
 
-    fn remove(&mut self, ticket: &str) -> Option<oneshot::Sender<UpgradeOptions<C>>> {
+    fn remove(&mut self, ticket: &str) -> Option<oneshot::Sender<UpgradeOptions<Value>>> {
         let (number, sender) = self.senders.remove(ticket)?;
         if let Ok(place) = self.order.binary_search_by_key(&number, |(number, _)| *number) {
             self.order.remove(place);
@@ -120,8 +121,8 @@ impl<C> Requests<C> {
 mod tests {
     use super::*;
 
-    fn options() -> UpgradeOptions<()> {
-        crate::Upgrade::new(()).into_options().expect("valid")
+    fn options() -> UpgradeOptions<Value> {
+        crate::Upgrade::new(Rc::new(()) as Value).into_options().expect("valid")
     }
 
     #[test]
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_served_leaves_the_others_in_order() {
-        let tickets = Tickets::<()>::default();
+        let tickets = Tickets::default();
         let mut requests = tickets.requests.borrow_mut();
         let waiting: Vec<_> = ["a", "b", "c"].map(|ticket| requests.insert(ticket).expect("new")).into();
         assert!(requests.remove("b").is_some());

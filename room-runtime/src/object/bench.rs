@@ -1,8 +1,11 @@
 //! The engine of a room over the memory platform, for benchmarks only.
 
 use std::{
+    any::Any,
+    cell::Cell,
     fmt,
     future::Future,
+    marker::PhantomData,
     pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -12,15 +15,17 @@ use http::Request;
 
 use crate::{
     Error, Room,
-    engine::{RoomHost, Upgraded},
+    api::typed::room_type,
+    engine::{RoomHost, Upgraded, Value, upgrade::Accept},
     platform::{OwnedFrame, Socket, memory::Memory},
     wire::{UpgradeOptions, handshake::Handshake},
 };
 
 /// A room without an executor: its handlers must not wait.
 pub struct Engine<R: Room> {
-    host: Rc<RoomHost<R>>,
+    host: Rc<RoomHost>,
     memory: Rc<Memory>,
+    room: PhantomData<fn() -> R>,
 }
 
 impl<R: Room> fmt::Debug for Engine<R> {
@@ -53,8 +58,9 @@ impl<R: Room> Engine<R> {
     /// Makes a new room with these services.
     pub fn new(services: impl Fn() -> R::Services + 'static) -> Self {
         let memory = Memory::alone("bench");
-        let host = RoomHost::new(memory.clone(), Box::new(move || Ok(services())));
-        Engine { host, memory }
+        let make_services = Box::new(move || Ok(Box::new(services()) as Box<dyn Any>));
+        let host = RoomHost::new(room_type::<R>(), memory.clone(), make_services);
+        Engine { host, memory, room: PhantomData }
     }
 
     /// Connects a peer and returns its socket.
@@ -63,7 +69,7 @@ impl<R: Room> Engine<R> {
     /// If the room refuses the peer.
     pub fn connect(&self, data: R::Connection) -> Socket {
         let options = UpgradeOptions {
-            data,
+            data: Rc::new(data) as Value,
             id: None,
             tags: Vec::new(),
             meta: None,
@@ -72,10 +78,15 @@ impl<R: Room> Engine<R> {
             on_resume: crate::OnResume::KeepData,
             protocol: None,
         };
-        let mut accepted = None;
-        let accept = |tags: &[String], _: Option<&str>| Ok(*accepted.insert(self.memory.accept(tags)));
-        let upgraded = now(self.host.connect(options, || Rc::new(Nobody), accept));
-        match (upgraded, accepted) {
+        let accepted = Rc::new(Cell::new(None));
+        let (memory, to) = (self.memory.clone(), accepted.clone());
+        let accept: Accept = Box::new(move |tags, _| {
+            let socket = memory.accept(tags);
+            to.set(Some(socket));
+            Ok(socket)
+        });
+        let upgraded = now(self.host.connect(options, Rc::new(Nobody), accept));
+        match (upgraded, accepted.get()) {
             (Ok(Upgraded::Accepted), Some(socket)) => socket,
             (upgraded, _) => panic!("the room did not let a peer in: {upgraded:?}"),
         }

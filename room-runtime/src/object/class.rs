@@ -15,12 +15,12 @@ macro_rules! __room_shell {
         $(#[$attr])*
         #[$crate::__private::worker::durable_object]
         pub struct $class {
-            object: $crate::__private::Object<$room>,
+            object: $crate::__private::Object,
         }
 
         impl $crate::__private::worker::DurableObject for $class {
             fn new(state: $crate::__private::worker::State, env: $crate::__private::worker::Env) -> Self {
-                Self { object: $crate::__private::Object::new(state, env) }
+                Self { object: $crate::__private::Object::new::<$room>(state, env) }
             }
 
             async fn fetch(

@@ -1,6 +1,7 @@
 //! The Durable Object of a room on Cloudflare. It passes the platform's events to the engine and contains no rules.
 
 use std::{
+    any::Any,
     cell::RefCell,
     collections::HashMap,
     fmt,
@@ -20,7 +21,8 @@ use worker::{
 
 use crate::{
     Close, Error, Room,
-    engine::{RoomHost, Upgraded},
+    api::typed::room_type,
+    engine::{MakeServices, RoomHost, RoomType, Upgraded, upgrade::Accept},
     platform::{
         LocalFuture, OwnedFrame, Platform, Socket,
         cloudflare::{Cloudflare, RUNNING, js, namespace, refusal, run_room, run_to_end},
@@ -28,7 +30,7 @@ use crate::{
     wire::{
         ERROR_HEADER, Reply, SUBPROTOCOL, TICKET_HEADER, WireError, decode_value,
         handshake::{Handshake, parse_protocols},
-        http_codec::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
+        http_codec::{RequestHead, ResponseHead, TEXT},
         is_ticket,
     },
 };
@@ -60,33 +62,38 @@ fn read_head<B>(head: &str, body: B) -> Result<http::Request<B>, Error> {
 }
 
 /// The contents of a room's Durable Object class: the engine, and the entry points of the platform's events.
-pub struct Object<R: Room> {
+pub struct Object {
     platform: Rc<Cloudflare>,
-    host: Rc<RoomHost<R>>,
+    host: Rc<RoomHost>,
 }
 
 // A panic in a room's code ends the wasm instance (see `run_room`), so no later call sees the object after a panic.
-impl<R: Room> UnwindSafe for Object<R> {}
-impl<R: Room> RefUnwindSafe for Object<R> {}
+impl UnwindSafe for Object {}
+impl RefUnwindSafe for Object {}
 
-impl<R: Room> fmt::Debug for Object<R> {
+impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Object").field("host", &self.host).finish_non_exhaustive()
     }
 }
 
-impl<R: Room> Object<R> {
+impl Object {
     /// Makes the object's engine when the platform loads the object into memory.
-    pub fn new(state: State, env: Env) -> Self {
+    pub fn new<R: Room>(state: State, env: Env) -> Self {
+        let services = env.clone();
+        let make_services = Box::new(move || Ok(Box::new(R::services(&services)?) as Box<dyn Any>));
+        Object::make(room_type::<R>(), state, env, make_services)
+    }
+
+    fn make(room: &'static RoomType, state: State, env: Env, make_services: MakeServices) -> Self {
         // This replaces the handler of `worker`, whose start function may run before or after ours. That handler would
         // replace the instance in the middle of the next call.
         worker::wasm_bindgen::handler::set_on_abort(js::instance_ended);
-        let (ping, pong) = R::HEARTBEAT;
+        let (ping, pong) = room.heartbeat;
         let sockets = js::Sockets::new(state.as_raw(), ping, pong);
-        let platform = Rc::new(Cloudflare::new(state, env.clone(), sockets));
+        let platform = Rc::new(Cloudflare::new(state, env, sockets));
         let number = platform.number();
-        let services = Box::new(move || R::services(&env));
-        let host = RoomHost::new(platform.clone(), services);
+        let host = RoomHost::new(room, platform.clone(), make_services);
         succeed(number, &host);
         Object { host, platform }
     }
@@ -99,20 +106,20 @@ impl<R: Room> Object<R> {
         };
         let offered = request.headers().get("sec-websocket-protocol")?;
         let request: &JsValue = request.inner();
-        let handshake = || -> Rc<dyn Handshake> { Rc::new(Incoming { request: request.clone(), offered }) };
-        let accept = |tags: &[String], protocol: Option<&str>| {
+        let handshake = Rc::new(Incoming { request: request.clone(), offered });
+        let (platform, incoming) = (self.platform.clone(), request.clone());
+        let accept: Accept = Box::new(move |tags, protocol| {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
             let v1 = protocol == Some(SUBPROTOCOL);
-            self.platform.sockets.accept(request, tags, protocol, v1).map_err(refusal)
-        };
+            platform.sockets.accept(&incoming, tags, protocol, v1).map_err(refusal)
+        });
         match run_to_end(self.host.upgrade(&ticket, handshake, accept)).await {
             Ok(Upgraded::Accepted) => Ok(js::upgraded(request)?.unchecked_into::<worker::web_sys::Response>().into()),
             Ok(Upgraded::Refused(status, text)) => plain(status, &text),
-            Ok(Upgraded::Answered(response)) if R::HAS_ON_UPGRADE => {
+            Ok(Upgraded::Answered(response)) => {
                 let body = js_sys::Uint8Array::from(&**response.body());
                 Ok(namespace::response(&ResponseHead::of(&response), &body))
             }
-            Ok(Upgraded::Answered(_)) => plain(500, "the room failed"),
             Err(error) => {
                 let text = serde_json::to_string(&WireError::from(&error))?;
                 let response = Response::error(text, 500)?;
@@ -171,11 +178,7 @@ impl<R: Room> Object<R> {
 
     /// Handles the object's alarm.
     pub async fn alarm(&self) -> worker::Result<Response> {
-        if RoomHost::<R>::HAS_ALARMS {
-            // Boxed, so that the wasm of a room without alarms does not contain this code.
-            let firing: LocalFuture = Box::pin(run_to_end(self.host.clone().alarm()));
-            firing.await;
-        }
+        run_to_end(self.host.clone().alarm()).await;
         Response::empty()
     }
 
@@ -190,17 +193,12 @@ impl<R: Room> Object<R> {
         let (Some(head), Some(body)) = (head.as_string(), body.dyn_ref::<js_sys::Uint8Array>()) else {
             return Err(js_sys::Error::new("a room's request is a string and its body").into());
         };
-        if !R::HAS_ON_REQUEST {
-            let head = ResponseHead { status: 404, headers: vec![("content-type".to_owned(), TEXT.to_owned())] };
-            return reply(&Reply::Ok(head), JsValue::from_str(NO_REQUESTS));
-        }
-        // Boxed, so that the wasm of a room without `on_request` does not contain this code.
         let answering: LocalFuture<_> = Box::pin(run_to_end(forwarded(self.host.clone(), head, body.to_vec())));
         AssertUnwindSafe(answering).await
     }
 }
 
-async fn forwarded<R: Room>(host: Rc<RoomHost<R>>, head: String, body: Vec<u8>) -> Result<JsValue, JsValue> {
+async fn forwarded(host: Rc<RoomHost>, head: String, body: Vec<u8>) -> Result<JsValue, JsValue> {
     let answer = match read_head(&head, Bytes::from(body)) {
         Ok(request) => host.request(request).await,
         Err(error) => Err(WireError::from(&error)),
@@ -282,32 +280,20 @@ impl Wake for Relay {
     }
 }
 
-/// The operations on an earlier incarnation of an object.
-trait Predecessor {
-    fn release_memory(&self);
-}
-
-impl<R: Room> Predecessor for RoomHost<R> {
-    fn release_memory(&self) {
-        RoomHost::release_memory(self);
-    }
-}
-
 thread_local! {
     /// The last incarnation of each object of this isolate, by the object's id.
-    static INCARNATIONS: RefCell<HashMap<String, Weak<dyn Predecessor>>> = RefCell::default();
+    static INCARNATIONS: RefCell<HashMap<String, Weak<RoomHost>>> = RefCell::default();
 }
 
 /// Drops the caches of the object's last incarnation.
 ///
 /// JavaScript's garbage collector frees that incarnation only later, and its caches are unused until then.
-fn succeed<R: Room>(number: String, host: &Rc<RoomHost<R>>) {
+fn succeed(number: String, host: &Rc<RoomHost>) {
     INCARNATIONS.with_borrow_mut(|incarnations| {
         if incarnations.len() == incarnations.capacity() {
             incarnations.retain(|_, host| host.strong_count() > 0);
         }
-        let host: Weak<dyn Predecessor> = Rc::downgrade(&(host.clone() as Rc<dyn Predecessor>));
-        if let Some(last) = incarnations.insert(number, host).and_then(|last| last.upgrade()) {
+        if let Some(last) = incarnations.insert(number, Rc::downgrade(host)).and_then(|last| last.upgrade()) {
             last.release_memory();
         }
     });

@@ -55,15 +55,17 @@
 
 mod world;
 
-use std::{cell::RefCell, collections::VecDeque, fmt, future::Future, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell, collections::VecDeque, fmt, future::Future, marker::PhantomData, rc::Rc, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use self::world::{Answer, AnyObject, Object, address, close_by_client, ticket};
-pub(crate) use self::world::{Inner, register};
+pub(crate) use self::world::Inner;
+use self::world::{Answer, Object, address, close_by_client, ticket};
 use crate::{
     Close, CloseCode, Delivery, Error, ErrorKind, Failure, PeerId, PeerInfo, Room, RoomClient, RoomHandle, RoomId,
     SqlParameters, Upgrade,
@@ -107,7 +109,7 @@ impl World {
     /// Returns a room of this world.
     pub fn room<R: Room>(&self, id: impl Into<RoomId>) -> TestRoom<R> {
         let id = id.into();
-        TestRoom { object: self.0.object::<R>(&id), world: self.clone(), id }
+        TestRoom { object: self.0.object::<R>(&id), world: self.clone(), id, room: PhantomData }
     }
 
     /// Returns the Worker's client for the rooms of a type, for code under test that expects one.
@@ -182,7 +184,8 @@ fn assert_none(errors: &[String]) {
 pub struct TestRoom<R: Room> {
     world: World,
     id: RoomId,
-    pub(crate) object: Rc<Object<R>>,
+    pub(crate) object: Rc<Object>,
+    room: PhantomData<fn() -> R>,
 }
 
 impl<R: Room> TestRoom<R> {
@@ -283,7 +286,7 @@ impl<R: Room> TestRoom<R> {
                     let id = PeerId::from(of(ID_MARK).collect::<String>());
                     let tags = of(TAG_MARK).map(str::to_owned).collect();
                     let (unpacked, resume_token) = (RefCell::default(), RefCell::default());
-                    Ok(TestPeer { world, object, socket, id, tags, unpacked, resume_token })
+                    Ok(TestPeer { world, object, socket, id, tags, unpacked, resume_token, room: PhantomData })
                 }
                 Ok((_, Answer::Response(response))) => Err(Refusal::Response(Box::new(response))),
                 Err(error) => Err(Refusal::Error(error.in_room(&id))),
@@ -461,7 +464,7 @@ impl<R: Room> TestRoom<R> {
 
 impl<R: Room> Clone for TestRoom<R> {
     fn clone(&self) -> Self {
-        TestRoom { world: self.world.clone(), id: self.id.clone(), object: self.object.clone() }
+        TestRoom { world: self.world.clone(), id: self.id.clone(), object: self.object.clone(), room: PhantomData }
     }
 }
 
@@ -507,7 +510,7 @@ impl std::error::Error for Refusal {}
 /// A client of the room, with its end of the WebSocket.
 pub struct TestPeer<R: Room> {
     world: World,
-    object: Rc<Object<R>>,
+    object: Rc<Object>,
     socket: Socket,
     id: PeerId,
     tags: Vec<String>,
@@ -515,6 +518,7 @@ pub struct TestPeer<R: Room> {
     unpacked: RefCell<VecDeque<String>>,
     /// The last resume token in the frames that were taken.
     resume_token: RefCell<Option<String>>,
+    room: PhantomData<fn() -> R>,
 }
 
 impl<R: Room> TestPeer<R> {

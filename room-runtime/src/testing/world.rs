@@ -22,7 +22,12 @@ use http::{Request, Response};
 
 use crate::{
     Close, Error, ErrorKind, Failure, Jurisdiction, Room, RoomId,
-    engine::{RoomHost, Upgraded},
+    api::typed::room_type,
+    engine::{
+        RoomHost, RoomType, Upgraded,
+        room::{register, registered},
+        upgrade::Accept,
+    },
     platform::{
         OwnedFrame, Platform, Socket,
         memory::{
@@ -62,14 +67,13 @@ pub(crate) struct Inner {
     pub(crate) executor: Rc<Executor>,
     pub(crate) clock: Rc<Clock>,
     random: Rc<RefCell<Random>>,
-    objects: RefCell<BTreeMap<Key, Rc<dyn AnyObject>>>,
-    /// The functions that make the services of a room, by the type of the room.
-    services: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    objects: RefCell<BTreeMap<Key, Rc<Object>>>,
+    /// The functions that make the services of a room, by the class of the room.
+    services: RefCell<HashMap<&'static str, Rc<ProvideServices>>>,
     held: Cell<bool>,
 }
 
-type MakeObject = fn(&Rc<Inner>, &Key) -> Rc<dyn AnyObject>;
-type MakeServices<R> = Rc<dyn Fn() -> Result<<R as Room>::Services, Failure>>;
+type ProvideServices = dyn Fn() -> Result<Box<dyn Any>, Failure>;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -82,13 +86,6 @@ thread_local! {
     /// The worlds of this thread. A client is `Send`, so it finds its world by number.
     static WORLDS: RefCell<HashMap<u64, Weak<Inner>>> = RefCell::default();
     static NEXT_WORLD: Cell<u64> = const { Cell::new(0) };
-    /// The functions that make an object, by its class.
-    static CLASSES: RefCell<HashMap<&'static str, MakeObject>> = RefCell::default();
-}
-
-/// Registers the class of a room, so that its objects can be made.
-pub(crate) fn register<R: Room>() {
-    CLASSES.with_borrow_mut(|classes| classes.insert(R::CLASS, make_object::<R>));
 }
 
 impl Inner {
@@ -112,38 +109,39 @@ impl Inner {
     }
 
     pub(crate) fn link<R: Room>(&self) -> Link {
-        register::<R>();
+        register(room_type::<R>());
         Link::new(self.number, R::CLASS)
     }
 
     pub(crate) fn provide<R: Room>(&self, make: impl Fn() -> Result<R::Services, Failure> + 'static) {
-        let make: MakeServices<R> = Rc::new(make);
-        self.services.borrow_mut().insert(TypeId::of::<R>(), Rc::new(make));
+        let make = move || Ok(Box::new(make()?) as Box<dyn Any>);
+        self.services.borrow_mut().insert(R::CLASS, Rc::new(make));
     }
 
-    fn services<R: Room>(&self) -> Result<R::Services, Failure> {
-        let given = self.services.borrow().get(&TypeId::of::<R>()).cloned();
-        if let Some(make) = given.as_deref().and_then(|make| make.downcast_ref::<MakeServices<R>>()) {
-            return make();
+    fn services(&self, room: &RoomType) -> Result<Box<dyn Any>, Failure> {
+        let given = self.services.borrow().get(room.class).cloned();
+        match given {
+            Some(make) => make(),
+            None if room.types[1] == TypeId::of::<()>() => Ok(Box::new(())),
+            None => {
+                Err(Failure::msg(format!("the test gave the room `{}` no services: use `World::provide`", room.name)))
+            }
         }
-        let nothing: Box<dyn Any> = Box::new(());
-        nothing.downcast::<R::Services>().map(|services| *services).map_err(|_| {
-            Failure::msg(format!("the test gave the room `{}` no services: use `World::provide`", R::NAME))
-        })
     }
 
-    pub(crate) fn object<R: Room>(self: &Rc<Self>, id: &RoomId) -> Rc<Object<R>> {
+    pub(crate) fn object<R: Room>(self: &Rc<Self>, id: &RoomId) -> Rc<Object> {
         self.link::<R>();
-        let object = self.any_object(&Key { class: R::CLASS, id: id.clone(), jurisdiction: None });
-        object.as_any().downcast().expect("two rooms of one class in a test")
+        let object = self.object_at(&Key { class: R::CLASS, id: id.clone(), jurisdiction: None });
+        assert_eq!(object.room.types[0], TypeId::of::<R>(), "two rooms of one class in a test");
+        object
     }
 
-    fn any_object(self: &Rc<Self>, key: &Key) -> Rc<dyn AnyObject> {
+    fn object_at(self: &Rc<Self>, key: &Key) -> Rc<Object> {
         if let Some(object) = self.objects.borrow().get(key) {
             return object.clone();
         }
-        let make = CLASSES.with_borrow(|classes| classes[key.class]);
-        let object = make(self, key);
+        let room = registered(key.class).expect("a link registers its class");
+        let object = Object::new(self, key, room);
         self.objects.borrow_mut().insert(key.clone(), object.clone());
         object
     }
@@ -161,18 +159,18 @@ impl Inner {
     pub(crate) fn step(&self) -> bool {
         let stepped = self.executor.step();
         for Panicked { owner, work, message } in self.executor.take_panicked() {
-            let object = self.objects.borrow().values().find(|object| object.memory().owner == owner).cloned();
+            let object = self.objects.borrow().values().find(|object| object.memory.owner == owner).cloned();
             if let Some(object) = object {
-                let memory = object.memory();
-                memory.log_error(&format!("{}: {} panicked: {message}", object.name(), memory.describe(&work)));
+                let memory = &object.memory;
+                memory.log_error(&format!("{}: {} panicked: {message}", object.name, memory.describe(&work)));
                 object.crash();
             }
         }
         let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
         let mut answered = false;
         for object in objects {
-            for socket in object.memory().to_answer.take() {
-                let closed = object.memory().with_socket(socket, |socket| socket.closed.clone());
+            for socket in object.memory.to_answer.take() {
+                let closed = object.memory.with_socket(socket, |socket| socket.closed.clone());
                 let (code, reason) = closed.unwrap_or((1005, String::new()));
                 object.clone().closed(socket, Close::new(code, reason, true));
                 answered = true;
@@ -202,7 +200,7 @@ impl Inner {
     /// The time of the next timer or alarm.
     fn next_event(&self) -> Option<u64> {
         let alarms = self.objects.borrow();
-        let alarm = alarms.values().filter_map(|object| object.memory().next_alarm()).min();
+        let alarm = alarms.values().filter_map(|object| object.memory.next_alarm()).min();
         alarm.into_iter().chain(self.clock.next_timer()).min()
     }
 
@@ -212,7 +210,7 @@ impl Inner {
         let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
         let mut has_fired = false;
         for object in objects {
-            if object.memory().take_alarm(now_ms) {
+            if object.memory.take_alarm(now_ms) {
                 has_fired = true;
                 object.alarm();
             }
@@ -289,8 +287,8 @@ impl Inner {
         let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
         let mut lines = String::new();
         for object in objects {
-            for work in self.executor.unfinished(object.memory().owner) {
-                let _ = write!(lines, "\n  {}: {} waits", object.name(), object.memory().describe(&work));
+            for work in self.executor.unfinished(object.memory.owner) {
+                let _ = write!(lines, "\n  {}: {} waits", object.name, object.memory.describe(&work));
             }
         }
         lines + &self.journal()
@@ -300,7 +298,7 @@ impl Inner {
     fn journal(&self) -> String {
         let mut lines = Vec::new();
         for object in self.objects.borrow().values() {
-            lines.extend(object.memory().journal.borrow().iter().map(|(at_ms, line)| (*at_ms, line.clone())));
+            lines.extend(object.memory.journal.borrow().iter().map(|(at_ms, line)| (*at_ms, line.clone())));
         }
         if lines.is_empty() {
             return String::new();
@@ -316,7 +314,7 @@ impl Inner {
     /// The errors that the rooms have logged and that no test has taken.
     pub(crate) fn errors(&self) -> Vec<String> {
         let objects = self.objects.borrow();
-        objects.values().flat_map(|object| object.memory().errors.borrow().clone()).collect()
+        objects.values().flat_map(|object| object.memory.errors.borrow().clone()).collect()
     }
 }
 
@@ -342,19 +340,6 @@ impl Drop for Inner {
     }
 }
 
-/// An object without the type of its room.
-pub(crate) trait AnyObject {
-    fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
-    fn memory(&self) -> &Memory;
-    fn name(&self) -> &str;
-    fn call(self: Rc<Self>, command: String) -> oneshot::Receiver<String>;
-    fn open(self: Rc<Self>, ticket: String, request: Request<()>) -> oneshot::Receiver<Result<Answer, Error>>;
-    fn frame(self: Rc<Self>, socket: Socket, frame: OwnedFrame);
-    fn closed(self: Rc<Self>, socket: Socket, close: Close);
-    fn alarm(self: Rc<Self>);
-    fn crash(&self);
-}
-
 /// The answer to an upgrade.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -363,44 +348,46 @@ pub(crate) enum Answer {
 }
 
 /// One object: the data that the platform keeps for it, and the room while it is in memory.
-pub(crate) struct Object<R: Room> {
+pub(crate) struct Object {
+    room: &'static RoomType,
     world: Weak<Inner>,
     pub(crate) memory: Rc<Memory>,
-    host: RefCell<Option<Rc<RoomHost<R>>>>,
+    host: RefCell<Option<Rc<RoomHost>>>,
     /// The number of times that the object was loaded into memory.
     pub(crate) incarnations: Cell<u64>,
     /// The class and the id of the object.
     pub(crate) name: String,
 }
 
-fn make_object<R: Room>(world: &Rc<Inner>, key: &Key) -> Rc<dyn AnyObject> {
-    let owner = world.objects.borrow().len() as Owner;
-    let Inner { executor, clock, random, .. } = &**world;
-    let number = format!("{owner:064x}");
-    let world_number = world.number;
-    let reach: Reach = Box::new(move |class| Ok(Transport::Memory(Arc::new(Link::new(world_number, class)))));
-    let memory = Memory::new(key.id.as_str(), number, (reach, owner), executor.clone(), clock.clone(), random.clone());
-    Rc::new(Object::<R> {
-        world: Rc::downgrade(world),
-        memory,
-        host: RefCell::new(None),
-        incarnations: Cell::new(0),
-        name: format!("{} room `{}`", R::NAME, key.id),
-    })
-}
+impl Object {
+    fn new(world: &Rc<Inner>, key: &Key, room: &'static RoomType) -> Rc<Self> {
+        let owner = world.objects.borrow().len() as Owner;
+        let Inner { executor, clock, random, .. } = &**world;
+        let number = format!("{owner:064x}");
+        let world_number = world.number;
+        let reach: Reach = Box::new(move |class| Ok(Transport::Memory(Arc::new(Link::new(world_number, class)))));
+        let (executor, clock, random) = (executor.clone(), clock.clone(), random.clone());
+        Rc::new(Object {
+            room,
+            world: Rc::downgrade(world),
+            memory: Memory::new(key.id.as_str(), number, (reach, owner), executor, clock, random),
+            host: RefCell::new(None),
+            incarnations: Cell::new(0),
+            name: format!("{} room `{}`", room.name, key.id),
+        })
+    }
 
-impl<R: Room> Object<R> {
     /// Returns the room, and loads it into memory if necessary.
-    pub(crate) fn host(&self) -> Rc<RoomHost<R>> {
+    pub(crate) fn host(&self) -> Rc<RoomHost> {
         if let Some(host) = &*self.host.borrow() {
             return host.clone();
         }
-        let world = self.world.clone();
+        let (world, room) = (self.world.clone(), self.room);
         let services = Box::new(move || match world.upgrade() {
-            Some(world) => world.services::<R>(),
+            Some(world) => world.services(room),
             None => Err(Failure::msg("the test is over")),
         });
-        let host = RoomHost::new(self.memory.clone(), services);
+        let host = RoomHost::new(room, self.memory.clone(), services);
         self.memory.forget_unread();
         self.host.replace(Some(host.clone()));
         self.incarnations.set(self.incarnations.get() + 1);
@@ -467,22 +454,8 @@ impl<R: Room> Object<R> {
         let answer = receiver.await.map_err(|_| restarted())?;
         answer.map_err(|error| error.into_error().in_room(&self.host().id))
     }
-}
 
-impl<R: Room> AnyObject for Object<R> {
-    fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
-        self
-    }
-
-    fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn call(self: Rc<Self>, command: String) -> oneshot::Receiver<String> {
+    pub(crate) fn call(self: Rc<Self>, command: String) -> oneshot::Receiver<String> {
         let (sender, receiver) = oneshot::channel();
         let object = self.clone();
         self.spawn(Work::Call, async move {
@@ -492,28 +465,33 @@ impl<R: Room> AnyObject for Object<R> {
         receiver
     }
 
-    fn open(self: Rc<Self>, ticket: String, request: Request<()>) -> oneshot::Receiver<Result<Answer, Error>> {
+    pub(crate) fn open(
+        self: Rc<Self>,
+        ticket: String,
+        request: Request<()>,
+    ) -> oneshot::Receiver<Result<Answer, Error>> {
         let (sender, receiver) = oneshot::channel();
         let (object, memory) = (self.clone(), self.memory.clone());
         self.spawn(Work::Call, async move {
-            let opening = Opening { sender: Some(sender), accepted: Cell::new(None) };
-            let accept = |tags: &[String], protocol: Option<&str>| {
+            let accepted = Rc::new(Cell::new(None));
+            let opening = Opening { sender: Some(sender), accepted: accepted.clone() };
+            let accept: Accept = Box::new(move |tags, protocol| {
                 let socket = memory.accept(tags);
                 memory.with_socket(socket, |socket| {
                     socket.v1 = protocol == Some(wire::SUBPROTOCOL);
                     socket.protocol = protocol.map(str::to_owned);
                 });
-                opening.accepted.set(Some(socket));
+                accepted.set(Some(socket));
                 Ok(socket)
-            };
-            let upgraded = object.host().upgrade(&ticket, || Rc::new(Sent(request)), accept).await;
+            });
+            let upgraded = object.host().upgrade(&ticket, Rc::new(Sent(request)), accept).await;
             opening.answer(upgraded);
         });
         receiver
     }
 
-    fn frame(self: Rc<Self>, socket: Socket, frame: OwnedFrame) {
-        let (heartbeat, answer) = R::HEARTBEAT;
+    pub(crate) fn frame(self: Rc<Self>, socket: Socket, frame: OwnedFrame) {
+        let (heartbeat, answer) = self.room.heartbeat;
         if matches!(&frame, OwnedFrame::Text(text) if text == heartbeat) {
             return self.memory.heartbeat(socket, answer);
         }
@@ -522,12 +500,12 @@ impl<R: Room> AnyObject for Object<R> {
         self.spawn(Work::Frame(socket), async move { object.host().message(socket, frame).await });
     }
 
-    fn closed(self: Rc<Self>, socket: Socket, close: Close) {
+    pub(crate) fn closed(self: Rc<Self>, socket: Socket, close: Close) {
         let object = self.clone();
         self.spawn(Work::Close(socket), async move { object.host().closed(socket, close).await });
     }
 
-    fn alarm(self: Rc<Self>) {
+    pub(crate) fn alarm(self: Rc<Self>) {
         let (object, memory) = (self.clone(), self.memory.clone());
         self.spawn(Work::Alarm, async move {
             object.host().alarm().await;
@@ -535,7 +513,7 @@ impl<R: Room> AnyObject for Object<R> {
         });
     }
 
-    fn crash(&self) {
+    pub(crate) fn crash(&self) {
         let half_open = self.memory.half_open();
         // Messages that wait for a batch are outside of the instance that a panic ends, so they still arrive.
         self.memory.release();
@@ -564,7 +542,7 @@ impl<R: Room> AnyObject for Object<R> {
 /// which is closed.
 struct Opening {
     sender: Option<oneshot::Sender<Result<Answer, Error>>>,
-    accepted: Cell<Option<Socket>>,
+    accepted: Rc<Cell<Option<Socket>>>,
 }
 
 impl Opening {
@@ -630,11 +608,11 @@ impl Link {
         })
     }
 
-    fn object(&self, to: &Address) -> Result<(Rc<Inner>, Rc<dyn AnyObject>), Error> {
+    fn object(&self, to: &Address) -> Result<(Rc<Inner>, Rc<Object>), Error> {
         to.id.check()?;
         let world = self.world()?;
         let jurisdiction = to.jurisdiction.map(|jurisdiction| jurisdiction.as_str());
-        let object = world.any_object(&Key { class: self.class, id: to.id.clone(), jurisdiction });
+        let object = world.object_at(&Key { class: self.class, id: to.id.clone(), jurisdiction });
         Ok((world, object))
     }
 
@@ -648,7 +626,7 @@ impl Link {
     ) -> Sending<(u64, Answer)> {
         let begun = prepare.and_then(|prepare| {
             let (_, object) = self.object(to)?;
-            Ok((object.memory().owner, object.clone().call(prepare), object.open(ticket, request)))
+            Ok((object.memory.owner, object.clone().call(prepare), object.open(ticket, request)))
         });
         let link = self.clone();
         Box::pin(async move {
@@ -738,7 +716,7 @@ struct WorldSocket {
 impl NativeSocket for WorldSocket {
     fn send(&self, text: String) -> Result<(), Error> {
         let (world, object) = self.link.object(&self.to)?;
-        if object.memory().with_socket(self.socket, |socket| socket.closing || socket.ended.is_some()) {
+        if object.memory.with_socket(self.socket, |socket| socket.closing || socket.ended.is_some()) {
             return Err(Error::new(ErrorKind::Send, "the connection is closing"));
         }
         object.frame(self.socket, OwnedFrame::Text(text));
@@ -750,7 +728,7 @@ impl NativeSocket for WorldSocket {
         let lost = || Arrival::Closed(Close::new(1006, String::new(), false));
         let Ok((world, object)) = self.link.object(&self.to) else { return Poll::Ready(lost()) };
         world.settle();
-        object.memory().with_socket(self.socket, |socket| match (socket.received.pop_front(), &socket.ended) {
+        object.memory.with_socket(self.socket, |socket| match (socket.received.pop_front(), &socket.ended) {
             (Some(text), _) => Poll::Ready(Arrival::Text(text)),
             (None, Some((code, reason))) => {
                 let was_clean = *code != 1006;
@@ -772,8 +750,8 @@ impl NativeSocket for WorldSocket {
 }
 
 /// Begins a close by the client, or ends its connection if it is lost.
-pub(crate) fn close_by_client(object: Rc<dyn AnyObject>, socket: Socket, close: Close) {
-    let begun = object.memory().with_socket(socket, |at| {
+pub(crate) fn close_by_client(object: Rc<Object>, socket: Socket, close: Close) {
+    let begun = object.memory.with_socket(socket, |at| {
         // A client that did not answer the room's close can still end later.
         let is_late = at.unresponsive && at.closed.is_some() && !at.closing;
         let begun = is_late || (!at.closing && at.ended.is_none());

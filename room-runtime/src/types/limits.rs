@@ -41,6 +41,10 @@ pub struct Limits {
     pub rate_limit: Option<RateLimit>,
 }
 
+/// The largest data of a peer, in bytes of JSON. Cloudflare keeps at most 16,384 serialized bytes with a hibernating
+/// socket; the rest is for the peer's id and for the runtime's own fields.
+pub(crate) const MAX_DATA_BYTES: usize = 14_336;
+
 /// The time in which the [budget](Limits::max_unread_bytes) of a peer without heartbeats refills.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) const REFILL_MS: u64 = 60_000;

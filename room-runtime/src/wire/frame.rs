@@ -8,7 +8,7 @@ use super::{
     encode_error,
     json::{depth, round_trip::RoundTrip},
 };
-use crate::{DecodeError, Error, ErrorKind, Limits};
+use crate::{Error, ErrorKind, Limits};
 
 /// A frame to a peer.
 #[derive(Clone, Copy, Debug)]
@@ -92,14 +92,6 @@ pub const SUBPROTOCOL: &str = "room.v1";
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn packed(messages: &[String]) -> String {
     format!("[{}]", messages.join(","))
-}
-
-/// Decodes an event from a frame.
-pub(crate) fn decode_frame<T: DeserializeOwned>(frame: OwnedFrame) -> Result<T, DecodeError> {
-    match frame {
-        OwnedFrame::Text(text) => decode_event(&text).map_err(|error| DecodeError::malformed(error, text)),
-        OwnedFrame::Binary(bytes) => Err(DecodeError::binary(bytes.len())),
-    }
 }
 
 /// Decodes an event.

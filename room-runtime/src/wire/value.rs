@@ -17,14 +17,24 @@ pub(crate) fn encode_raw<T: Serialize + ?Sized>(value: &T, around: u8, what: &st
     serde_json::value::to_raw_value(&limited).map_err(|error| encode_error(what, &error))
 }
 
+/// Turns the bytes of an encoded value into a part of another value.
+pub(crate) fn raw_json(json: Vec<u8>, what: &str) -> Result<Box<RawValue>, Error> {
+    let text = String::from_utf8(json)
+        .map_err(|error| Error::new(ErrorKind::Encode, format!("{what} is not UTF-8: {error}")))?;
+    RawValue::from_string(text).map_err(|error| encode_error(what, &error))
+}
+
 pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Error> {
     // Frames are read as text too. serde_json has separate code for bytes, and a room would contain both.
     let text = str::from_utf8(bytes).map_err(|error| {
         Error::new(ErrorKind::Decode, format!("{what} does not decode: it is not UTF-8, {error}")).because(error)
     })?;
-    serde_json::from_str(text).map_err(|error| {
-        Error::new(ErrorKind::Decode, format!("{what} does not decode: {}", brief(&error))).because(error)
-    })
+    serde_json::from_str(text).map_err(|error| decode_failed(what, error))
+}
+
+/// The error of a stored value that does not decode.
+pub(crate) fn decode_failed(what: &str, error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Decode, format!("{what} does not decode: {}", brief(&error))).because(error)
 }
 
 /// The attachment of a socket. It is a tuple, because every byte counts against the platform's limit.

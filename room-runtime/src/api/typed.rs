@@ -1,0 +1,196 @@
+//! [`Typed`]: a room's types, for the engine, which has none. It decodes, encodes and calls the handlers.
+
+use std::{any::Any, cell::OnceCell, marker::PhantomData, rc::Rc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use serde_json::value::RawValue;
+
+use crate::{
+    Close, DecodeError, Error, Failure, HandlerError, Peer, Room, RoomContext, UpgradeRequest,
+    engine::{
+        Invocation, RoomType, Value,
+        room::{Handling, Needs, Parts, RoomCode},
+        upgrade::{Asked, Unadmitted},
+    },
+    wire::{self, handshake::Handshake},
+};
+
+/// The code of a room, as the engine calls it.
+pub(crate) struct Typed<R>(PhantomData<fn() -> R>);
+
+/// Returns the table of a room type.
+pub(crate) fn room_type<R: Room>() -> &'static RoomType {
+    Typed::<R>::TYPE
+}
+
+impl<R: Room> Typed<R> {
+    const TYPE: &'static RoomType = &RoomType {
+        name: R::NAME,
+        class: R::CLASS,
+        #[cfg(not(target_arch = "wasm32"))]
+        types: [std::any::TypeId::of::<R>(), std::any::TypeId::of::<R::Services>()],
+        heartbeat: R::HEARTBEAT,
+        limits: R::LIMITS,
+        on_invalid: R::ON_INVALID,
+        stores_first_state: R::STORES_FIRST_STATE,
+        state_version: R::STATE_VERSION,
+        reconnect_grace_ms: R::RECONNECT_GRACE_MS,
+        purge_after_ms: R::PURGE_AFTER_MS,
+        watchdog_ms: R::WATCHDOG_MS,
+        batch_ms: R::BATCH_MS,
+        has_on_away: R::HAS_ON_AWAY,
+        has_on_alarm: R::HAS_ON_ALARM,
+        parts: Parts::of(&Needs {
+            on_upgrade: R::HAS_ON_UPGRADE,
+            on_close: R::HAS_ON_CLOSE,
+            on_alarm: R::HAS_ON_ALARM,
+            on_request: R::HAS_ON_REQUEST,
+            grace: R::RECONNECT_GRACE_MS > 0,
+            purge_after: R::PURGE_AFTER_MS > 0,
+        }),
+        code: &Typed::<R>(PhantomData),
+    };
+}
+
+/// The type of a value that the engine returns. All values of a room come from its [`Typed`].
+const OWN_TYPE: &str = "the engine returns the room's own values";
+
+/// Returns a value of the engine with its type.
+pub(crate) fn typed<T: 'static>(value: Value) -> Rc<T> {
+    value.downcast().expect(OWN_TYPE)
+}
+
+pub(crate) fn typed_ref<T: 'static>(value: &dyn Any) -> &T {
+    value.downcast_ref().expect(OWN_TYPE)
+}
+
+/// Returns a value for a change. If a handler still holds a snapshot, the value is copied and the snapshot stays
+/// unchanged.
+pub(crate) fn typed_mut<T: Clone + 'static>(value: &mut Value) -> &mut T {
+    if Rc::get_mut(value).is_none() {
+        *value = Rc::new(typed_ref::<T>(&**value).clone());
+    }
+    Rc::get_mut(value).and_then(|value| value.downcast_mut()).expect(OWN_TYPE)
+}
+
+/// A handler of a peer runs for its sender.
+fn with_peer<R: Room>(call: Invocation) -> (RoomContext<R>, Peer<R>) {
+    let ctx = RoomContext::new(call);
+    let peer = ctx.sender.clone().expect("the engine names the peer");
+    (ctx, peer)
+}
+
+impl<R: Room> RoomCode for Typed<R> {
+    fn decode_state(&self, json: &[u8]) -> Result<Value, Error> {
+        wire::decode_value::<R::State>(json, "the room's stored state").map(|state| Rc::new(state) as Value)
+    }
+
+    fn encode_state(&self, state: &dyn Any) -> Result<Vec<u8>, Error> {
+        wire::encode_value(typed_ref::<R::State>(state), "the room's state")
+    }
+
+    fn migrate(&self, version: u32, json: &[u8]) -> Result<Result<Value, Failure>, Error> {
+        let value = wire::decode_value(json, "the room's stored state")?;
+        Ok(R::migrate(version, value).map(|state| Rc::new(state) as Value))
+    }
+
+    fn decode_data(&self, json: &str) -> Result<Value, serde_json::Error> {
+        serde_json::from_str::<R::Connection>(json).map(|data| Rc::new(data) as Value)
+    }
+
+    fn encode_data(&self, data: &dyn Any) -> Result<Box<RawValue>, Error> {
+        wire::encode_raw(typed_ref::<R::Connection>(data), 1, "the peer's data")
+    }
+
+    fn init(&self, call: Invocation) -> Result<Value, Failure> {
+        R::init(&RoomContext::new(call)).map(|state| Rc::new(state) as Value)
+    }
+
+    fn on_start(&self, call: Invocation) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_start(&ctx).await })
+    }
+
+    fn on_upgrade(
+        &self,
+        call: Invocation,
+        asked: Asked,
+        handshake: Rc<dyn Handshake>,
+        protocols: Vec<String>,
+    ) -> Handling<Asked, Unadmitted> {
+        if !R::HAS_ON_UPGRADE {
+            return Box::pin(async { Ok(asked) });
+        }
+        let ctx = RoomContext::<R>::new(call);
+        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
+        let mut request = UpgradeRequest {
+            data: Rc::unwrap_or_clone(typed(data)),
+            id,
+            tags,
+            on_duplicate,
+            resume,
+            on_resume,
+            protocol,
+            protocols,
+            meta,
+            handshake,
+            head: OnceCell::new(),
+        };
+        Box::pin(async move {
+            let outcome = R::on_upgrade(&ctx, &mut request).await;
+            let UpgradeRequest { data, id, tags, on_duplicate, resume, on_resume, protocol, meta, .. } = request;
+            match outcome {
+                Ok(()) => Ok(Asked { data: Rc::new(data), id, tags, meta, on_duplicate, resume, on_resume, protocol }),
+                Err(reject) => Err(Unadmitted { id: Some(id), rejection: reject.into_rejection() }),
+            }
+        })
+    }
+
+    fn on_connect(&self, call: Invocation) -> Handling {
+        let (ctx, peer) = with_peer::<R>(call);
+        Box::pin(async move { R::on_connect(&ctx, &peer).await })
+    }
+
+    fn on_resume(&self, call: Invocation) -> Handling {
+        let (ctx, peer) = with_peer::<R>(call);
+        Box::pin(async move { R::on_resume(&ctx, &peer).await })
+    }
+
+    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error> {
+        let event = wire::decode_event::<R::Event>(json)?;
+        let ctx = RoomContext::<R>::new(call);
+        Ok(Box::pin(async move { R::on_event(&ctx, event).await }))
+    }
+
+    fn on_away(&self, call: Invocation) -> Handling {
+        let (ctx, peer) = with_peer::<R>(call);
+        Box::pin(async move { R::on_away(&ctx, &peer).await })
+    }
+
+    fn on_close(&self, call: Invocation, close: Close) -> Handling {
+        let (ctx, peer) = with_peer::<R>(call);
+        Box::pin(async move { R::on_close(&ctx, &peer, close).await })
+    }
+
+    fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error> {
+        let alarm = wire::decode_value::<R::Alarm>(json.get().as_bytes(), "a stored alarm")?;
+        let ctx = RoomContext::<R>::new(call);
+        Ok(Box::pin(async move { R::on_alarm(&ctx, alarm).await }))
+    }
+
+    fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>> {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_request(&ctx, request).await })
+    }
+
+    fn on_decode_error(&self, call: Invocation, error: DecodeError) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_decode_error(&ctx, &error).await })
+    }
+
+    fn on_error(&self, call: Invocation, error: HandlerError) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_error(&ctx, &error).await })
+    }
+}

@@ -1,0 +1,162 @@
+//! [`RoomType`]: a room's constants and code, as the engine uses them. The engine does not know the room's types, so
+//! that it is compiled once for all rooms of a program.
+
+use std::{any::Any, rc::Rc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use serde_json::value::RawValue;
+
+use super::{
+    RoomHost, Slot,
+    alarms::Firing,
+    commands::Requests,
+    purge::Purging,
+    reconnect::Places,
+    roster::Roster,
+    upgrade::{Asked, Asking, Unadmitted},
+};
+use crate::{
+    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
+    wire::handshake::Handshake,
+};
+
+/// A state, or a peer's data. Only the code of the room knows the type.
+pub(crate) type Value = Rc<dyn Any>;
+
+/// The run of a handler.
+pub(crate) type Handling<T = (), E = Failure> = LocalFuture<Result<T, E>>;
+
+/// Makes the services of a room.
+pub(crate) type MakeServices = Box<dyn Fn() -> Result<Box<dyn Any>, Failure>>;
+
+/// A room type without its types: the constants, the code, and the parts of the engine that it needs.
+pub(crate) struct RoomType {
+    pub(crate) name: &'static str,
+    pub(crate) class: &'static str,
+    /// The type that implements [`Room`](crate::Room), and the type of its services, for the test kit.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) types: [std::any::TypeId; 2],
+    pub(crate) heartbeat: (&'static str, &'static str),
+    pub(crate) limits: Limits,
+    pub(crate) on_invalid: OnInvalid,
+    pub(crate) stores_first_state: bool,
+    pub(crate) state_version: u32,
+    pub(crate) reconnect_grace_ms: u64,
+    pub(crate) purge_after_ms: u64,
+    pub(crate) watchdog_ms: u64,
+    pub(crate) batch_ms: u64,
+    pub(crate) has_on_away: bool,
+    pub(crate) has_on_alarm: bool,
+    pub(crate) parts: Parts,
+    pub(crate) code: &'static dyn RoomCode,
+}
+
+/// The handlers and the codecs of a room.
+pub(crate) trait RoomCode {
+    fn decode_state(&self, json: &[u8]) -> Result<Value, Error>;
+    fn encode_state(&self, state: &dyn Any) -> Result<Vec<u8>, Error>;
+    fn migrate(&self, version: u32, json: &[u8]) -> Result<Result<Value, Failure>, Error>;
+    fn decode_data(&self, json: &str) -> Result<Value, serde_json::Error>;
+    fn encode_data(&self, data: &dyn Any) -> Result<Box<RawValue>, Error>;
+
+    fn init(&self, call: Invocation) -> Result<Value, Failure>;
+    fn on_start(&self, call: Invocation) -> Handling;
+    fn on_upgrade(
+        &self,
+        call: Invocation,
+        asked: Asked,
+        handshake: Rc<dyn Handshake>,
+        protocols: Vec<String>,
+    ) -> Handling<Asked, Unadmitted>;
+    fn on_connect(&self, call: Invocation) -> Handling;
+    fn on_resume(&self, call: Invocation) -> Handling;
+    /// Decodes the event and begins its handler.
+    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error>;
+    fn on_away(&self, call: Invocation) -> Handling;
+    fn on_close(&self, call: Invocation, close: Close) -> Handling;
+    /// Decodes the alarm and begins its handler.
+    fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error>;
+    fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>>;
+    fn on_decode_error(&self, call: Invocation, error: DecodeError) -> Handling;
+    fn on_error(&self, call: Invocation, error: HandlerError) -> Handling;
+}
+
+/// The call of a handler.
+#[derive(Clone)]
+pub(crate) struct Invocation {
+    pub(crate) host: Rc<RoomHost>,
+    /// The peer that the handler runs for.
+    pub(crate) sender: Option<Rc<Slot>>,
+    /// The life of the room that the handler belongs to. A purge ends it.
+    pub(crate) life: u64,
+    pub(crate) failure: Option<SystemFailure>,
+}
+
+/// The properties of a room that decide which parts of the engine it needs.
+pub(crate) struct Needs {
+    pub(crate) on_upgrade: bool,
+    pub(crate) on_close: bool,
+    pub(crate) on_alarm: bool,
+    pub(crate) on_request: bool,
+    pub(crate) grace: bool,
+    pub(crate) purge_after: bool,
+}
+
+/// The parts of the engine that not every room needs.
+///
+/// The engine calls them through this table only. The table of a room is a constant and has only the parts that the
+/// room needs, so the linker leaves the others out of the wasm.
+pub(crate) struct Parts {
+    /// The stored list of peers.
+    pub(crate) roster: Option<Roster>,
+    /// The places of peers that can reconnect.
+    pub(crate) places: Option<Places>,
+    /// The purge of an empty room.
+    pub(crate) purging: Option<Purging>,
+    /// The platform's alarm.
+    pub(crate) alarm: Option<fn(Rc<RoomHost>) -> LocalFuture>,
+    /// The alarms, grace times and planned purges that become due.
+    pub(crate) firing: Option<Firing>,
+    pub(crate) asking: Option<Asking>,
+    pub(crate) requests: Option<Requests>,
+}
+
+impl Parts {
+    pub(crate) const fn of(needs: &Needs) -> Self {
+        let has_roster = needs.on_close || needs.grace;
+        let has_schedules = needs.on_alarm || needs.grace || needs.purge_after;
+        Parts {
+            roster: if has_roster { Some(Roster::PART) } else { None },
+            places: if needs.grace { Some(Places::PART) } else { None },
+            purging: if needs.purge_after { Some(Purging::PART) } else { None },
+            alarm: if has_schedules || has_roster { Some(RoomHost::alarm_boxed) } else { None },
+            firing: if has_schedules { Some(Firing::PART) } else { None },
+            asking: if needs.on_upgrade { Some(RoomHost::ask) } else { None },
+            requests: if needs.on_request { Some(RoomHost::answer_request) } else { None },
+        }
+    }
+}
+
+impl RoomType {
+    /// True if the loss of a peer has consequences that must not wait for the room's next event.
+    pub(crate) const fn has_watchdog(&self) -> bool {
+        self.parts.roster.is_some() || self.parts.purging.is_some()
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+thread_local! {
+    static CLASSES: std::cell::RefCell<std::collections::HashMap<&'static str, &'static RoomType>> = std::cell::RefCell::default();
+}
+
+/// Makes a room type known by its class, so that a native test can make rooms that only a handler names.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn register(room: &'static RoomType) {
+    CLASSES.with_borrow_mut(|classes| classes.insert(room.class, room));
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn registered(class: &str) -> Option<&'static RoomType> {
+    CLASSES.with_borrow(|classes| classes.get(class).copied())
+}

@@ -1,0 +1,18 @@
+//! [`PeerInfo`], a peer for the Worker's client.
+
+use serde::{Deserialize, Serialize};
+
+use crate::PeerId;
+
+/// A peer as the Worker's client sees it, from [`RoomHandle::peers`](crate::RoomHandle::peers).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerInfo<C> {
+    /// The peer's id.
+    pub id: PeerId,
+    /// The peer's tags.
+    pub tags: Vec<String>,
+    /// The time when the peer connected, in milliseconds since the Unix epoch.
+    pub connected_at: u64,
+    /// The peer's data.
+    pub data: C,
+}
