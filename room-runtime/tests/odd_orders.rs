@@ -61,12 +61,10 @@ pub mod hall {
             return Err(Reject::from(refusal).header("www-authenticate", "Bearer"));
         }
         match upgrade.data.role.as_str() {
-            "forget me" => upgrade.resume = None,
             "ask" => {
                 let how = "typed".to_owned();
                 ctx.room::<super::desk::Room>("main")?.send(&super::desk::Event::Ask { how }).await?;
             }
-            "fail" => return Err(Failure::msg("it does not work").into()),
             "waits" => ctx.sleep(Duration::from_secs(1)).await,
             _ => {}
         }
@@ -304,24 +302,6 @@ fn body(response: &http::Response<Bytes>) -> String {
 
 // Tests of resumes.
 
-/// Rule 6: "A connection that was replaced, resumed or closed by the room can end late […]: its end affects no other
-/// connection."
-#[test]
-fn a_refused_resume_does_not_end_the_connection_that_resumed_after_it() {
-    let room = Hall::new("main");
-    let first = room.connect(up("ann", "member"));
-    let token = first.resume_token().expect("a token");
-    first.disconnect();
-    let replace = |role| up("ann", role).resume(&token).on_resume(OnResume::ReplaceData);
-    // `on_resume` waits before it refuses the old token. Meanwhile the client reconnects with a new one.
-    let stale = room.connect(replace("expired"));
-    let fresh = room.connect(replace("member"));
-    assert_eq!(stale.closed().map(|(code, _)| code), Some(1012));
-    room.advance(Duration::from_secs(5));
-    assert_eq!(fresh.closed(), None, "{:?}", log(&room));
-    assert_eq!(role(&fresh).as_deref(), Some("member"));
-}
-
 /// Reconnecting, 4: "If the token names a place of that id, the peer takes it", and the room handles its frames.
 #[test]
 fn a_peer_that_resumes_while_its_on_away_waits_is_heard() {
@@ -467,32 +447,6 @@ fn a_replacement_that_cannot_be_stored_changes_nothing() {
     assert_eq!(role(&third).as_deref(), Some("guest"), "{:?}", log(&room));
 }
 
-/// `OnDuplicate::Replace`: "The new connection replaces the others: […] they are closed with 1012."
-#[test]
-fn a_peer_that_resumes_with_replace_replaces_the_others_of_its_id() {
-    let room = Hall::new("main");
-    let first = room.connect(up("ann", "member"));
-    let token = first.resume_token().expect("a token");
-    let other = room.connect(up("ann", "member"));
-    first.disconnect();
-    let back = room.connect(up("ann", "member").resume(&token).on_duplicate(OnDuplicate::Replace));
-    assert!(back.is_open());
-    assert_eq!(other.closed().map(|(code, _)| code), Some(1012));
-}
-
-/// Reconnecting, 3: `upgrade.resume = None` "makes a new peer".
-#[test]
-fn a_peer_that_may_not_resume_is_new_and_its_place_ends_by_itself() {
-    let room = Hall::new("main");
-    let first = room.connect(up("ann", "member"));
-    let token = first.resume_token().expect("a token");
-    first.disconnect();
-    let second = room.connect(up("ann", "forget me").resume(&token));
-    room.advance(Duration::from_secs(31));
-    assert_eq!(log(&room), ["connect ann member", "away ann", "connect ann forget me", "close ann 1006"]);
-    assert!(second.is_open());
-}
-
 // Tests of refusals.
 
 /// `Failure::with_status`: "Sets the HTTP status of a refusal […]. The clients of `on_upgrade` and `on_request` get
@@ -505,17 +459,6 @@ fn a_refused_connect_of_the_worker_keeps_status_and_message() {
     assert_eq!((error.kind(), error.status()), (ErrorKind::Refused, StatusCode::CONFLICT), "{error}");
     let sold = desk::Broadcast::Said { text: "sold".to_owned() };
     assert_eq!(error.refusal::<desk::Broadcast>().expect("decodes"), Some(sold));
-}
-
-/// `ErrorKind::status`, 500: "the client did not cause them and cannot correct them". A failure of the room is no
-/// refusal, so it has no 403.
-#[test]
-fn a_connect_of_the_worker_that_the_room_failed_is_not_the_clients_fault() {
-    let world = World::new();
-    let room = world.room::<hall::Room>("main");
-    // `on_upgrade` fails for this role.
-    let error = world.block_on(room.handle().connect(up("ann", "fail"))).map(drop).expect_err("it fails");
-    assert_eq!((room.take_log().len(), error.status().is_server_error()), (1, true), "{:?} {error}", error.kind());
 }
 
 /// `RoomContext::refuse`: "In every other handler a refusal has no recipient: there it is an error like any other", and

@@ -167,7 +167,6 @@ describe("a room that wakes from hibernation", () => {
     alice.send({ _tag: "Add", amount: 5 });
     await bob.next({ where: is("Value") });
     const before = { alice: await report(alice), bob: await report(bob), peers: await room.peers() };
-    for (const client of [alice, bob]) client.from = client.received.length;
     return { room, alice, bob, before };
   }
 
@@ -176,11 +175,6 @@ describe("a room that wakes from hibernation", () => {
     const expected = { starts: before.alice.starts + 1, ...changed };
     assert.deepEqual(await report(alice), { ...before.alice, ...expected });
     assert.deepEqual(await report(bob), { ...before.bob, ...expected });
-  }
-
-  /** The frames since the room was left idle. */
-  function heard(client) {
-    return client.received.slice(client.from);
   }
 
   /** Prepares a room before all rooms are left idle, and checks it afterwards. */
@@ -215,24 +209,6 @@ describe("a room that wakes from hibernation", () => {
     assert.deepEqual(errors(alice), []);
   });
 
-  sleeper("the Worker reads the state of a sleeping room", async (prepared) => {
-    const { room, before } = prepared;
-    assert.deepEqual(await room.state(), { starts: 2, connects: 2, closes: [], value: 5, blob: "" });
-    assert.equal(before.alice.starts, 1);
-    await woken(prepared);
-  });
-
-  sleeper("the Worker reads the peers of a sleeping room", async (prepared) => {
-    const { room, before } = prepared;
-    const sorted = (peers) => peers.sort((a, b) => (a.id < b.id ? -1 : 1));
-    assert.deepEqual(sorted(await room.peers()), sorted(before.peers));
-    assert.deepEqual(before.peers.map(({ id, tags, data }) => [id, tags, data]), [
-      ["alice", ["x", "y"], { name: "Alice", visits: 2 }],
-      ["bob", ["y"], { name: "Bob", visits: 0 }],
-    ]);
-    await woken(prepared);
-  });
-
   sleeper("the Worker reads the peers of a sleeping room by tag", async (prepared) => {
     const ids = async (tag) => (await prepared.room.peers(tag)).map(({ id }) => id).sort();
     assert.deepEqual(await ids("x"), ["alice"]);
@@ -241,47 +217,11 @@ describe("a room that wakes from hibernation", () => {
     await woken(prepared);
   });
 
-  sleeper("the Worker's broadcast wakes the room and reaches everyone once", async (prepared) => {
-    const { room, alice, bob } = prepared;
-    const message = { _tag: "Said", from: null, text: "good morning" };
-    assert.deepEqual(await room.call("broadcast", message), { status: 200, sent: 2, failed: [] });
-    await woken(prepared);
-    for (const client of [alice, bob]) assert.deepEqual(heard(client).filter(is("Said")), [message]);
-  });
-
   sleeper("the Worker's send wakes the room", async (prepared) => {
     const { room, alice, bob } = prepared;
     assert.deepEqual(await room.send({ _tag: "Add", amount: 10 }), { status: 200 });
     for (const client of [alice, bob]) await client.next({ where: (frame) => frame.value === 15 });
     await woken(prepared, { value: 15 });
-  });
-
-  sleeper("a message to a tag reaches those that had it before", async (prepared) => {
-    const { alice, bob } = prepared;
-    bob.send({ _tag: "Say", text: "to x", tag: "x", delay_ms: 0 });
-    bob.send({ _tag: "Say", text: "to y", tag: "y", delay_ms: 0 });
-    for (const client of [alice, bob]) await client.next({ where: ({ text }) => text === "to y" });
-    await woken(prepared);
-    assert.deepEqual(heard(alice).filter(is("Said")).map(({ text }) => text), ["to x", "to y"]);
-    assert.deepEqual(heard(bob).filter(is("Said")).map(({ text }) => text), ["to y"]);
-  });
-
-  sleeper("a peer that closes gets its answer and its on_close", async (prepared) => {
-    const { room, alice, bob, before } = prepared;
-    assert.deepEqual(await bob.close(4321, "good night"), { code: 4321, reason: "good night" });
-    const closed = { id: "bob", code: 4321, reason: "good night", was_clean: true };
-    assert.deepEqual(await alice.next({ where: is("Closed") }), { _tag: "Closed", closed });
-    assert.deepEqual(await report(alice), { ...before.alice, starts: 2, peers: ["alice"] });
-    assert.deepEqual((await room.state()).closes, [closed]);
-  });
-
-  sleeper("a peer whose connection breaks gets its on_close", async (prepared) => {
-    const { room, alice, bob, before } = prepared;
-    bob.terminate();
-    const { closed } = await alice.next({ where: is("Closed") });
-    assert.deepEqual([closed.id, closed.code, closed.was_clean], ["bob", 1006, false]);
-    assert.deepEqual(await report(alice), { ...before.alice, starts: 2, peers: ["alice"] });
-    assert.deepEqual((await room.state()).closes, [closed]);
   });
 
   sleeper("a peer can be closed by its id", async (prepared) => {
@@ -299,15 +239,6 @@ describe("a room that wakes from hibernation", () => {
     const peers = ["alice", "bob", "carol"];
     assert.deepEqual((await report(carol)).peers, peers);
     await woken(prepared, { connects: 3, peers });
-  });
-
-  sleeper("a frame that is no event gets its error frame", async (prepared) => {
-    const { alice, bob } = prepared;
-    alice.send("good morning");
-    assert.equal((await alice.next({ where: ({ $room }) => $room })).$room.error.code, "decode");
-    await woken(prepared);
-    assert.deepEqual(errors(alice), ["decode"]);
-    assert.deepEqual(errors(bob), []);
   });
 
   sleeper("peers that share an id and peers without one keep what is theirs", async (prepared) => {
@@ -339,7 +270,6 @@ describe("a room that wakes from hibernation", () => {
   }
 
   before(() => idle(at.host));
-
 });
 
 describe("sleep after sleep", () => {
@@ -476,15 +406,6 @@ describe("a panic", () => {
     await survived(prepared);
   });
 
-  test("does not take back a change that was told of", async () => {
-    const prepared = await prepare();
-    prepared.alice.send({ _tag: "AddAndPanic", amount: 40 });
-    for (const client of [prepared.alice, prepared.bob]) {
-      await client.next({ where: (frame) => frame.value === 42 });
-    }
-    await survived(prepared, { value: 42 });
-  });
-
   for (const [when, event] of [
     ["", { _tag: "Panic", delay_ms: 0 }],
     [" after it waited", { _tag: "Panic", delay_ms: 30 }],
@@ -568,23 +489,6 @@ describe("a panic", () => {
     for (const id of ids) assert.deepEqual(bob.received.filter(closedOf(id)), []);
   });
 
-  test("of on_close is no second on_close, and the handshake is complete", async () => {
-    const prepared = await prepare();
-    const { room, alice, bob, carol } = prepared;
-    const eve = await room.join("eve", { name: "panic-on-close" });
-    for (const client of [alice, bob]) client.before = await report(client);
-    assert.deepEqual(await eve.close(3456, "bye"), { code: 3456, reason: "bye" });
-    const { closed } = await alice.next({ where: is("Closed") });
-    assert.deepEqual(closed, { id: "eve", code: 3456, reason: "bye", was_clean: true });
-    for (const client of [alice, bob, carol]) {
-      await eventually("the new instance", async () => (await report(client)).starts > client.before.starts);
-    }
-    assert.deepEqual((await report(alice)).peers, ["alice", "bob"]);
-    assert.deepEqual(await room.ids(), ["alice", "bob"]);
-    assert.deepEqual((await room.state()).closes, [closed]);
-    for (const client of [alice, bob, carol]) assert.deepEqual(errors(client), []);
-  });
-
   test("after a panic and while others come and go leaves no ghost and loses no peer", async () => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
@@ -620,7 +524,6 @@ describe("a panic", () => {
     const { connects, closes } = await room.state();
     assert.equal(connects - closes.length, 1 + joined.size);
   });
-
 });
 
 describe("a room that panicked still hibernates", () => {
@@ -629,12 +532,6 @@ describe("a room that panicked still hibernates", () => {
     "in on_event": async ({ alice }) => {
       alice.send({ _tag: "Panic", delay_ms: 0 });
       await alice.next({ where: ({ $room }) => $room });
-    },
-    "in on_event, after it waited, while another handler waits": async ({ alice, bob }) => {
-      bob.send({ _tag: "Hold", text: "never said" });
-      await alice.next({ where: is("Holding") });
-      alice.send({ _tag: "Panic", delay_ms: 20 });
-      for (const client of [alice, bob]) await client.next({ where: ({ $room }) => $room });
     },
     "in the Worker's send, while another one waits": async ({ room, alice }) => {
       const held = room.send({ _tag: "Hold", text: "never said" });
@@ -819,25 +716,6 @@ describe("the close handshake", () => {
     carol.destroy();
   });
 
-  test("of a peer that the room closes shows code and reason, and the peer is gone at once", async () => {
-    const room = new Room(at.host);
-    const alice = await room.join("alice");
-    const longest = "ü".repeat(61) + "!";
-    for (const [code, reason] of [[1000, ""], [1001, "we close"], [1008, "rude"], [3000, ""], [4999, longest]]) {
-      const bob = await room.join("bob", { tags: "x" });
-      await report(bob);
-      alice.send({ _tag: "Kick", id: "bob", code, reason });
-      assert.deepEqual(await bounded(bob.closed, "the close"), { code, reason });
-      assert.deepEqual(await alice.next(), { _tag: "Kicked", count: 1, left: ["alice"] });
-      const closed = { id: "bob", code, reason, was_clean: true };
-      assert.deepEqual(await alice.next(), { _tag: "Closed", closed });
-      assert.deepEqual(bob.received.filter(is("Kicked")), [], "it is no longer among the peers");
-      assert.deepEqual(await room.peers("x"), []);
-      assert.deepEqual((await room.state()).closes.at(-1), closed);
-    }
-    assert.equal((await room.state()).closes.length, 5, "on_close ran once for each");
-  });
-
   test("of a peer that the room closes and that never said a thing is completed too", async (t) => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
@@ -876,42 +754,6 @@ describe("the close handshake", () => {
     assert.equal((await room.state()).closes.length, 1);
   });
 
-  test("of a peer that closes itself through the room is completed", async () => {
-    const room = new Room(at.host);
-    const alice = await room.join("alice");
-    const bob = await room.join("bob");
-    bob.send({ _tag: "Kick", id: "bob", code: 4001, reason: "me" });
-    assert.deepEqual(await bounded(bob.closed, "the close"), { code: 4001, reason: "me" });
-    assert.deepEqual(await alice.next(), { _tag: "Kicked", count: 1, left: ["alice"] });
-    assert.equal((await alice.next()).closed.code, 4001);
-    alice.send({ _tag: "Kick", id: "bob", code: 4001, reason: "again" });
-    assert.deepEqual(await alice.next(), { _tag: "Kicked", count: 0, left: ["alice"] });
-    assert.equal((await room.state()).closes.length, 1);
-  });
-
-  test("that both sides begin at the same time is completed, with one on_close", async () => {
-    const room = new Room(at.host);
-    const alice = await room.join("alice");
-    const ids = Array.from({ length: 20 }, (_, n) => `peer-${n}`);
-    const clients = [];
-    for (const id of ids) {
-      const client = await room.join(id);
-      await report(client);
-      clients.push(client);
-    }
-    for (const [n, client] of clients.entries()) {
-      alice.send({ _tag: "Kick", id: ids[n], code: 4000, reason: "room" });
-      client.raw.close(4001, "client");
-    }
-    for (const client of clients) {
-      const { code } = await bounded(client.closed, "the close");
-      assert.ok([4000, 4001].includes(code), `${code}`);
-    }
-    for (const id of ids) await alice.next({ where: closedOf(id) });
-    assert.deepEqual((await report(alice)).peers, ["alice"]);
-    assert.deepEqual((await room.state()).closes.map(({ id }) => id).sort(), [...ids].sort());
-  });
-
   test("of a client that goes away while it is let in comes behind its on_connect", async () => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
@@ -935,35 +777,6 @@ describe("the close handshake", () => {
     assert.deepEqual(await room.peers(), []);
     assert.deepEqual((await report(await room.join("alice"))).peers, ["alice"]);
     assert.equal((await room.state()).closes.length, 1);
-  });
-
-  test("is completed at once while a handler of the peer still waits; its on_close comes behind", async () => {
-    const room = new Room(at.host);
-    const alice = await room.join("alice");
-    const bob = await room.join("bob");
-    bob.send({ _tag: "Hold", text: "held" });
-    await bob.next({ where: is("Holding") });
-    bob.send({ _tag: "Say", text: "queued", tag: null, delay_ms: 0 });
-    assert.deepEqual(await bob.close(1000, "bye"), { code: 1000, reason: "bye" });
-    assert.deepEqual((await report(alice)).peers, ["alice"]);
-    assert.deepEqual(alice.received.filter(is("Closed")), []);
-    alice.send({ _tag: "Release", id: "bob" });
-    await alice.next({ where: closedOf("bob") });
-    await report(alice);
-    const heard = alice.received.map(({ _tag, text }) => text ?? _tag);
-    assert.deepEqual(heard, ["Holding", "Report", "held", "queued", "Closed", "Report"]);
-    assert.equal((await room.state()).closes.length, 1);
-  });
-
-  test("comes behind all that was said before it", async () => {
-    const room = new Room(at.host);
-    const alice = await room.join("alice");
-    const bob = await room.join("bob");
-    for (let n = 0; n < 20; n += 1) bob.send({ _tag: "Say", text: `${n}`, tag: null, delay_ms: n % 3 });
-    await bob.close(1000);
-    await alice.next({ where: closedOf("bob") });
-    const heard = alice.received.map(({ _tag, text }) => text ?? _tag);
-    assert.deepEqual(heard, [...Array.from({ length: 20 }, (_, n) => `${n}`), "Closed"]);
   });
 });
 
@@ -1089,20 +902,6 @@ describe("who a peer is", () => {
     alice.send({ _tag: "Kick", id: "twin", code: 4000, reason: "both" });
     assert.deepEqual(await alice.next({ where: is("Kicked") }), { _tag: "Kicked", count: 2, left: ["alice"] });
     for (const client of [one, three]) assert.equal((await bounded(client.closed, "the close")).code, 4000);
-  });
-
-  test("is a UUID of version 7 when the Worker does not say", async () => {
-    const room = new Room(at.host);
-    const start = Date.now();
-    const ids = [];
-    for (let n = 0; n < 3; n += 1) ids.push((await report(await room.join(undefined))).sender);
-    for (const id of ids) {
-      assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-      const time = Number.parseInt(id.replaceAll("-", "").slice(0, 12), 16);
-      assert.ok(time >= start && time <= Date.now(), `${id} is of ${time}`);
-    }
-    assert.equal(new Set(ids).size, ids.length);
-    assert.deepEqual(await room.ids(), ids.sort());
   });
 
   test("is anything of 1 to 255 bytes", async () => {
@@ -1301,54 +1100,6 @@ describe("the state of a room", () => {
 
 describe("order", () => {
   const at = worker();
-
-  test("of one peer is kept while its handler waits, and others overtake it", async () => {
-    const room = new Room(at.host);
-    const alice = await room.join("alice");
-    const bob = await room.join("bob");
-    alice.send({ _tag: "Hold", text: "first" });
-    await alice.next({ where: is("Holding") });
-    alice.send({ _tag: "Say", text: "second", tag: null, delay_ms: 5 });
-    alice.send({ _tag: "Say", text: "third", tag: null, delay_ms: 0 });
-    bob.send({ _tag: "Say", text: "overtakes", tag: null, delay_ms: 0 });
-    await bob.next({ where: is("Said") });
-    assert.deepEqual(await room.send({ _tag: "Say", text: "the Worker too", tag: null, delay_ms: 0 }), { status: 200 });
-    bob.send({ _tag: "Release", id: "alice" });
-    await bob.next({ where: (frame) => frame.text === "third" });
-    const said = bob.received.filter(is("Said"));
-    assert.deepEqual(said.map(({ text }) => text), ["overtakes", "the Worker too", "first", "second", "third"]);
-    assert.deepEqual(said.map(({ from }) => from), ["bob", null, "alice", "alice", "alice"]);
-    await report(alice);
-    assert.deepEqual(alice.received.filter(is("Said")), said);
-  });
-
-  test("of one peer does not depend on how long each of its handlers takes", async () => {
-    const room = new Room(at.host);
-    const clients = [];
-    for (const id of ["alice", "bob", "carol"]) clients.push(await room.join(id));
-    const delays = [40, 0, 20, 0, 1, 0, 5, 10, 0, 0];
-    for (const [n, delay_ms] of delays.entries()) {
-      for (const client of clients) client.send({ _tag: "Say", text: `${n}`, tag: null, delay_ms });
-    }
-    const said = [];
-    while (said.length < 3 * delays.length) said.push(await clients[0].next());
-    for (const id of ["alice", "bob", "carol"]) {
-      const texts = said.filter(({ from }) => from === id).map(({ text }) => text);
-      assert.deepEqual(texts, delays.map((_, n) => `${n}`), id);
-    }
-  });
-
-  test("of the Worker's sends is nobody's: one that waits holds up no other", async () => {
-    const room = new Room(at.host);
-    const alice = await room.join("alice");
-    const held = room.send({ _tag: "Hold", text: "held" });
-    await alice.next({ where: is("Holding") });
-    assert.deepEqual(await room.send({ _tag: "Add", amount: 1 }), { status: 200 });
-    assert.deepEqual(await room.send({ _tag: "Release", id: "worker" }), { status: 200 });
-    assert.deepEqual(await held, { status: 200 });
-    await report(alice);
-    assert.deepEqual(alice.received.map(({ _tag }) => _tag), ["Holding", "Value", "Said", "Report"]);
-  });
 
   test("has a bound: a frame too many is told to its sender, and the others are handled", async () => {
     const QUEUE = 1_024;
