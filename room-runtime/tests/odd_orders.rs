@@ -304,7 +304,7 @@ fn body(response: &http::Response<Bytes>) -> String {
 
 /// Reconnecting, 4: "If the token names a place of that id, the peer takes it", and the room handles its frames.
 #[test]
-fn a_peer_that_resumes_while_its_on_away_waits_is_heard() {
+fn a_peer_that_resumes_while_its_on_away_waits_is_served() {
     for before in ["nothing", "a crash", "a sleep"] {
         let room = Hall::new("main");
         let first = room.connect(up("ann", "slow"));
@@ -323,7 +323,7 @@ fn a_peer_that_resumes_while_its_on_away_waits_is_heard() {
 
 /// Returns the outcomes of a client that loses its connection and reconnects at once. There is one outcome for each
 /// order in which the room may see the two events.
-fn back_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
+fn resume_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
     let outcome = |seed| {
         let world = World::with_seed(seed);
         let room = world.room::<hall::Room>("main");
@@ -348,22 +348,22 @@ fn back_at_once(sleeps: bool) -> Vec<(u64, bool, Option<String>)> {
 #[test]
 fn a_resume_that_the_room_sees_before_the_close_takes_the_place() {
     for sleeps in [false, true] {
-        let new: Vec<_> = back_at_once(sleeps).into_iter().filter(|(_, resumed, _)| !resumed).collect();
+        let new: Vec<_> = resume_at_once(sleeps).into_iter().filter(|(_, resumed, _)| !resumed).collect();
         assert!(new.is_empty(), "slept: {sleeps}, {} of 40 are new peers: {new:?}", new.len());
     }
 }
 
 #[test]
-fn whoever_is_back_at_once_is_heard() {
+fn a_peer_that_resumes_at_once_is_served() {
     for sleeps in [false, true] {
-        let deaf: Vec<_> = back_at_once(sleeps).into_iter().filter(|(_, _, role)| role.is_none()).collect();
+        let deaf: Vec<_> = resume_at_once(sleeps).into_iter().filter(|(_, _, role)| role.is_none()).collect();
         assert!(deaf.is_empty(), "slept: {sleeps}, {} of 40 are not heard: {deaf:?}", deaf.len());
     }
 }
 
 /// The upgrade wakes a room that starts slowly, and the close of the old connection arrives during the start.
 #[test]
-fn whoever_is_back_while_a_room_that_slept_starts_is_heard() {
+fn a_peer_that_resumes_while_the_room_starts_is_served() {
     for sleeps in [false, true] {
         let room = TestRoom::<slow::Room>::new("main");
         let up = || Upgrade::new(slow::Connection { name: "ann".to_owned() }).id("ann");
@@ -385,8 +385,7 @@ fn whoever_is_back_while_a_room_that_slept_starts_is_heard() {
     }
 }
 
-/// Rules, "Several messages in one frame": "messages in order", with error frames among them, across a resume and a
-/// crash.
+/// Rules, "Several messages in one frame": "messages in order", with error frames among them.
 #[test]
 fn error_frames_of_room_v1_come_in_order() {
     let room = TestRoom::<slow::Room>::new("main");
@@ -413,7 +412,7 @@ fn error_frames_of_room_v1_come_in_order() {
 
 /// Reconnecting, 4: the data of `OnResume::ReplaceData` survives hibernation, a crash and a restart.
 #[test]
-fn replaced_data_is_what_is_kept() {
+fn replaced_data_survives_hibernation_a_crash_and_a_restart() {
     let room = Hall::new("main");
     let first = room.connect(up("ann", "admin"));
     let token = first.resume_token().expect("a token");
@@ -513,7 +512,7 @@ fn a_refusal_of_another_room_in_on_upgrade_is_an_error() {
 ///
 /// The `ErrorKind::status` of that kind is 410. The new life reports nothing of the old one.
 #[test]
-fn an_on_upgrade_that_waits_while_the_room_is_purged_is_gone() {
+fn an_on_upgrade_that_waits_while_the_room_is_purged_is_answered_with_410() {
     let room = Hall::new("main");
     let other = room.connect(up("bob", "member"));
     let world = room.world().clone();
@@ -540,7 +539,7 @@ fn a_header_of_a_reject_that_is_a_refusal_is_sent() {
 /// Rule 8: the sender gets the refusal. Rule 12: a slow consumer "is skipped and closed with 1013". One of the two must
 /// happen.
 #[test]
-fn a_refusal_for_a_peer_that_does_not_read_closes_it_or_arrives() {
+fn a_refusal_for_a_slow_consumer_arrives_or_closes_it() {
     let room = TestRoom::<desk::Room>::new("main");
     let ann = room.connect(Upgrade::new(desk::Connection { how: String::new() }));
     ann.send(&desk::Event::Shout { bytes: 2000 });
@@ -630,7 +629,7 @@ fn a_refusal_that_could_not_be_stored_is_an_error_and_may_be_repeated() {
 
 /// Rule 8: after a resume, the error frame goes to the peer's current connection.
 #[test]
-fn the_error_frame_goes_to_the_connection_that_the_peer_has_by_then() {
+fn the_error_frame_goes_to_the_current_connection_of_the_peer() {
     let room = Hall::new("main");
     let first = room.connect(up("ann", "member"));
     let token = first.resume_token().expect("a token");
@@ -662,7 +661,7 @@ fn a_token_in_the_header_does_not_refuse_a_client_that_offers_bearer_as_well() {
 }
 
 #[test]
-fn what_stands_after_bearer_and_is_the_runtimes_own_subprotocol_is_no_token() {
+fn the_runtimes_own_subprotocol_after_bearer_is_not_a_token() {
     let got = offer(&[("sec-websocket-protocol", "bearer, room.v1")]).expect("a peer");
     assert_eq!(got.0.as_deref(), Some("None"));
 }

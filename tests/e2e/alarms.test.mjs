@@ -63,7 +63,7 @@ describe("an alarm", () => {
     assert.equal((await timer.state()).fired.length, 5);
   });
 
-  test("that fails, or that takes the object down with it, is tried again", async () => {
+  test("that fails or panics is retried", async () => {
     const timer = await room();
     const set = await timer.set([0], { failures: 1, panics: 1 });
     const [failed, panicked, done] = [await timer.fired(), await timer.fired(), await timer.fired()];
@@ -78,7 +78,7 @@ describe("an alarm", () => {
     assert.equal((await timer.state()).fired.length, 4, "the third try was the last");
   });
 
-  test("fires after a restart, in a room that nobody has called since, and knows which room that is", async () => {
+  test("fires after a restart without a request, and knows its room", async () => {
     const timer = await room();
     const set = await timer.set([4_000]);
     await host.kill();

@@ -33,7 +33,7 @@ class Room {
   /** Asserts that a join is refused; returns the status and the client's error. */
   async refused(id, options) {
     const error = await this.join(id, options).then(
-      () => assert.fail(`${id} was let in`),
+      () => assert.fail(`${id} was admitted`),
       (error) => error,
     );
     assert.ok(error instanceof UpgradeRefused, error.stack);
@@ -166,7 +166,7 @@ describe("a room that wakes from hibernation", () => {
     alice.send({ _tag: "Visit" });
     alice.send({ _tag: "Add", amount: 5 });
     await bob.next({ where: is("Value") });
-    const before = { alice: await report(alice), bob: await report(bob), peers: await room.peers() };
+    const before = { alice: await report(alice), bob: await report(bob) };
     return { room, alice, bob, before };
   }
 
@@ -272,7 +272,7 @@ describe("a room that wakes from hibernation", () => {
   before(() => idle(at.host));
 });
 
-describe("sleep after sleep", () => {
+describe("repeated hibernation", () => {
   const at = worker();
   let changed;
   let closed;
@@ -313,7 +313,7 @@ describe("sleep after sleep", () => {
     for (const connection of [closed?.bob, closed?.eve]) connection?.destroy();
   });
 
-  test("what changed in between is kept", async () => {
+  test("changes between two hibernations survive", async () => {
     const { room, alice, carol, before } = changed;
     assert.deepEqual(before.alice, {
       _tag: "Report",
@@ -368,14 +368,14 @@ describe("a panic", () => {
   }
 
   /** Asserts that the instance was replaced, that `alice` got an error for each frame, and nothing else. */
-  async function survived({ room, alice, bob, elsewhere, carol }, { told = 1, value = 2 } = {}) {
+  async function survived({ room, alice, bob, elsewhere, carol }, { reported = 1, value = 2 } = {}) {
     for (const client of [alice, bob, carol]) {
       const { before } = client;
       const now = await report(client);
       assert.ok(now.starts > before.starts, "the instance that panicked is gone");
       assert.deepEqual(now, { ...before, starts: now.starts, value: client === carol ? 1 : value });
     }
-    assert.deepEqual(errors(alice), Array(told).fill("restarted"));
+    assert.deepEqual(errors(alice), Array(reported).fill("restarted"));
     assert.deepEqual(errors(bob), []);
     assert.deepEqual(errors(carol), []);
     assert.deepEqual(await room.ids(), ["alice", "bob"]);
@@ -393,13 +393,13 @@ describe("a panic", () => {
     assert.deepEqual((await alice.next({ where: is("Closed") })).closed.id, "dave");
   }
 
-  test("of a handler takes its frame and nothing else", async () => {
+  test("of a handler loses its frame and nothing else", async () => {
     const prepared = await prepare();
     prepared.alice.send({ _tag: "Panic", delay_ms: 0 });
     await survived(prepared);
   });
 
-  test("of a handler after it waited takes its frame and nothing else", async () => {
+  test("of a handler after it waited loses its frame and nothing else", async () => {
     const prepared = await prepare();
     prepared.alice.send({ _tag: "Panic", delay_ms: 30 });
     assert.equal((await prepared.alice.next({ where: ({ $room }) => $room })).$room.error.code, "restarted");
@@ -411,15 +411,15 @@ describe("a panic", () => {
     [" after it waited", { _tag: "Panic", delay_ms: 30 }],
     [" after a change", { _tag: "AddAndPanic", amount: 40 }],
   ]) {
-    test(`of the handler of the Worker's send${when} is an answer to the Worker's caller`, async () => {
+    test(`of the handler of the Worker's send${when} is an error for the Worker's caller`, async () => {
       const prepared = await prepare();
       const { status } = await prepared.room.send(event);
       assert.equal(status, 500);
-      await survived(prepared, { told: 0, value: event.amount === undefined ? 2 : 42 });
+      await survived(prepared, { reported: 0, value: event.amount === undefined ? 2 : 42 });
     });
   }
 
-  test("is an answer to those who wait for another room of the same isolate", async () => {
+  test("is an error for callers that wait for another room of the same isolate", async () => {
     const prepared = await prepare();
     const { alice, elsewhere, carol } = prepared;
     const answer = elsewhere.send({ _tag: "Hold", text: "never said" });
@@ -430,7 +430,7 @@ describe("a panic", () => {
     assert.deepEqual(carol.received.filter(is("Said")), []);
   });
 
-  test("tells the sender of each frame that it took, also in other rooms", async () => {
+  test("is reported to the sender of each lost frame, also in other rooms", async () => {
     const prepared = await prepare();
     const { alice, bob, carol } = prepared;
     carol.send({ _tag: "Hold", text: "never said" });
@@ -452,7 +452,7 @@ describe("a panic", () => {
     }
   });
 
-  test("of many handlers at once is told to each of their senders once", async () => {
+  test("of many handlers at once is reported to each of their senders once", async () => {
     const room = new Room(at.host);
     const clients = [];
     for (let n = 0; n < 12; n += 1) clients.push(await room.join(`peer-${n}`));
@@ -472,11 +472,11 @@ describe("a panic", () => {
     // This counts the sockets themselves, before anything loads their peers.
     assert.equal((await room.call("broadcast", { _tag: "Said", from: null, text: "who is there?" })).sent, 2);
     assert.deepEqual(await room.ids(), ["alice", "bob"]);
-    await survived(prepared, { told: 0 });
+    await survived(prepared, { reported: 0 });
     assert.deepEqual(bob.received.filter(closedOf("eve")), []);
   });
 
-  test("refuses the peers that were just being let in, without a ghost or an on_close", async () => {
+  test("refuses the peers that are connecting, without a ghost or an on_close", async () => {
     const prepared = await prepare();
     const { room, alice, bob } = prepared;
     const ids = Array.from({ length: 5 }, (_, n) => `late-${n}`);
@@ -519,7 +519,7 @@ describe("a panic", () => {
 
     // `on_close` of peers that were accepted before the Worker's side ended runs as soon as the platform notices.
     const expected = ["alice", ...joined.keys()].sort().join();
-    await eventually("the peers to be those who were let in", async () => (await room.ids()).join() === expected);
+    await eventually("the peers to be those that were admitted", async () => (await room.ids()).join() === expected);
     for (const [id, client] of joined) assert.equal((await report(client)).sender, id);
     const { connects, closes } = await room.state();
     assert.equal(connects - closes.length, 1 + joined.size);
@@ -541,7 +541,7 @@ describe("a room that panicked still hibernates", () => {
     "in on_connect": async ({ room }) => {
       assert.equal((await room.refused("eve", { name: "panic-on-connect" })).status, 500);
     },
-    "while another peer is let in": async ({ room, alice }) => {
+    "while another peer connects": async ({ room, alice }) => {
       const refusal = room.refused("eve", { name: "held" });
       await alice.next({ where: is("Holding") });
       alice.send({ _tag: "Panic", delay_ms: 0 });
@@ -634,17 +634,17 @@ describe("a restart of workerd", () => {
     });
   }
 
-  test("in the middle of a stream of changes keeps each that was told of", async () => {
+  test("in the middle of a stream of changes keeps each change that was broadcast", async () => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
     for (let n = 0; n < 2_000; n += 1) alice.send({ _tag: "Add", amount: 1 });
     while ((await alice.next({ where: is("Value") })).value < 100);
     await at.host.kill();
     await bounded(alice.closed, "the end of the connection");
-    const told = alice.received.findLast(is("Value")).value;
+    const sent = alice.received.findLast(is("Value")).value;
     await at.host.restart();
     const { value } = await room.state();
-    assert.ok(value >= told && value <= 2_000, `${told} was told, ${value} is there`);
+    assert.ok(value >= sent && value <= 2_000, `${sent} was broadcast, ${value} is stored`);
   });
 });
 
@@ -681,7 +681,7 @@ describe("the close handshake", () => {
 
   // No library sends these codes, but a network can.
   for (const code of [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65_535]) {
-    test(`of a client that closes with ${code}, which nobody may send, is completed`, async (t) => {
+    test(`of a client that closes with ${code}, which must not be sent, is completed`, async (t) => {
       const room = new Room(at.host);
       const alice = await room.join("alice");
       const bob = await Raw.open(at.host);
@@ -716,7 +716,7 @@ describe("the close handshake", () => {
     carol.destroy();
   });
 
-  test("of a peer that the room closes and that never said a thing is completed too", async (t) => {
+  test("of a peer that the room closes and that never sent a frame is completed too", async (t) => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
     const bob = await Raw.open(at.host);
@@ -730,7 +730,7 @@ describe("the close handshake", () => {
     assert.deepEqual(await alice.next(), { _tag: "Closed", closed });
   });
 
-  test("of a peer that the room closes and that does not answer keeps nobody", async (t) => {
+  test("of a peer that the room closes and that does not answer leaves no ghost", async (t) => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
     const bob = await Raw.open(at.host);
@@ -754,7 +754,7 @@ describe("the close handshake", () => {
     assert.equal((await room.state()).closes.length, 1);
   });
 
-  test("of a client that goes away while it is let in comes behind its on_connect", async () => {
+  test("of a client that disconnects while it connects runs on_close after on_connect", async () => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
     const bob = await Raw.open(at.host);
@@ -799,7 +799,7 @@ describe("an error", () => {
     await eventually("the log", () => at.host.logs().includes(logged));
   });
 
-  test("of the handler of the Worker's send comes back with its kind and message", async () => {
+  test("of the handler of the Worker's send reaches the Worker with its kind and message", async () => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
     const failed = await room.send({ _tag: "AddAndFail", amount: 3 });
@@ -840,7 +840,7 @@ describe("an error", () => {
       at.host.logs().includes(`room \`${room.id}\`, peer \`eve\`: on_connect failed: this one is refused`));
   });
 
-  test("of on_close harms nobody, and the handshake is complete", async () => {
+  test("of on_close affects no other peer, and the handshake is complete", async () => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
     const bob = await room.join("bob", { name: "fail-on-close" });
@@ -880,7 +880,7 @@ describe("a compatibility date before 2024-04-03", () => {
   });
 });
 
-describe("who a peer is", () => {
+describe("the id of a peer", () => {
   const at = worker();
 
   test("may be shared: two sockets with one id are two peers", async () => {
@@ -1065,7 +1065,7 @@ describe("the state of a room", () => {
       assert.deepEqual([refused.status, refused.kind], [500, "value_too_large"]);
       assert.equal((await room.state()).blob, unit.repeat(times));
       await report(alice);
-      assert.equal(alice.received.filter(is("Filled")).length, filled + 1, "nobody hears of what did not happen");
+      assert.equal(alice.received.filter(is("Filled")).length, filled + 1, "no message is sent of a refused change");
 
       await at.host.kill();
       await at.host.restart();
@@ -1101,7 +1101,7 @@ describe("the state of a room", () => {
 describe("order", () => {
   const at = worker();
 
-  test("has a bound: a frame too many is told to its sender, and the others are handled", async () => {
+  test("has a bound: the sender of a frame too many gets an error, and the others are handled", async () => {
     const QUEUE = 1_024;
     const MORE = 25;
     const room = new Room(at.host);
@@ -1132,7 +1132,7 @@ describe("order", () => {
     assert.equal(JSON.parse((await alice.next({ opcode: TEXT })).payload).value, 1);
   });
 
-  test("has on_connect once for each socket, however slow, and others are let in meanwhile", async () => {
+  test("has on_connect once for each socket, however slow, and others connect meanwhile", async () => {
     const room = new Room(at.host);
     const alice = await room.join("alice");
     const waiting = room.join("bob", { name: "held" });
