@@ -8,7 +8,7 @@
 //! use room_runtime::prelude::*;
 //! use worker::*;
 //!
-//! /// Counts, for all to see.
+//! /// A counter that all peers share.
 //! #[room]
 //! pub mod counter {
 //!     #[derive(Default)]

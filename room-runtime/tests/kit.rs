@@ -195,7 +195,7 @@ fn the_first_of_two_ends_a_select() {
 }
 
 #[test]
-fn a_deadlock_names_what_still_waits() {
+fn a_deadlock_names_the_work_that_still_waits() {
     let room = TestRoom::<Room>::new("main");
     let message = message(|| room.send(&Event::Wait));
     assert!(message.starts_with("deadlock: "), "{message}");
@@ -265,7 +265,7 @@ fn advance_ends_with_a_panic_when_something_repeats_without_an_end() {
 }
 
 #[test]
-fn what_arrives_together_with_a_panic_reaches_the_next_life() {
+fn events_that_arrive_with_a_panic_reach_the_restarted_room() {
     let room = TestRoom::<Room>::new("main");
     let (alice, bob, carol) = (join_room(&room, "alice"), join_room(&room, "bob"), join_room(&room, "carol"));
     room.world().together(|| {
@@ -325,7 +325,7 @@ fn a_panic_leaves_a_line_in_the_log_wherever_it_happens() {
 }
 
 #[test]
-fn assert_no_errors_lists_what_was_not_taken() {
+fn assert_no_errors_lists_the_lines_that_were_not_taken() {
     let room = TestRoom::<Room>::new("main");
     room.send(&say("hello")).expect("sent");
     room.assert_no_errors();
@@ -360,7 +360,7 @@ fn receive_points_at_receive_error_when_an_error_frame_came() {
 
 /// Runs in its own process, for the next test.
 #[test]
-fn child_that_fails_if_it_is_asked_to() {
+fn child_that_fails_on_request() {
     let room = TestRoom::<Room>::new("main");
     room.advance(Duration::from_millis(1500));
     let alice = join_room(&room, "alice");
@@ -373,7 +373,7 @@ fn child_that_fails_if_it_is_asked_to() {
 fn a_test_that_fails_prints_the_log_of_its_rooms_and_one_that_succeeds_nothing() {
     let run = |fails: bool| {
         let mut child = Command::new(env::current_exe().expect("this test"));
-        child.args(["--exact", "child_that_fails_if_it_is_asked_to", "--nocapture"]).env_remove("ROOM_KIT_FAILS");
+        child.args(["--exact", "child_that_fails_on_request", "--nocapture"]).env_remove("ROOM_KIT_FAILS");
         if fails {
             child.env("ROOM_KIT_FAILS", "1");
         }

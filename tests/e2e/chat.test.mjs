@@ -74,14 +74,14 @@ async function refused(response, status) {
 /** The status of a refused upgrade. */
 async function refusedUpgrade(pathname) {
   const error = await host.ws(pathname).then(
-    (client) => assert.fail(`${client.raw.url} was let in`),
+    (client) => assert.fail(`${client.raw.url} was admitted`),
     (error) => error,
   );
   assert.ok(error instanceof UpgradeRefused, error.stack);
   return error;
 }
 
-describe("what the peers of a room hear", () => {
+describe("messages to the peers of a room", () => {
   test("every message reaches everyone exactly once, in one order for all that keeps the order of each sender", async () => {
     const PEERS = 5;
     const EACH = 40;
@@ -122,7 +122,7 @@ describe("what the peers of a room hear", () => {
     assert.ok(Number.isInteger(sent_at) && sent_at >= before && sent_at <= Date.now(), `${sent_at}`);
   });
 
-  test("who joins or leaves is told to the others only, and once", async () => {
+  test("a user who joins or leaves is announced to the others only, and once", async () => {
     const room = newRoom();
     const alice = await join(room, "alice");
     const bob = await join(room, "bob");
@@ -147,7 +147,7 @@ describe("what the peers of a room hear", () => {
     assert.deepEqual(heard(carol), [{ type: "Left", user_id: "bob" }]);
   });
 
-  test("that someone types is told to the others only", async () => {
+  test("a typing indicator is sent to the others only", async () => {
     const room = newRoom();
     const alice = await join(room, "alice");
     const bob = await join(room, "bob");
@@ -176,7 +176,7 @@ describe("what the peers of a room hear", () => {
     assert.equal((await json(await api(room, "peers"))).length, 1);
   });
 
-  test("another room hears nothing of it", async () => {
+  test("another room receives none of them", async () => {
     const [here, there] = [newRoom(), newRoom()];
     const alice = await join(here, "alice");
     const other = await join(there, "other");
@@ -194,7 +194,7 @@ describe("what the peers of a room hear", () => {
   });
 });
 
-describe("which room is which", () => {
+describe("the id of a room", () => {
   // Each line is one room, with several encodings of its id; the ids of different lines differ.
   const ROOMS = [
     ["a%2Fb", "a%2fb", "%61%2Fb"],
@@ -218,7 +218,7 @@ describe("which room is which", () => {
     ["__proto__"],
   ];
 
-  test("the spellings of one id are one room, and different ids are different rooms", async () => {
+  test("in all its spellings is one room, and different ids are different rooms", async () => {
     const listeners = await Promise.all(ROOMS.map(([id]) => join(id, "listener")));
     for (const [line, spellings] of ROOMS.entries()) {
       for (const [n, spelling] of spellings.entries()) {
@@ -239,7 +239,7 @@ describe("which room is which", () => {
     }
   });
 
-  test("an id that is not proper percent-encoding is refused with 400", async () => {
+  test("is refused with 400 if it is not proper percent-encoding", async () => {
     for (const id of ["%", "a%", "%2", "%zz", "%2G", "a%%20", "%FF", "%C3", "%C3%28", "%ED%A0%80", "%F0%9F%A6"]) {
       for (const what of ["state", "peers"]) await refused(await api(id, what), 400);
       await refused(await post(id, "say", { text: "x" }), 400);
@@ -249,7 +249,7 @@ describe("which room is which", () => {
     }
   });
 
-  test("an id that is longer than 1024 bytes is refused with 400", async () => {
+  test("is refused with 400 if it is longer than 1024 bytes", async () => {
     for (const id of ["x".repeat(1025), encodeURIComponent("🦀".repeat(257))]) {
       assert.match(await refused(await api(id, "state"), 400), /1024/);
       assert.equal((await refusedUpgrade(`/ws/chat/${id}?userId=alice`)).status, 400);
@@ -257,7 +257,7 @@ describe("which room is which", () => {
     assert.equal(await json(await api(encodeURIComponent("🦀".repeat(256)), "state")), null);
   });
 
-  test("an empty segment is no room", async () => {
+  test("is not an empty segment", async () => {
     for (const what of ["state", "peers"]) await refused(await api("", what), 404);
     await refused(await post("", "say", { text: "x" }), 404);
     await refused(await host.fetch("/ws/chat/?userId=alice"), 404);
@@ -340,7 +340,7 @@ describe("GET /api/chat/:id/state", () => {
     assert.equal(await json(await api(room, "state")), null);
   });
 
-  test("is what the room remembers, once somebody said something", async () => {
+  test("is the state of the room after a first message", async () => {
     const room = newRoom();
     const alice = await join(room, "alice");
     await say(alice, "one");
@@ -369,7 +369,7 @@ describe("GET /api/chat/:id/peers", () => {
     assert.deepEqual(await json(await api(room, "peers")), [peers[0]]);
   });
 
-  test("with ?tag= lists those with the tag: nobody, when nobody has it", async () => {
+  test("with ?tag= lists the peers with the tag, or none", async () => {
     const room = newRoom();
     await join(room, "alice");
     // The platform stores ids as tags, which must not be usable as the room's tags.
@@ -381,7 +381,7 @@ describe("GET /api/chat/:id/peers", () => {
 });
 
 describe("POST /api/chat/:id/say", () => {
-  test("lets the operator say something, which everyone hears from `system`", async () => {
+  test("broadcasts a message of the operator, from `system`", async () => {
     const room = newRoom();
     const clients = [await join(room, "alice"), await join(room, "bob")];
     assert.deepEqual(await json(await post(room, "say", { text: "closing at ten" })), { status: "ok" });
@@ -393,13 +393,13 @@ describe("POST /api/chat/:id/say", () => {
     assert.equal((await json(await api(room, "state"))).message_count, 1);
   });
 
-  test("works in a room without anyone", async () => {
+  test("works in an empty room", async () => {
     const room = newRoom();
     assert.deepEqual(await json(await post(room, "say", { text: "anyone?" })), { status: "ok" });
     assert.equal((await json(await api(room, "state"))).message_count, 1);
   });
 
-  test("is 400 with an error on a body that it does not understand, and nobody hears of it", async () => {
+  test("is 400 with an error on a body that does not decode, and no peer receives it", async () => {
     const room = newRoom();
     const alice = await join(room, "alice");
     for (const body of ["", "hello", "{", "null", "42", '"text"', "{}", '{"text":null}', '{"text":1}', '{"txt":"x"}']) {
@@ -412,7 +412,7 @@ describe("POST /api/chat/:id/say", () => {
 });
 
 describe("POST /api/chat/:id/broadcast", () => {
-  test("sends any message of the room to everyone and says how many took it", async () => {
+  test("sends any message of the room to all peers and returns their number", async () => {
     const room = newRoom();
     const message = { type: "Message", user_id: "the clock", text: "ding", sent_at: 7 };
     assert.deepEqual(await json(await post(room, "broadcast", message)), { sent: 0, failed: [] });
@@ -425,7 +425,7 @@ describe("POST /api/chat/:id/broadcast", () => {
     assert.equal(await json(await api(room, "state")), null);
   });
 
-  test("is 400 with an error on a body that is no message of the room, and nobody hears of it", async () => {
+  test("is 400 with an error on a body that is no message of the room, and no peer receives it", async () => {
     const room = newRoom();
     const alice = await join(room, "alice");
     for (const body of ["", "x", "null", "{}", { type: "Say", text: "x" }, { type: "Message", user_id: "x" }, { type: 1 }]) {
@@ -437,7 +437,7 @@ describe("POST /api/chat/:id/broadcast", () => {
 });
 
 describe("the operator's token", () => {
-  test("is needed: without it, or with another, say and broadcast are 401 and nobody hears a thing", async () => {
+  test("is needed: without it, or with another, say and broadcast are 401 and no peer receives a message", async () => {
     const room = newRoom();
     const alice = await join(room, "alice");
     const wrong = [
@@ -463,7 +463,7 @@ describe("the operator's token", () => {
     assert.equal(alice.received.length, 1);
   });
 
-  test("that is not configured is nobody's", async (t) => {
+  test("that is not configured authorizes no request", async (t) => {
     const other = await startWorker({ dir: "examples/chat" });
     t.after(() => other.stop());
     for (const authorization of ["Bearer ", "Bearer", "Bearer undefined", `Bearer ${TOKEN}`]) {

@@ -16,7 +16,7 @@ function count(count) {
   return { type: "Count", count };
 }
 
-test("those who count see one count, newcomers the current one, and a restart keeps it", async () => {
+test("all peers see one count, new peers the current one, and a restart keeps it", async () => {
   const alice = await host.ws("/");
   assert.deepEqual(await alice.next(), count(0));
   const bob = await host.ws("/");
@@ -62,7 +62,7 @@ test("no count is lost when many count at the same time", async () => {
   }
 });
 
-test("a plain request is told to upgrade", async () => {
+test("a plain request is answered with 426", async () => {
   const response = await host.fetch("/");
   assert.equal(response.status, 426);
   assert.match(await response.text(), /WebSocket/);

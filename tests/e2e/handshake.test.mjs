@@ -34,7 +34,7 @@ async function answer(method, path, changed = {}, body = "") {
   }
 }
 
-test("a request that is no handshake is refused, and the room does not hear of it", async () => {
+test("an invalid handshake is refused before it reaches the room", async () => {
   const path = "/ws/no-handshake?id=eve&name=Eve";
   for (const method of ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
     const { status, headers } = await answer(method, path, {}, method === "POST" ? "hello" : "");
@@ -81,7 +81,7 @@ test("the Worker sets cookies on a 101 and allows another origin to see a 403", 
   assert.equal((await bob.close(1000)).code, 1000);
 
   const refused = await host.ws("/ws/cookies?id=eve&name=forbidden&session=s3").then(
-    () => assert.fail("it was let in"),
+    () => assert.fail("it was admitted"),
     (error) => error,
   );
   assert.ok(refused instanceof UpgradeRefused, refused.stack);
@@ -102,7 +102,7 @@ test("a token may come as a subprotocol: the one that the Worker chooses is the 
   assert.equal((await report(bob)).sender, "bob");
 
   const refused = await host.ws("/ws/protocols?id=eve&name=Eve", { protocols: ["bearer", "t0ken"] }).then(
-    () => assert.fail("it was let in"),
+    () => assert.fail("it was admitted"),
     (error) => error,
   );
   assert.ok(refused instanceof UpgradeRefused, refused.stack);

@@ -267,7 +267,7 @@ describe("a forwarded request", () => {
     await victim.works();
   });
 
-  test("to a room that nobody used does not bring it about", async () => {
+  test("to an unused room does not create it", async () => {
     const room = "never-used";
     for (const path of PATHS) await answer(request(host, "POST", `/forward/${room}${path}`, [], COMMANDS[0]));
     const { starts, connects, value } = await report(await join(room, { id: "first" }));
@@ -304,7 +304,7 @@ describe("a ticket", { concurrency: true }, () => {
     return response.json();
   }
 
-  test("that was made up lets nobody in, many at once neither, and the room goes on and still hibernates", async () => {
+  test("that was forged admits no peer, also in large numbers, and the room goes on and still hibernates", async () => {
     const victim = await Victim.create();
     const MANY = 200;
     const tickets = Array.from({ length: MANY }, newTicket);
@@ -354,7 +354,7 @@ describe("a ticket", { concurrency: true }, () => {
     assert.deepEqual((await report(victim.bob)).peers, ["alice", "bob"]);
   });
 
-  test("lets one socket in, once, as what it was made for", async () => {
+  test("admits one socket, once, with the id, data and tags it was prepared with", async () => {
     const victim = await Victim.create();
     const ticket = newTicket();
     assert.deepEqual(
@@ -389,7 +389,7 @@ describe("a ticket", { concurrency: true }, () => {
     assert.equal((await report(await waiting)).sender, "carol");
   });
 
-  test("of one room is worthless in another", async () => {
+  test("of one room is invalid in another", async () => {
     const [here, there] = [await Victim.create(), await Victim.create()];
     const ticket = newTicket();
     await prepare(here.room, ticket, { data: { name: "Carol", visits: 0 }, id: "carol" });
@@ -407,7 +407,7 @@ describe("a ticket", { concurrency: true }, () => {
     assert.equal((await report(client)).name, "first");
   });
 
-  test("that a client sends along to the Worker is not the one the Worker uses", async () => {
+  test("that a client sends to the Worker is ignored", async () => {
     const victim = await Victim.create();
     const ticket = newTicket();
     await prepare(victim.room, ticket, { data: { name: "the operator", visits: 99 }, id: "operator", tags: ["admin"] });
@@ -474,7 +474,7 @@ describe("a ticket", { concurrency: true }, () => {
   });
 });
 
-describe("what holds the binding", () => {
+describe("code that holds the binding", () => {
   test("can call the one method of a room and none that would end the object", async () => {
     const victim = await Victim.create();
     const methods = ["free", "__destroy_into_raw", "connect", "dispose", "constructor", "__wbg_ptr", "ctx", "env", "object"];
@@ -488,7 +488,7 @@ describe("what holds the binding", () => {
     await victim.works();
   });
 
-  test("gets a typed answer to what is no command, and the object lives on", async () => {
+  test("gets a typed error for an invalid command, and the object keeps running", async () => {
     const victim = await Victim.create();
     const call = (argument) => host.fetch(`/rpc/${victim.room}/roomCall`, { method: "POST", body: argument });
     for (const argument of ["", "5", "null", "{}", "[]", "true", '["state"]']) {

@@ -97,7 +97,7 @@ test("the typing indicator vanishes when nothing follows", async () => {
   await bob.typing("Ada").waitFor({ state: "detached" });
 });
 
-test("one of a person's tabs may go without the person", async () => {
+test("a user stays while one of the user's tabs closes", async () => {
   const bob = await enter("Bob", "two-tabs");
   const first = await enter("Ada", "two-tabs");
   const second = await enter("Ada", "two-tabs");
@@ -133,7 +133,7 @@ test("what people write stays text", async () => {
   }
 });
 
-test("the page comes back after the worker was gone", async (t) => {
+test("the page reconnects after a restart of the worker", async (t) => {
   const ada = await enter("Ada", "restart");
   const bob = await enter("Bob", "restart");
   await ada.say("before");
@@ -167,7 +167,7 @@ test("the page comes back after the worker was gone", async (t) => {
   for (const tab of [ada, bob]) assert.deepEqual(await tab.conversation(), expected);
 });
 
-test("offline, the text is kept; online, the page connects at once", async () => {
+test("offline, the draft is kept; online, the page reconnects at once", async () => {
   const ada = await enter("Ada", "offline", { clock: true });
   await ada.page.context().setOffline(true);
   front.down();
@@ -187,7 +187,7 @@ test("offline, the text is kept; online, the page connects at once", async () =>
   await ada.message("from the tunnel").waitFor();
 });
 
-test("a connection on which nothing happens is kept", async () => {
+test("an idle connection stays open", async () => {
   const ada = await enter("Ada", "quiet", { clock: true });
   await ada.answered;
   for (let n = 1; n <= 3; n += 1) {
@@ -248,7 +248,7 @@ test("when the room closes the connection, the page says why and stays away", as
   assert.equal(attempts, 2);
 });
 
-test("the operator and the runtime are heard", async () => {
+test("messages of the operator and of the runtime are shown", async () => {
   let toPage;
   let toRoom;
   const ada = await enter("Ada", "operator", {

@@ -1,13 +1,39 @@
 //! Compile-pass and compile-fail cases. After a change of a message, check it, then run
 //! `TRYBUILD=overwrite cargo test -p ui-tests`.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[test]
 fn ui() {
     let cases = trybuild::TestCases::new();
     cases.pass("pass/*.rs");
-    cases.compile_fail("fail/*.rs");
+    cases.compile_fail("fail/*/*.rs");
+}
+
+/// The compiler reads only the files that lie in the folder of a theme.
+#[test]
+fn every_file_is_in_the_folder_of_a_theme() {
+    let fail = Path::new(env!("CARGO_MANIFEST_DIR")).join("fail");
+    let (folders, files): (Vec<_>, Vec<_>) = entries(&fail).into_iter().partition(|path| path.is_dir());
+    let too_deep = folders.iter().flat_map(|folder| entries(folder)).filter(|path| path.is_dir());
+    let wrong: Vec<_> = files.into_iter().chain(too_deep).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// An expected text without a case would stay unread.
+#[test]
+fn every_text_has_its_case_and_every_name_is_used_once() {
+    let fail = Path::new(env!("CARGO_MANIFEST_DIR")).join("fail");
+    let files: Vec<_> = entries(&fail).iter().flat_map(|theme| entries(theme)).collect();
+    let alone: Vec<_> = files.iter().filter(|path| !path.with_extension("rs").is_file()).collect();
+    assert!(alone.is_empty(), "{alone:#?}");
+    let mut seen = BTreeSet::new();
+    let twice: Vec<_> = files.iter().filter_map(|path| path.file_name()).filter(|name| !seen.insert(*name)).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
 }
 
 /// A case with several mistakes starts with `// 3 errors: why`.
@@ -63,11 +89,10 @@ impl Case {
 }
 
 fn cases() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fail");
-    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let entries = fs::read_dir(folder).expect("the cases");
-    let mut cases: Vec<_> = entries
-        .map(|entry| entry.expect("a case").path())
+    let themes = entries(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fail"));
+    let mut cases: Vec<_> = themes
+        .iter()
+        .flat_map(|theme| entries(theme))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| Case {
             name: path.file_stem().expect("a name").to_string_lossy().into_owned(),
@@ -78,6 +103,15 @@ fn cases() -> Vec<Case> {
     cases.sort_by(|a, b| a.name.cmp(&b.name));
     assert!(cases.len() > 70, "{} cases", cases.len());
     cases
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
 fn errors(stderr: &str) -> Vec<Error> {

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_says_what_is_accepted() {
+    fn an_error_lists_the_accepted_values() {
         for (line, mistake) in [
             ("serve", "unknown command `serve`"),
             ("--port 80", "'--port'"),

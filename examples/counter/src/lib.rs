@@ -50,7 +50,7 @@ mod tests {
     use super::{counter::*, *};
 
     #[test]
-    fn everyone_sees_the_count() {
+    fn all_peers_see_the_count() {
         let room = TestRoom::<Room>::new("main");
         let join = || room.connect(Upgrade::new(Connection {}));
         let (alice, bob) = (join(), join());

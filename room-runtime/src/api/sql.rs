@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_what_they_look_like() {
+    fn parameters_have_the_types_of_their_values() {
         let mut values = Vec::new();
         let parameters = (true, -1_i8, 7_u32, 0.5, "a", Some(String::from("b")), None::<i64>, vec![1_u8]);
         parameters.append_to(&mut values).expect("values");

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_that_is_no_event_says_why_and_what_it_was() {
+    fn an_invalid_frame_is_described_with_reason_and_content() {
         let error = DecodeError::malformed("expected value", "{nope".to_owned());
         assert_eq!((error.reason(), error.bytes(), error.text()), (DecodeReason::Malformed, 5, Some("{nope")));
         assert_eq!((error.kind(), error.close_code()), (ErrorKind::Decode, CloseCode::INVALID));

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_a_typed_error() {
+    fn an_invalid_request_is_a_typed_error() {
         let head = |method: &str, uri: &str, name: &str, value: &str| RequestHead {
             method: method.to_owned(),
             uri: uri.to_owned(),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_told_what_it_can_act_on_and_no_inner_text() {
+    fn a_client_gets_errors_to_act_on_and_no_inner_text() {
         let body = |code: &str, message: &str| format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);
         for (kind, status, message, again) in [
             (ErrorKind::InvalidRoomId, 400, "inner text", false),

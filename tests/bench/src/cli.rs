@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_compiling_costs_is_a_run_of_its_own() {
+    fn the_cost_of_compiling_is_a_separate_run() {
         let parsed = |line: &str| parse(line.split_whitespace().map(OsString::from)).expect("options");
         let compile = |rounds, quick, out| Command::Compile(compile::Options { rounds, quick, out });
         assert_eq!(parsed("--compile"), compile(5, false, None));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_says_what_there_is() {
+    fn an_error_lists_the_choices() {
         for (line, mistake) in [
             ("--only ehco", "unknown workload `ehco`; there are echo, "),
             ("--variants bare,theirs", "unknown variant `theirs`; there are bare, partyserver, plain, ours"),

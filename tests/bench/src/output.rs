@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_between_the_marks_is_replaced() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let (begin, end) = RESULTS;
         let document = format!("Before.\n\n{begin}\nold\n{end}\n\nAfter.\n");
         let filled = fill(&document, RESULTS, "new\n").expect("marks");

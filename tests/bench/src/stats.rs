@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn everyone_is_first_and_last_in_turn() {
+    fn each_variant_is_first_and_last_in_turn() {
         let rounds: Vec<_> = (0..6).map(|round| order(round, 3)).collect();
         assert_eq!(rounds, [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]]);
         assert!(order(3, 0).is_empty());

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_has_no_verdict() {
+    fn a_target_without_a_measurement_has_no_verdict() {
         let mut findings = Findings::default();
         assert!(verdicts(&findings).is_empty());
         let size = |name: &str, gzipped| Size { name: name.into(), bytes: 0, gzipped };

@@ -305,7 +305,7 @@ impl<H: Harness, R: Scripted> Room<H, R> {
         let harness = self.harness.clone();
         async move {
             let waiting = harness.in_time(upgrading).await;
-            let outcome = waiting.with_context(|| format!("waited {PATIENCE:?} for `{name}` to be let in"))??;
+            let outcome = waiting.with_context(|| format!("waited {PATIENCE:?} for `{name}` to be admitted"))??;
             Ok(outcome.map(|socket| {
                 let socket = Rc::new(socket);
                 harness.scope().sockets.borrow_mut().push(socket.clone());

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_rounded_is_known() {
+    fn integers_that_may_be_rounded_are_detected() {
         let (edge, large) = (1_i64 << 53, (1_u64 << 53) as f64);
         let rounded = |value| may_be_rounded(&value);
         assert_eq!(

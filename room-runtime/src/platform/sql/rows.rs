@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_is_not_is_said() {
+    fn an_error_names_the_mismatch_of_a_row() {
         let row = [SqlValue::Integer(-1), SqlValue::Text("a".to_owned())];
         let error = read::<(u8, String)>(&["a", "b"], &row).expect_err("negative");
         assert!(error.contains("invalid value: integer `-1`, expected u8"), "{error}");

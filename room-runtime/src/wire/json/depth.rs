@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_to_be_so_deep_is_not() {
+    fn a_text_too_short_for_the_depth_is_not_too_deep() {
         for limit in 0..5 {
             for depth in 0..7 {
                 let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));

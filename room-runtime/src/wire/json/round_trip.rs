@@ -779,7 +779,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_text_and_what_is_empty_read_back() {
+    fn bytes_text_and_empty_values_read_back() {
         reads_back((vec![0_u8, 255], "\0\u{1}\n\"\\/ä\u{2028}\u{feff}\u{10ffff}".to_owned(), '\u{10ffff}'));
         reads_back((Vec::<u8>::new(), BTreeMap::<u8, u8>::new(), String::new(), ((), ())));
         reads_back((bytes::Bytes::new().to_vec(), std::time::Duration::MAX, std::net::Ipv6Addr::LOCALHOST));
@@ -801,7 +801,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deeply_is_refused_and_what_is_not_is_read() {
+    fn values_are_refused_only_if_nested_too_deeply() {
         const REASON: &str = "it is nested more than 120 levels deep";
         let limit = usize::from(Limits::MAX_DEPTH);
         reads_back(nest(limit));
@@ -827,7 +827,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_is_read_in_what_the_room_puts_around_it() {
+    fn an_accepted_value_is_read_inside_the_rooms_own_wrappers() {
         let limit = usize::from(Limits::MAX_DEPTH);
         let (id, data) = (PeerId::from("a"), nest(limit - 1));
         let kept = wire::encode_value(&Attachment(&id, 0, &data, "x", 0), "the peer's data").expect("encodes");

@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serde_reads_is_read_alike_and_what_it_refuses_is_refused() {
+    fn values_are_read_and_refused_as_by_serde() {
         let texts = [
             r#"{"type":"Unit"}"#,
             r#"{"type":"Unit","more":[1,{"type":2}]}"#,
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_is_wrong() {
+    fn an_error_names_the_mistake() {
         for (text, what) in [
             ("7", "invalid type: integer `7`, expected an object with the key `type`"),
             ("{}", "missing field `type`"),
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serde_has_in_a_buffer_is_read_in_any_order() {
+    fn buffered_values_are_read_in_any_order() {
         #[derive(Debug, PartialEq, Deserialize)]
         struct Flat {
             #[serde(flatten)]
@@ -644,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_again_is_not_copied() {
+    fn values_that_are_read_again_are_not_copied() {
         let text = nodes(100, r#"{"text":"x","type":"Leaf"}"#, |_| false);
         let mut reader = serde_json::Deserializer::from_str(&text);
         let Raw(raw) = Raw::deserialize(&mut reader).expect("it is JSON");
@@ -652,7 +652,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_and_deep_is_refused_when_its_keys_are_out_of_order_and_only_then() {
+    fn long_and_deep_values_are_refused_only_if_their_keys_are_out_of_order() {
         let leaf = |bytes| format!(r#"{{"type":"Leaf","text":"{}"}}"#, "x".repeat(bytes));
         let read = |text: &str| crate::wire::decode_event::<Tree>(text).map(drop).map_err(|error| error.to_string());
         assert_eq!(read(&nodes(99, &leaf(1_000_000), |_| true)), Ok(()));

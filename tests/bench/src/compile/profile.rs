@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_run_is_told_from_the_others() {
+    fn the_first_run_is_distinguished_from_the_others() {
         let runs = [("#[room]", 30), ("#[data]", 7), ("#[room]", 2), ("#[room]", 4)];
         let runs = runs.map(|(name, ms)| (name.to_owned(), Duration::from_millis(ms)));
         let found = expansions(runs, Variant::Ours, 3);

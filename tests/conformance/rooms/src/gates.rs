@@ -40,7 +40,7 @@ pub(crate) fn open(name: &str, id: &RoomId, gate: &str) -> Result<(), Failure> {
     let waiting: Vec<_> =
         WAITING.with_borrow_mut(|all| all.extract_if(.., |each| each.room == room && each.gate == gate).collect());
     if waiting.is_empty() {
-        return Err(Failure::msg(format!("nobody waits at the gate `{gate}`")));
+        return Err(Failure::msg(format!("no handler waits at the gate `{gate}`")));
     }
     for each in waiting {
         // The receiver is gone if the handler ended together with its object.

@@ -35,7 +35,7 @@ pub(super) async fn an_alarm_wakes_a_room_that_sleeps<H: Harness>(h: H) -> Resul
     Ok(())
 }
 
-pub(super) async fn an_alarm_that_fails_is_tried_again<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_alarm_that_fails_is_retried<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.script("on_alarm", [fail("not yet")]).await?;
@@ -47,7 +47,7 @@ pub(super) async fn an_alarm_that_fails_is_tried_again<H: Harness>(h: H) -> Resu
     Ok(())
 }
 
-pub(super) async fn an_alarm_during_which_the_room_panics_is_tried_again<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_alarm_during_which_the_room_panics_is_retried<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.script("on_alarm", [Step::Sleep(1), Step::Panic]).await?;

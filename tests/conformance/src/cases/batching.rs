@@ -62,7 +62,7 @@ pub(super) async fn a_message_to_some_keeps_its_place_among_those_to_all<H: Harn
     Ok(())
 }
 
-pub(super) async fn what_waits_for_a_peer_leaves_before_its_connection_is_closed<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_pending_batch_is_sent_before_its_connection_is_closed<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
     let alice = room.connect(modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -73,7 +73,7 @@ pub(super) async fn what_waits_for_a_peer_leaves_before_its_connection_is_closed
     Ok(())
 }
 
-pub(super) async fn what_waits_survives_a_panic_in_this_room_and_in_another<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_pending_batch_survives_a_panic_in_this_room_and_in_another<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
     let alice = room.connect(modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;

@@ -29,7 +29,7 @@ pub(super) async fn an_event_of_the_worker_has_no_sender<H: Harness>(h: H) -> Re
     Ok(())
 }
 
-pub(super) async fn a_call_ends_when_its_handler_has<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_call_ends_when_its_handler_ends<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     room.run([Step::Sleep(50), Step::Add(1)]).await?;
     same!(room.count().await?, 1);
@@ -55,7 +55,7 @@ pub(super) async fn an_error_keeps_its_kind_its_text_and_its_room<H: Harness>(h:
     Ok(())
 }
 
-pub(super) async fn peers_are_told_with_everything_that_is_known_of_them<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_client_lists_peers_with_id_tags_data_and_time<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     same!(room.peers(None).await?.len(), 0);
     room.connect(guest("alice").name("Al").tags(["x", "y"])).await?;
@@ -137,7 +137,7 @@ pub(super) async fn a_room_id_may_be_as_long_as_the_limit<H: Harness>(h: H) -> R
 
 // Idempotency.
 
-pub(super) async fn the_same_call_with_the_same_key_is_done_once<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_same_call_with_the_same_key_runs_once<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     for _ in 0..3 {
         same!(room.try_send_once("key", does([Step::Add(1)])).await?, Ok(()));
@@ -150,7 +150,7 @@ pub(super) async fn the_same_call_with_the_same_key_is_done_once<H: Harness>(h: 
     Ok(())
 }
 
-pub(super) async fn the_same_call_with_the_same_key_at_the_same_time_is_done_once<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_same_call_with_the_same_key_at_the_same_time_runs_once<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let event = || does([log("ran"), hold("gate"), Step::Add(1)]);
@@ -171,7 +171,7 @@ pub(super) async fn the_same_call_with_the_same_key_at_the_same_time_is_done_onc
     Ok(())
 }
 
-pub(super) async fn a_key_that_came_with_another_call_is_a_conflict<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_idempotency_key_of_another_call_is_a_conflict<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     same!(room.try_send_once("key", does([Step::Add(1)])).await?, Ok(()));
     let error = is!(room.try_send_once("key", does([Step::Add(2)])).await?, Err(error) => error);
@@ -183,7 +183,7 @@ pub(super) async fn a_key_that_came_with_another_call_is_a_conflict<H: Harness>(
     Ok(())
 }
 
-pub(super) async fn a_key_that_another_running_call_came_with_is_a_conflict<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_idempotency_key_of_another_running_call_is_a_conflict<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let first = h.begin(room.try_send_once("key", does([hold("gate"), Step::Add(1)])));
@@ -196,7 +196,7 @@ pub(super) async fn a_key_that_another_running_call_came_with_is_a_conflict<H: H
     Ok(())
 }
 
-pub(super) async fn keys_are_remembered_over_hibernation<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn idempotency_keys_survive_hibernation<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     same!(room.try_send_once("key", does([Step::Add(1)])).await?, Ok(()));
@@ -208,7 +208,7 @@ pub(super) async fn keys_are_remembered_over_hibernation<H: Harness>(h: H) -> Re
     Ok(())
 }
 
-pub(super) async fn a_failing_answer_is_remembered_as_well<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_failed_answer_is_stored_as_well<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let failing = || does([Step::Add(1), fail("oops")]);
     let first = room.try_send_once("key", failing()).await?;
@@ -218,7 +218,7 @@ pub(super) async fn a_failing_answer_is_remembered_as_well<H: Harness>(h: H) -> 
     Ok(())
 }
 
-pub(super) async fn a_broadcast_with_a_key_is_made_once<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_broadcast_with_a_key_is_sent_once<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let message = || Broadcast::Pong { n: 1 };

@@ -46,7 +46,7 @@ pub(super) async fn a_close_without_a_code_is_1005_and_is_answered(h: Workerd) -
     Ok(())
 }
 
-pub(super) async fn a_close_that_nobody_may_send_is_the_end_all_the_same(h: Workerd) -> Result<()> {
+pub(super) async fn an_invalid_close_code_still_closes_the_connection(h: Workerd) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let code = |code: u16| code.to_be_bytes().to_vec();
@@ -90,7 +90,7 @@ pub(super) async fn the_room_closes_with_its_own_code_and_reason<H: Harness>(h: 
     Ok(())
 }
 
-pub(super) async fn what_was_sent_before_a_close_arrives_before_it<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn messages_sent_before_a_close_arrive_before_it<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.run([whisper("one"), whisper("two"), leave(1000, ""), attempt(whisper("three"))]).await?;
@@ -127,7 +127,7 @@ pub(super) async fn sending_to_a_peer_that_is_closed_is_a_typed_error<H: Harness
     Ok(())
 }
 
-pub(super) async fn closing_a_selection_says_how_many_there_were<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn closing_a_selection_returns_the_number_of_peers<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob").tags(["x"])).await?;
@@ -143,7 +143,7 @@ pub(super) async fn closing_a_selection_says_how_many_there_were<H: Harness>(h: 
     Ok(())
 }
 
-pub(super) async fn everyone_may_be_closed_at_once<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn all_peers_may_be_closed_at_once<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -227,7 +227,7 @@ pub(super) async fn a_connection_that_is_lost_while_the_room_sleeps_gets_its_on_
     Ok(())
 }
 
-pub(super) async fn who_left_is_no_ghost_after_a_sleep<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_left_is_no_ghost_after_a_sleep<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.connect(guest("bob")).await?.close().await?;

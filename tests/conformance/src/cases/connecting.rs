@@ -27,7 +27,7 @@ pub(super) async fn on_connect_is_not_run_again_when_the_room_wakes<H: Harness>(
     Ok(())
 }
 
-pub(super) async fn what_on_connect_did_is_there_at_the_first_frame<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn changes_of_on_connect_are_visible_to_the_first_frame<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let on_connect = [rename("early"), Step::Sleep(50), rename("late"), Step::Add(7)];
     let alice = room.connect(guest("alice").on_connect(on_connect)).await?;
@@ -37,7 +37,7 @@ pub(super) async fn what_on_connect_did_is_there_at_the_first_frame<H: Harness>(
     Ok(())
 }
 
-pub(super) async fn what_on_connect_makes_of_the_data_survives_hibernation<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn data_changed_by_on_connect_survives_hibernation<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice").on_connect([rename("changed")])).await?;
     room.hibernate().await?;
@@ -45,7 +45,7 @@ pub(super) async fn what_on_connect_makes_of_the_data_survives_hibernation<H: Ha
     Ok(())
 }
 
-pub(super) async fn while_on_connect_waits_other_peers_go_on<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn other_peers_are_served_while_on_connect_waits<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let connecting = room.begin_connect(guest("carol").on_connect([hold("door"), say("carol is in")]));

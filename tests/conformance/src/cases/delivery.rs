@@ -110,7 +110,7 @@ pub(super) async fn a_tag_cannot_pass_for_an_id<H: Harness>(h: H) -> Result<()> 
     .await
 }
 
-pub(super) async fn a_message_goes_to_those_selected_and_to_nobody_else<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_message_goes_to_the_selected_peers_only<H: Harness>(h: H) -> Result<()> {
     let (_room, [alice, bob, carol, dave]) = four(&h).await?;
     let delivered = |sent| Broadcast::Delivered { sent, failed: Vec::new(), unread: Vec::new() };
     alice.run([send([tagged("x"), Selector::ExceptSender], "to x")]).await?;
@@ -150,7 +150,7 @@ pub(super) async fn selections_are_the_same_after_hibernation<H: Harness>(h: H) 
     .await
 }
 
-pub(super) async fn everyone_is_not_the_sender_when_the_worker_sends<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn except_sender_selects_all_peers_when_the_worker_sends<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -162,7 +162,7 @@ pub(super) async fn everyone_is_not_the_sender_when_the_worker_sends<H: Harness>
     Ok(())
 }
 
-pub(super) async fn who_connects_is_the_sender_of_its_on_connect<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_connecting_peer_is_the_sender_in_its_on_connect<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = guest("bob").on_connect([send([Selector::ExceptSender], "hello")]).on_close([say("bye")]);
@@ -188,7 +188,7 @@ pub(super) async fn peers_that_are_closing_are_skipped<H: Harness>(h: H) -> Resu
     Ok(())
 }
 
-pub(super) async fn a_socket_that_fails_is_reported_and_stops_nobody(h: Memory) -> Result<()> {
+pub(super) async fn a_socket_that_fails_is_reported_and_affects_no_other(h: Memory) -> Result<()> {
     let (_room, [alice, bob, carol, dave]) = four(&h).await?;
     bob.socket().fail_sends(true);
     alice.run([send([], "all")]).await?;
@@ -202,7 +202,7 @@ pub(super) async fn a_socket_that_fails_is_reported_and_stops_nobody(h: Memory) 
     Ok(())
 }
 
-pub(super) async fn a_message_that_would_not_be_read_is_a_typed_error_and_is_not_sent<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_message_that_would_not_decode_is_a_typed_error_and_is_not_sent<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     for what in UNWRITABLE {

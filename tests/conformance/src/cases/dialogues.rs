@@ -62,7 +62,7 @@ pub(super) async fn the_worker_can_be_a_peer<H: Harness>(h: H) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn the_worker_may_come_back_with_the_token_that_no_message_is<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_worker_may_resume_with_its_token_which_is_not_a_message<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let lines = || vec![ping(1), Line::Receive, Line::ResumeToken];
     let said = is!(room.dialogue(guest("bot"), lines()).await?, Ok(said) => said);
@@ -74,7 +74,7 @@ pub(super) async fn the_worker_may_come_back_with_the_token_that_no_message_is<H
     Ok(())
 }
 
-pub(super) async fn a_test_peer_gets_messages_errors_and_its_token_each_by_itself(h: Memory) -> Result<()> {
+pub(super) async fn a_test_peer_gets_messages_errors_and_its_token_separately(h: Memory) -> Result<()> {
     for offered in ["", SUBPROTOCOL] {
         let room = h.room::<lounge::Room>(&format!("r{offered}"));
         let connect = |id: &str, token: Option<String>| {
@@ -86,7 +86,7 @@ pub(super) async fn a_test_peer_gets_messages_errors_and_its_token_each_by_itsel
             if !offered.is_empty() {
                 request = request.header("sec-websocket-protocol", offered);
             }
-            room.try_connect_with(request.body(())?, upgrade).context("the room did not let it in")
+            room.try_connect_with(request.body(())?, upgrade).context("the room did not admit it")
         };
         let alice = connect("alice", None)?;
         let token = alice.resume_token();
@@ -116,7 +116,7 @@ pub(super) async fn a_test_peer_gets_messages_errors_and_its_token_each_by_itsel
     Ok(())
 }
 
-pub(super) async fn the_worker_hears_of_an_event_that_the_room_does_not_take<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_worker_gets_an_error_for_an_event_that_the_room_rejects<H: Harness>(h: H) -> Result<()> {
     let room = room::<small::Room, _>(&h, "r");
     let lines = vec![run([log(&"x".repeat(1_000))]), Line::Receive, ping(1), Line::Receive];
     let said = is!(room.dialogue(guest("bot"), lines).await?, Ok(said) => said);
@@ -125,7 +125,7 @@ pub(super) async fn the_worker_hears_of_an_event_that_the_room_does_not_take<H: 
     Ok(())
 }
 
-pub(super) async fn the_worker_hears_how_the_room_closes<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_worker_gets_the_close_code_and_reason_of_the_room<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let lines = vec![run([leave(4_000, "out")]), Line::Receive, Line::Receive, ping(1)];
     let said = is!(room.dialogue(guest("bot"), lines).await?, Ok(said) => said);
@@ -135,7 +135,7 @@ pub(super) async fn the_worker_hears_how_the_room_closes<H: Harness>(h: H) -> Re
     Ok(())
 }
 
-pub(super) async fn the_worker_hears_that_on_connect_failed<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_worker_gets_1011_when_on_connect_fails<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let said = is!(room.dialogue(guest("bot").on_connect([fail("no")]), vec![Line::Receive]).await?, Ok(said) => said);
     is!(&said[0], Said::Closed { code: 1011, .. });

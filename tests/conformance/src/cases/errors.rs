@@ -18,7 +18,9 @@ async fn logged<H: Harness>(room: &Room<H, Probe>, line: &str) -> Result<Vec<Str
     until(room.harness(), &format!("`{line}` in the log"), || room.log(), |log| log.iter().any(|l| l == line)).await
 }
 
-pub(super) async fn an_error_in_on_event_is_told_to_on_error_and_harms_nobody<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_in_on_event_is_reported_to_on_error_and_affects_no_other_peer<H: Harness>(
+    h: H,
+) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -61,7 +63,9 @@ pub(super) async fn an_error_of_the_runtime_keeps_its_kind_in_on_error<H: Harnes
     Ok(())
 }
 
-pub(super) async fn an_error_in_the_workers_send_is_told_to_on_error_and_to_the_worker<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_in_the_workers_send_is_reported_to_on_error_and_to_the_worker<H: Harness>(
+    h: H,
+) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let error = is!(room.try_run([Step::Add(1), fail("oops")]).await?, Err(error) => error);
     same!(error.kind, ErrorKind::Handler);
@@ -72,7 +76,7 @@ pub(super) async fn an_error_in_the_workers_send_is_told_to_on_error_and_to_the_
     Ok(())
 }
 
-pub(super) async fn an_error_in_on_close_is_told_to_on_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_in_on_close_is_reported_to_on_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     room.connect(guest("alice").on_close([say("alice goes"), fail("oops")])).await?.close().await?;
@@ -82,7 +86,7 @@ pub(super) async fn an_error_in_on_close_is_told_to_on_error<H: Harness>(h: H) -
     Ok(())
 }
 
-pub(super) async fn an_error_in_on_request_is_told_to_on_error_and_to_the_worker<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_in_on_request_is_reported_to_on_error_and_to_the_worker<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let body = serde_json::to_vec(&[Step::Add(1), fail("oops")])?;
     let request = Request::post("https://room/do").body(Bytes::from(body))?;
@@ -94,7 +98,7 @@ pub(super) async fn an_error_in_on_request_is_told_to_on_error_and_to_the_worker
     Ok(())
 }
 
-pub(super) async fn an_error_in_spawned_work_is_told_to_on_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_in_spawned_work_is_reported_to_on_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.run([Step::Spawn(vec![Step::Sleep(10), Step::Add(1), fail("oops")])]).await?;
@@ -104,7 +108,7 @@ pub(super) async fn an_error_in_spawned_work_is_told_to_on_error<H: Harness>(h: 
     Ok(())
 }
 
-pub(super) async fn an_error_in_on_decode_error_is_told_to_on_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_in_on_decode_error_is_reported_to_on_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.script("on_decode_error", [fail("oops")]).await?;
@@ -140,7 +144,7 @@ pub(super) async fn a_room_whose_on_start_fails_handles_nothing_until_it_succeed
     Ok(())
 }
 
-pub(super) async fn an_error_in_on_alarm_is_told_to_on_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_in_on_alarm_is_reported_to_on_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.send(&Event::Schedule { after_ms: 1, steps: vec![fail("oops")] }).await?;
@@ -149,7 +153,7 @@ pub(super) async fn an_error_in_on_alarm_is_told_to_on_error<H: Harness>(h: H) -
     Ok(())
 }
 
-pub(super) async fn an_error_in_on_upgrade_is_told_to_on_error_and_to_nobody_else<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_in_on_upgrade_is_reported_to_on_error_only<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let steps = [UpgradeStep::Log("before".to_owned()), UpgradeStep::Fail("the secret is 42".to_owned())];
     let response = room.refused(guest("alice").on_upgrade(steps)).await?;

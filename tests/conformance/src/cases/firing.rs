@@ -30,7 +30,7 @@ async fn holding<H: Harness>(h: &H, plans: impl Into<Vec<Plan>>) -> Result<(Room
     Ok((room, alice))
 }
 
-pub(super) async fn a_slow_alarm_holds_up_no_other<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_slow_alarm_delays_no_other<H: Harness>(h: H) -> Result<()> {
     let (room, _alice) = holding(&h, []).await?;
     give(&room, [after(50, "quick"), every(200, "tick")]).await?;
     let fired = until_fired(&room, 4).await?;
@@ -59,7 +59,7 @@ pub(super) async fn an_alarm_may_fire_another_of_its_own_room<H: Harness>(h: H) 
     Ok(())
 }
 
-pub(super) async fn an_alarm_may_look_for_another_of_its_own_room_where_there_is_none<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_alarm_may_call_fire_alarm_when_no_other_is_scheduled<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let fire = Plan::Fire { room: room.id().to_owned() };
     give(&room, [Plan::After { ms: 10, key: None, alarm: alarm("now", [fire, Plan::Run(vec![Step::Add(1)])]) }])
@@ -69,7 +69,7 @@ pub(super) async fn an_alarm_may_look_for_another_of_its_own_room_where_there_is
     Ok(())
 }
 
-pub(super) async fn an_alarm_that_plans_itself_for_the_past_starves_no_other<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_alarm_that_schedules_itself_for_the_past_starves_no_other<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let now = time(&room).await?;
     // Each alarm sets the next one for a time before the other alarm's.
@@ -83,7 +83,7 @@ pub(super) async fn an_alarm_that_plans_itself_for_the_past_starves_no_other<H: 
     Ok(())
 }
 
-pub(super) async fn a_retry_counts_from_the_end_of_the_failed_try<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_retry_counts_from_the_end_of_the_failed_attempt<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let slow = Plan::Run(vec![Step::Sleep(2_500), fail("oops")]);
     give(&room, [Plan::After { ms: 10, key: None, alarm: alarm("slow", [slow]) }]).await?;
@@ -109,9 +109,7 @@ pub(super) async fn a_period_without_a_key_set_at_each_start_is_one<H: Harness>(
     Ok(())
 }
 
-pub(super) async fn an_alarm_whose_change_cannot_be_stored_where_it_waits_is_tried_again<H: Harness>(
-    h: H,
-) -> Result<()> {
+pub(super) async fn an_alarm_whose_change_cannot_be_stored_where_it_waits_is_retried<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let due = time(&room).await? + 50;
@@ -133,7 +131,7 @@ pub(super) async fn nothing_can_be_scheduled_inside_an_update<H: Harness>(h: H) 
     Ok(())
 }
 
-pub(super) async fn an_alarm_that_hangs_is_ended_and_tried_again(h: Memory) -> Result<()> {
+pub(super) async fn an_alarm_that_hangs_is_ended_and_retried(h: Memory) -> Result<()> {
     let (room, alice) = holding(&h, []).await?;
     let stored = h.room::<Planner>(room.id());
     stored.advance(Duration::from_secs(14 * 60));
@@ -173,7 +171,7 @@ pub(super) async fn an_overdue_alarm_fires_when_the_room_next_starts(h: Memory) 
     Ok(())
 }
 
-pub(super) async fn an_end_that_cannot_be_stored_is_no_system_failure(h: Memory) -> Result<()> {
+pub(super) async fn an_alarm_whose_end_cannot_be_stored_is_no_system_failure(h: Memory) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let stored = h.room::<Planner>(room.id());
     let plans = [Plan::Run(vec![Step::Sleep(1)])];

@@ -182,7 +182,7 @@ pub(super) async fn events_in_events_that_are_long_are_understood_when_their_tag
     Ok(())
 }
 
-pub(super) async fn an_error_frame_quotes_only_so_much_of_what_was_sent<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_frame_quotes_a_bounded_part_of_the_frame<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.send_raw(format!(r#"{{"type":"Dance{}"}}"#, "e".repeat(100_000))).await?;
@@ -193,13 +193,13 @@ pub(super) async fn an_error_frame_quotes_only_so_much_of_what_was_sent<H: Harne
     Ok(())
 }
 
-pub(super) async fn a_frame_that_is_too_large_is_an_error_frame_and_is_not_looked_at<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_frame_that_is_too_large_gets_an_error_frame_and_is_not_decoded<H: Harness>(h: H) -> Result<()> {
     let padded = format!(r#"{{"type":"Ping","n":1,"x":"{}"}}"#, "x".repeat(1_000));
     let frames = vec![text(padded), text("ä".repeat(501)), Sent::Binary(vec![0; 1_001]), text("[".repeat(100_000))];
     harmless::<small::Room, _>(h, frames, ErrorKind::TooLarge, "too large").await
 }
 
-pub(super) async fn on_decode_error_may_answer_behind_the_error_frame<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn on_decode_error_may_answer_after_the_error_frame<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.script("on_decode_error", [Step::Sleep(10), whisper("what did you say?")]).await?;
@@ -221,7 +221,9 @@ pub(super) async fn a_frame_that_is_no_event_wakes_the_room_and_is_an_error_fram
     Ok(())
 }
 
-pub(super) async fn a_room_that_ignores_what_is_no_event_tells_only_the_hook<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_that_ignores_invalid_frames_reports_them_only_to_on_decode_error<H: Harness>(
+    h: H,
+) -> Result<()> {
     let room = room::<silent::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.send_raw("{").await?;
@@ -238,7 +240,7 @@ pub(super) async fn a_room_that_ignores_what_is_no_event_tells_only_the_hook<H: 
     Ok(())
 }
 
-pub(super) async fn a_room_that_closes_who_sends_no_event_closes_with_1007_or_1009<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_that_closes_on_invalid_frames_closes_with_1007_or_1009<H: Harness>(h: H) -> Result<()> {
     let room = room::<strict::Room, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let frames = [(text("{"), 1007), (Sent::Binary(vec![1]), 1007), (text("x".repeat(1_001)), 1009)];

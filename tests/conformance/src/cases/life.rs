@@ -14,7 +14,7 @@ type Probe = probe::Room;
 
 // on_start
 
-pub(super) async fn on_start_comes_before_everything_and_once_each_time<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn on_start_runs_first_and_once_for_each_start<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     room.script("on_start", [log("start"), Step::Sleep(5), log("started")]).await?;
     let alice = room.connect(guest("alice").on_upgrade([UpgradeStep::Log("upgrade".to_owned())])).await?;
@@ -27,7 +27,7 @@ pub(super) async fn on_start_comes_before_everything_and_once_each_time<H: Harne
     Ok(())
 }
 
-pub(super) async fn what_arrives_while_on_start_waits_comes_behind_it<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn events_that_arrive_during_on_start_are_handled_after_it<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     room.script("on_start", [log("start"), Step::Sleep(200), log("started")]).await?;
     let calls = ["a", "b", "c"].map(|name| h.begin(room.try_run([log(name)])));
@@ -40,7 +40,7 @@ pub(super) async fn what_arrives_while_on_start_waits_comes_behind_it<H: Harness
     Ok(())
 }
 
-pub(super) async fn frames_that_wake_a_room_come_behind_on_start_in_order<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn frames_that_wake_a_room_are_handled_after_on_start_in_order<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.script("on_start", [Step::Sleep(100), log("started")]).await?;
@@ -53,7 +53,7 @@ pub(super) async fn frames_that_wake_a_room_come_behind_on_start_in_order<H: Har
     Ok(())
 }
 
-pub(super) async fn a_close_that_wakes_a_room_comes_behind_on_start<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_close_that_wakes_a_room_is_handled_after_on_start<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.script("on_start", [Step::Sleep(20), log("started")]).await?;
@@ -110,7 +110,7 @@ pub(super) async fn sleep_waits_at_least_that_long<H: Harness>(h: H) -> Result<(
     Ok(())
 }
 
-pub(super) async fn who_connected_when_is_told_by_the_rooms_own_clock<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_time_of_connecting_is_of_the_rooms_own_clock<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let connected_at = room.peers(None).await?[0].connected_at;

@@ -23,7 +23,7 @@ async fn full<H: Harness>(h: &H) -> Result<(Room<H, small::Room>, [Peer<H, small
     Ok((room, [alice, bob, carol]))
 }
 
-pub(super) async fn a_full_room_answers_503_until_somebody_leaves<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_full_room_answers_503_until_a_peer_leaves<H: Harness>(h: H) -> Result<()> {
     let (room, [alice, bob, _carol]) = full(&h).await?;
     let response = room.refused(guest("dave")).await?;
     same!(response.status(), 503);
@@ -60,7 +60,7 @@ pub(super) async fn a_room_that_fills_while_on_upgrade_waits_is_full<H: Harness>
     Ok(())
 }
 
-pub(super) async fn a_peer_that_the_room_closes_makes_room_at_once<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_the_room_closes_frees_its_place_at_once<H: Harness>(h: H) -> Result<()> {
     let (room, [alice, ..]) = full(&h).await?;
     alice.run([super::steps::close([super::steps::with_id("bob")], 4_000, "")]).await?;
     is!(alice.next().await?, Broadcast::Closed { count: 1, .. });
@@ -96,7 +96,7 @@ async fn limited<H: Harness>(peer: &Peer<H, paced::Room>) -> Result<u64> {
     Ok(retry_after_ms)
 }
 
-pub(super) async fn a_frame_over_the_rate_is_dropped_and_told_until_there_is_a_token_again<H: Harness>(
+pub(super) async fn a_frame_over_the_rate_is_dropped_and_reported_until_a_token_is_available<H: Harness>(
     h: H,
 ) -> Result<()> {
     let room = room::<paced::Room, _>(&h, "r");
@@ -114,7 +114,7 @@ pub(super) async fn a_frame_over_the_rate_is_dropped_and_told_until_there_is_a_t
     Ok(())
 }
 
-pub(super) async fn a_frame_over_the_rate_is_not_looked_at<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_frame_over_the_rate_is_not_decoded<H: Harness>(h: H) -> Result<()> {
     let room = room::<paced::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     for n in 1..=3 {
@@ -129,7 +129,7 @@ pub(super) async fn a_frame_over_the_rate_is_not_looked_at<H: Harness>(h: H) -> 
     Ok(())
 }
 
-pub(super) async fn the_rate_is_that_of_a_peer_id_and_nobody_elses<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_rate_is_counted_for_each_peer_id<H: Harness>(h: H) -> Result<()> {
     let room = room::<paced::Room, _>(&h, "r");
     let one = room.connect(guest("alice")).await?;
     let other = room.connect(guest("alice")).await?;
@@ -186,7 +186,7 @@ async fn give<H: Harness>(by: &Peer<H, narrow::Room>, bytes: usize) -> Result<(u
     Ok(is!(by.next().await?, Broadcast::Delivered { sent, unread, .. } => (sent, unread)))
 }
 
-pub(super) async fn who_does_not_read_is_passed_over_and_closed_with_1013<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_slow_consumer_is_skipped_and_closed_with_1013<H: Harness>(h: H) -> Result<()> {
     let room = room::<narrow::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -206,7 +206,7 @@ pub(super) async fn who_does_not_read_is_passed_over_and_closed_with_1013<H: Har
     Ok(())
 }
 
-pub(super) async fn sending_to_a_peer_that_does_not_read_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn sending_to_a_slow_consumer_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<narrow::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let _bob = room.connect(guest("bob")).await?;
@@ -256,7 +256,7 @@ async fn fill<H: Harness>(by: &Peer<H, narrow::Room>, to: &Peer<H, narrow::Room>
     Ok(())
 }
 
-pub(super) async fn who_only_listens_and_sends_no_heartbeats_has_a_limit_that_refills<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_silent_peer_without_heartbeats_has_a_limit_that_refills<H: Harness>(h: H) -> Result<()> {
     let room = room::<narrow::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -276,7 +276,7 @@ pub(super) async fn who_only_listens_and_sends_no_heartbeats_has_a_limit_that_re
     Ok(())
 }
 
-pub(super) async fn who_sends_heartbeats_has_to_go_on_with_them<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_sends_heartbeats_must_keep_sending_them<H: Harness>(h: H) -> Result<()> {
     let room = room::<narrow::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -310,7 +310,7 @@ pub(super) async fn a_room_that_has_slept_has_nothing_unread<H: Harness>(h: H) -
     Ok(())
 }
 
-pub(super) async fn a_heartbeat_is_answered_and_wakes_nobody<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_heartbeat_is_answered_without_waking_the_room<H: Harness>(h: H) -> Result<()> {
     let room = room::<narrow::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -328,7 +328,7 @@ pub(super) async fn a_heartbeat_is_answered_and_wakes_nobody<H: Harness>(h: H) -
     Ok(())
 }
 
-pub(super) async fn only_the_very_text_of_a_heartbeat_is_one<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn only_the_exact_text_is_a_heartbeat<H: Harness>(h: H) -> Result<()> {
     let room = room::<narrow::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     for text in ["anyone", "Anyone?", "anyone? ", "ping"] {
@@ -357,7 +357,7 @@ pub(super) async fn the_workers_events_are_handled_while_a_peer_is_over_its_rate
     Ok(())
 }
 
-pub(super) async fn what_waits_for_on_start_is_bounded<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_queue_for_on_start_is_bounded<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.fence().await?;
@@ -376,7 +376,7 @@ pub(super) async fn what_waits_for_on_start_is_bounded<H: Harness>(h: H) -> Resu
     alice.fence().await
 }
 
-pub(super) async fn a_peer_does_not_reset_its_rate_by_coming_back<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_does_not_reset_its_rate_by_reconnecting<H: Harness>(h: H) -> Result<()> {
     let room = room::<paced::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     for n in 0..3 {

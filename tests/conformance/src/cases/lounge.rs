@@ -66,7 +66,7 @@ pub(super) async fn lose<H: Harness, R: Scripted>(room: &Room<H, R>, peer: &Peer
 
 // Connections that are lost with the process
 
-pub(super) async fn peers_lost_in_a_restart_are_seen_off_once_with_their_data_and_tags<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn peers_lost_in_a_restart_are_closed_once_with_their_data_and_tags<H: Harness>(h: H) -> Result<()> {
     let room = room::<hall::Room, _>(&h, "r");
     let alice = room.connect(guest("alice").tags(["x", "y"])).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -83,7 +83,7 @@ pub(super) async fn peers_lost_in_a_restart_are_seen_off_once_with_their_data_an
     Ok(())
 }
 
-pub(super) async fn a_connection_that_ends_by_itself_is_not_lost_with_the_process<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_lost_connection_is_not_reported_as_lost_with_the_process<H: Harness>(h: H) -> Result<()> {
     let room = room::<hall::Room, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     room.connect(guest("alice")).await?.disconnect();
@@ -92,7 +92,7 @@ pub(super) async fn a_connection_that_ends_by_itself_is_not_lost_with_the_proces
     Ok(())
 }
 
-pub(super) async fn who_left_before_a_restart_is_not_seen_off_again<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_left_before_a_restart_is_not_closed_again<H: Harness>(h: H) -> Result<()> {
     let room = room::<hall::Room, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     room.connect(guest("alice")).await?.close().await?;
@@ -103,7 +103,7 @@ pub(super) async fn who_left_before_a_restart_is_not_seen_off_again<H: Harness>(
     Ok(())
 }
 
-pub(super) async fn nobody_is_seen_off_when_a_room_has_only_slept<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn no_peer_is_closed_when_a_room_only_hibernates<H: Harness>(h: H) -> Result<()> {
     let room = room::<hall::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -117,7 +117,9 @@ pub(super) async fn nobody_is_seen_off_when_a_room_has_only_slept<H: Harness>(h:
     Ok(())
 }
 
-pub(super) async fn who_asked_to_leave_before_a_crash_is_seen_off_at_the_next_wake<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_closed_before_a_crash_gets_its_on_close_at_the_next_wake<H: Harness>(
+    h: H,
+) -> Result<()> {
     let room = room::<hall::Room, _>(&h, "r");
     let alice = room.connect(guest("alice").tags(["x"])).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -175,7 +177,7 @@ pub(super) async fn users_lost_in_a_restart_are_away_and_then_gone<H: Harness>(h
 
 // Kept places
 
-pub(super) async fn a_peer_that_returns_in_time_goes_on_where_it_was<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_resumes_within_the_grace_continues<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice").tags(["x"])).await?;
     alice.run([rename("Alicia")]).await?;
@@ -212,7 +214,7 @@ pub(super) async fn a_resumed_peer_gets_the_data_of_its_new_upgrade_on_request<H
     Ok(())
 }
 
-pub(super) async fn data_that_is_too_large_refuses_a_resume_and_the_place_stays<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn data_that_is_too_large_refuses_a_resume_that_can_be_retried<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice")).await?;
     lose(&room, &alice, "alice").await?;
@@ -238,7 +240,7 @@ pub(super) async fn on_upgrade_can_make_a_new_peer_of_one_that_would_resume<H: H
     Ok(())
 }
 
-pub(super) async fn a_peer_returns_as_often_as_it_likes<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_may_resume_any_number_of_times<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (mut alice, token) = enter(&room, guest("alice")).await?;
     for _ in 0..3 {
@@ -250,7 +252,7 @@ pub(super) async fn a_peer_returns_as_often_as_it_likes<H: Harness>(h: H) -> Res
     Ok(())
 }
 
-pub(super) async fn a_peer_lost_in_a_restart_returns_to_its_place<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_lost_in_a_restart_can_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice").tags(["x"])).await?;
     alice.run([rename("Alicia")]).await?;
@@ -263,7 +265,7 @@ pub(super) async fn a_peer_lost_in_a_restart_returns_to_its_place<H: Harness>(h:
     Ok(())
 }
 
-pub(super) async fn a_peer_that_does_not_return_is_seen_off_once_when_its_time_is_over<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_does_not_resume_is_closed_once_after_the_grace<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, _) = enter(&room, guest("alice").tags(["x"])).await?;
     let (bob, _) = enter(&room, guest("bob")).await?;
@@ -295,7 +297,7 @@ pub(super) async fn a_wrong_token_makes_a_new_peer<H: Harness>(h: H) -> Result<(
     Ok(())
 }
 
-pub(super) async fn a_token_is_of_no_use_to_another_id<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_token_is_invalid_for_another_id<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice")).await?;
     lose(&room, &alice, "alice").await?;
@@ -307,7 +309,7 @@ pub(super) async fn a_token_is_of_no_use_to_another_id<H: Harness>(h: H) -> Resu
     Ok(())
 }
 
-pub(super) async fn a_token_is_of_no_use_when_the_time_is_over<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_token_is_invalid_after_the_grace<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice")).await?;
     lose(&room, &alice, "alice").await?;
@@ -319,7 +321,7 @@ pub(super) async fn a_token_is_of_no_use_when_the_time_is_over<H: Harness>(h: H)
     Ok(())
 }
 
-pub(super) async fn who_closes_on_purpose_keeps_no_place<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_client_that_closes_with_1000_cannot_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice")).await?;
     alice.close().await?;
@@ -332,7 +334,7 @@ pub(super) async fn who_closes_on_purpose_keeps_no_place<H: Harness>(h: H) -> Re
     Ok(())
 }
 
-pub(super) async fn who_goes_away_with_1001_keeps_its_place<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_client_that_closes_with_1001_can_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice")).await?;
     alice.begin_close(1001, "").await?;
@@ -344,7 +346,7 @@ pub(super) async fn who_goes_away_with_1001_keeps_its_place<H: Harness>(h: H) ->
     Ok(())
 }
 
-pub(super) async fn whom_the_room_closes_keeps_no_place<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_the_room_closes_cannot_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     // The room closes with 1001, a code that keeps the place if a client sends it.
     let (alice, token) = enter(&room, guest("alice")).await?;
@@ -359,7 +361,7 @@ pub(super) async fn whom_the_room_closes_keeps_no_place<H: Harness>(h: H) -> Res
     Ok(())
 }
 
-pub(super) async fn a_return_before_the_loss_is_noticed_closes_the_old_socket_with_1012<H: Harness>(
+pub(super) async fn a_resume_before_the_loss_is_noticed_closes_the_old_socket_with_1012<H: Harness>(
     h: H,
 ) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
@@ -388,7 +390,7 @@ pub(super) async fn a_failing_on_resume_is_reported_and_changes_nothing<H: Harne
     Ok(())
 }
 
-pub(super) async fn a_room_that_keeps_no_places_tells_no_token<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_without_a_grace_sends_no_token<H: Harness>(h: H) -> Result<()> {
     let room = room::<hall::Room, _>(&h, "r");
     let alice = room.connect(guest("alice").resume(&"0".repeat(32))).await?;
     alice.fence().await?;
@@ -402,7 +404,7 @@ pub(super) async fn is_purged<H: Harness, R: Scripted>(room: &Room<H, R>) -> Res
     until(room.harness(), "the room to be purged", || room.state(), Option::is_none).await.map(drop)
 }
 
-pub(super) async fn a_room_that_everyone_has_left_is_purged<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_that_all_peers_have_left_is_purged<H: Harness>(h: H) -> Result<()> {
     let room = room::<motel::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -418,7 +420,7 @@ pub(super) async fn a_room_that_everyone_has_left_is_purged<H: Harness>(h: H) ->
     Ok(())
 }
 
-pub(super) async fn a_room_that_somebody_joined_again_is_not_purged<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_that_is_joined_again_is_not_purged<H: Harness>(h: H) -> Result<()> {
     let room = room::<motel::Room, _>(&h, "r");
     room.connect(guest("alice")).await?.close().await?;
     closes(&room, 1).await?;
@@ -430,7 +432,7 @@ pub(super) async fn a_room_that_somebody_joined_again_is_not_purged<H: Harness>(
     is_purged(&room).await
 }
 
-pub(super) async fn each_visit_starts_the_time_until_the_purge_anew<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn each_visit_restarts_the_time_until_the_purge<H: Harness>(h: H) -> Result<()> {
     let room = room::<motel::Room, _>(&h, "r");
     room.connect(guest("alice")).await?.close().await?;
     closes(&room, 1).await?;
@@ -443,7 +445,7 @@ pub(super) async fn each_visit_starts_the_time_until_the_purge_anew<H: Harness>(
     is_purged(&room).await
 }
 
-pub(super) async fn a_room_with_somebody_in_it_sleeps_and_is_not_purged<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_with_a_peer_hibernates_and_is_not_purged<H: Harness>(h: H) -> Result<()> {
     let room = room::<motel::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.hibernate().await?;
@@ -461,7 +463,7 @@ pub(super) async fn a_room_that_a_restart_has_emptied_is_purged<H: Harness>(h: H
     is_purged(&room).await
 }
 
-pub(super) async fn a_room_to_which_somebody_may_return_is_not_purged<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_with_a_kept_place_is_not_purged<H: Harness>(h: H) -> Result<()> {
     let room = room::<inn::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice")).await?;
     lose(&room, &alice, "alice").await?;
@@ -475,7 +477,7 @@ pub(super) async fn a_room_to_which_somebody_may_return_is_not_purged<H: Harness
     is_purged(&room).await
 }
 
-pub(super) async fn who_is_awaited_is_seen_off_whoever_comes_meanwhile<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_kept_place_ends_although_other_peers_connect<H: Harness>(h: H) -> Result<()> {
     let room = room::<inn::Room, _>(&h, "r");
     let (alice, _) = enter(&room, guest("alice")).await?;
     let (bob, _) = enter(&room, guest("bob")).await?;
@@ -521,7 +523,7 @@ pub(super) async fn a_migrated_state_is_stored_when_a_handler_has_read_it(h: Mem
     Ok(())
 }
 
-pub(super) async fn a_failing_migrate_is_a_typed_error_and_what_is_stored_stays(h: Memory) -> Result<()> {
+pub(super) async fn a_failing_migrate_is_a_typed_error_and_the_stored_state_stays(h: Memory) -> Result<()> {
     let room = room::<moved::Room, _>(&h, "r");
     let stored = h.room::<moved::Room>(room.id());
     stored.store_state("\"five\"");

@@ -124,9 +124,9 @@ macro_rules! all_cases {
             connecting {
                 on_connect_runs_once_for_each_socket: rule(1);
                 on_connect_is_not_run_again_when_the_room_wakes: rule(1);
-                what_on_connect_did_is_there_at_the_first_frame: rule(1);
-                what_on_connect_makes_of_the_data_survives_hibernation: rule(1);
-                while_on_connect_waits_other_peers_go_on: rule(1);
+                changes_of_on_connect_are_visible_to_the_first_frame: rule(1);
+                data_changed_by_on_connect_survives_hibernation: rule(1);
+                other_peers_are_served_while_on_connect_waits: rule(1);
                 a_failing_on_connect_closes_with_1011_and_is_reported: rule(1);
                 a_peer_that_on_connect_refused_gets_no_on_close_and_leaves_no_ghost: rule(1);
                 a_peer_that_on_connect_closes_itself_gets_its_on_close: rule(1);
@@ -136,18 +136,18 @@ macro_rules! all_cases {
                 a_frame_that_does_not_decode_keeps_its_place: rule(2);
                 handlers_of_different_peers_interleave_where_they_wait: rule(2);
                 sockets_of_one_id_do_not_wait_for_each_other: rule(2);
-                on_close_comes_behind_the_frames: rule(2);
-                the_queue_of_a_peer_is_bounded_and_what_it_drops_is_told: rule(2);
+                on_close_runs_after_the_queued_frames: rule(2);
+                the_queue_of_a_peer_is_bounded_and_dropped_frames_are_reported: rule(2);
                 the_queue_of_a_peer_is_bounded_in_bytes: rule(2);
                 the_workers_send_does_not_wait_for_a_peers_handler: rule(2);
                 the_workers_sends_do_not_wait_for_each_other: rule(2);
             }
             state {
                 state_survives_hibernation: rule(3);
-                a_change_is_stored_at_the_end_of_a_handler_that_tells_nobody: rule(3);
-                a_change_is_stored_before_anyone_is_told: rule(3).alone(PANICS);
+                a_change_is_stored_at_the_end_of_a_handler_that_sends_nothing: rule(3);
+                a_change_is_stored_before_a_message_is_sent: rule(3).alone(PANICS);
                 a_change_is_stored_before_a_handler_waits: rule(3).alone(PANICS);
-                what_a_call_changed_is_stored_when_it_is_answered: rule(3).alone(RESTARTS);
+                changes_of_a_call_are_stored_when_it_is_answered: rule(3).alone(RESTARTS);
                 a_nested_update_is_a_typed_error_and_changes_nothing: rule(3);
                 a_snapshot_stays_as_it_was: rule(3);
                 a_try_update_that_fails_changes_nothing: rule(3);
@@ -155,9 +155,9 @@ macro_rules! all_cases {
                 numbers_and_text_of_any_kind_keep_their_value: rule(3);
                 a_state_that_is_too_large_is_a_typed_error_and_the_old_one_stays: rule(3);
                 a_state_nearly_as_large_as_it_may_be_survives_hibernation: rule(3);
-                nobody_is_told_of_a_state_that_cannot_be_stored: rule(3);
+                no_message_is_sent_of_a_state_that_cannot_be_stored: rule(3);
                 nothing_is_sent_closed_or_purged_inside_an_update: rule(3);
-                a_try_update_that_fails_has_told_nobody: rule(3);
+                a_failed_try_update_has_sent_nothing: rule(3);
                 a_change_that_cannot_be_stored_where_a_handler_waits_ends_the_handler: rule(3);
                 a_change_that_cannot_be_stored_where_spawned_work_waits_ends_the_work: rule(3);
                 init_may_send_and_has_no_state: rule(3);
@@ -166,10 +166,10 @@ macro_rules! all_cases {
                 a_state_that_would_not_be_read_again_is_a_typed_error_and_the_old_one_stays: rule(3);
                 an_alarm_as_deep_as_an_event_may_be_is_read_again: rule(3);
                 a_room_is_initialized_when_its_state_is_first_changed: feature("DE: recall, save");
-                a_room_that_was_never_changed_stays_so_over_hibernation: feature("DE: recall, save");
+                a_room_that_was_never_changed_stays_uninitialized_over_hibernation: feature("DE: recall, save");
                 init_runs_once_in_the_life_of_a_room: feature("DE: recall, save");
-                the_first_change_starts_from_what_init_gave: feature("DE: recall, save");
-                a_failing_init_is_an_error_and_is_tried_again: feature("DE: recall, save");
+                the_first_change_starts_from_the_result_of_init: feature("DE: recall, save");
+                a_failing_init_is_an_error_and_is_retried: feature("DE: recall, save");
             }
             data {
                 data_tags_id_and_time_of_connecting_survive_hibernation: rule(4);
@@ -185,34 +185,34 @@ macro_rules! all_cases {
                 each_selector_selects: rule(5);
                 selectors_intersect: rule(5);
                 a_tag_cannot_pass_for_an_id: rule(5);
-                a_message_goes_to_those_selected_and_to_nobody_else: rule(5);
-                who_connects_is_the_sender_of_its_on_connect: rule(5);
+                a_message_goes_to_the_selected_peers_only: rule(5);
+                a_connecting_peer_is_the_sender_in_its_on_connect: rule(5);
                 selections_are_the_same_after_hibernation: rule(5);
-                everyone_is_not_the_sender_when_the_worker_sends: rule(5);
+                except_sender_selects_all_peers_when_the_worker_sends: rule(5);
                 peers_that_are_closing_are_skipped: rule(5);
-                a_message_that_would_not_be_read_is_a_typed_error_and_is_not_sent: rule(5);
-                a_socket_that_fails_is_reported_and_stops_nobody: rule(5),
+                a_message_that_would_not_decode_is_a_typed_error_and_is_not_sent: rule(5);
+                a_socket_that_fails_is_reported_and_affects_no_other: rule(5),
                     only memory: "workerd has no socket that fails to send: it buffers without bound";
             }
             closing {
                 a_clients_close_is_answered_with_its_code_and_reason: rule(6);
                 a_close_without_a_code_is_1005_and_is_answered: rule(6),
                     only workerd: "a peer of `room_runtime::testing` closes with a code always";
-                a_close_that_nobody_may_send_is_the_end_all_the_same: rule(6),
+                an_invalid_close_code_still_closes_the_connection: rule(6),
                     only workerd: "a peer of `room_runtime::testing` writes no frames by hand";
                 a_lost_connection_is_1006: rule(6);
                 a_lost_connection_gives_no_reason: rule(6);
                 the_room_closes_with_its_own_code_and_reason: rule(6);
-                what_was_sent_before_a_close_arrives_before_it: rule(6);
+                messages_sent_before_a_close_arrive_before_it: rule(6);
                 a_closed_peer_is_gone_from_peers_at_once: rule(6);
                 sending_to_a_peer_that_is_closed_is_a_typed_error: rule(6);
-                closing_a_selection_says_how_many_there_were: rule(6);
-                everyone_may_be_closed_at_once: rule(6);
+                closing_a_selection_returns_the_number_of_peers: rule(6);
+                all_peers_may_be_closed_at_once: rule(6);
                 a_close_that_cannot_be_sent_is_a_typed_error_and_closes_nothing: rule(6);
                 on_close_runs_once_though_both_sides_close: rule(6);
                 a_peer_that_closes_while_the_room_sleeps_gets_its_answer_and_its_on_close: rule(6);
                 a_connection_that_is_lost_while_the_room_sleeps_gets_its_on_close: rule(6);
-                who_left_is_no_ghost_after_a_sleep: rule(6);
+                a_peer_that_left_is_no_ghost_after_a_sleep: rule(6);
             }
             invalid {
                 text_that_is_no_json_is_an_error_frame: rule(7);
@@ -223,30 +223,30 @@ macro_rules! all_cases {
                 events_in_events_are_understood_in_any_order_of_keys: rule(7);
                 events_ten_thousand_deep_are_an_error_frame_in_any_order_of_keys: rule(7);
                 events_in_events_that_are_long_are_understood_when_their_tags_come_first: rule(7);
-                an_error_frame_quotes_only_so_much_of_what_was_sent: rule(7);
-                a_frame_that_is_too_large_is_an_error_frame_and_is_not_looked_at: rule(7);
-                on_decode_error_may_answer_behind_the_error_frame: rule(7);
+                an_error_frame_quotes_a_bounded_part_of_the_frame: rule(7);
+                a_frame_that_is_too_large_gets_an_error_frame_and_is_not_decoded: rule(7);
+                on_decode_error_may_answer_after_the_error_frame: rule(7);
                 a_frame_that_is_no_event_wakes_the_room_and_is_an_error_frame: rule(7);
-                a_room_that_ignores_what_is_no_event_tells_only_the_hook: rule(7);
-                a_room_that_closes_who_sends_no_event_closes_with_1007_or_1009: rule(7);
+                a_room_that_ignores_invalid_frames_reports_them_only_to_on_decode_error: rule(7);
+                a_room_that_closes_on_invalid_frames_closes_with_1007_or_1009: rule(7);
             }
             errors {
-                an_error_in_on_event_is_told_to_on_error_and_harms_nobody: rule(8);
+                an_error_in_on_event_is_reported_to_on_error_and_affects_no_other_peer: rule(8);
                 an_error_of_the_runtime_keeps_its_kind_in_on_error: rule(8);
                 the_sender_of_an_event_that_fails_gets_an_error_frame: rule(8);
-                an_error_in_the_workers_send_is_told_to_on_error_and_to_the_worker: rule(8);
-                an_error_in_on_close_is_told_to_on_error: rule(8);
-                an_error_in_on_request_is_told_to_on_error_and_to_the_worker: rule(8);
-                an_error_in_spawned_work_is_told_to_on_error: rule(8);
-                an_error_in_on_decode_error_is_told_to_on_error: rule(8);
+                an_error_in_the_workers_send_is_reported_to_on_error_and_to_the_worker: rule(8);
+                an_error_in_on_close_is_reported_to_on_error: rule(8);
+                an_error_in_on_request_is_reported_to_on_error_and_to_the_worker: rule(8);
+                an_error_in_spawned_work_is_reported_to_on_error: rule(8);
+                an_error_in_on_decode_error_is_reported_to_on_error: rule(8);
                 a_room_whose_on_start_fails_handles_nothing_until_it_succeeds: rule(8);
-                an_error_in_on_alarm_is_told_to_on_error: rule(8);
-                an_error_in_on_upgrade_is_told_to_on_error_and_to_nobody_else: rule(8);
+                an_error_in_on_alarm_is_reported_to_on_error: rule(8);
+                an_error_in_on_upgrade_is_reported_to_on_error_only: rule(8);
                 an_on_error_that_fails_itself_is_harmless: rule(8);
                 on_error_knows_the_sender_and_may_answer: rule(8);
             }
             refusals {
-                a_refused_event_is_told_to_its_sender_and_is_no_error: rule(8);
+                a_refused_event_is_reported_to_its_sender_and_is_not_an_error: rule(8);
                 a_refusal_with_a_message_is_that_message: rule(8);
                 a_refusal_inside_a_try_update_rolls_it_back: rule(8);
                 a_refusal_of_the_workers_send_is_a_typed_error: rule(8);
@@ -258,55 +258,55 @@ macro_rules! all_cases {
                 a_refusal_in_on_upgrade_is_answered_with_403: rule(8);
                 a_refusal_in_on_request_is_answered_with_403: rule(8);
                 a_refusal_has_the_status_that_it_was_given: rule(8);
-                where_nobody_can_be_refused_it_is_an_error: rule(8);
-                json_comes_and_goes_and_what_does_not_decode_is_answered_with_400: feature("DE: client");
+                a_refusal_without_a_recipient_is_an_error: rule(8);
+                json_bodies_are_exchanged_and_invalid_ones_are_answered_with_400: feature("DE: client");
             }
             panics {
-                a_panic_is_told_to_its_sender_and_to_those_whose_frames_it_took: rule(9).alone(PANICS);
-                a_panic_takes_no_connection_no_data_and_no_state: rule(9).alone(PANICS);
+                a_panic_is_reported_to_the_sender_of_each_lost_frame: rule(9).alone(PANICS);
+                a_panic_loses_no_connection_no_data_and_no_state: rule(9).alone(PANICS);
                 a_panic_after_a_wait_is_like_any_other: rule(9).alone(PANICS);
-                a_panic_is_a_typed_error_for_the_call_that_met_it: rule(9).alone(PANICS);
+                a_panic_is_a_typed_error_for_its_call: rule(9).alone(PANICS);
                 a_panic_is_a_typed_error_for_every_call_in_flight: rule(9).alone(PANICS);
                 a_panic_in_on_request_is_a_typed_error: rule(9).alone(PANICS);
-                a_panic_in_on_upgrade_is_a_typed_error_and_lets_nobody_in: rule(9).alone(PANICS);
+                a_panic_in_on_upgrade_is_a_typed_error_and_admits_no_peer: rule(9).alone(PANICS);
                 a_panic_in_on_connect_closes_with_1011_and_leaves_no_ghost: rule(9).alone(PANICS);
                 a_panic_at_the_start_of_on_connect_is_like_any_other: rule(9).alone(PANICS);
                 a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once: rule(9).alone(PANICS).first();
-                a_close_whose_on_close_a_panic_cuts_short_completes_and_on_close_runs_once: rule(9).alone(PANICS);
-                a_panic_in_spawned_work_takes_what_else_runs_and_nothing_more: rule(9).alone(PANICS);
+                a_close_completes_and_on_close_runs_once_when_a_panic_interrupts_it: rule(9).alone(PANICS);
+                a_panic_in_spawned_work_ends_other_running_work_and_nothing_more: rule(9).alone(PANICS);
                 a_panic_in_on_start_is_a_typed_error_and_on_start_runs_again: rule(9).alone(PANICS);
                 a_room_that_panicked_still_hibernates: rule(9).alone(PANICS).first();
-                a_panic_may_be_the_first_thing_after_a_sleep: rule(9).alone(PANICS).first();
+                a_panic_may_be_the_first_event_after_a_sleep: rule(9).alone(PANICS).first();
                 a_panic_in_one_room_loses_nothing_of_another: rule(9).alone(PANICS);
-                a_call_with_an_idempotency_key_is_made_again_after_a_panic: rule(9).alone(PANICS);
+                a_call_with_an_idempotency_key_is_repeated_after_a_panic: rule(9).alone(PANICS);
                 sockets_lost_with_the_process_are_no_ghosts: rule(6).alone(RESTARTS);
-                whatever_ends_the_room_in_a_frame_its_sender_is_told_and_the_next_frame_works: rule(9).alone(PANICS);
-                whatever_ends_the_room_in_a_frame_that_is_no_event_its_sender_is_told: rule(9).alone(PANICS);
-                whatever_ends_the_room_in_a_call_is_a_typed_error: rule(9).alone(PANICS);
-                whatever_ends_the_room_in_on_request_is_a_typed_error: rule(9).alone(PANICS);
-                whatever_ends_the_room_in_on_upgrade_is_a_typed_error_and_lets_nobody_in: rule(9).alone(PANICS);
-                whatever_ends_the_room_in_on_connect_closes_with_1011_and_leaves_no_ghost: rule(9).alone(PANICS);
-                whatever_ends_the_room_in_on_start_is_a_typed_error_and_on_start_runs_again: rule(9).alone(PANICS);
-                whatever_ends_the_room_in_on_close_on_close_runs_once: rule(9).alone(PANICS);
-                whatever_ends_the_room_in_on_alarm_the_alarm_is_tried_again: rule(9).alone(PANICS).first();
-                whatever_ends_the_room_in_spawned_work_those_whose_frames_it_took_are_told: rule(9).alone(PANICS);
-                whatever_ends_a_room_its_calls_in_flight_get_typed_errors: rule(9).alone(PANICS);
-                whatever_ends_a_room_another_loses_nothing_and_its_next_frame_works: rule(9).alone(PANICS);
-                a_room_that_ended_in_every_way_still_hibernates: rule(9).alone(PANICS).first();
+                any_crash_in_a_frame_is_reported_to_its_sender_and_the_next_frame_works: rule(9).alone(PANICS);
+                any_crash_in_an_invalid_frame_is_reported_to_its_sender: rule(9).alone(PANICS);
+                any_crash_in_a_call_is_a_typed_error: rule(9).alone(PANICS);
+                any_crash_in_on_request_is_a_typed_error: rule(9).alone(PANICS);
+                any_crash_in_on_upgrade_is_a_typed_error_and_admits_no_peer: rule(9).alone(PANICS);
+                any_crash_in_on_connect_closes_with_1011_and_leaves_no_ghost: rule(9).alone(PANICS);
+                any_crash_in_on_start_is_a_typed_error_and_on_start_runs_again: rule(9).alone(PANICS);
+                on_close_runs_once_after_any_crash_in_it: rule(9).alone(PANICS);
+                an_alarm_is_retried_after_any_crash_in_on_alarm: rule(9).alone(PANICS).first();
+                any_crash_in_spawned_work_is_reported_to_the_sender_of_each_lost_frame: rule(9).alone(PANICS);
+                calls_in_flight_get_typed_errors_after_any_crash: rule(9).alone(PANICS);
+                any_crash_of_a_room_loses_nothing_of_another_and_its_next_frame_works: rule(9).alone(PANICS);
+                a_room_still_hibernates_after_any_crash: rule(9).alone(PANICS).first();
             }
             alarms {
                 alarms_fire_in_order_of_time: rule(10);
                 an_alarm_wakes_a_room_that_sleeps: rule(10);
-                an_alarm_that_fails_is_tried_again: rule(10);
-                an_alarm_during_which_the_room_panics_is_tried_again: rule(10).alone(PANICS);
+                an_alarm_that_fails_is_retried: rule(10);
+                an_alarm_during_which_the_room_panics_is_retried: rule(10).alone(PANICS);
                 an_alarm_outlives_the_process_and_knows_its_room: rule(10).alone(RESTARTS);
             }
             batching {
                 messages_of_one_window_leave_in_one_frame_in_order: feature("room.v1");
                 a_plain_client_gets_each_message_in_a_frame_of_its_own: feature("room.v1");
                 a_message_to_some_keeps_its_place_among_those_to_all: feature("room.v1");
-                what_waits_survives_a_panic_in_this_room_and_in_another: feature("room.v1").alone(PANICS);
-                what_waits_for_a_peer_leaves_before_its_connection_is_closed: feature("room.v1");
+                a_pending_batch_survives_a_panic_in_this_room_and_in_another: feature("room.v1").alone(PANICS);
+                a_pending_batch_is_sent_before_its_connection_is_closed: feature("room.v1");
                 an_error_frame_is_one_of_the_messages: feature("room.v1");
                 in_a_room_without_batches_each_frame_is_an_array_of_one: feature("room.v1");
                 the_subprotocol_survives_hibernation_and_lets_the_room_sleep: feature("room.v1");
@@ -318,36 +318,36 @@ macro_rules! all_cases {
                     only workerd: "there is no outside in memory";
                 a_forwarded_request_with_commands_in_it_does_nothing: rule(11),
                     only workerd: "there is no outside in memory";
-                what_is_no_ticket_lets_nobody_in: rule(11),
+                an_invalid_ticket_admits_no_peer: rule(11),
                     only workerd: "there is no outside in memory";
-                a_made_up_ticket_lets_nobody_in: rule(11),
+                a_forged_ticket_admits_no_peer: rule(11),
                     only workerd: "there is no outside in memory";
                 a_ticket_works_once: rule(11),
                     only workerd: "there is no outside in memory";
-                a_forwarded_request_to_a_room_that_nobody_used_does_not_bring_it_about: rule(11),
+                a_forwarded_request_does_not_create_an_unused_room: rule(11),
                     only workerd: "there is no outside in memory";
             }
             limits {
-                a_full_room_answers_503_until_somebody_leaves: rule(12);
+                a_full_room_answers_503_until_a_peer_leaves: rule(12);
                 a_full_room_does_not_run_on_upgrade: rule(12);
                 a_room_that_fills_while_on_upgrade_waits_is_full: rule(12);
-                a_peer_that_the_room_closes_makes_room_at_once: rule(12);
+                a_peer_that_the_room_closes_frees_its_place_at_once: rule(12);
                 a_frame_may_have_as_many_bytes_as_the_limit: rule(12);
-                a_frame_over_the_rate_is_dropped_and_told_until_there_is_a_token_again: rule(12);
-                a_frame_over_the_rate_is_not_looked_at: rule(12);
-                the_rate_is_that_of_a_peer_id_and_nobody_elses: rule(12);
+                a_frame_over_the_rate_is_dropped_and_reported_until_a_token_is_available: rule(12);
+                a_frame_over_the_rate_is_not_decoded: rule(12);
+                the_rate_is_counted_for_each_peer_id: rule(12);
                 neither_heartbeats_nor_the_workers_events_count_for_the_rate: rule(12);
-                who_does_not_read_is_passed_over_and_closed_with_1013: rule(12);
-                sending_to_a_peer_that_does_not_read_is_a_typed_error: rule(12);
+                a_slow_consumer_is_skipped_and_closed_with_1013: rule(12);
+                sending_to_a_slow_consumer_is_a_typed_error: rule(12);
                 a_frame_shows_that_a_peer_reads: rule(12);
                 a_heartbeat_shows_that_a_peer_reads: rule(12);
-                who_only_listens_and_sends_no_heartbeats_has_a_limit_that_refills: rule(12);
-                who_sends_heartbeats_has_to_go_on_with_them: rule(12);
+                a_silent_peer_without_heartbeats_has_a_limit_that_refills: rule(12);
+                a_peer_that_sends_heartbeats_must_keep_sending_them: rule(12);
                 a_room_that_has_slept_has_nothing_unread: rule(12);
-                a_heartbeat_is_answered_and_wakes_nobody: rule(12);
-                only_the_very_text_of_a_heartbeat_is_one: rule(12);
-                what_waits_for_on_start_is_bounded: rule(12);
-                a_peer_does_not_reset_its_rate_by_coming_back: rule(12);
+                a_heartbeat_is_answered_without_waking_the_room: rule(12);
+                only_the_exact_text_is_a_heartbeat: rule(12);
+                the_queue_for_on_start_is_bounded: rule(12);
+                a_peer_does_not_reset_its_rate_by_reconnecting: rule(12);
                 the_workers_events_are_handled_while_a_peer_is_over_its_rate: rule(12);
             }
             upgrade {
@@ -356,7 +356,7 @@ macro_rules! all_cases {
                 on_upgrade_changes_data_id_and_tags: feature("upgrade");
                 on_upgrade_sees_the_request_and_nothing_of_the_runtimes_own: feature("upgrade");
                 a_ticket_in_the_clients_own_request_counts_for_nothing: feature("upgrade");
-                what_on_upgrade_makes_beyond_the_limits_is_a_typed_error: feature("upgrade");
+                values_of_on_upgrade_beyond_the_limits_are_a_typed_error: feature("upgrade");
                 ids_tags_and_data_over_the_limits_are_typed_errors: feature("DE: upgrade, id, tags");
                 ids_and_tags_may_be_as_long_as_the_limits: feature("DE: upgrade, id, tags");
                 the_same_tag_twice_counts_once: feature("DE: upgrade, id, tags");
@@ -364,42 +364,42 @@ macro_rules! all_cases {
                 meta_is_readable_in_on_upgrade_and_on_connect_and_nowhere_else: feature("DE: upgrade, meta");
                 without_a_meta_there_is_none: feature("DE: upgrade, meta");
                 peers_may_share_an_id: feature("DE: onDuplicate");
-                replacing_closes_the_old_with_1012_behind_the_on_connect_of_the_new: feature("DE: onDuplicate");
+                replacing_closes_the_old_with_1012_after_the_on_connect_of_the_new: feature("DE: onDuplicate");
                 a_failing_on_connect_of_the_new_leaves_the_old: feature("DE: onDuplicate");
                 replacing_works_for_peers_that_sleep: feature("DE: onDuplicate");
                 a_rejected_duplicate_is_answered_409_until_the_other_has_left: feature("DE: onDuplicate");
-                a_duplicate_that_comes_while_on_upgrade_waits_is_seen: feature("DE: onDuplicate");
+                a_duplicate_that_connects_while_on_upgrade_waits_is_detected: feature("DE: onDuplicate");
                 on_upgrade_decides_over_duplicates: feature("DE: onDuplicate");
-                what_is_no_upgrade_is_answered_426: feature("BC: 426"),
+                a_request_that_is_not_an_upgrade_is_answered_426: feature("BC: 426"),
                     only workerd: "in memory every upgrade is one";
-                a_handshake_that_is_wrong_is_refused_before_the_room_hears_of_it: feature("BC: 426"),
+                an_invalid_handshake_is_refused_before_it_reaches_the_room: feature("BC: 426"),
                     only workerd: "in memory every upgrade is one";
-                the_worker_may_add_headers_to_what_the_room_answers: feature("BC: upgrade"),
+                the_worker_may_add_headers_to_the_answer_of_the_room: feature("BC: upgrade"),
                     only workerd: "in memory there is no response of the platform";
                 the_handshake_is_answered_with_the_subprotocol_that_was_chosen: feature("subprotocols");
                 a_client_that_is_answered_with_another_subprotocol_is_a_plain_one: feature("subprotocols");
-                a_client_none_of_whose_subprotocols_is_chosen_is_refused_with_400: feature("subprotocols");
+                a_client_is_refused_with_400_if_none_of_its_subprotocols_is_chosen: feature("subprotocols");
                 a_subprotocol_that_was_not_offered_is_a_typed_error: feature("subprotocols");
                 a_bearer_token_is_read_from_the_header_or_from_the_subprotocols: feature("subprotocols");
                 a_peer_that_on_connect_closes_sees_the_code_of_the_application: rule(6);
             }
             calls {
                 an_event_of_the_worker_has_no_sender: feature("DE: client");
-                a_call_ends_when_its_handler_has: feature("DE: client");
+                a_call_ends_when_its_handler_ends: feature("DE: client");
                 an_error_keeps_its_kind_its_text_and_its_room: feature("DE: error taxonomy");
-                peers_are_told_with_everything_that_is_known_of_them: feature("DE: client");
+                the_client_lists_peers_with_id_tags_data_and_time: feature("DE: client");
                 a_broadcast_reaches_everyone_and_says_how_many: feature("DE: client");
                 a_broadcast_wakes_the_room_and_reaches_everyone_once: feature("DE: client");
                 rooms_of_one_id_and_two_types_share_nothing: feature("DE: client");
                 an_invalid_room_id_is_a_typed_error: feature("DE: error taxonomy");
                 a_room_id_may_be_as_long_as_the_limit: feature("DE: error taxonomy");
-                the_same_call_with_the_same_key_is_done_once: feature("PS: idempotency key");
-                the_same_call_with_the_same_key_at_the_same_time_is_done_once: feature("PS: idempotency key");
-                a_key_that_came_with_another_call_is_a_conflict: feature("PS: idempotency key");
-                a_key_that_another_running_call_came_with_is_a_conflict: feature("PS: idempotency key");
-                keys_are_remembered_over_hibernation: feature("PS: idempotency key");
-                a_failing_answer_is_remembered_as_well: feature("PS: idempotency key");
-                a_broadcast_with_a_key_is_made_once: feature("PS: idempotency key");
+                the_same_call_with_the_same_key_runs_once: feature("PS: idempotency key");
+                the_same_call_with_the_same_key_at_the_same_time_runs_once: feature("PS: idempotency key");
+                an_idempotency_key_of_another_call_is_a_conflict: feature("PS: idempotency key");
+                an_idempotency_key_of_another_running_call_is_a_conflict: feature("PS: idempotency key");
+                idempotency_keys_survive_hibernation: feature("PS: idempotency key");
+                a_failed_answer_is_stored_as_well: feature("PS: idempotency key");
+                a_broadcast_with_a_key_is_sent_once: feature("PS: idempotency key");
                 a_key_that_is_empty_or_too_long_is_a_typed_error: feature("PS: idempotency key");
                 a_room_remembers_the_last_1024_keys: feature("PS: idempotency key");
                 a_room_within_a_jurisdiction_is_another_room: feature("PS: location"),
@@ -408,23 +408,23 @@ macro_rules! all_cases {
             }
             dialogues {
                 the_worker_can_be_a_peer: feature("FZ: connect()");
-                the_worker_may_come_back_with_the_token_that_no_message_is: feature("FZ: connect()");
-                a_test_peer_gets_messages_errors_and_its_token_each_by_itself: feature("testing"),
+                the_worker_may_resume_with_its_token_which_is_not_a_message: feature("FZ: connect()");
+                a_test_peer_gets_messages_errors_and_its_token_separately: feature("testing"),
                     only memory: "a test peer is in memory";
-                the_worker_hears_of_an_event_that_the_room_does_not_take: feature("FZ: connect()");
-                the_worker_hears_how_the_room_closes: feature("FZ: connect()");
-                the_worker_hears_that_on_connect_failed: feature("FZ: connect()");
+                the_worker_gets_an_error_for_an_event_that_the_room_rejects: feature("FZ: connect()");
+                the_worker_gets_the_close_code_and_reason_of_the_room: feature("FZ: connect()");
+                the_worker_gets_1011_when_on_connect_fails: feature("FZ: connect()");
                 a_refused_connection_is_a_typed_error: feature("FZ: connect()");
                 a_close_of_the_worker_that_cannot_be_sent_is_a_typed_error: feature("FZ: connect()");
                 on_upgrade_sees_connections_of_the_worker: feature("FZ: connect()");
             }
             requests {
                 a_request_and_its_answer_arrive_whole: feature("FZ: on_request");
-                any_method_and_any_status_will_do: feature("FZ: on_request");
-                an_answer_without_a_body_will_do: feature("FZ: on_request");
-                an_answer_that_the_platform_cannot_give_is_a_typed_error: feature("FZ: on_request");
+                any_method_and_any_status_is_accepted: feature("FZ: on_request");
+                an_answer_without_a_body_is_accepted: feature("FZ: on_request");
+                an_answer_that_the_platform_cannot_send_is_a_typed_error: feature("FZ: on_request");
                 without_on_request_the_answer_is_404: feature("FZ: on_request");
-                on_request_changes_the_room_and_tells_its_peers: feature("FZ: on_request");
+                on_request_changes_the_room_and_sends_to_its_peers: feature("FZ: on_request");
                 a_request_wakes_the_room: feature("FZ: on_request");
             }
             services {
@@ -434,41 +434,41 @@ macro_rules! all_cases {
                 without_its_services_a_room_refuses_everything_and_recovers: feature("DE: services").alone(SERVICES).first();
             }
             lounge {
-                peers_lost_in_a_restart_are_seen_off_once_with_their_data_and_tags: rule(6).alone(RESTARTS);
-                a_connection_that_ends_by_itself_is_not_lost_with_the_process: rule(6);
-                who_left_before_a_restart_is_not_seen_off_again: rule(6).alone(RESTARTS);
-                nobody_is_seen_off_when_a_room_has_only_slept: rule(6);
-                who_asked_to_leave_before_a_crash_is_seen_off_at_the_next_wake: rule(6).alone(PANICS);
+                peers_lost_in_a_restart_are_closed_once_with_their_data_and_tags: rule(6).alone(RESTARTS);
+                a_lost_connection_is_not_reported_as_lost_with_the_process: rule(6);
+                a_peer_that_left_before_a_restart_is_not_closed_again: rule(6).alone(RESTARTS);
+                no_peer_is_closed_when_a_room_only_hibernates: rule(6);
+                a_peer_that_closed_before_a_crash_gets_its_on_close_at_the_next_wake: rule(6).alone(PANICS);
                 presence_groups_connections_by_id: feature("PS: presence");
                 presence_is_the_same_after_hibernation: feature("PS: presence");
                 users_lost_in_a_restart_are_away_and_then_gone: feature("PS: presence").alone(RESTARTS);
-                a_peer_that_returns_in_time_goes_on_where_it_was: feature("PS: reconnect grace");
-                a_peer_returns_as_often_as_it_likes: feature("PS: reconnect grace");
+                a_peer_that_resumes_within_the_grace_continues: feature("PS: reconnect grace");
+                a_peer_may_resume_any_number_of_times: feature("PS: reconnect grace");
                 a_resumed_peer_gets_the_data_of_its_new_upgrade_on_request: feature("PS: reconnect grace").alone(RESTARTS);
-                data_that_is_too_large_refuses_a_resume_and_the_place_stays: feature("PS: reconnect grace");
+                data_that_is_too_large_refuses_a_resume_that_can_be_retried: feature("PS: reconnect grace");
                 on_upgrade_can_make_a_new_peer_of_one_that_would_resume: feature("PS: reconnect grace");
-                a_peer_lost_in_a_restart_returns_to_its_place: feature("PS: reconnect grace").alone(RESTARTS);
-                a_peer_that_does_not_return_is_seen_off_once_when_its_time_is_over: feature("PS: reconnect grace");
+                a_peer_lost_in_a_restart_can_resume: feature("PS: reconnect grace").alone(RESTARTS);
+                a_peer_that_does_not_resume_is_closed_once_after_the_grace: feature("PS: reconnect grace");
                 a_wrong_token_makes_a_new_peer: feature("PS: reconnect grace");
-                a_token_is_of_no_use_to_another_id: feature("PS: reconnect grace");
-                a_token_is_of_no_use_when_the_time_is_over: feature("PS: reconnect grace");
-                who_closes_on_purpose_keeps_no_place: feature("PS: reconnect grace");
-                who_goes_away_with_1001_keeps_its_place: feature("PS: reconnect grace");
-                whom_the_room_closes_keeps_no_place: feature("PS: reconnect grace");
-                a_return_before_the_loss_is_noticed_closes_the_old_socket_with_1012: feature("PS: reconnect grace");
+                a_token_is_invalid_for_another_id: feature("PS: reconnect grace");
+                a_token_is_invalid_after_the_grace: feature("PS: reconnect grace");
+                a_client_that_closes_with_1000_cannot_resume: feature("PS: reconnect grace");
+                a_client_that_closes_with_1001_can_resume: feature("PS: reconnect grace");
+                a_peer_that_the_room_closes_cannot_resume: feature("PS: reconnect grace");
+                a_resume_before_the_loss_is_noticed_closes_the_old_socket_with_1012: feature("PS: reconnect grace");
                 a_failing_on_resume_is_reported_and_changes_nothing: feature("PS: reconnect grace");
-                a_room_that_keeps_no_places_tells_no_token: feature("PS: reconnect grace");
-                a_room_that_everyone_has_left_is_purged: feature("DE: purge");
-                who_is_awaited_is_seen_off_whoever_comes_meanwhile: feature("DE: purge");
-                each_visit_starts_the_time_until_the_purge_anew: feature("DE: purge"), only memory: "on a busy machine the real time would run out";
-                a_room_that_somebody_joined_again_is_not_purged: feature("DE: purge");
-                a_room_with_somebody_in_it_sleeps_and_is_not_purged: feature("DE: purge");
+                a_room_without_a_grace_sends_no_token: feature("PS: reconnect grace");
+                a_room_that_all_peers_have_left_is_purged: feature("DE: purge");
+                a_kept_place_ends_although_other_peers_connect: feature("DE: purge");
+                each_visit_restarts_the_time_until_the_purge: feature("DE: purge"), only memory: "on a busy machine the real time would run out";
+                a_room_that_is_joined_again_is_not_purged: feature("DE: purge");
+                a_room_with_a_peer_hibernates_and_is_not_purged: feature("DE: purge");
                 a_room_that_a_restart_has_emptied_is_purged: feature("DE: purge").alone(RESTARTS);
-                a_room_to_which_somebody_may_return_is_not_purged: feature("DE: purge");
+                a_room_with_a_kept_place_is_not_purged: feature("DE: purge");
                 a_state_of_this_version_is_not_migrated: feature("DE: recall, save");
                 a_state_of_an_older_version_is_migrated_once: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
                 a_migrated_state_is_stored_when_a_handler_has_read_it: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
-                a_failing_migrate_is_a_typed_error_and_what_is_stored_stays: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
+                a_failing_migrate_is_a_typed_error_and_the_stored_state_stays: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
             }
             places {
                 a_replaced_peer_whose_connection_ends_after_a_sleep_has_one_on_close: rule(6);
@@ -476,78 +476,78 @@ macro_rules! all_cases {
                 a_replaced_peer_whose_handler_waited_has_one_on_close_after_a_crash: rule(6).alone(PANICS);
                 a_resumed_peer_keeps_its_place_when_its_old_connection_ends_after_a_sleep: rule(6);
                 a_resumed_peer_keeps_its_place_when_on_resume_panics: rule(6).alone(PANICS);
-                a_kicked_peer_that_does_not_answer_does_not_come_back: rule(6);
+                a_kicked_peer_that_does_not_answer_cannot_resume: rule(6);
                 a_kicked_peer_that_does_not_answer_is_gone_after_a_sleep: rule(6);
                 a_kicked_peer_that_is_lost_while_the_room_sleeps_keeps_no_place: rule(6);
-                a_purged_connection_that_ends_after_a_sleep_is_nobodys: rule(6);
-                a_peer_whose_loss_is_noticed_while_its_handler_runs_comes_back: feature("PS: reconnect grace");
-                frames_behind_a_handler_of_the_old_connection_are_handled_before_on_resume: rule(2);
-                frames_behind_a_kick_are_dropped: rule(2);
+                a_purged_connection_that_ends_after_a_sleep_has_no_effect: rule(6);
+                a_peer_whose_loss_is_noticed_while_its_handler_runs_can_resume: feature("PS: reconnect grace");
+                frames_queued_on_the_old_connection_are_handled_before_on_resume: rule(2);
+                frames_queued_before_a_kick_are_dropped: rule(2);
                 the_resume_token_is_the_first_frame_of_a_connection: feature("PS: reconnect grace");
                 on_away_runs_when_a_connection_is_lost_and_not_when_it_is_closed: feature("PS: reconnect grace");
-                an_on_away_that_fails_is_reported_and_the_place_is_kept: feature("PS: reconnect grace");
-                a_peer_that_resumes_after_a_sleep_while_on_away_waits_is_heard: feature("PS: reconnect grace");
+                an_on_away_that_fails_is_reported_and_the_peer_can_resume: feature("PS: reconnect grace");
+                a_peer_that_resumes_after_a_sleep_while_on_away_waits_is_served: feature("PS: reconnect grace");
                 a_resume_with_replace_closes_the_other_connections_of_its_id: feature("DE: onDuplicate");
-                a_kept_seat_is_taken_and_its_owner_gets_it: rule(12);
+                a_kept_place_counts_as_taken_and_its_peer_can_resume: rule(12);
                 a_peer_whose_old_connection_is_half_dead_resumes_into_a_full_room: rule(12);
-                a_kept_seat_is_free_when_its_time_is_over: rule(12);
-                a_peer_without_a_token_that_replaces_ends_the_kept_place_at_once: feature("DE: onDuplicate");
-                a_restart_that_nobody_visits_is_noticed: rule(6).alone(RESTARTS);
-                a_restart_that_nobody_visits_is_noticed_after_a_sleep: rule(6).alone(RESTARTS);
-                a_kept_place_ends_after_a_restart_that_nobody_visits: rule(6).alone(RESTARTS);
-                a_room_is_purged_after_a_restart_that_nobody_visits: feature("DE: purge").alone(RESTARTS);
-                a_room_without_on_close_is_purged_when_everyone_has_left: feature("DE: purge");
-                a_room_that_nobody_ever_joined_is_kept: feature("DE: purge");
-                a_room_whose_last_visitor_was_lost_in_a_panic_is_purged: feature("DE: purge").alone(PANICS);
-                a_room_purges_itself_also_when_a_kicked_peer_never_answers: feature("DE: purge");
-                a_resume_that_cannot_be_stored_leaves_the_place_where_it_was: rule(6), only memory: "workerd has no storage that fails";
-                a_return_that_cannot_be_stored_leaves_the_place_kept: rule(6), only memory: "workerd has no storage that fails";
-                a_room_whose_storage_fails_lets_nobody_half_in: rule(6), only memory: "workerd has no storage that fails";
+                a_kept_place_is_free_after_the_grace: rule(12);
+                a_replacing_peer_without_a_token_ends_the_kept_place_at_once: feature("DE: onDuplicate");
+                a_restart_is_noticed_without_a_request: rule(6).alone(RESTARTS);
+                a_restart_after_a_sleep_is_noticed_without_a_request: rule(6).alone(RESTARTS);
+                a_kept_place_ends_after_a_restart_without_a_request: rule(6).alone(RESTARTS);
+                a_room_is_purged_after_a_restart_without_a_request: feature("DE: purge").alone(RESTARTS);
+                a_room_without_on_close_is_purged_when_all_peers_have_left: feature("DE: purge");
+                a_room_that_was_never_joined_is_not_purged: feature("DE: purge");
+                a_room_whose_last_peer_was_lost_in_a_panic_is_purged: feature("DE: purge").alone(PANICS);
+                a_room_is_purged_although_a_kicked_peer_never_answers: feature("DE: purge");
+                a_resume_that_cannot_be_stored_leaves_the_place_to_the_old_connection: rule(6), only memory: "workerd has no storage that fails";
+                a_resume_that_cannot_be_stored_can_be_retried: rule(6), only memory: "workerd has no storage that fails";
+                a_room_whose_storage_fails_admits_a_peer_completely_or_not_at_all: rule(6), only memory: "workerd has no storage that fails";
             }
             life {
-                on_start_comes_before_everything_and_once_each_time: feature("on_start");
-                what_arrives_while_on_start_waits_comes_behind_it: feature("on_start");
-                frames_that_wake_a_room_come_behind_on_start_in_order: feature("on_start");
-                a_close_that_wakes_a_room_comes_behind_on_start: feature("on_start");
+                on_start_runs_first_and_once_for_each_start: feature("on_start");
+                events_that_arrive_during_on_start_are_handled_after_it: feature("on_start");
+                frames_that_wake_a_room_are_handled_after_on_start_in_order: feature("on_start");
+                a_close_that_wakes_a_room_is_handled_after_on_start: feature("on_start");
                 spawned_work_outlives_its_handler_and_stores_its_changes: feature("the context");
                 the_last_change_of_spawned_work_is_stored: feature("the context");
                 a_call_does_not_wait_for_what_it_spawned: feature("the context");
                 sleep_waits_at_least_that_long: feature("the context");
-                who_connected_when_is_told_by_the_rooms_own_clock: feature("the context");
+                the_time_of_connecting_is_of_the_rooms_own_clock: feature("the context");
                 every_handler_knows_its_room: feature("PS: name");
                 init_knows_its_room: feature("PS: name");
                 a_room_knows_its_id_after_hibernation: feature("PS: name");
             }
             firing {
-                a_slow_alarm_holds_up_no_other: rule(10);
+                a_slow_alarm_delays_no_other: rule(10);
                 an_alarm_that_takes_longer_than_its_retry_runs_once: rule(10);
                 an_alarm_may_fire_another_of_its_own_room: rule(10);
-                an_alarm_may_look_for_another_of_its_own_room_where_there_is_none: rule(10);
-                an_alarm_that_plans_itself_for_the_past_starves_no_other: rule(10);
-                a_retry_counts_from_the_end_of_the_failed_try: rule(10);
+                an_alarm_may_call_fire_alarm_when_no_other_is_scheduled: rule(10);
+                an_alarm_that_schedules_itself_for_the_past_starves_no_other: rule(10);
+                a_retry_counts_from_the_end_of_the_failed_attempt: rule(10);
                 a_period_without_a_key_set_at_each_start_is_one: rule(10);
-                an_alarm_whose_change_cannot_be_stored_where_it_waits_is_tried_again: rule(3);
+                an_alarm_whose_change_cannot_be_stored_where_it_waits_is_retried: rule(3);
                 nothing_can_be_scheduled_inside_an_update: rule(3);
-                an_alarm_that_hangs_is_ended_and_tried_again: rule(10), only memory: "only virtual time has 15 minutes to spare";
+                an_alarm_that_hangs_is_ended_and_retried: rule(10), only memory: "only virtual time has 15 minutes to spare";
                 alarms_fire_however_long_the_room_could_not_start: rule(10), only memory: "only virtual time has an hour to spare";
                 an_overdue_alarm_fires_when_the_room_next_starts: rule(10), only memory: "workerd loses no alarm on demand";
-                an_end_that_cannot_be_stored_is_no_system_failure: rule(10), only memory: "workerd has no storage that fails";
+                an_alarm_whose_end_cannot_be_stored_is_no_system_failure: rule(10), only memory: "workerd has no storage that fails";
             }
             purges {
                 a_purge_in_on_upgrade_is_answered_with_410: feature("DE: purge");
                 a_purge_in_on_error_ends_the_room: feature("DE: purge");
                 a_purge_in_init_is_no_error_for_the_caller: feature("DE: purge");
-                a_purge_in_on_start_refuses_what_has_come_and_on_start_runs_again: feature("DE: purge");
+                a_purge_in_on_start_refuses_pending_events_and_on_start_runs_again: feature("DE: purge");
                 after_a_purge_in_the_on_close_of_a_lost_peer_on_start_runs_again: feature("DE: purge").alone(RESTARTS);
                 work_that_is_spawned_after_a_purge_does_not_run: feature("DE: purge");
-                a_call_with_a_key_that_purges_is_forgotten_like_everything: feature("DE: purge");
+                a_purge_erases_the_idempotency_key_of_its_call: feature("DE: purge");
             }
             planner {
                 an_alarm_carries_its_data_to_its_handler: feature("DE: schedules");
                 alarms_set_in_any_order_fire_in_order_of_time_and_never_early: feature("DE: schedules");
                 alarms_due_at_the_same_time_fire_in_the_order_they_were_set: feature("DE: schedules");
                 an_alarm_for_a_time_that_has_passed_fires_at_once: feature("DE: schedules");
-                a_schedule_with_a_key_takes_the_place_of_the_one_before: feature("DE: schedules");
+                a_schedule_with_a_key_replaces_the_earlier_one: feature("DE: schedules");
                 a_period_keeps_its_grid: feature("DE: schedules");
                 periods_that_pass_while_the_alarm_runs_are_skipped: feature("DE: schedules");
                 a_period_survives_hibernation: feature("DE: schedules");
@@ -561,9 +561,9 @@ macro_rules! all_cases {
                 next_alarm_is_the_earliest_of_all: feature("DE: schedules");
                 fire_alarm_runs_the_earliest_now_and_consumes_it: feature("DE: schedules");
                 a_period_fired_by_hand_skips_to_its_next_time: feature("DE: schedules");
-                a_fire_alarm_that_fails_is_a_typed_error_and_is_tried_again: feature("DE: schedules");
+                a_fire_alarm_that_fails_is_a_typed_error_and_is_retried: feature("DE: schedules");
                 a_plain_failure_is_no_system_failure: feature("DE: systemFailure");
-                a_panic_in_an_alarm_is_told_to_its_next_try_and_to_no_later_one: feature("DE: systemFailure").alone(PANICS);
+                a_panic_in_an_alarm_is_reported_to_the_next_attempt_only: feature("DE: systemFailure").alone(PANICS);
                 every_crash_in_an_alarm_counts: feature("DE: systemFailure").alone(PANICS);
                 alarms_fire_while_the_room_sleeps: feature("DE: schedules");
                 alarms_fire_after_the_process_restarted: feature("DE: schedules").alone(RESTARTS);
@@ -577,11 +577,11 @@ macro_rules! all_cases {
                 an_alarm_on_a_cold_object_calls_another_room: feature("DE: sibling dispatch");
                 rooms_may_call_each_other_while_they_wait: feature("DE: sibling dispatch");
                 the_call_that_purges_succeeds_and_leaves_no_state: feature("DE: purge");
-                a_purge_takes_the_alarms: feature("DE: purge");
+                a_purge_erases_the_alarms: feature("DE: purge");
                 a_purge_closes_every_peer_with_1000_and_runs_no_on_close: feature("DE: purge");
                 a_peer_may_purge_the_room_it_is_in: feature("DE: purge");
                 an_alarm_may_purge_the_room: feature("DE: purge");
-                a_purge_takes_the_tables_and_on_start_makes_them_anew: feature("DE: purge");
+                a_purge_erases_the_tables_and_on_start_creates_them_again: feature("DE: purge");
                 a_handler_in_flight_ends_with_purged_and_changes_nothing_after: feature("DE: purge");
                 spawned_work_ends_with_the_room_that_spawned_it: feature("DE: purge");
                 work_that_the_purging_handler_spawned_changes_nothing_after: feature("DE: purge");
@@ -592,20 +592,20 @@ macro_rules! all_cases {
                 rows_are_structs_tuples_and_values: feature("SQL");
                 parameters_are_bound_as_they_are: feature("SQL");
                 several_statements_run_in_order_and_the_last_takes_the_parameters: feature("SQL");
-                what_the_database_refuses_is_a_typed_error: feature("SQL");
-                rows_that_are_not_what_was_asked_for_are_a_typed_error: feature("SQL");
+                a_statement_that_the_database_rejects_is_a_typed_error: feature("SQL");
+                rows_of_another_type_are_a_typed_error: feature("SQL");
                 integers_are_bound_as_integers: feature("SQL");
                 parameters_are_found_wherever_they_are: feature("SQL");
                 large_integers_are_exact_in_both_directions: feature("SQL");
                 a_large_number_that_cannot_be_read_exactly_is_a_typed_error: feature("SQL");
                 reals_are_read_as_they_are_and_whole_ones_as_integers: feature("SQL");
-                texts_and_blobs_are_what_was_bound: feature("SQL");
+                texts_and_blobs_read_back_as_they_were_bound: feature("SQL");
                 large_types_are_parameters_as_far_as_their_values_fit: feature("SQL");
                 a_text_may_end_in_comments_and_empty_statements: feature("SQL");
-                several_statements_change_everything_or_nothing: feature("SQL");
+                several_statements_are_atomic: feature("SQL");
                 the_number_of_parameters_is_checked: feature("SQL");
                 transactions_are_refused_and_lose_nothing: feature("SQL");
-                what_cloudflare_forbids_is_refused_everywhere: feature("SQL");
+                statements_that_cloudflare_forbids_are_refused_everywhere: feature("SQL");
                 tables_survive_hibernation: feature("SQL");
                 tables_survive_the_process: feature("SQL").alone(RESTARTS);
             }

@@ -61,7 +61,7 @@ pub(super) async fn sockets_of_one_id_do_not_wait_for_each_other<H: Harness>(h: 
     Ok(())
 }
 
-pub(super) async fn on_close_comes_behind_the_frames<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn on_close_runs_after_the_queued_frames<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -79,7 +79,7 @@ pub(super) async fn on_close_comes_behind_the_frames<H: Harness>(h: H) -> Result
     Ok(())
 }
 
-pub(super) async fn the_queue_of_a_peer_is_bounded_and_what_it_drops_is_told<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_queue_of_a_peer_is_bounded_and_dropped_frames_are_reported<H: Harness>(h: H) -> Result<()> {
     const SENT: usize = 1_100;
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;

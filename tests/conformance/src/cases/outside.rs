@@ -128,7 +128,7 @@ pub(super) async fn a_forwarded_request_with_commands_in_it_does_nothing(h: Work
     victim.is_unharmed().await
 }
 
-pub(super) async fn what_is_no_ticket_lets_nobody_in(h: Workerd) -> Result<()> {
+pub(super) async fn an_invalid_ticket_admits_no_peer(h: Workerd) -> Result<()> {
     let victim = Victim::new(&h).await?;
     let (short, long) = ("0".repeat(31), "0".repeat(33));
     for ticket in ["", " ", "0", "null", &short, &long, &"g".repeat(32), &"0".repeat(4_000)] {
@@ -138,7 +138,7 @@ pub(super) async fn what_is_no_ticket_lets_nobody_in(h: Workerd) -> Result<()> {
     victim.is_unharmed().await
 }
 
-pub(super) async fn a_made_up_ticket_lets_nobody_in(h: Workerd) -> Result<()> {
+pub(super) async fn a_forged_ticket_admits_no_peer(h: Workerd) -> Result<()> {
     let victim = Victim::new(&h).await?;
     // The requests run concurrently, because the room waits for the other half of each.
     let tickets: Vec<_> = (1..=40).map(|n: u128| format!("{:032x}", n * 0x1234_5678_9abc_def0_1234)).collect();
@@ -177,7 +177,7 @@ pub(super) async fn a_ticket_works_once(h: Workerd) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn a_forwarded_request_to_a_room_that_nobody_used_does_not_bring_it_about(h: Workerd) -> Result<()> {
+pub(super) async fn a_forwarded_request_does_not_create_an_unused_room(h: Workerd) -> Result<()> {
     let room = room::<Probe, _>(&h, "unused");
     let to = [("to", room.id())];
     for command in commands() {

@@ -15,7 +15,7 @@ use crate::harness::{Harness, Room, StayedAwake, guest, room, until};
 
 type Probe = probe::Room;
 
-pub(super) async fn a_panic_is_told_to_its_sender_and_to_those_whose_frames_it_took<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_panic_is_reported_to_the_sender_of_each_lost_frame<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -38,7 +38,7 @@ pub(super) async fn a_panic_is_told_to_its_sender_and_to_those_whose_frames_it_t
     Ok(())
 }
 
-pub(super) async fn a_panic_takes_no_connection_no_data_and_no_state<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_panic_loses_no_connection_no_data_and_no_state<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice").tags(["x"])).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -67,7 +67,7 @@ pub(super) async fn a_panic_after_a_wait_is_like_any_other<H: Harness>(h: H) -> 
     Ok(())
 }
 
-pub(super) async fn a_panic_is_a_typed_error_for_the_call_that_met_it<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_panic_is_a_typed_error_for_its_call<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     for steps in [vec![Step::Panic], vec![Step::Sleep(5), Step::Panic]] {
         let error = is!(room.try_run(steps).await?, Err(error) => error);
@@ -103,7 +103,7 @@ pub(super) async fn a_panic_in_on_request_is_a_typed_error<H: Harness>(h: H) -> 
     Ok(())
 }
 
-pub(super) async fn a_panic_in_on_upgrade_is_a_typed_error_and_lets_nobody_in<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_panic_in_on_upgrade_is_a_typed_error_and_admits_no_peer<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let error = room.failed(guest("eve").on_upgrade([UpgradeStep::Panic])).await?;
@@ -122,7 +122,7 @@ async fn panics_on_connect<H: Harness>(h: H, steps: Vec<Step>) -> Result<()> {
     same!(room.peer_ids().await?, ["bob"]);
     bob.fence().await?;
     let log = room.log().await?;
-    holds!(!log.iter().any(|line| line.starts_with("close ")), "on_close of a peer that was never let in: {log:?}");
+    holds!(!log.iter().any(|line| line.starts_with("close ")), "on_close of a peer that was never admitted: {log:?}");
     Ok(())
 }
 
@@ -154,7 +154,7 @@ pub(super) async fn a_panic_in_on_close_leaves_no_ghost_and_on_close_runs_once<H
     Ok(())
 }
 
-pub(super) async fn a_close_whose_on_close_a_panic_cuts_short_completes_and_on_close_runs_once<H: Harness>(
+pub(super) async fn a_close_completes_and_on_close_runs_once_when_a_panic_interrupts_it<H: Harness>(
     h: H,
 ) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
@@ -172,7 +172,7 @@ pub(super) async fn a_close_whose_on_close_a_panic_cuts_short_completes_and_on_c
     Ok(())
 }
 
-pub(super) async fn a_panic_in_spawned_work_takes_what_else_runs_and_nothing_more<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_panic_in_spawned_work_ends_other_running_work_and_nothing_more<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -217,7 +217,7 @@ pub(super) async fn a_room_that_panicked_still_hibernates<H: Harness>(h: H) -> R
     Ok(())
 }
 
-pub(super) async fn a_panic_may_be_the_first_thing_after_a_sleep<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_panic_may_be_the_first_event_after_a_sleep<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.run([rename("Alice"), Step::Add(1)]).await?;
@@ -252,7 +252,7 @@ pub(super) async fn a_panic_in_one_room_loses_nothing_of_another<H: Harness>(h: 
     Ok(())
 }
 
-pub(super) async fn a_call_with_an_idempotency_key_is_made_again_after_a_panic<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_call_with_an_idempotency_key_is_repeated_after_a_panic<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let event = Event::Do { steps: vec![hold("gate"), Step::Add(1)] };
@@ -294,7 +294,7 @@ fn ways_within(how: Crash) -> [Vec<Step>; 2] {
     [vec![Step::Add(1), Step::Crash(how)], vec![Step::Add(1), Step::Sleep(5), Step::Crash(how)]]
 }
 
-pub(super) async fn whatever_ends_the_room_in_a_frame_its_sender_is_told_and_the_next_frame_works<H: Harness>(
+pub(super) async fn any_crash_in_a_frame_is_reported_to_its_sender_and_the_next_frame_works<H: Harness>(
     h: H,
 ) -> Result<()> {
     each_way(&h, async |room, how| {
@@ -312,9 +312,7 @@ pub(super) async fn whatever_ends_the_room_in_a_frame_its_sender_is_told_and_the
     .await
 }
 
-pub(super) async fn whatever_ends_the_room_in_a_frame_that_is_no_event_its_sender_is_told<H: Harness>(
-    h: H,
-) -> Result<()> {
+pub(super) async fn any_crash_in_an_invalid_frame_is_reported_to_its_sender<H: Harness>(h: H) -> Result<()> {
     each_way(&h, async |room, how| {
         let alice = room.connect(guest("alice")).await?;
         for steps in ways_within(how) {
@@ -331,7 +329,7 @@ pub(super) async fn whatever_ends_the_room_in_a_frame_that_is_no_event_its_sende
     .await
 }
 
-pub(super) async fn whatever_ends_the_room_in_a_call_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn any_crash_in_a_call_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
     each_way(&h, async |room, how| {
         for (count, steps) in (0..).zip(ways_within(how)) {
             let error = is!(room.try_run(steps).await?, Err(error) => error);
@@ -344,7 +342,7 @@ pub(super) async fn whatever_ends_the_room_in_a_call_is_a_typed_error<H: Harness
     .await
 }
 
-pub(super) async fn whatever_ends_the_room_in_on_request_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn any_crash_in_on_request_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
     each_way(&h, async |room, how| {
         for (count, steps) in (0..).zip(ways_within(how)) {
             let request = Request::post("https://room/do").body(Bytes::from(serde_json::to_vec(&steps)?))?;
@@ -357,9 +355,7 @@ pub(super) async fn whatever_ends_the_room_in_on_request_is_a_typed_error<H: Har
     .await
 }
 
-pub(super) async fn whatever_ends_the_room_in_on_upgrade_is_a_typed_error_and_lets_nobody_in<H: Harness>(
-    h: H,
-) -> Result<()> {
+pub(super) async fn any_crash_in_on_upgrade_is_a_typed_error_and_admits_no_peer<H: Harness>(h: H) -> Result<()> {
     each_way(&h, async |room, how| {
         let bob = room.connect(guest("bob")).await?;
         let error = room.failed(guest("eve").on_upgrade([UpgradeStep::Crash(how)])).await?;
@@ -371,9 +367,7 @@ pub(super) async fn whatever_ends_the_room_in_on_upgrade_is_a_typed_error_and_le
     .await
 }
 
-pub(super) async fn whatever_ends_the_room_in_on_connect_closes_with_1011_and_leaves_no_ghost<H: Harness>(
-    h: H,
-) -> Result<()> {
+pub(super) async fn any_crash_in_on_connect_closes_with_1011_and_leaves_no_ghost<H: Harness>(h: H) -> Result<()> {
     each_way(&h, async |room, how| {
         let bob = room.connect(guest("bob")).await?;
         for steps in ways_within(how) {
@@ -388,9 +382,7 @@ pub(super) async fn whatever_ends_the_room_in_on_connect_closes_with_1011_and_le
     .await
 }
 
-pub(super) async fn whatever_ends_the_room_in_on_start_is_a_typed_error_and_on_start_runs_again<H: Harness>(
-    h: H,
-) -> Result<()> {
+pub(super) async fn any_crash_in_on_start_is_a_typed_error_and_on_start_runs_again<H: Harness>(h: H) -> Result<()> {
     for how in Crash::ALL {
         for (count, steps) in (0..).zip(ways_within(how)) {
             let room = room::<Probe, _>(&h, &format!("{how:?}{count}"));
@@ -406,7 +398,7 @@ pub(super) async fn whatever_ends_the_room_in_on_start_is_a_typed_error_and_on_s
     Ok(())
 }
 
-pub(super) async fn whatever_ends_the_room_in_on_close_on_close_runs_once<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn on_close_runs_once_after_any_crash_in_it<H: Harness>(h: H) -> Result<()> {
     each_way(&h, async |room, how| {
         let bob = room.connect(guest("bob")).await?;
         for steps in ways_within(how) {
@@ -424,7 +416,7 @@ pub(super) async fn whatever_ends_the_room_in_on_close_on_close_runs_once<H: Har
     .await
 }
 
-pub(super) async fn whatever_ends_the_room_in_on_alarm_the_alarm_is_tried_again<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_alarm_is_retried_after_any_crash_in_on_alarm<H: Harness>(h: H) -> Result<()> {
     each_way(&h, async |room, how| {
         let alice = room.connect(guest("alice")).await?;
         for steps in ways_within(how) {
@@ -442,7 +434,7 @@ pub(super) async fn whatever_ends_the_room_in_on_alarm_the_alarm_is_tried_again<
     .await
 }
 
-pub(super) async fn whatever_ends_the_room_in_spawned_work_those_whose_frames_it_took_are_told<H: Harness>(
+pub(super) async fn any_crash_in_spawned_work_is_reported_to_the_sender_of_each_lost_frame<H: Harness>(
     h: H,
 ) -> Result<()> {
     each_way(&h, async |room, how| {
@@ -463,7 +455,7 @@ pub(super) async fn whatever_ends_the_room_in_spawned_work_those_whose_frames_it
     .await
 }
 
-pub(super) async fn whatever_ends_a_room_its_calls_in_flight_get_typed_errors<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn calls_in_flight_get_typed_errors_after_any_crash<H: Harness>(h: H) -> Result<()> {
     each_way(&h, async |room, how| {
         let alice = room.connect(guest("alice")).await?;
         for wait in [0, 5] {
@@ -479,7 +471,7 @@ pub(super) async fn whatever_ends_a_room_its_calls_in_flight_get_typed_errors<H:
     .await
 }
 
-pub(super) async fn whatever_ends_a_room_another_loses_nothing_and_its_next_frame_works<H: Harness>(
+pub(super) async fn any_crash_of_a_room_loses_nothing_of_another_and_its_next_frame_works<H: Harness>(
     h: H,
 ) -> Result<()> {
     let other = room::<Probe, _>(&h, "other");
@@ -501,7 +493,7 @@ pub(super) async fn whatever_ends_a_room_another_loses_nothing_and_its_next_fram
     Ok(())
 }
 
-pub(super) async fn a_room_that_ended_in_every_way_still_hibernates<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_still_hibernates_after_any_crash<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;

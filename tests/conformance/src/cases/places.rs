@@ -131,7 +131,7 @@ async fn kick<H: Harness>(room: &Room<H, lounge::Room>) -> Result<(Peer<H, loung
     Ok((alice, token))
 }
 
-pub(super) async fn a_kicked_peer_that_does_not_answer_does_not_come_back<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_kicked_peer_that_does_not_answer_cannot_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (_alice, token) = kick(&room).await?;
     let (alice, other) = enter(&room, guest("alice").resume(&token)).await?;
@@ -168,7 +168,7 @@ pub(super) async fn a_kicked_peer_that_is_lost_while_the_room_sleeps_keeps_no_pl
     Ok(())
 }
 
-pub(super) async fn a_purged_connection_that_ends_after_a_sleep_is_nobodys<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_purged_connection_that_ends_after_a_sleep_has_no_effect<H: Harness>(h: H) -> Result<()> {
     let room = room::<hut::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.fence().await?;
@@ -187,7 +187,7 @@ pub(super) async fn a_purged_connection_that_ends_after_a_sleep_is_nobodys<H: Ha
 
 // Peers that resume while a handler runs
 
-pub(super) async fn a_peer_whose_loss_is_noticed_while_its_handler_runs_comes_back<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_whose_loss_is_noticed_while_its_handler_runs_can_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (bob, _) = enter(&room, guest("bob")).await?;
     let (old, token) = enter(&room, guest("alice").tags(["x"])).await?;
@@ -209,9 +209,7 @@ pub(super) async fn a_peer_whose_loss_is_noticed_while_its_handler_runs_comes_ba
     Ok(())
 }
 
-pub(super) async fn frames_behind_a_handler_of_the_old_connection_are_handled_before_on_resume<H: Harness>(
-    h: H,
-) -> Result<()> {
+pub(super) async fn frames_queued_on_the_old_connection_are_handled_before_on_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (bob, _) = enter(&room, guest("bob")).await?;
     let (old, token) = enter(&room, guest("alice")).await?;
@@ -230,7 +228,7 @@ pub(super) async fn frames_behind_a_handler_of_the_old_connection_are_handled_be
     Ok(())
 }
 
-pub(super) async fn frames_behind_a_kick_are_dropped<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn frames_queued_before_a_kick_are_dropped<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, _) = enter(&room, guest("alice")).await?;
     alice.run([hold("gate")]).await?;
@@ -272,7 +270,7 @@ pub(super) async fn on_away_runs_when_a_connection_is_lost_and_not_when_it_is_cl
     Ok(())
 }
 
-pub(super) async fn a_peer_that_resumes_after_a_sleep_while_on_away_waits_is_heard<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_that_resumes_after_a_sleep_while_on_away_waits_is_served<H: Harness>(h: H) -> Result<()> {
     let room = room::<parlor::Room, _>(&h, "r");
     room.script("on_away", [hold("gate")]).await?;
     let (bob, _) = enter(&room, guest("bob")).await?;
@@ -301,7 +299,7 @@ pub(super) async fn a_resume_with_replace_closes_the_other_connections_of_its_id
     alice.fence().await
 }
 
-pub(super) async fn an_on_away_that_fails_is_reported_and_the_place_is_kept<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_on_away_that_fails_is_reported_and_the_peer_can_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<parlor::Room, _>(&h, "r");
     room.script("on_away", [fail("oops")]).await?;
     let (alice, token) = enter(&room, guest("alice")).await?;
@@ -315,7 +313,7 @@ pub(super) async fn an_on_away_that_fails_is_reported_and_the_place_is_kept<H: H
 
 // Kept places
 
-pub(super) async fn a_kept_seat_is_taken_and_its_owner_gets_it<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_kept_place_counts_as_taken_and_its_peer_can_resume<H: Harness>(h: H) -> Result<()> {
     let room = room::<booth::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice")).await?;
     let (_bob, _) = enter(&room, guest("bob")).await?;
@@ -339,7 +337,7 @@ pub(super) async fn a_peer_whose_old_connection_is_half_dead_resumes_into_a_full
     Ok(())
 }
 
-pub(super) async fn a_kept_seat_is_free_when_its_time_is_over<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_kept_place_is_free_after_the_grace<H: Harness>(h: H) -> Result<()> {
     let room = room::<booth::Room, _>(&h, "r");
     let (alice, _) = enter(&room, guest("alice")).await?;
     let (_bob, _) = enter(&room, guest("bob")).await?;
@@ -348,7 +346,7 @@ pub(super) async fn a_kept_seat_is_free_when_its_time_is_over<H: Harness>(h: H) 
     enter(&room, guest("carol")).await?.0.fence().await
 }
 
-pub(super) async fn a_peer_without_a_token_that_replaces_ends_the_kept_place_at_once<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_replacing_peer_without_a_token_ends_the_kept_place_at_once<H: Harness>(h: H) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let (alice, token) = enter(&room, guest("alice").name("old")).await?;
     lose(&room, &alice, "alice").await?;
@@ -376,7 +374,7 @@ async fn starts_unvisited<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<
     until(room.harness(), "the room to start by itself", || room.starts(), |starts| *starts > before).await.map(drop)
 }
 
-pub(super) async fn a_restart_that_nobody_visits_is_noticed<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_restart_is_noticed_without_a_request<H: Harness>(h: H) -> Result<()> {
     let room = room::<guarded::Room, _>(&h, "r");
     let alice = room.connect(guest("alice").tags(["x"])).await?;
     alice.fence().await?;
@@ -385,7 +383,7 @@ pub(super) async fn a_restart_that_nobody_visits_is_noticed<H: Harness>(h: H) ->
     Ok(())
 }
 
-pub(super) async fn a_restart_that_nobody_visits_is_noticed_after_a_sleep<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_restart_after_a_sleep_is_noticed_without_a_request<H: Harness>(h: H) -> Result<()> {
     let room = room::<guarded::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.fence().await?;
@@ -398,7 +396,7 @@ pub(super) async fn a_restart_that_nobody_visits_is_noticed_after_a_sleep<H: Har
     Ok(())
 }
 
-pub(super) async fn a_kept_place_ends_after_a_restart_that_nobody_visits<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_kept_place_ends_after_a_restart_without_a_request<H: Harness>(h: H) -> Result<()> {
     let room = room::<keep::Room, _>(&h, "r");
     enter(&room, guest("alice")).await?;
     starts_unvisited(&room).await?;
@@ -408,7 +406,7 @@ pub(super) async fn a_kept_place_ends_after_a_restart_that_nobody_visits<H: Harn
     Ok(())
 }
 
-pub(super) async fn a_room_is_purged_after_a_restart_that_nobody_visits<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_is_purged_after_a_restart_without_a_request<H: Harness>(h: H) -> Result<()> {
     let room = room::<hut::Room, _>(&h, "r");
     room.connect(guest("alice")).await?.fence().await?;
     starts_unvisited(&room).await?;
@@ -419,13 +417,13 @@ pub(super) async fn a_room_is_purged_after_a_restart_that_nobody_visits<H: Harne
 
 // Empty rooms
 
-pub(super) async fn a_room_without_on_close_is_purged_when_everyone_has_left<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_without_on_close_is_purged_when_all_peers_have_left<H: Harness>(h: H) -> Result<()> {
     let room = room::<hut::Room, _>(&h, "r");
     room.connect(guest("alice")).await?.close().await?;
     is_purged(&room).await
 }
 
-pub(super) async fn a_room_that_nobody_ever_joined_is_kept<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_that_was_never_joined_is_not_purged<H: Harness>(h: H) -> Result<()> {
     let room = room::<hut::Room, _>(&h, "r");
     room.run([log("set up")]).await?;
     let refused = room.connect(guest("alice").on_connect([fail("oops")])).await?;
@@ -435,7 +433,7 @@ pub(super) async fn a_room_that_nobody_ever_joined_is_kept<H: Harness>(h: H) -> 
     Ok(())
 }
 
-pub(super) async fn a_room_whose_last_visitor_was_lost_in_a_panic_is_purged<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_whose_last_peer_was_lost_in_a_panic_is_purged<H: Harness>(h: H) -> Result<()> {
     let room = room::<motel::Room, _>(&h, "r");
     room.connect(guest("alice")).await?.close().await?;
     closes(&room, 1).await?;
@@ -445,7 +443,7 @@ pub(super) async fn a_room_whose_last_visitor_was_lost_in_a_panic_is_purged<H: H
     is_purged(&room).await
 }
 
-pub(super) async fn a_room_purges_itself_also_when_a_kicked_peer_never_answers<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_is_purged_although_a_kicked_peer_never_answers<H: Harness>(h: H) -> Result<()> {
     let room = room::<hut::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.fence().await?;
@@ -458,7 +456,7 @@ pub(super) async fn a_room_purges_itself_also_when_a_kicked_peer_never_answers<H
 
 // Storage that fails
 
-pub(super) async fn a_resume_that_cannot_be_stored_leaves_the_place_where_it_was(h: Memory) -> Result<()> {
+pub(super) async fn a_resume_that_cannot_be_stored_leaves_the_place_to_the_old_connection(h: Memory) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let stored = h.room::<lounge::Room>(room.id());
     let (old, token) = enter(&room, guest("alice")).await?;
@@ -477,7 +475,7 @@ pub(super) async fn a_resume_that_cannot_be_stored_leaves_the_place_where_it_was
     Ok(())
 }
 
-pub(super) async fn a_return_that_cannot_be_stored_leaves_the_place_kept(h: Memory) -> Result<()> {
+pub(super) async fn a_resume_that_cannot_be_stored_can_be_retried(h: Memory) -> Result<()> {
     let room = room::<lounge::Room, _>(&h, "r");
     let stored = h.room::<lounge::Room>(room.id());
     let (alice, token) = enter(&room, guest("alice")).await?;
@@ -492,7 +490,7 @@ pub(super) async fn a_return_that_cannot_be_stored_leaves_the_place_kept(h: Memo
     new.fence().await
 }
 
-pub(super) async fn a_room_whose_storage_fails_lets_nobody_half_in(h: Memory) -> Result<()> {
+pub(super) async fn a_room_whose_storage_fails_admits_a_peer_completely_or_not_at_all(h: Memory) -> Result<()> {
     let room = room::<inn::Room, _>(&h, "r");
     let stored = h.room::<inn::Room>(room.id());
     room.run([log("here")]).await?;

@@ -154,7 +154,7 @@ pub(super) async fn an_alarm_for_a_time_that_has_passed_fires_at_once<H: Harness
     Ok(())
 }
 
-pub(super) async fn a_schedule_with_a_key_takes_the_place_of_the_one_before<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_schedule_with_a_key_replaces_the_earlier_one<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let keyed = |ms, name| Plan::After { ms, key: Some("k".to_owned()), alarm: alarm(name, []) };
     let other = Plan::After { ms: 400, key: Some("other".to_owned()), alarm: alarm("other", []) };
@@ -330,7 +330,7 @@ pub(super) async fn a_period_fired_by_hand_skips_to_its_next_time<H: Harness>(h:
     Ok(())
 }
 
-pub(super) async fn a_fire_alarm_that_fails_is_a_typed_error_and_is_tried_again<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_fire_alarm_that_fails_is_a_typed_error_and_is_retried<H: Harness>(h: H) -> Result<()> {
     let (caller, target) = (room::<Planner, _>(&h, "caller"), room::<Planner, _>(&h, "target"));
     let trips = alarm("trips", [Plan::Trip { times: 1, panics: false }]);
     give(&target, [Plan::After { ms: 60_000, key: None, alarm: trips }]).await?;
@@ -350,7 +350,7 @@ pub(super) async fn a_plain_failure_is_no_system_failure<H: Harness>(h: H) -> Re
     Ok(())
 }
 
-pub(super) async fn a_panic_in_an_alarm_is_told_to_its_next_try_and_to_no_later_one<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_panic_in_an_alarm_is_reported_to_the_next_attempt_only<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let trips = alarm("trips", [Plan::Trip { times: 1, panics: true }]);
     give(&room, [Plan::Every { ms: 1_000, key: None, alarm: trips }]).await?;
@@ -530,7 +530,7 @@ pub(super) async fn the_call_that_purges_succeeds_and_leaves_no_state<H: Harness
     Ok(())
 }
 
-pub(super) async fn a_purge_takes_the_alarms<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_purge_erases_the_alarms<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     give(&room, [after(400, "once"), every(300, "tick")]).await?;
     purge(&room).await?;
@@ -574,7 +574,7 @@ pub(super) async fn an_alarm_may_purge_the_room<H: Harness>(h: H) -> Result<()> 
     Ok(())
 }
 
-pub(super) async fn a_purge_takes_the_tables_and_on_start_makes_them_anew<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_purge_erases_the_tables_and_on_start_creates_them_again<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     give(&room, [exec("insert into lines (user) values ('a'); create table more (x)", [])]).await?;
     purge(&room).await?;

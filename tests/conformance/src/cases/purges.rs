@@ -57,7 +57,7 @@ pub(super) async fn a_purge_in_init_is_no_error_for_the_caller<H: Harness>(h: H)
     Ok(())
 }
 
-pub(super) async fn a_purge_in_on_start_refuses_what_has_come_and_on_start_runs_again<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_purge_in_on_start_refuses_pending_events_and_on_start_runs_again<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     room.script("on_start", [log("start"), Step::Purge]).await?;
     same!(is!(room.try_run([Step::Add(1)]).await?, Err(error) => error).kind, ErrorKind::Purged);
@@ -89,7 +89,7 @@ pub(super) async fn work_that_is_spawned_after_a_purge_does_not_run<H: Harness>(
     Ok(())
 }
 
-pub(super) async fn a_call_with_a_key_that_purges_is_forgotten_like_everything<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_purge_erases_the_idempotency_key_of_its_call<H: Harness>(h: H) -> Result<()> {
     let room = room::<planner::Room, _>(&h, "r");
     let purge = || event(&[Plan::Run(vec![Step::Add(1)]), Plan::Purge]);
     same!(room.try_send_once("k", purge()).await?, Ok(()));

@@ -22,7 +22,7 @@ fn refuse_with(text: &str) -> Step {
     Step::RefuseWith(text.to_owned())
 }
 
-pub(super) async fn a_refused_event_is_told_to_its_sender_and_is_no_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_refused_event_is_reported_to_its_sender_and_is_not_an_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -203,7 +203,7 @@ pub(super) async fn a_refusal_has_the_status_that_it_was_given<H: Harness>(h: H)
     Ok(())
 }
 
-pub(super) async fn where_nobody_can_be_refused_it_is_an_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_refusal_without_a_recipient_is_an_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let alice = room.connect(guest("alice").on_close([refuse("stay")])).await?;
@@ -214,7 +214,7 @@ pub(super) async fn where_nobody_can_be_refused_it_is_an_error<H: Harness>(h: H)
     Ok(())
 }
 
-pub(super) async fn json_comes_and_goes_and_what_does_not_decode_is_answered_with_400<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn json_bodies_are_exchanged_and_invalid_ones_are_answered_with_400<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let post = |body: &str| Request::post("https://room/json").body(Bytes::from(body.to_owned()));
     let response = room.request(post(r#"[{"Add":1}]"#)?).await?;

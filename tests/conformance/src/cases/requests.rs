@@ -27,7 +27,7 @@ pub(super) async fn a_request_and_its_answer_arrive_whole<H: Harness>(h: H) -> R
     Ok(())
 }
 
-pub(super) async fn any_method_and_any_status_will_do<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn any_method_and_any_status_is_accepted<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     for (method, status) in [("GET", 200), ("POST", 302), ("DELETE", 404), ("PATCH", 422), ("OPTIONS", 500)] {
         let request = Request::builder().method(method).uri("https://room/").header("x-status", status);
@@ -38,7 +38,7 @@ pub(super) async fn any_method_and_any_status_will_do<H: Harness>(h: H) -> Resul
     Ok(())
 }
 
-pub(super) async fn an_answer_without_a_body_will_do<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_answer_without_a_body_is_accepted<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     for status in [204, 304] {
         let request = Request::get("https://room/").header("x-status", status).body(Bytes::new())?;
@@ -49,7 +49,7 @@ pub(super) async fn an_answer_without_a_body_will_do<H: Harness>(h: H) -> Result
     Ok(())
 }
 
-pub(super) async fn an_answer_that_the_platform_cannot_give_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_answer_that_the_platform_cannot_send_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     for status in [100, 101, 199, 600, 999] {
         let request = Request::get("https://room/").header("x-status", status).body(Bytes::new())?;
@@ -66,7 +66,7 @@ pub(super) async fn without_on_request_the_answer_is_404<H: Harness>(h: H) -> Re
     Ok(())
 }
 
-pub(super) async fn on_request_changes_the_room_and_tells_its_peers<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn on_request_changes_the_room_and_sends_to_its_peers<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let body = serde_json::to_vec(&[Step::Add(1), Step::Sleep(5), Step::Add(1), say("by request")])?;

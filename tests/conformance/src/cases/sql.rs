@@ -64,7 +64,7 @@ pub(super) async fn several_statements_run_in_order_and_the_last_takes_the_param
     Ok(())
 }
 
-pub(super) async fn what_the_database_refuses_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_statement_that_the_database_rejects_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     give(&room, [exec("insert into lines (id, user) values (1, 'a')", [])]).await?;
     for plan in [
@@ -82,7 +82,7 @@ pub(super) async fn what_the_database_refuses_is_a_typed_error<H: Harness>(h: H)
     Ok(())
 }
 
-pub(super) async fn rows_that_are_not_what_was_asked_for_are_a_typed_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn rows_of_another_type_are_a_typed_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let numbers = |statement: &str| Plan::Numbers { statement: statement.to_owned() };
     for plan in [
@@ -345,7 +345,7 @@ pub(super) async fn reals_are_read_as_they_are_and_whole_ones_as_integers<H: Har
     Ok(())
 }
 
-pub(super) async fn texts_and_blobs_are_what_was_bound<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn texts_and_blobs_read_back_as_they_were_bound<H: Harness>(h: H) -> Result<()> {
     give_the_same(
         &h,
         vec![
@@ -418,7 +418,7 @@ pub(super) async fn a_text_may_end_in_comments_and_empty_statements<H: Harness>(
     .await
 }
 
-pub(super) async fn several_statements_change_everything_or_nothing<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn several_statements_are_atomic<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let twice = "insert into lines (id) values (1); insert into lines (id) values (1)";
     let made = "create table t (a); insert into t values (1); selct";
@@ -479,7 +479,7 @@ pub(super) async fn transactions_are_refused_and_lose_nothing<H: Harness>(h: H) 
     Ok(())
 }
 
-pub(super) async fn what_cloudflare_forbids_is_refused_everywhere<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn statements_that_cloudflare_forbids_are_refused_everywhere<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let texts = [
         "pragma user_version",

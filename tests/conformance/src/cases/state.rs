@@ -26,7 +26,7 @@ pub(super) async fn state_survives_hibernation<H: Harness>(h: H) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn a_change_is_stored_at_the_end_of_a_handler_that_tells_nobody<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_change_is_stored_at_the_end_of_a_handler_that_sends_nothing<H: Harness>(h: H) -> Result<()> {
     let room = room::<plain::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.run([Step::Add(3)]).await?;
@@ -35,7 +35,7 @@ pub(super) async fn a_change_is_stored_at_the_end_of_a_handler_that_tells_nobody
     Ok(())
 }
 
-pub(super) async fn a_change_is_stored_before_anyone_is_told<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_change_is_stored_before_a_message_is_sent<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
@@ -56,7 +56,7 @@ pub(super) async fn a_change_is_stored_before_a_handler_waits<H: Harness>(h: H) 
     Ok(())
 }
 
-pub(super) async fn what_a_call_changed_is_stored_when_it_is_answered<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn changes_of_a_call_are_stored_when_it_is_answered<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     room.run([Step::Add(1)]).await?;
     room.restart().await?;
@@ -130,7 +130,7 @@ pub(super) async fn a_state_nearly_as_large_as_it_may_be_survives_hibernation<H:
     Ok(())
 }
 
-pub(super) async fn nobody_is_told_of_a_state_that_cannot_be_stored<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn no_message_is_sent_of_a_state_that_cannot_be_stored<H: Harness>(h: H) -> Result<()> {
     let room = room::<plain::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.run([Step::Fill(2_000_000), say("stored")]).await?;
@@ -248,7 +248,7 @@ pub(super) async fn a_room_is_initialized_when_its_state_is_first_changed<H: Har
     Ok(())
 }
 
-pub(super) async fn a_room_that_was_never_changed_stays_so_over_hibernation<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_room_that_was_never_changed_stays_uninitialized_over_hibernation<H: Harness>(h: H) -> Result<()> {
     let room = room::<plain::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     same!(report(alice.ask([Step::Report]).await?)?.count, 0);
@@ -272,14 +272,14 @@ pub(super) async fn init_runs_once_in_the_life_of_a_room<H: Harness>(h: H) -> Re
     Ok(())
 }
 
-pub(super) async fn the_first_change_starts_from_what_init_gave<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn the_first_change_starts_from_the_result_of_init<H: Harness>(h: H) -> Result<()> {
     let room = room::<founded::Room, _>(&h, "r");
     room.run([Step::Add(1)]).await?;
     same!(room.count().await?, 101);
     Ok(())
 }
 
-pub(super) async fn a_failing_init_is_an_error_and_is_tried_again<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_failing_init_is_an_error_and_is_retried<H: Harness>(h: H) -> Result<()> {
     let room = room::<founded::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     room.script("init", [log("fail")]).await?;
@@ -328,7 +328,7 @@ pub(super) async fn nothing_is_sent_closed_or_purged_inside_an_update<H: Harness
     Ok(())
 }
 
-pub(super) async fn a_try_update_that_fails_has_told_nobody<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_failed_try_update_has_sent_nothing<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     alice.run([attempt(Step::TryAddTellAndFail(5))]).await?;

@@ -79,7 +79,7 @@ pub(super) async fn a_ticket_in_the_clients_own_request_counts_for_nothing<H: Ha
     Ok(())
 }
 
-pub(super) async fn what_on_upgrade_makes_beyond_the_limits_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn values_of_on_upgrade_beyond_the_limits_are_a_typed_error<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let many = (0..10).map(|n| UpgradeStep::AddTag(n.to_string())).collect();
     let table = [
@@ -181,9 +181,7 @@ pub(super) async fn peers_may_share_an_id<H: Harness>(h: H) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn replacing_closes_the_old_with_1012_behind_the_on_connect_of_the_new<H: Harness>(
-    h: H,
-) -> Result<()> {
+pub(super) async fn replacing_closes_the_old_with_1012_after_the_on_connect_of_the_new<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let old = [room.connect(guest("alice").name("old")).await?, room.connect(guest("alice").name("older")).await?];
@@ -241,7 +239,7 @@ pub(super) async fn a_rejected_duplicate_is_answered_409_until_the_other_has_lef
     Ok(())
 }
 
-pub(super) async fn a_duplicate_that_comes_while_on_upgrade_waits_is_seen<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_duplicate_that_connects_while_on_upgrade_waits_is_detected<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let bob = room.connect(guest("bob")).await?;
     let late = guest("alice").on_duplicate(OnDuplicate::Reject).on_upgrade([UpgradeStep::Hold("door".to_owned())]);
@@ -269,7 +267,7 @@ pub(super) async fn on_upgrade_decides_over_duplicates<H: Harness>(h: H) -> Resu
     Ok(())
 }
 
-pub(super) async fn what_is_no_upgrade_is_answered_426(h: Workerd) -> Result<()> {
+pub(super) async fn a_request_that_is_not_an_upgrade_is_answered_426(h: Workerd) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let with = serde_json::json!({
         "room": { "id": room.id(), "jurisdiction": null, "location_hint": null },
@@ -282,7 +280,7 @@ pub(super) async fn what_is_no_upgrade_is_answered_426(h: Workerd) -> Result<()>
     Ok(())
 }
 
-pub(super) async fn a_handshake_that_is_wrong_is_refused_before_the_room_hears_of_it(h: Workerd) -> Result<()> {
+pub(super) async fn an_invalid_handshake_is_refused_before_it_reaches_the_room(h: Workerd) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let with = serde_json::json!({
         "room": { "id": room.id(), "jurisdiction": null, "location_hint": null },
@@ -323,7 +321,7 @@ pub(super) async fn a_handshake_that_is_wrong_is_refused_before_the_room_hears_o
     Ok(())
 }
 
-pub(super) async fn the_worker_may_add_headers_to_what_the_room_answers(h: Workerd) -> Result<()> {
+pub(super) async fn the_worker_may_add_headers_to_the_answer_of_the_room(h: Workerd) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let is_signed = |headers: &hyper::HeaderMap| headers.get(WORKER_HEADER).is_some_and(|value| value == "1");
@@ -372,7 +370,7 @@ pub(super) async fn a_client_that_is_answered_with_another_subprotocol_is_a_plai
     Ok(())
 }
 
-pub(super) async fn a_client_none_of_whose_subprotocols_is_chosen_is_refused_with_400<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_client_is_refused_with_400_if_none_of_its_subprotocols_is_chosen<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let alice = || guest("alice").offering("chat, t0ken").on_upgrade([UpgradeStep::LogProtocols]);
     let response = room.refused(alice()).await?;

@@ -72,7 +72,7 @@ impl House {
     }
 
     fn join(&self, user: &str, role: Role) -> TestPeer<auction::Room> {
-        let peer = self.try_join(&signer().sign(&claims(user, role)), None).expect("let in");
+        let peer = self.try_join(&signer().sign(&claims(user, role)), None).expect("admitted");
         let Some(Broadcast::Welcome { user: told, .. }) = peer.receive() else { panic!("no welcome") };
         assert_eq!(told, user);
         peer
@@ -122,7 +122,7 @@ fn seconds(seconds: u64) -> Duration {
 // Bidding
 
 #[test]
-fn a_bid_is_accepted_told_to_all_and_stored() {
+fn a_bid_is_accepted_broadcast_and_stored() {
     let house = house();
     let (alice, bob) = (house.join("alice", Role::Bidder), house.join("bob", Role::Bidder));
     assert_eq!(alice.received(), [Broadcast::Joined { user: "bob".to_owned() }]);
@@ -186,7 +186,7 @@ fn a_bid_that_is_none_is_refused_and_no_error() {
 }
 
 #[test]
-fn what_is_no_event_is_told_and_harms_nobody() {
+fn an_invalid_frame_is_reported_and_affects_no_other_peer() {
     let house = house();
     let alice = house.join("alice", Role::Bidder);
     alice.send_raw(r#"{"type": "Bid", "amount": -5, "request": 7}"#);
@@ -277,14 +277,15 @@ fn tokens_decide() {
         .header("sec-websocket-protocol", format!("bearer, {good}"))
         .body(())
         .expect("a request");
-    let alice = house.auction.try_connect_with(request, Upgrade::new(auction::Connection::unknown())).expect("let in");
+    let alice =
+        house.auction.try_connect_with(request, Upgrade::new(auction::Connection::unknown())).expect("admitted");
     assert_eq!(alice.protocol().as_deref(), Some("bearer"));
     assert_eq!((alice.id().as_str(), alice.tags()), ("alice", &["bidder".to_owned()][..]));
     house.world.assert_no_errors();
 }
 
 #[test]
-fn nobody_gets_into_an_auction_that_is_not_open() {
+fn an_auction_that_is_not_open_admits_no_peer() {
     let house = empty_house(World::new());
     let token = signer().sign(&claims("alice", Role::Bidder));
     assert_eq!(house.try_join(&token, None).expect_err("refused").status(), Some(404));
@@ -311,7 +312,7 @@ fn presence_counts_users() {
 }
 
 #[test]
-fn a_seat_is_kept_for_a_while() {
+fn a_bidder_can_resume_within_the_grace() {
     let house = house();
     let (alice, bob) = (house.join("alice", Role::Bidder), house.join("bob", Role::Bidder));
     alice.send(&bid(1_000));
@@ -332,7 +333,7 @@ fn a_seat_is_kept_for_a_while() {
     assert_eq!(bob.received(), [Broadcast::Back { user: "alice".to_owned() }]);
 
     // With another user's resume token, a client connects as a new peer.
-    let mallory = house.try_join(&signer().sign(&claims("mallory", Role::Spectator)), resume).expect("let in");
+    let mallory = house.try_join(&signer().sign(&claims("mallory", Role::Spectator)), resume).expect("admitted");
     assert_eq!(mallory.id().as_str(), "mallory");
     bob.received();
     alice.disconnect();
@@ -343,7 +344,7 @@ fn a_seat_is_kept_for_a_while() {
 }
 
 #[test]
-fn a_role_that_changed_counts_when_one_comes_back() {
+fn a_changed_role_applies_after_a_resume() {
     let house = house();
     let alice = house.join("alice", Role::Bidder);
     let resume = alice.resume_token();
@@ -355,7 +356,7 @@ fn a_role_that_changed_counts_when_one_comes_back() {
 }
 
 #[test]
-fn who_comes_back_to_a_full_room_gets_the_seat() {
+fn a_bidder_can_resume_into_a_full_room() {
     let house = house();
     let alice = house.join("alice", Role::Bidder);
     let crowd: Vec<_> = (0..999).map(|n| house.join(&format!("user {n}"), Role::Spectator)).collect();
@@ -393,7 +394,7 @@ fn sleep_and_crash_and_restart_lose_no_bid() {
 }
 
 #[test]
-fn a_crash_just_behind_a_bid_counts_it_once() {
+fn a_crash_just_after_a_bid_counts_it_once() {
     let house = house();
     let alice = house.join("alice", Role::Bidder);
     house.world.together(|| {
@@ -441,7 +442,7 @@ fn the_lobby_sees_it_live() {
 }
 
 #[test]
-fn a_lobby_that_fails_is_told_later_and_the_bid_stands() {
+fn a_report_to_a_failing_lobby_is_retried_and_the_bid_stands() {
     let house = house();
     let watcher = house.watch();
     watcher.received();
@@ -459,7 +460,7 @@ fn a_lobby_that_fails_is_told_later_and_the_bid_stands() {
 }
 
 #[test]
-fn peers_tell_the_lobby_nothing() {
+fn events_of_peers_are_refused_by_the_lobby() {
     let house = house();
     let watcher = house.watch();
     let Some(lobby::Broadcast::List { auctions }) = watcher.receive() else { panic!("no list") };
