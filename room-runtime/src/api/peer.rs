@@ -216,6 +216,7 @@ impl<R: Room> fmt::Debug for Peer<R> {
 
 /// A peer as the Worker's client sees it, from [`RoomHandle::peers`](crate::RoomHandle::peers).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PeerInfo<C> {
     /// The peer's id.
     pub id: PeerId,
@@ -454,6 +455,7 @@ impl Delivery {
 }
 
 /// One user of a room, from [`RoomContext::presence`]: all connections that share a peer id.
+#[non_exhaustive]
 pub struct Presence<R: Room> {
     /// The peer id of all connections of the user.
     pub id: PeerId,
