@@ -1,7 +1,7 @@
-//! The Worker's side of a room, natively: the messages of a connection as a stream.
+//! The Worker's side of a room, natively: the messages of a connection as a stream, and errors that a Worker passes on.
 
 use futures_util::{StreamExt, future::join, stream};
-use room_runtime::{RoomSocket, prelude::*, testing::World};
+use room_runtime::{Error, RoomSocket, prelude::*, testing::World};
 
 /// A room that repeats words to all.
 #[room]
@@ -97,4 +97,55 @@ fn streams_of_two_rooms_are_one_with_a_combinator() {
         words.sort();
         assert_eq!(words, ["left", "right"]);
     });
+}
+
+/// A Worker's helper, in the result that `worker` has its handlers return.
+async fn forward(world: &World, event: &Event) -> worker::Result<()> {
+    world.client::<Room>().room("main").send(event).await?;
+    Ok(())
+}
+
+#[test]
+fn an_error_that_a_worker_passes_on_keeps_its_kind_status_and_refusal() {
+    let world = World::new();
+    let refused = Event::Refuse { word: "sold".to_owned() };
+    let error = world.block_on(forward(&world, &refused)).expect_err("refused");
+
+    let found = Error::find(&error).expect("the room's error");
+    assert_eq!((found.kind(), found.status().as_u16()), (ErrorKind::Refused, 409));
+    assert_eq!(format!("{error:?}").matches("Refused").count(), 1, "{error:?}");
+
+    let error = Error::try_from(error).expect("the room's error");
+    assert_eq!((error.kind(), error.status().as_u16()), (ErrorKind::Refused, 409));
+    assert_eq!(error.room().map(RoomId::as_str), Some("main"));
+    assert_eq!(error.refusal::<Broadcast>().expect("decodes"), Some(said("sold")));
+}
+
+#[test]
+fn an_error_of_the_platform_is_returned_unchanged() {
+    let ours = worker::Error::from(Error::new(ErrorKind::Overloaded, "later"));
+    // The form that an error of JavaScript has, with a cause.
+    let wrapped = |cause| worker::Error::UnknownJsError {
+        original: worker::wasm_bindgen::JsValue::UNDEFINED,
+        name: Some("Error".to_owned()),
+        message: "outer".to_owned(),
+        code: Some("E_OUTER".to_owned()),
+        cause: Some(Box::new(cause)),
+    };
+    let error = wrapped(ours);
+    assert_eq!(Error::find(&error).map(Error::kind), Some(ErrorKind::Overloaded));
+    assert_eq!(Error::try_from(error).expect("ours").kind(), ErrorKind::Overloaded);
+
+    let io = || worker::Error::from(std::io::Error::other("broken"));
+    for (error, text) in [
+        (worker::Error::RustError("other".to_owned()), "other"),
+        (worker::Error::from(std::io::Error::from(std::io::ErrorKind::NotFound)), "I/O error"),
+        (io(), "I/O error"),
+        (wrapped(io()), "Error [E_OUTER]: outer"),
+    ] {
+        assert!(Error::find(&error).is_none(), "{text}");
+        let same = Error::try_from(error).expect_err("not of a room");
+        let broken = std::error::Error::source(&same).is_some();
+        assert_eq!((same.to_string().as_str(), broken), (text, text != "other"));
+    }
 }
