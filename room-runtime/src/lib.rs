@@ -46,6 +46,19 @@
 //! }
 //! # fn main() {}
 //! ```
+//!
+//! # The crate `worker`
+//!
+//! `Env`, `Request`, `Response` and `Error` of [`worker`] are in this crate's interface, and [`worker`] is also exported from
+//! here. This crate accepts `worker` 0.8, from 0.8.7. Its JavaScript is written for the code that `worker-build` and
+//! `wasm-bindgen` generate for this series, so a later series needs a later release of this crate. If the generated code
+//! has another form, the Worker fails at its start, and the error lists the differences.
+//!
+//! A crate with a room has its own dependency `worker = "0.8"`, under that name, because `#[room]` and
+//! `#[event(fetch)]` write `::worker` into it. Cargo uses one release of 0.8 for both crates. With another series, such as
+//! `worker = "0.7"`, both are in the build, and no room compiles: rustc reports several errors at `#[room]`, with the note
+//! "there are multiple different versions of crate `worker` in the dependency graph". A crate without rooms, for example
+//! with helpers for handlers, can use the types of `room_runtime::worker` and needs no dependency of its own.
 
 #![deny(missing_docs)]
 
@@ -97,6 +110,8 @@ pub use bytes::Bytes;
 pub use http;
 /// The JSON types: `migrate` gets the stored state as a `serde_json::Value`.
 pub use serde_json;
+/// The crate whose types a Worker uses with this one.
+pub use worker;
 
 /// The names that a room and a Worker use: `use room_runtime::prelude::*;`.
 ///

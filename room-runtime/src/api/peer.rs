@@ -359,6 +359,7 @@ impl<R: Room> fmt::Debug for Peers<'_, R> {
 }
 
 /// One user of a room, from [`RoomContext::presence`]: all connections that share a peer id.
+#[non_exhaustive]
 pub struct Presence<R: Room> {
     /// The peer id of all connections of the user.
     pub id: PeerId,

@@ -1,6 +1,14 @@
 //! [`RoomSocket`]: the connection of a peer that is a program.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    marker::PhantomData,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
 
 use crate::{
     Close, CloseCode, Error, ErrorKind, Room,
@@ -12,6 +20,26 @@ use crate::{
 ///
 /// If the value is dropped, the platform decides when the connection ends; [`close`](RoomSocket::close) closes it at
 /// once.
+///
+/// It is also a [`Stream`] of the room's messages, so that a Worker can use the combinators of `futures_util::StreamExt`
+/// or wait for several rooms at a time. An item is that of [`receive`](RoomSocket::receive), and an error does not end the
+/// stream. The stream ends after either side has closed the connection.
+///
+/// ```
+/// use futures_util::StreamExt;
+/// # use room_runtime::{CloseCode, Error, Room, RoomHandle, Upgrade};
+///
+/// # async fn example<R: Room>(room: RoomHandle<R>, data: R::Connection, event: R::Event) -> Result<(), Error> {
+/// let mut socket = room.connect(Upgrade::new(data)).await?;
+/// socket.send(&event)?;
+/// while let Some(message) = socket.next().await {
+///     let message: R::Broadcast = message?;
+///     // Use the message.
+/// }
+/// let close = socket.closed();
+/// # Ok(())
+/// # }
+/// ```
 pub struct RoomSocket<R> {
     socket: ClientSocket,
     closed: Option<Close>,
@@ -53,27 +81,33 @@ impl<R: Room> RoomSocket<R> {
     ///
     /// The connection stays open.
     pub async fn receive(&mut self) -> Result<Option<R::Broadcast>, Error> {
+        poll_fn(|cx| self.poll_receive(cx)).await.transpose()
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<R::Broadcast, Error>>> {
         if self.closed.is_some() {
-            return Ok(None);
+            return Poll::Ready(None);
         }
         loop {
             let arrival = match &mut self.socket {
-                ClientSocket::Cloudflare(socket) => socket.receive().await,
+                // The future is new at each poll. It holds no message: those are in the channel until it is ready.
+                ClientSocket::Cloudflare(socket) => pin!(socket.receive()).poll(cx),
                 #[cfg(not(target_arch = "wasm32"))]
-                ClientSocket::Memory(socket) => std::future::poll_fn(|cx| socket.poll_receive(cx)).await,
+                ClientSocket::Memory(socket) => socket.poll_receive(cx),
             };
-            match arrival {
-                Arrival::Text(text) => match decode(&text)? {
-                    Received::Message(message) => return Ok(Some(message)),
-                    Received::ResumeToken(token) => self.resume_token = Some(token),
+            match ready!(arrival) {
+                Arrival::Text(text) => match decode(&text) {
+                    Ok(Received::Message(message)) => return Poll::Ready(Some(Ok(message))),
+                    Ok(Received::ResumeToken(token)) => self.resume_token = Some(token),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
                 },
                 Arrival::Binary(bytes) => {
                     let message = format!("a binary frame of {bytes} bytes, where JSON text is spoken");
-                    return Err(Error::new(ErrorKind::Decode, message));
+                    return Poll::Ready(Some(Err(Error::new(ErrorKind::Decode, message))));
                 }
                 Arrival::Closed(close) => {
                     self.closed = Some(close);
-                    return Ok(None);
+                    return Poll::Ready(None);
                 }
             }
         }
@@ -106,6 +140,15 @@ impl<R: Room> RoomSocket<R> {
                 Ok(())
             }
         }
+    }
+}
+
+/// The room's messages, as [`receive`](RoomSocket::receive) returns them.
+impl<R: Room> Stream for RoomSocket<R> {
+    type Item = Result<R::Broadcast, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_receive(cx)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The errors: [`Error`] for an error of the runtime, and [`Failure`] for any error of a handler.
 
-use std::{borrow::Cow, error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt, io, iter};
 
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use worker::js_sys;
 
 use crate::{PeerId, RoomId};
 
@@ -253,6 +254,23 @@ impl Error {
         self.0.status.unwrap_or(self.kind().status())
     }
 
+    /// Finds an error of a room in another error: in a [`worker::Error`], or as the cause of any error.
+    ///
+    /// To own the error, use [`Error::try_from`] with a `worker::Error`.
+    ///
+    /// ```
+    /// # use room_runtime::{Error, ErrorKind};
+    /// let error = worker::Error::from(Error::new(ErrorKind::RateLimited, "too fast"));
+    /// assert_eq!(Error::find(&error).map(Error::kind), Some(ErrorKind::RateLimited));
+    /// ```
+    pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+        iter::successors(Some(error), |error| (*error).source()).find_map(|error| {
+            // The source of an `io::Error` is not the error that it holds, but the source of that one.
+            let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            error.downcast_ref().or_else(|| held?.downcast_ref())
+        })
+    }
+
     /// Returns whether a retry can succeed, because the room restarted or could not be reached.
     ///
     /// The effect of the failed call is unknown.
@@ -351,9 +369,69 @@ impl StdError for Error {
     }
 }
 
+/// Converts the error for the `?` of a function that returns a `worker::Result`.
+///
+/// Nothing is lost: [`Error::try_from`] returns the error again, and [`Error::find`] a reference to it. On Cloudflare the
+/// log shows the text of the error and its kind: ``Error [refused]: room `r1`: the auction is over``. Natively the
+/// text of the `worker::Error` is `I/O error`, and that of its [source](StdError::source) is the text of this error.
+///
+/// ```no_run
+/// # use room_runtime::{Error, Room, RoomHandle};
+/// use worker::Response;
+///
+/// async fn bid<R: Room>(room: RoomHandle<R>, event: R::Event) -> worker::Result<Response> {
+///     room.send(&event).await?;
+///     Response::ok("sent")
+/// }
+///
+/// async fn answer<R: Room>(room: RoomHandle<R>, event: R::Event) -> worker::Result<Response> {
+///     match bid(room, event).await {
+///         // An error of a room has its own status and body. The second `?` returns any other error unchanged.
+///         Err(error) => Error::try_from(error)?.into_response(),
+///         answer => answer,
+///     }
+/// }
+/// ```
 impl From<Error> for worker::Error {
     fn from(error: Error) -> Self {
-        worker::Error::RustError(error.to_string())
+        let (kind, message) = (error.kind().as_str(), error.to_string());
+        // No other variant of `worker` 0.8 holds an error of another crate. Its own text is only `I/O error`.
+        let kept = worker::Error::Io(io::Error::other(error));
+        if cfg!(target_arch = "wasm32") { with_text(kind, message, kept) } else { kept }
+    }
+}
+
+/// Wraps an error, so that a log and JavaScript show this text and this kind.
+fn with_text(kind: &str, message: String, cause: worker::Error) -> worker::Error {
+    let original = js_sys::Error::new(&message);
+    // A new object accepts any property.
+    let _ = js_sys::Reflect::set(&original, &"code".into(), &kind.into());
+    worker::Error::UnknownJsError {
+        original: original.into(),
+        name: None,
+        message,
+        code: Some(kind.to_owned()),
+        cause: Some(Box::new(cause)),
+    }
+}
+
+/// Returns the error of a room that a [`worker::Error`] holds, or the `worker::Error` unchanged.
+impl TryFrom<worker::Error> for Error {
+    type Error = worker::Error;
+
+    fn try_from(error: worker::Error) -> Result<Self, worker::Error> {
+        use worker::Error::{Io, UnknownJsError};
+
+        match error {
+            Io(error) => error.downcast::<Error>().map_err(Io),
+            UnknownJsError { original, name, message, code, cause: Some(cause) } => {
+                Error::try_from(*cause).map_err(|cause| {
+                    let cause = Some(Box::new(cause));
+                    UnknownJsError { original, name, message, code, cause }
+                })
+            }
+            error => Err(error),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The bindings to `room.js`.
 //!
-//! An exception from an import without `catch` ends the wasm instance. As far as the platform documents it,
-//! those imports cannot throw.
+//! An exception from an import without `catch` ends the wasm instance. As far as the platform documents it, those imports
+//! cannot throw. `install` throws on purpose if the generated code has another form than `room.js` expects: it runs in the
+//! start function, so the Worker does not start.
 
 use worker::{
     js_sys,

@@ -608,7 +608,7 @@ function guard(prototype, name) {
 }
 
 // The fast path of most frames and calls: directly into wasm, and without a promise if no handler waits.
-function shortcut(prototype) {
+function shortcut(prototype, className) {
   const { roomSockets, roomText, roomBytes, roomCall } = prototype;
   for (const name of ["roomSockets", "roomText", "roomBytes"]) delete prototype[name];
 
@@ -617,6 +617,7 @@ function shortcut(prototype) {
   const enter = (object) => {
     if (isOver) replace();
     const self = { __wbg_ptr: object.__wbg_ptr, __wbg_inst: object.__wbg_inst };
+    reportShape(className, Object.keys(self).map((name) => difference(`\`${name}\` of an object`, self[name], "number")));
     const sockets = roomSockets.call(self);
     sockets.object = object;
     sockets.self = self;
@@ -668,6 +669,49 @@ function shortcut(prototype) {
   };
 }
 
+// The releases whose generated code this file is tested with. tests/e2e/shape.test.mjs compares them with the lock file.
+const TESTED = "worker 0.8.7, worker-build 0.8.7 and wasm-bindgen 0.2.130";
+
+// The methods that wasm-bindgen generates for every class, and those of `#[durable_object]` and of class.rs.
+const GENERATED = ["free", "__destroy_into_raw"];
+const GUARDED = ["fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest"];
+const SHORTENED = ["webSocketMessage", "roomSockets", "roomText", "roomBytes", "roomCall"];
+
+// Returns a line about a part of another type than expected, and otherwise undefined.
+function difference(part, found, expected) {
+  const type = found === null ? "null" : typeof found;
+  return type === expected ? undefined : `${part}: expected ${expected}, found ${type}`;
+}
+
+// Throws one error with all differences. A part that is missing would otherwise be a TypeError at some later event.
+function reportShape(className, differences) {
+  const found = differences.filter((line) => line !== undefined);
+  if (found.length === 0) return;
+  const message =
+    `room-runtime does not fit the generated JavaScript around the class ${className}:\n` +
+    found.map((line) => `- ${line}\n`).join("") +
+    `room-runtime is tested with ${TESTED}. Build with that worker-build, without --no-panic-recovery and CUSTOM_SHIM, ` +
+    "or update room-runtime.";
+  console.error(message);
+  throw new Error(message);
+}
+
+// Checks the internals of generated code that this file uses. wasm-bindgen makes the class, its methods, the number of the
+// instance and the function that replaces the instance; `worker` makes the state of the shim, which `worker-build` uses.
+function checkShape(className, instanceMemory) {
+  const shim = globalThis.__worker_init_state;
+  const constructor = exports[className];
+  const differences = [
+    difference("`__wbg_reset_state` of index.js", exports.__wbg_reset_state, "function"),
+    difference("`criticalError` of `__worker_init_state`", shim?.criticalError, "boolean"),
+    difference("the memory's `buffer`", instanceMemory?.buffer, "object"),
+    difference("the class in index.js", constructor, "function"),
+  ];
+  const methods = typeof constructor === "function" ? [...GENERATED, ...GUARDED, ...SHORTENED] : [];
+  const method = (name) => difference(`the method \`${name}\``, constructor.prototype?.[name], "function");
+  reportShape(className, [...differences, ...methods.map(method)]);
+}
+
 /**
  * Prepares the class of a room. It runs at every start of the wasm instance; the class belongs to JavaScript and
  * outlives the instance. `address` is the address of a number in the instance's memory that is not 0 while a room's
@@ -681,13 +725,14 @@ export function install(className, instanceMemory, address) {
   running = address;
   const constructor = exports[className];
   if (installed.has(constructor)) return;
+  checkShape(className, instanceMemory);
   installed.add(constructor);
   const { prototype } = constructor;
   // The platform accepts RPC only on classes that extend `DurableObject`.
   Object.setPrototypeOf(prototype, DurableObject.prototype);
   Object.setPrototypeOf(constructor, DurableObject);
   // Every method of the prototype can be called by RPC, and these would end the object.
-  for (const name of ["free", "__destroy_into_raw", "connect", Symbol.dispose]) delete prototype[name];
-  for (const name of ["fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest"]) guard(prototype, name);
-  shortcut(prototype);
+  for (const name of [...GENERATED, "connect", Symbol.dispose]) delete prototype[name];
+  for (const name of GUARDED) guard(prototype, name);
+  shortcut(prototype, className);
 }

@@ -229,7 +229,7 @@ mod sqlite {
 
     fn run_one(statement: &mut rusqlite::Statement<'_>, parameters: &[SqlValue]) -> rusqlite::Result<SqlRows> {
         let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
-        let mut cursor = statement.query(rusqlite::params_from_iter(parameters))?;
+        let mut cursor = statement.query(rusqlite::params_from_iter(parameters.iter().map(bound)))?;
         let mut rows = Vec::new();
         while let Some(row) = cursor.next()? {
             let values = (0..columns.len()).map(|column| row.get_ref(column).map(value_of));
@@ -248,15 +248,14 @@ mod sqlite {
         }
     }
 
-    impl rusqlite::ToSql for SqlValue {
-        fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-            Ok(match self {
-                SqlValue::Null => ToSqlOutput::Owned(Value::Null),
-                SqlValue::Integer(value) => ToSqlOutput::Owned(Value::Integer(*value)),
-                SqlValue::Real(value) => ToSqlOutput::Owned(Value::Real(*value)),
-                SqlValue::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-                SqlValue::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-            })
+    /// The form in which a value is bound. An `impl ToSql` would make rusqlite a part of the public API.
+    fn bound(value: &SqlValue) -> ToSqlOutput<'_> {
+        match value {
+            SqlValue::Null => ToSqlOutput::Owned(Value::Null),
+            SqlValue::Integer(value) => ToSqlOutput::Owned(Value::Integer(*value)),
+            SqlValue::Real(value) => ToSqlOutput::Owned(Value::Real(*value)),
+            SqlValue::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            SqlValue::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         }
     }
 }

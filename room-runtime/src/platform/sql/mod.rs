@@ -10,6 +10,8 @@ pub(crate) use self::rows::SqlRows;
 use super::PlatformError;
 
 /// A value in the database. [`Sql`](crate::Sql) documents how values are read.
+///
+/// SQLite has these five storage classes and no others, so a `match` of them is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SqlValue {

@@ -1,0 +1,200 @@
+//! The public API of room-runtime, as the unstable JSON of the pinned toolchain's rustdoc describes it.
+//!
+//! `room-runtime/public-api.txt` lists it, so that each change of it is a line of a diff.
+//! `UPDATE_PUBLIC_API=1 cargo test -p xtask --test public_api` writes the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// The crates whose types a user of the API sees. A breaking release of one of them is a breaking release of
+/// room-runtime.
+const FOREIGN: [&str; 9] = [
+    "alloc",
+    "bytes",
+    "core",
+    "futures_core",
+    "http",
+    // The two macros, which have the version of the runtime.
+    "room_macros",
+    // The traits of `serde`.
+    "serde_core",
+    "serde_json",
+    "worker",
+];
+
+/// The types that users construct or match without `..`, so that a new field or variant of them is a breaking change.
+const EXHAUSTIVE: [&str; 2] = [
+    // A handler returns `Json(value)` and takes a request apart with `let Json(value) = …`.
+    "Json", // SQLite has these five storage classes and no others.
+    "SqlValue",
+];
+
+/// Traits that the compiler implements and that no caller notices. `Send` and `Sync` are kept.
+const UNNOTICED: [&str; 5] = ["Freeze", "RefUnwindSafe", "Unpin", "UnsafeUnpin", "UnwindSafe"];
+
+static JSON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| document().map_err(|error| format!("{error:#}")));
+
+#[test]
+fn the_list_is_the_public_api() -> Result<()> {
+    let api = public_api::Builder::from_rustdoc_json(json()?).omit_blanket_impls(true).build()?;
+    let text = list(api.items().map(ToString::to_string));
+    assert!(text.lines().count() > 500, "the API was not found:\n{text}");
+    let path = root()?.join("room-runtime/public-api.txt");
+    if env::var_os("UPDATE_PUBLIC_API").is_some() {
+        return fs::write(&path, text).context("cannot write the list");
+    }
+    let listed = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (listed, found): (BTreeSet<_>, BTreeSet<_>) = (listed.lines().collect(), text.lines().collect());
+    let gone = listed.difference(&found).map(|line| format!("- {line}\n"));
+    let new = found.difference(&listed).map(|line| format!("+ {line}\n"));
+    let changes: String = gone.chain(new).collect();
+    assert!(changes.is_empty(), "the public API changes; UPDATE_PUBLIC_API=1 writes the list:\n{changes}");
+    Ok(())
+}
+
+#[test]
+fn foreign_types_are_of_few_crates() -> Result<()> {
+    let api = Api::read()?;
+    let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for id in api.reachable() {
+        api.foreign(&api.index[&id]["inner"], &mut |name, path| {
+            used.entry(name).or_default().insert(path);
+        });
+    }
+    let found: Vec<_> = used.keys().copied().collect();
+    assert_eq!(found, FOREIGN, "the crates of the public API are others; their types: {used:#?}");
+    Ok(())
+}
+
+#[test]
+fn types_that_will_grow_are_non_exhaustive() -> Result<()> {
+    let api = Api::read()?;
+    let mut exhaustive = BTreeSet::new();
+    for id in api.reachable() {
+        let item = &api.index[&id];
+        let is_marked = item["attrs"].as_array().is_some_and(|attrs| attrs.iter().any(|attr| attr == "non_exhaustive"));
+        if !is_marked && is_open(&item["inner"]) {
+            exhaustive.extend(item["name"].as_str());
+        }
+    }
+    let found: Vec<_> = exhaustive.into_iter().collect();
+    assert_eq!(found, EXHAUSTIVE, "these types are exhaustive: mark them, or list them with the reason");
+    Ok(())
+}
+
+/// True for an enum, and for a struct that other crates can construct.
+fn is_open(item: &Value) -> bool {
+    let kind = &item["struct"]["kind"];
+    let is_tuple = kind["tuple"].as_array().is_some_and(|fields| fields.iter().all(|field| !field.is_null()));
+    item.get("enum").is_some() || kind == "unit" || is_tuple || kind["plain"]["has_stripped_fields"] == false
+}
+
+/// The lines of the list. A type of the prelude is listed once with its members, under its own path.
+fn list(items: impl Iterator<Item = String>) -> String {
+    let is_noticed = |line: &String| {
+        let implemented = line.split_once(" for ").map_or("", |(head, _)| head);
+        !UNNOTICED.iter().any(|name| implemented.ends_with(&format!("::{name}")))
+    };
+    let is_member = |line: &String| {
+        let path = line.split_once("room_runtime::prelude::").map_or("", |(_, path)| path);
+        let path = path.split(['(', '<', ' ']).next().unwrap_or_default().trim_end_matches(':');
+        path.contains("::")
+    };
+    let lines: Vec<_> = items.filter(|line| is_noticed(line) && !is_member(line)).collect();
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<_> =
+        lines.iter().rev().filter(|line| seen.insert(*line)).map(|line| format!("{line}\n")).collect();
+    kept.reverse();
+    kept.concat()
+}
+
+struct Api {
+    index: BTreeMap<String, Value>,
+    document: Value,
+}
+
+impl Api {
+    fn read() -> Result<Self> {
+        let mut document: Value = serde_json::from_slice(&fs::read(json()?)?)?;
+        let index = serde_json::from_value(document["index"].take())?;
+        Ok(Self { index, document })
+    }
+
+    /// The items that are part of the public API, from the crate's root.
+    fn reachable(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut left = vec![self.document["root"].to_string()];
+        while let Some(id) = left.pop() {
+            let Some(item) = self.index.get(&id) else { continue };
+            let implementation = &item["inner"]["impl"];
+            let is_blanket = !implementation["blanket_impl"].is_null() || implementation["is_synthetic"] == true;
+            if item["crate_id"] != 0 || is_blanket || !found.insert(id) {
+                continue;
+            }
+            for (_, inner) in item["inner"].as_object().into_iter().flatten() {
+                left.extend(children(inner).map(ToString::to_string));
+            }
+        }
+        found
+    }
+
+    /// Calls `each` with the crate and the path of every type and trait of other crates.
+    fn foreign<'a>(&'a self, value: &'a Value, each: &mut impl FnMut(&'a str, String)) {
+        let is_path = value.get("path").is_some() && value.get("args").is_some();
+        if let Some(id) = value.get("id").filter(|_| is_path || value.get("is_glob").is_some()) {
+            let known = &self.document["paths"][id.to_string()];
+            let name = &self.document["external_crates"][known["crate_id"].to_string()]["name"];
+            let segments = known["path"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            if let Some(name) = name.as_str() {
+                each(name, segments.collect::<Vec<_>>().join("::"));
+            }
+        }
+        match value {
+            Value::Object(fields) => fields.values().for_each(|value| self.foreign(value, each)),
+            Value::Array(values) => values.iter().for_each(|value| self.foreign(value, each)),
+            _ => {}
+        }
+    }
+}
+
+/// The ids of an item's members, implementations and fields, and of the item that a `use` exports.
+fn children(inner: &Value) -> impl Iterator<Item = &Value> {
+    let kind = &inner["kind"];
+    let lists = [&inner["items"], &inner["impls"], &inner["variants"], &kind["plain"]["fields"], &kind["tuple"]];
+    let exported = inner.get("is_glob").map(|_| &inner["id"]);
+    lists.into_iter().filter_map(Value::as_array).flatten().filter(|id| id.is_u64()).chain(exported)
+}
+
+fn json() -> Result<&'static Path> {
+    match &*JSON {
+        Ok(path) => Ok(path),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+/// Runs rustdoc and returns the path of its output.
+fn document() -> Result<PathBuf> {
+    let root = root()?;
+    let mut cargo = Command::new("cargo");
+    cargo.args(["rustdoc", "--quiet", "--package", "room-runtime", "--features", "sqlite", "--lib", "--"]);
+    cargo.args(["-Z", "unstable-options", "--output-format", "json"]);
+    let output = cargo.env("RUSTDOC", env!("CARGO_BIN_EXE_unstable-rustdoc")).current_dir(&root).output()?;
+    if !output.status.success() {
+        bail!("rustdoc failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
+    Ok(target.join("doc/room_runtime.json"))
+}
+
+fn root() -> Result<PathBuf> {
+    // Cargo sets the variable at run time, so that a checkout that was moved is still found.
+    let own = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    Ok(own.parent().context("xtask lies in the workspace")?.to_owned())
+}
