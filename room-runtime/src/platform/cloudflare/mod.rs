@@ -259,8 +259,11 @@ impl Platform for Cloudflare {
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {
-        // A JavaScript `Date` has this upper limit, in about 285,000 years. An alarm at 0 is not valid.
-        if let Err(error) = self.storage.set_alarm(at_ms.map(|ms| (ms as f64).clamp(1.0, 8.64e15))) {
+        // workerd loses an alarm that a running alarm handler sets for the very time of the alarm that fired: it compares
+        // the times and finds nothing to change. A time after now is never that time. A JavaScript `Date` has an upper
+        // limit, in about 285,000 years.
+        let earliest = self.now_ms().saturating_add(1);
+        if let Err(error) = self.storage.set_alarm(at_ms.map(|ms| (ms.max(earliest) as f64).min(8.64e15))) {
             self.log_error(&format!("the alarm was not set: {}", message_of(&error)));
         }
     }
