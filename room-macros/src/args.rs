@@ -8,27 +8,8 @@ use syn::{Expr, Lit, Meta, Path};
 use crate::{
     check::written,
     diag::{self, Errors},
-    expand,
+    options,
 };
-
-/// The names of the options of `#[room]`.
-const OPTIONS: [&str; 15] = [
-    "binding",
-    "class",
-    "tag",
-    "max_peers",
-    "max_message_bytes",
-    "max_unread_bytes",
-    "rate_limit",
-    "on_invalid",
-    "heartbeat",
-    "state_version",
-    "reconnect_grace",
-    "purge_after",
-    "batch",
-    "watchdog",
-    "crate",
-];
 
 /// A list of options as written.
 #[derive(Debug, Default)]
@@ -41,7 +22,7 @@ pub(crate) struct Written {
 /// One option as written; a list contains each name once.
 #[derive(Debug)]
 pub(crate) struct Given {
-    pub(crate) name: String,
+    pub(crate) name: &'static str,
     pub(crate) key: Path,
     pub(crate) value: Value,
 }
@@ -87,33 +68,10 @@ pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
     }
 }
 
-/// The path in `crate = "…"`, with the span of the string literal.
-pub(crate) fn krate(option: &Given, errors: &mut Errors) -> Option<Path> {
-    let example = "write a path, for example `crate = \"room_runtime\"`";
-    let Some(Lit::Str(text)) = option.literal() else {
-        errors.on(option.fault(), format!("option `crate` takes a text\n{example}"));
-        return None;
-    };
-    let Ok(path) = text.parse_with(Path::parse_mod_style) else {
-        errors.on(text, format!("`{}` cannot be the name of a crate\n{example}", text.value()));
-        return None;
-    };
-    // Without this check rustc would report each path of the expansion.
-    if let Some(name) = path.get_ident().map(ToString::to_string)
-        && let Some(own) = expand::runtime_name()
-        && name != own
-        && diag::similar(&name, [&*own]).is_some()
-    {
-        errors.on(text, format!("unknown crate `{name}`\na similar dependency exists: `{own}`"));
-        return None;
-    }
-    Some(path)
-}
-
 /// Reads the options of `#[room]`.
 pub(crate) fn parse(tokens: TokenStream) -> (Written, Errors) {
     let mut errors = Errors::default();
-    let options = list("#[room]", &OPTIONS, tokens, &mut errors);
+    let options = list("#[room]", &options::names(), tokens, &mut errors);
     (options, errors)
 }
 
@@ -162,16 +120,18 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
         let option = known.iter().copied().find(|option| *option == name);
         let similar = diag::similar(&name, known.iter().copied());
         meant.extend(option.or(similar));
-        if option.is_none() {
+        let Some(option) = option else {
             let similar = match similar {
                 Some(option) => format!("a similar option exists: `{option}`\n"),
                 None => String::new(),
             };
             errors.on(key, format!("unknown `{owner}` option `{name}`\n{similar}{}", the_options()));
-        } else if given.iter().any(|other| other.name == name) {
-            errors.on(key, format!("option `{name}` is given twice\nremove one of them"));
+            continue;
+        };
+        if given.iter().any(|other| other.name == option) {
+            errors.on(key, format!("option `{option}` is given twice\nremove one of them"));
         } else {
-            given.push(Given { name, key, value });
+            given.push(Given { name: option, key, value });
         }
     }
     Written { given, meant }

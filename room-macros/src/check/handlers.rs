@@ -9,7 +9,8 @@ use crate::{
     args::Written,
     attrs,
     diag::{self, Errors},
-    model::{self, By, Conditional, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
+    model::{self, By, Conditional, HANDLERS, Handler, HandlerKind, Options, Outcome, Parameter, SCHEMAS},
+    options,
     parse::{self, Declared, Function, RoomModule, is},
 };
 
@@ -31,7 +32,7 @@ pub(super) struct Functions {
 pub(super) fn check(
     module: &RoomModule,
     declared: &[Declared],
-    options: &Written,
+    written: &Written,
     checked: &Options,
     errors: &mut Errors,
 ) -> Functions {
@@ -48,7 +49,7 @@ pub(super) fn check(
         functions.meant.push(kind.name);
         // Until its schema or option exists, the function may not be meant as a handler; no further check applies.
         if kind.makes.is_some_and(|schema| !declared.iter().any(|item| item.name == schema))
-            || kind.needs.is_some_and(|needed| !options.meant.contains(&needed.option))
+            || kind.needs.is_some_and(|option| !written.meant.contains(&option))
         {
             continue;
         }
@@ -93,7 +94,7 @@ pub(super) fn check(
     functions.meant.extend(misplaced::check(module, errors));
     check_made(module, declared, &mut functions, errors);
     check_taken(module, declared, &mut functions, errors);
-    check_needed(module, options, checked, &functions, errors);
+    check_needed(module, written, checked, &functions, errors);
     functions
 }
 
@@ -256,18 +257,19 @@ fn check_taken(module: &RoomModule, declared: &[Declared], functions: &mut Funct
 }
 
 /// Reports a handler without the option that it requires, and an option without the handler that it requires.
-fn check_needed(module: &RoomModule, written: &Written, options: &Options, functions: &Functions, errors: &mut Errors) {
+fn check_needed(module: &RoomModule, written: &Written, checked: &Options, functions: &Functions, errors: &mut Errors) {
     for kind in HANDLERS {
-        let Some(Needed { option, example }) = kind.needs else { continue };
+        let Some(needed) = kind.needs.and_then(options::find) else { continue };
+        let option = needed.name;
         let function = module.functions().find(|function| is(&function.sig.ident, kind.name));
         if let Some(function) = function.filter(|_| !written.meant.contains(&option)) {
             let message = format!("handler `{}` never runs without the option `{option}`", kind.name);
             let hint = "or give this function another name if it is none of the room's handlers";
-            errors.on(&function.sig.ident, format!("{message}\nadd `{example}` to `#[room]`, {hint}"));
+            errors.on(&function.sig.ident, format!("{message}\nadd `{}` to `#[room]`, {hint}", needed.written()));
         }
-        // A version with a mistake counts as not given.
-        let lacking = kind.outcome == Outcome::Migrated
-            && options.state_version.is_some()
+        // An option with a mistake counts as not given.
+        let lacking = needed.needs == Some(kind.name)
+            && checked.setting(option).is_some()
             && !functions.meant.contains(&kind.name);
         if let Some(given) = written.given.iter().find(|given| lacking && given.name == option) {
             let (room, name, signature) = (&module.ident, kind.name, kind.signature(kind.parameters));
