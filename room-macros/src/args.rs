@@ -85,13 +85,7 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
         let meta = match read(&segment) {
             Ok(meta) => meta,
             Err(error) => {
-                // The first token names the option, because the rest of the room may depend on it.
-                let key = segment.tokens.clone().into_iter().next().map(|key| key.to_string().replace('"', ""));
-                let key = key.and_then(|key| diag::similar(&key, known.iter().copied()));
-                match key {
-                    Some(key) => meant.push(key),
-                    None => meant.extend(known),
-                }
+                meant.extend(meant_by(&segment, known));
                 // Options written in the syntax of another language share one error.
                 let kind = error.to_string().split('`').next().map(str::to_owned);
                 if !misread.contains(&kind) {
@@ -101,12 +95,9 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
                 continue;
             }
         };
-        let (key, value) = match meta {
-            NestedMeta::Meta(Meta::Path(path)) => (path, Value::Nothing),
-            NestedMeta::Meta(Meta::NameValue(meta)) => (meta.path, Value::Is(meta.value)),
-            NestedMeta::Meta(Meta::List(meta)) => (meta.path, Value::List(meta.tokens)),
-            NestedMeta::NameValueInvalidExpr(meta) => (meta.path, Value::Unreadable(meta.value)),
-            NestedMeta::Lit(literal) => {
+        let (key, value) = match key_and_value(meta) {
+            Ok(option) => option,
+            Err(literal) => {
                 // If one name is missing, usually all are, so one error is enough.
                 if !has_literal && !is_key_value() {
                     errors.on(&literal, format!("expected an option of `{owner}`, not a value\n{}", the_options()));
@@ -135,6 +126,24 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
         }
     }
     Written { given, meant }
+}
+
+/// The options that an unreadable segment may mean: its first token names one, on which the rest of the room may depend.
+fn meant_by(segment: &Segment, known: &[&'static str]) -> Vec<&'static str> {
+    let first = segment.tokens.clone().into_iter().next().map(|key| key.to_string().replace('"', ""));
+    let similar = first.and_then(|key| diag::similar(&key, known.iter().copied()));
+    similar.map_or_else(|| known.to_vec(), |similar| vec![similar])
+}
+
+/// Splits an option, or returns the literal in its place.
+fn key_and_value(meta: NestedMeta) -> Result<(Path, Value), Lit> {
+    match meta {
+        NestedMeta::Meta(Meta::Path(path)) => Ok((path, Value::Nothing)),
+        NestedMeta::Meta(Meta::NameValue(meta)) => Ok((meta.path, Value::Is(meta.value))),
+        NestedMeta::Meta(Meta::List(meta)) => Ok((meta.path, Value::List(meta.tokens))),
+        NestedMeta::NameValueInvalidExpr(meta) => Ok((meta.path, Value::Unreadable(meta.value))),
+        NestedMeta::Lit(literal) => Err(literal),
+    }
 }
 
 /// The tokens between two commas.
