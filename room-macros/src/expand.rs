@@ -283,7 +283,7 @@ fn marker(sketch: &Sketch) -> TokenStream {
 fn settings(options: &Options) -> TokenStream {
     let krate = &options.krate;
     let (mut limits, mut constants) = (TokenStream::new(), TokenStream::new());
-    for kind in &OPTIONS {
+    for kind in OPTIONS {
         let Some(value) = options.setting(kind.name).map(|value| accepted(value, krate)) else { continue };
         match kind.sets {
             Sets::Limit(_) => {

@@ -82,7 +82,7 @@ pub(crate) const HOUR: u64 = 3_600 * SECOND;
 pub(crate) const DAY: u64 = 24 * HOUR;
 
 /// All options, in the order of the reference, the messages and the expansion.
-pub(crate) static OPTIONS: [OptionKind; 15] = [
+pub(crate) const OPTIONS: &[OptionKind] = &[
     OptionKind {
         name: "binding",
         example: r#""CHAT""#,

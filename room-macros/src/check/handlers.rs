@@ -280,22 +280,24 @@ fn check_taken(module: &RoomModule, declared: &[Declared], functions: &mut Funct
 /// Reports a handler without the option that it requires, and an option without the handler that it requires.
 fn check_needed(module: &RoomModule, written: &Written, checked: &Options, functions: &Functions, errors: &mut Errors) {
     for kind in HANDLERS {
-        let Some(needed) = kind.needs.and_then(options::find) else { continue };
-        let option = needed.name;
-        let function = module.functions().find(|function| is(&function.sig.ident, kind.name));
-        if let Some(function) = function.filter(|_| !written.meant.contains(&option)) {
-            let message = format!("handler `{}` never runs without the option `{option}`", kind.name);
+        let (room, name) = (&module.ident, kind.name);
+        let function = module.functions().find(|function| is(&function.sig.ident, name));
+        let needed = kind.needs.and_then(options::find).filter(|needed| !written.meant.contains(&needed.name));
+        if let (Some(function), Some(needed)) = (function, needed) {
+            let message = format!("handler `{name}` never runs without the option `{}`", needed.name);
             let hint = "or give this function another name if it is none of the room's handlers";
             errors.on(&function.sig.ident, format!("{message}\nadd `{}` to `#[room]`, {hint}", needed.written()));
         }
-        // An option with a mistake counts as not given.
-        let lacking = needed.needs == Some(kind.name)
-            && checked.setting(option).is_some()
-            && !functions.meant.contains(&kind.name);
-        if let Some(given) = written.given.iter().find(|given| lacking && given.name == option) {
-            let (room, name, signature) = (&module.ident, kind.name, kind.signature(kind.parameters));
-            let message = format!("room `{room}` has the option `{option}`, but no handler `{name}`");
-            errors.on(given.fault(), format!("{message}\nadd `{signature} {{ … }}`"));
+        if functions.meant.contains(&name) {
+            continue;
+        }
+        for given in &written.given {
+            let needs_it = options::find(given.name).is_some_and(|option| option.needs == Some(name));
+            // An option with a mistake counts as not given.
+            if needs_it && checked.setting(given.name).is_some() {
+                let message = format!("room `{room}` has the option `{}`, but no handler `{name}`", given.name);
+                errors.on(given.fault(), format!("{message}\nadd `{} {{ … }}`", kind.signature(kind.parameters)));
+            }
         }
     }
 }
