@@ -8,27 +8,8 @@ use syn::{Expr, Lit, Meta, Path};
 use crate::{
     check::written,
     diag::{self, Errors},
-    expand,
+    options,
 };
-
-/// The names of the options of `#[room]`.
-const OPTIONS: [&str; 15] = [
-    "binding",
-    "class",
-    "tag",
-    "max_peers",
-    "max_message_bytes",
-    "max_unread_bytes",
-    "rate_limit",
-    "on_invalid",
-    "heartbeat",
-    "state_version",
-    "reconnect_grace",
-    "purge_after",
-    "batch",
-    "watchdog",
-    "crate",
-];
 
 /// A list of options as written.
 #[derive(Debug, Default)]
@@ -41,7 +22,7 @@ pub(crate) struct Written {
 /// One option as written; a list contains each name once.
 #[derive(Debug)]
 pub(crate) struct Given {
-    pub(crate) name: String,
+    pub(crate) name: &'static str,
     pub(crate) key: Path,
     pub(crate) value: Value,
 }
@@ -87,33 +68,10 @@ pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
     }
 }
 
-/// The path in `crate = "…"`, with the span of the string literal.
-pub(crate) fn krate(option: &Given, errors: &mut Errors) -> Option<Path> {
-    let example = "write a path, for example `crate = \"room_runtime\"`";
-    let Some(Lit::Str(text)) = option.literal() else {
-        errors.on(option.fault(), format!("option `crate` takes a text\n{example}"));
-        return None;
-    };
-    let Ok(path) = text.parse_with(Path::parse_mod_style) else {
-        errors.on(text, format!("`{}` cannot be the name of a crate\n{example}", text.value()));
-        return None;
-    };
-    // Without this check rustc would report each path of the expansion.
-    if let Some(name) = path.get_ident().map(ToString::to_string)
-        && let Some(own) = expand::runtime_name()
-        && name != own
-        && diag::similar(&name, [&*own]).is_some()
-    {
-        errors.on(text, format!("unknown crate `{name}`\na similar dependency exists: `{own}`"));
-        return None;
-    }
-    Some(path)
-}
-
 /// Reads the options of `#[room]`.
 pub(crate) fn parse(tokens: TokenStream) -> (Written, Errors) {
     let mut errors = Errors::default();
-    let options = list("#[room]", &OPTIONS, tokens, &mut errors);
+    let options = list("#[room]", &options::names(), tokens, &mut errors);
     (options, errors)
 }
 
@@ -127,13 +85,7 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
         let meta = match read(&segment) {
             Ok(meta) => meta,
             Err(error) => {
-                // The first token names the option, because the rest of the room may depend on it.
-                let key = segment.tokens.clone().into_iter().next().map(|key| key.to_string().replace('"', ""));
-                let key = key.and_then(|key| diag::similar(&key, known.iter().copied()));
-                match key {
-                    Some(key) => meant.push(key),
-                    None => meant.extend(known),
-                }
+                meant.extend(meant_by(&segment, known));
                 // Options written in the syntax of another language share one error.
                 let kind = error.to_string().split('`').next().map(str::to_owned);
                 if !misread.contains(&kind) {
@@ -143,12 +95,9 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
                 continue;
             }
         };
-        let (key, value) = match meta {
-            NestedMeta::Meta(Meta::Path(path)) => (path, Value::Nothing),
-            NestedMeta::Meta(Meta::NameValue(meta)) => (meta.path, Value::Is(meta.value)),
-            NestedMeta::Meta(Meta::List(meta)) => (meta.path, Value::List(meta.tokens)),
-            NestedMeta::NameValueInvalidExpr(meta) => (meta.path, Value::Unreadable(meta.value)),
-            NestedMeta::Lit(literal) => {
+        let (key, value) = match key_and_value(meta) {
+            Ok(option) => option,
+            Err(literal) => {
                 // If one name is missing, usually all are, so one error is enough.
                 if !has_literal && !is_key_value() {
                     errors.on(&literal, format!("expected an option of `{owner}`, not a value\n{}", the_options()));
@@ -162,19 +111,39 @@ pub(crate) fn list(owner: &str, known: &[&'static str], tokens: TokenStream, err
         let option = known.iter().copied().find(|option| *option == name);
         let similar = diag::similar(&name, known.iter().copied());
         meant.extend(option.or(similar));
-        if option.is_none() {
+        let Some(option) = option else {
             let similar = match similar {
                 Some(option) => format!("a similar option exists: `{option}`\n"),
                 None => String::new(),
             };
             errors.on(key, format!("unknown `{owner}` option `{name}`\n{similar}{}", the_options()));
-        } else if given.iter().any(|other| other.name == name) {
-            errors.on(key, format!("option `{name}` is given twice\nremove one of them"));
+            continue;
+        };
+        if given.iter().any(|other| other.name == option) {
+            errors.on(key, format!("option `{option}` is given twice\nremove one of them"));
         } else {
-            given.push(Given { name, key, value });
+            given.push(Given { name: option, key, value });
         }
     }
     Written { given, meant }
+}
+
+/// The options that an unreadable segment may mean: its first token names one, on which the rest of the room may depend.
+fn meant_by(segment: &Segment, known: &[&'static str]) -> Vec<&'static str> {
+    let first = segment.tokens.clone().into_iter().next().map(|key| key.to_string().replace('"', ""));
+    let similar = first.and_then(|key| diag::similar(&key, known.iter().copied()));
+    similar.map_or_else(|| known.to_vec(), |similar| vec![similar])
+}
+
+/// Splits an option, or returns the literal in its place.
+fn key_and_value(meta: NestedMeta) -> Result<(Path, Value), Lit> {
+    match meta {
+        NestedMeta::Meta(Meta::Path(path)) => Ok((path, Value::Nothing)),
+        NestedMeta::Meta(Meta::NameValue(meta)) => Ok((meta.path, Value::Is(meta.value))),
+        NestedMeta::Meta(Meta::List(meta)) => Ok((meta.path, Value::List(meta.tokens))),
+        NestedMeta::NameValueInvalidExpr(meta) => Ok((meta.path, Value::Unreadable(meta.value))),
+        NestedMeta::Lit(literal) => Err(literal),
+    }
 }
 
 /// The tokens between two commas.

@@ -4,12 +4,14 @@ mod handlers;
 mod imports;
 mod javascript;
 mod misplaced;
-pub(crate) mod options;
+pub(crate) mod names;
+mod options;
 mod purge;
 mod schemas;
 pub(crate) mod serde_attrs;
 pub(crate) mod tagging;
 pub(crate) mod types;
+pub(crate) mod values;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;

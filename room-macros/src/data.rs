@@ -10,7 +10,7 @@ use crate::{
     args::{self, Given, Value},
     attrs,
     check::{
-        options,
+        names,
         tagging::{self, ChosenBy, Key},
         types,
     },
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) const DERIVES: [&str; 5] = ["Serialize", "Deserialize", "Clone", "Debug", "PartialEq"];
 
 /// The default JSON key of the variant's name.
-const TAG: &str = "type";
+pub(crate) const TAG: &str = "type";
 
 /// The options in `#[data(…)]`.
 #[derive(Debug, Default)]
@@ -304,16 +304,16 @@ pub(crate) fn has_tagging(item_attrs: &[Attribute]) -> bool {
 fn parse_args(tokens: TokenStream, errors: &mut Errors) -> DataArgs {
     let mut args = DataArgs::default();
     for option in args::list("#[data]", &["tag", "externally_tagged", "skip", "crate"], tokens, errors).given {
-        let form = match &*option.name {
+        let form = match option.name {
             "skip" => {
                 args.skip = skipped(&option, errors);
                 continue;
             }
             "crate" => {
-                args.krate = args::krate(&option, errors);
+                args.krate = names::krate(&option, errors);
                 continue;
             }
-            "tag" => Some(options::tag(&option, errors)).filter(Option::is_some),
+            "tag" => Some(names::tag(&option, errors)).filter(Option::is_some),
             _ => {
                 externally_tagged(&option, errors);
                 Some(None)

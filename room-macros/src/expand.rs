@@ -12,8 +12,9 @@ use crate::{
     attrs,
     diag::Errors,
     model::{
-        Conditional, HANDLERS, Handler, ON_ALARM, Options, Outcome, Parameter, RateLimit, Room, SCHEMAS, Schema, Sketch,
+        Accepted, Conditional, HANDLERS, Handler, ON_ALARM, Options, Outcome, Parameter, Room, SCHEMAS, Schema, Sketch,
     },
+    options::{OPTIONS, Sets, Takes},
     parse::{self, Function, ModuleItem, is},
     twin,
 };
@@ -280,39 +281,55 @@ fn marker(sketch: &Sketch) -> TokenStream {
 
 /// The constants for the options that the user set.
 fn settings(options: &Options) -> TokenStream {
-    let Options { krate, limits, rate_limit, on_invalid, heartbeat, .. } = options;
-    let Options { state_version, reconnect_grace_ms, purge_after_ms, batch_ms, watchdog_ms, .. } = options;
-    let rate_limit = rate_limit.map(|RateLimit { burst, per_second }| {
-        let (burst, per_second) = (Literal::u32_unsuffixed(burst), Literal::f64_unsuffixed(per_second));
-        quote!(.rate_limit(#krate::RateLimit::new(#burst, #per_second)))
-    });
-    let limits = limits.iter().map(|(name, number)| {
-        let (name, number) = (format_ident!("{name}"), Literal::u32_unsuffixed(*number));
-        quote!(.#name(#number))
-    });
-    let limits: TokenStream = limits.chain(rate_limit).collect();
+    let krate = &options.krate;
+    let (mut limits, mut constants) = (TokenStream::new(), TokenStream::new());
+    for kind in OPTIONS {
+        let Some(value) = options.setting(kind.name).map(|value| accepted(value, krate)) else { continue };
+        match kind.sets {
+            Sets::Limit(_) => {
+                let name = format_ident!("{}", kind.name);
+                limits.extend(quote!(.#name(#value)));
+            }
+            Sets::Constant(name, takes) => {
+                let (name, ty) = (format_ident!("{name}"), constant_type(takes, krate));
+                constants.extend(quote!(const #name: #ty = #value;));
+            }
+            Sets::Binding | Sets::Class | Sets::Tag | Sets::Crate => {}
+        }
+    }
     let limits = (!limits.is_empty()).then(|| quote!(const LIMITS: #krate::Limits = #krate::Limits::DEFAULT #limits;));
-    let on_invalid = on_invalid.map(|variant| {
-        let variant = format_ident!("{variant}");
-        quote!(const ON_INVALID: #krate::OnInvalid = #krate::OnInvalid::#variant;)
-    });
-    let heartbeat =
-        heartbeat.as_ref().map(|[ping, pong]| quote!(const HEARTBEAT: (&'static str, &'static str) = (#ping, #pong);));
-    let state_version = state_version.map(|version| {
-        let version = Literal::u32_unsuffixed(version);
-        quote!(const STATE_VERSION: u32 = #version;)
-    });
-    let times = [
-        ("RECONNECT_GRACE_MS", reconnect_grace_ms),
-        ("PURGE_AFTER_MS", purge_after_ms),
-        ("BATCH_MS", batch_ms),
-        ("WATCHDOG_MS", watchdog_ms),
-    ];
-    let times = times.into_iter().filter_map(|(name, ms)| {
-        let (name, ms) = (format_ident!("{name}"), Literal::u64_unsuffixed((*ms)?));
-        Some(quote!(const #name: u64 = #ms;))
-    });
-    quote!(#limits #on_invalid #heartbeat #state_version #(#times)*)
+    quote!(#limits #constants)
+}
+
+/// The type of the constant for an option with this kind of value.
+fn constant_type(takes: Takes, krate: &Path) -> TokenStream {
+    match takes {
+        Takes::WholeNumber { .. } | Takes::Bytes { .. } => quote!(u32),
+        Takes::Fraction => quote!(f64),
+        Takes::Time { .. } => quote!(u64),
+        Takes::TwoTexts { .. } => quote!((&'static str, &'static str)),
+        Takes::OneOf { ty, .. } | Takes::Parts { ty, .. } => {
+            let ty = format_ident!("{ty}");
+            quote!(#krate::#ty)
+        }
+    }
+}
+
+/// The expression for a value.
+fn accepted(value: &Accepted, krate: &Path) -> TokenStream {
+    match value {
+        Accepted::Number(number) => Literal::u64_unsuffixed(*number).to_token_stream(),
+        Accepted::Fraction(number) => Literal::f64_unsuffixed(*number).to_token_stream(),
+        Accepted::Texts([first, second]) => quote!((#first, #second)),
+        Accepted::Variant { ty, variant } => {
+            let (ty, variant) = (format_ident!("{ty}"), format_ident!("{variant}"));
+            quote!(#krate::#ty::#variant)
+        }
+        Accepted::Made { ty, parts } => {
+            let (ty, parts) = (format_ident!("{ty}"), parts.iter().map(|part| accepted(part, krate)));
+            quote!(#krate::#ty::new(#(#parts),*))
+        }
+    }
 }
 
 /// The constants that declare absent handlers to the engine.

@@ -11,6 +11,7 @@ mod data;
 mod diag;
 mod expand;
 mod model;
+mod options;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -78,25 +79,7 @@ use crate::parse::Annotated;
 ///
 /// # Options
 ///
-/// | option | default | meaning |
-/// |---|---|---|
-/// | `binding = "CHAT"` | the module's name in capitals | the Durable Object binding in the Worker's configuration; unique in the crate |
-/// | `class = "ChatRoom"` | the module's name in PascalCase, with `Room` | the Durable Object class: a name that JavaScript can export; unique in the crate |
-/// | `tag = "type"` | `"type"` | the JSON key of the variant's name, for the `enum` schemas that are written in the module; other types set their own key with `#[data(tag = "…")]` |
-/// | `max_peers = 50` | 1,000 | the maximum number of peers at once, up to 32,768: Cloudflare's limit |
-/// | `max_message_bytes = 65536` | 1 MiB | the largest frame of a peer, up to 32 MiB: Cloudflare's limit |
-/// | `max_unread_bytes = 1048576` | 16 MiB | the maximum number of bytes that a peer may leave unread, up to 128 MiB: the object's memory; past it, the room closes the slow consumer with 1013 |
-/// | `rate_limit(burst = 10, per_second = 2)` | any rate | the number of frames that a peer may send at once, and the number added each second; `per_second` can be a fraction |
-/// | `on_invalid = "report"` | `"report"` | the reaction to a frame that is not an `Event`: send the sender an error frame (`"report"`), ignore the frame (`"ignore"`), or close the connection (`"close"`) |
-/// | `heartbeat("ping", "pong")` | `("ping", "pong")` | a text frame, and the platform's reply to it, which does not wake the room: up to 2,048 bytes each, Cloudflare's limit |
-/// | `state_version = 1` | 0 | the version of the type `State`, up to 4,294,967,295; it needs the handler `migrate`, for states stored under a lower version |
-/// | `reconnect_grace = "10s"` | none | how long a peer that lost its connection keeps its place before `on_close`, from 1 s to 1 h |
-/// | `purge_after = "30d"` | never | how long the room stays stored after the last peer has left, before it is purged, from 1 s to 3,650 d |
-/// | `batch = "20ms"` | no delay | how long a message may wait to share one frame with others, for peers that use the subprotocol `room.v1`, from 1 ms to 1 s |
-/// | `watchdog = "5m"` | `"5m"` | the longest time until a peer lost in a restart or a deploy is noticed, if no event arrives, from 1 s to 1 d |
-/// | `crate = "room_runtime"` | as in `Cargo.toml` | the path of the runtime, if it is reached through another crate |
-///
-/// A time is a whole number and one unit: `ms`, `s`, `m`, `h` or `d`.
+#[doc = include_str!("options.md")]
 ///
 /// The `watchdog` is an alarm. It is set while the room has peers, in a room with `on_close`, `reconnect_grace` or
 /// `purge_after`. Each of these alarms costs one request and one written row: at 5 minutes about 9,000 of each a month

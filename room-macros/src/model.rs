@@ -1,4 +1,4 @@
-//! The schemas, handlers and options that a room can have, and the validated room.
+//! The schemas and handlers that a room can have, and the validated room. [`options`](crate::options) has the options.
 //!
 //! The validated room is the whole input of [`expand`](crate::expand), and contains no errors.
 
@@ -54,24 +54,14 @@ pub(crate) struct HandlerKind {
     /// The optional schema that the handler makes. Each requires the other.
     pub(crate) makes: Option<&'static str>,
     /// The option that the handler requires: without it the handler would never run.
-    pub(crate) needs: Option<Needed>,
+    pub(crate) needs: Option<&'static str>,
     /// The constant that declares to the engine that the room lacks the handler.
     pub(crate) has: Option<&'static str>,
-}
-
-/// An option that a handler needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Needed {
-    pub(crate) option: &'static str,
-    /// An example of the option for messages.
-    pub(crate) example: &'static str,
 }
 
 /// All handlers, in the order of a room's life.
 pub(crate) const HANDLERS: [HandlerKind; 14] = {
     use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
-
-    const RECONNECT_GRACE: Needed = Needed { option: "reconnect_grace", example: r#"reconnect_grace = "10s""# };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
         HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
@@ -85,7 +75,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
         HandlerKind {
             outcome: Outcome::Migrated,
             sync: Some("the state is read where nothing can wait"),
-            needs: Some(Needed { option: "state_version", example: "state_version = 1" }),
+            needs: Some("state_version"),
             ..on("migrate", &[Version, Value])
         },
         HandlerKind {
@@ -97,9 +87,9 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
         on("on_start", &[Ctx]),
         HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
-        HandlerKind { needs: Some(RECONNECT_GRACE), ..on("on_resume", &[Ctx, Peer]) },
+        HandlerKind { needs: Some("reconnect_grace"), ..on("on_resume", &[Ctx, Peer]) },
         on("on_event", &[Ctx, Event]),
-        HandlerKind { needs: Some(RECONNECT_GRACE), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
+        HandlerKind { needs: Some("reconnect_grace"), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
         HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
@@ -349,17 +339,40 @@ pub(crate) struct Options {
     /// The class, with the span of the option or else of the module.
     pub(crate) class: Ident,
     pub(crate) tag: String,
-    /// The numbers that are set, by their names in `Limits`.
-    pub(crate) limits: Vec<(&'static str, u32)>,
-    pub(crate) rate_limit: Option<RateLimit>,
-    /// The variant of `OnInvalid`.
-    pub(crate) on_invalid: Option<&'static str>,
-    pub(crate) heartbeat: Option<[String; 2]>,
-    pub(crate) state_version: Option<u32>,
-    pub(crate) reconnect_grace_ms: Option<u64>,
-    pub(crate) purge_after_ms: Option<u64>,
-    pub(crate) batch_ms: Option<u64>,
-    pub(crate) watchdog_ms: Option<u64>,
+    /// The values of the other options that are given.
+    pub(crate) settings: Vec<Setting>,
+}
+
+impl Options {
+    /// The valid value of an option.
+    pub(crate) fn setting(&self, option: &str) -> Option<&Accepted> {
+        self.settings.iter().find(|setting| setting.option == option).map(|setting| &setting.value)
+    }
+}
+
+/// An option that is given, and its value.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) option: &'static str,
+    pub(crate) value: Accepted,
+}
+
+/// A valid value. [`Takes`](crate::options::Takes) has the kinds.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Number(u64),
+    Fraction(f64),
+    /// A variant of an enum of the runtime.
+    Variant {
+        ty: &'static str,
+        variant: &'static str,
+    },
+    Texts([String; 2]),
+    /// The arguments of `new` of a type of the runtime.
+    Made {
+        ty: &'static str,
+        parts: Vec<Accepted>,
+    },
 }
 
 /// The name of the binding, and its span.
@@ -367,12 +380,6 @@ pub(crate) struct Options {
 pub(crate) struct Binding {
     pub(crate) name: String,
     pub(crate) span: Span,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RateLimit {
-    pub(crate) burst: u32,
-    pub(crate) per_second: f64,
 }
 
 /// A room that may contain errors: enough to keep the names alive that the rest of the user's crate uses.

@@ -52,7 +52,7 @@ fn each_handler_adds_few_tokens() {
     check("src/snapshots/tokens.txt", &table);
 }
 
-fn stream(source: &str) -> TokenStream {
+pub(crate) fn stream(source: &str) -> TokenStream {
     source.parse().expect("these are tokens")
 }
 
@@ -76,12 +76,12 @@ fn a_half_written_body_keeps_the_rest_alive() {
     assert!(!text.contains("compile_error"), "{text}");
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn check(path: &str, expanded: &str) {
+pub(crate) fn check(path: &str, expanded: &str) {
     if env::var_os("UPDATE_SNAPSHOTS").is_some() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         fs::write(&path, expanded).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -1,6 +1,6 @@
 //! Checks the functions of a room.
 
-use proc_macro2::Span;
+use proc_macro2::{Ident, Span};
 use quote::{ToTokens, quote};
 use syn::{Attribute, FnArg, ReturnType, Safety, Type, Visibility, ext::IdentExt, spanned::Spanned};
 
@@ -9,9 +9,13 @@ use crate::{
     args::Written,
     attrs,
     diag::{self, Errors},
-    model::{self, By, Conditional, HANDLERS, Handler, HandlerKind, Needed, Options, Outcome, Parameter, SCHEMAS},
+    model::{self, By, Conditional, HANDLERS, Handler, HandlerKind, Options, Outcome, Parameter, SCHEMAS},
+    options,
     parse::{self, Declared, Function, RoomModule, is},
 };
+
+/// The reason why a handler has no qualifiers and no generics.
+const PLAIN: &str = "handlers are plain functions; the engine calls them with the room's types";
 
 /// The result of checking the module's functions.
 #[derive(Default)]
@@ -31,7 +35,7 @@ pub(super) struct Functions {
 pub(super) fn check(
     module: &RoomModule,
     declared: &[Declared],
-    options: &Written,
+    written: &Written,
     checked: &Options,
     errors: &mut Errors,
 ) -> Functions {
@@ -48,44 +52,17 @@ pub(super) fn check(
         functions.meant.push(kind.name);
         // Until its schema or option exists, the function may not be meant as a handler; no further check applies.
         if kind.makes.is_some_and(|schema| !declared.iter().any(|item| item.name == schema))
-            || kind.needs.is_some_and(|needed| !options.meant.contains(&needed.option))
+            || kind.needs.is_some_and(|option| !written.meant.contains(&option))
         {
             continue;
         }
-        let mut cfgs = attrs::cfgs(&function.attrs);
-        let earlier = || functions.handlers.iter().filter(|other| other.kind == kind).map(|other| &*other.cfgs);
-        // rustc reports that the name is defined twice.
-        if cfgs.is_empty() && earlier().any(<[_]>::is_empty) {
-            continue;
-        }
-        // The `cfg`s of two handlers may exclude each other.
-        if earlier().next().is_some() {
-            let message = format!("room `{}` has two handlers `{}` here", module.ident, kind.name);
-            let error = syn::Error::new(ident.span(), format!("{message}\nonly one of their `cfg`s may be on"));
-            let (cfg, unless) = (attrs::both(&cfgs, earlier()), attrs::unless(earlier()));
-            functions.conditional.push(Conditional { cfg, error });
-            functions.unless.push((index, unless.clone()));
-            cfgs.push(unless);
-        }
-        let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
-        let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));
+        let Some(cfgs) = exclusive_cfgs(module, index, function, kind, &mut functions) else { continue };
+        let taken = expected_parameters(module, declared, function, kind, &cfgs);
+        let candidate = Candidate { module, function, kind, cfgs, taken };
         let before = errors.len();
-        // A function that `cfg` removes may mention types that do not exist.
-        let may_be_out = !cfgs.is_empty();
-        let unknown = |ty: &Type| if may_be_out { None } else { imports::unknown_type(module, ty) };
-        let mut taken = kind.taken(|schema| declared.iter().any(|item| item.name == schema));
-        // If `cfg` can remove the schema, each case may have its own handler.
-        let without = kind.taken(|_| false);
-        if !cfgs.is_empty() && is_cfgd && function.sig.inputs.len() == without.len() {
-            taken = without;
-        }
-        check_handler(function, kind, cfgs, &taken, &unknown, &mut functions, errors);
+        candidate.check(&mut functions, errors);
         // Otherwise rustc would also report that the type does not exist.
-        let mut types = function.sig.inputs.iter().filter_map(|argument| match argument {
-            FnArg::Typed(argument) => Some(&*argument.ty),
-            FnArg::Receiver(_) => None,
-        });
-        if errors.len() > before && types.any(|ty| unknown(ty).is_some()) {
+        if errors.len() > before && candidate.types().any(|ty| candidate.unknown(ty).is_some()) {
             functions.hidden.push(index);
         }
     }
@@ -93,8 +70,53 @@ pub(super) fn check(
     functions.meant.extend(misplaced::check(module, errors));
     check_made(module, declared, &mut functions, errors);
     check_taken(module, declared, &mut functions, errors);
-    check_needed(module, options, checked, &functions, errors);
+    check_needed(module, written, checked, &functions, errors);
     functions
+}
+
+/// The handler's `cfg`s, with one that removes it where an earlier handler of its name is compiled. `None` if rustc
+/// reports that the name is defined twice.
+fn exclusive_cfgs(
+    module: &RoomModule,
+    index: usize,
+    function: &Function,
+    kind: HandlerKind,
+    functions: &mut Functions,
+) -> Option<Vec<Attribute>> {
+    let mut cfgs = attrs::cfgs(&function.attrs);
+    let earlier = || functions.handlers.iter().filter(|other| other.kind == kind).map(|other| &*other.cfgs);
+    if cfgs.is_empty() && earlier().any(<[_]>::is_empty) {
+        return None;
+    }
+    // The `cfg`s of two handlers may exclude each other.
+    if earlier().next().is_some() {
+        let message = format!("room `{}` has two handlers `{}` here", module.ident, kind.name);
+        let message = format!("{message}\nonly one of their `cfg`s may be on");
+        let error = syn::Error::new(function.sig.ident.span(), message);
+        let (cfg, unless) = (attrs::both(&cfgs, earlier()), attrs::unless(earlier()));
+        functions.conditional.push(Conditional { cfg, error });
+        functions.unless.push((index, unless.clone()));
+        cfgs.push(unless);
+    }
+    Some(cfgs)
+}
+
+/// The parameters that the handler has in this room.
+fn expected_parameters(
+    module: &RoomModule,
+    declared: &[Declared],
+    function: &Function,
+    kind: HandlerKind,
+    cfgs: &[Attribute],
+) -> Vec<Parameter> {
+    let schema = kind.parameters.iter().find_map(|parameter| parameter.schema());
+    let is_cfgd = declared.iter().any(|item| Some(item.name) == schema && module.is_behind_cfg(item.index));
+    // If `cfg` can remove the schema, each case may have its own handler.
+    let without = kind.taken(|_| false);
+    if !cfgs.is_empty() && is_cfgd && function.sig.inputs.len() == without.len() {
+        return without;
+    }
+    kind.taken(|schema| declared.iter().any(|item| item.name == schema))
 }
 
 /// Reports an item with a handler's name that is not a function of the module: it would silently never run.
@@ -256,127 +278,177 @@ fn check_taken(module: &RoomModule, declared: &[Declared], functions: &mut Funct
 }
 
 /// Reports a handler without the option that it requires, and an option without the handler that it requires.
-fn check_needed(module: &RoomModule, written: &Written, options: &Options, functions: &Functions, errors: &mut Errors) {
+fn check_needed(module: &RoomModule, written: &Written, checked: &Options, functions: &Functions, errors: &mut Errors) {
     for kind in HANDLERS {
-        let Some(Needed { option, example }) = kind.needs else { continue };
-        let function = module.functions().find(|function| is(&function.sig.ident, kind.name));
-        if let Some(function) = function.filter(|_| !written.meant.contains(&option)) {
-            let message = format!("handler `{}` never runs without the option `{option}`", kind.name);
+        let (room, name) = (&module.ident, kind.name);
+        let function = module.functions().find(|function| is(&function.sig.ident, name));
+        let needed = kind.needs.and_then(options::find).filter(|needed| !written.meant.contains(&needed.name));
+        if let (Some(function), Some(needed)) = (function, needed) {
+            let message = format!("handler `{name}` never runs without the option `{}`", needed.name);
             let hint = "or give this function another name if it is none of the room's handlers";
-            errors.on(&function.sig.ident, format!("{message}\nadd `{example}` to `#[room]`, {hint}"));
+            errors.on(&function.sig.ident, format!("{message}\nadd `{}` to `#[room]`, {hint}", needed.written()));
         }
-        // A version with a mistake counts as not given.
-        let lacking = kind.outcome == Outcome::Migrated
-            && options.state_version.is_some()
-            && !functions.meant.contains(&kind.name);
-        if let Some(given) = written.given.iter().find(|given| lacking && given.name == option) {
-            let (room, name, signature) = (&module.ident, kind.name, kind.signature(kind.parameters));
-            let message = format!("room `{room}` has the option `{option}`, but no handler `{name}`");
-            errors.on(given.fault(), format!("{message}\nadd `{signature} {{ … }}`"));
+        if functions.meant.contains(&name) {
+            continue;
+        }
+        for given in &written.given {
+            let needs_it = options::find(given.name).is_some_and(|option| option.needs == Some(name));
+            // An option with a mistake counts as not given.
+            if needs_it && checked.setting(given.name).is_some() {
+                let message = format!("room `{room}` has the option `{}`, but no handler `{name}`", given.name);
+                errors.on(given.fault(), format!("{message}\nadd `{} {{ … }}`", kind.signature(kind.parameters)));
+            }
         }
     }
 }
 
-fn check_handler(
-    function: &Function,
+/// A function with the name of a handler.
+struct Candidate<'m> {
+    module: &'m RoomModule,
+    function: &'m Function,
     kind: HandlerKind,
     cfgs: Vec<Attribute>,
-    taken: &[Parameter],
-    unknown: &dyn Fn(&Type) -> Option<proc_macro2::Ident>,
-    functions: &mut Functions,
-    errors: &mut Errors,
-) {
-    let sig = &function.sig;
-    let signature = kind.signature(taken);
-    let before = errors.len();
-    let plain = "handlers are plain functions; the engine calls them with the room's types";
-    if let Some(keyword) = &sig.constness {
-        errors.on(keyword, format!("handler `{}` cannot be `const`\n{plain}", kind.name));
-    }
-    if let (Some(keyword), Some(why)) = (&sig.asyncness, kind.sync) {
-        errors.on(keyword, format!("handler `{}` cannot be `async`\n{why}", kind.name));
-    }
-    if let Safety::Unsafe(keyword) = &sig.safety {
-        errors.on(keyword, format!("handler `{}` cannot be `unsafe`\n{plain}", kind.name));
-    }
-    if let Some(abi) = &sig.abi {
-        errors.on(abi, format!("handler `{}` cannot be `extern`\n{plain}", kind.name));
-    }
-    if sig.generics.params.iter().any(|p| !matches!(p, syn::GenericParam::Lifetime(_))) {
-        errors.on(&sig.generics, format!("handler `{}` cannot be generic\n{plain}", kind.name));
-    }
-    for argument in &sig.inputs {
-        if let FnArg::Typed(argument) = argument
-            && let Some(generic) = parse::impl_trait(&argument.ty)
-        {
-            errors.on(generic, format!("handler `{}` cannot be generic\n{plain}", kind.name));
+    /// The parameters that the handler has in this room.
+    taken: Vec<Parameter>,
+}
+
+impl Candidate<'_> {
+    /// Adds the handler to `functions`, or reports its mistakes.
+    fn check(&self, functions: &mut Functions, errors: &mut Errors) {
+        let (kind, sig) = (self.kind, &self.function.sig);
+        let before = errors.len();
+        self.check_qualifiers(errors);
+        self.check_generics(errors);
+        self.check_arity(functions, errors);
+        if errors.len() > before {
+            return;
         }
-        if let FnArg::Typed(argument) = argument
-            && let Some(lifetime) = parse::static_lifetime(&argument.ty)
-        {
-            let message = format!("what handler `{}` is given lives as long as the call", kind.name);
-            errors.on(lifetime, format!("{message}\nwrite `{signature}`"));
+        self.check_order(errors);
+        if errors.len() > before {
+            return;
         }
-    }
-    if let Some(FnArg::Receiver(receiver)) = sig.inputs.first() {
-        errors.on(receiver, format!("handler `{}` cannot take `self`\n{plain}\nwrite `{signature}`", kind.name));
-    } else if sig.inputs.len() != taken.len() {
-        let (expected, found) = (taken.len(), sig.inputs.len());
-        let plural = if expected == 1 { "" } else { "s" };
-        let depends = depends(kind, taken, found, functions);
-        let message = format!("handler `{}` takes {expected} parameter{plural}, not {found}", kind.name);
-        let instead = sig.inputs.iter().find_map(|argument| instead(argument, kind, taken));
-        let instead = instead.map_or_else(String::new, |instead| format!("\n{instead}"));
-        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}{instead}"));
-    }
-    if errors.len() > before {
-        return;
+        let parameter_spans = self.check_types(errors);
+        if errors.len() > before {
+            return;
+        }
+        functions.handlers.push(Handler {
+            kind,
+            ident: sig.ident.clone(),
+            cfgs: self.cfgs.clone(),
+            is_async: sig.asyncness.is_some(),
+            parameter_spans,
+            return_span: match &sig.output {
+                ReturnType::Default => sig.ident.span(),
+                ReturnType::Type(_, ty) => span_of(ty),
+            },
+        });
     }
 
-    let types: Vec<_> = sig.inputs.iter().filter_map(last_name).collect();
-    let expected: Vec<_> = taken.iter().filter_map(|parameter| parameter.ty_name()).collect();
-    let sorted = |names: &[String]| {
-        let mut names = names.to_vec();
-        names.sort();
-        names
-    };
-    if types != expected && sorted(&types) == sorted(&expected) {
-        let message = format!("the parameters of handler `{}` are in another order", kind.name);
-        errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`"));
-        return;
+    /// The signature that the handler must have.
+    fn signature(&self) -> String {
+        self.kind.signature(&self.taken)
     }
 
-    let mut parameter_spans = Vec::new();
-    for (argument, parameter) in sig.inputs.iter().zip(taken) {
-        let FnArg::Typed(argument) = argument else { continue };
-        let ty = ungrouped(&argument.ty);
-        let (by, bare) = match ty {
-            Type::Reference(reference) if reference.mutability.is_some() => (By::MutableReference, &*reference.elem),
-            Type::Reference(reference) => (By::Reference, &*reference.elem),
-            ty => (By::Value, ty),
-        };
-        let is_another = |name: proc_macro2::Ident| Some(name.to_string()) != parameter.ty_name();
-        if by != parameter.by() || unknown(ty).is_some_and(is_another) {
-            let (name, expected, found) = (parameter.name(), parameter.ty(), written(ty));
-            let message = format!("parameter `{name}` of `{}` must be `{expected}`, not `{found}`", kind.name);
-            errors.on(&argument.ty, format!("{message}\nwrite `{signature}`"));
+    fn types(&self) -> impl Iterator<Item = &Type> {
+        self.function.sig.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(argument) => Some(&*argument.ty),
+            FnArg::Receiver(_) => None,
+        })
+    }
+
+    /// The name in a type that the module does not know.
+    fn unknown(&self, ty: &Type) -> Option<Ident> {
+        // A function that `cfg` removes may mention types that do not exist.
+        if self.cfgs.is_empty() { imports::unknown_type(self.module, ty) } else { None }
+    }
+
+    fn check_qualifiers(&self, errors: &mut Errors) {
+        let (name, sig) = (self.kind.name, &self.function.sig);
+        if let Some(keyword) = &sig.constness {
+            errors.on(keyword, format!("handler `{name}` cannot be `const`\n{PLAIN}"));
         }
-        parameter_spans.push(span_of(bare));
+        if let (Some(keyword), Some(why)) = (&sig.asyncness, self.kind.sync) {
+            errors.on(keyword, format!("handler `{name}` cannot be `async`\n{why}"));
+        }
+        if let Safety::Unsafe(keyword) = &sig.safety {
+            errors.on(keyword, format!("handler `{name}` cannot be `unsafe`\n{PLAIN}"));
+        }
+        if let Some(abi) = &sig.abi {
+            errors.on(abi, format!("handler `{name}` cannot be `extern`\n{PLAIN}"));
+        }
     }
-    if errors.len() > before {
-        return;
+
+    fn check_generics(&self, errors: &mut Errors) {
+        let (name, generics) = (self.kind.name, &self.function.sig.generics);
+        if generics.params.iter().any(|param| !matches!(param, syn::GenericParam::Lifetime(_))) {
+            errors.on(generics, format!("handler `{name}` cannot be generic\n{PLAIN}"));
+        }
+        for ty in self.types() {
+            if let Some(generic) = parse::impl_trait(ty) {
+                errors.on(generic, format!("handler `{name}` cannot be generic\n{PLAIN}"));
+            }
+            if let Some(lifetime) = parse::static_lifetime(ty) {
+                let message = format!("what handler `{name}` is given lives as long as the call");
+                errors.on(lifetime, format!("{message}\nwrite `{}`", self.signature()));
+            }
+        }
     }
-    functions.handlers.push(Handler {
-        kind,
-        ident: sig.ident.clone(),
-        cfgs,
-        is_async: sig.asyncness.is_some(),
-        parameter_spans,
-        return_span: match &sig.output {
-            ReturnType::Default => sig.ident.span(),
-            ReturnType::Type(_, ty) => span_of(ty),
-        },
-    });
+
+    /// Reports `self`, or another number of parameters.
+    fn check_arity(&self, functions: &mut Functions, errors: &mut Errors) {
+        let (kind, taken, sig) = (self.kind, &*self.taken, &self.function.sig);
+        let (name, signature) = (kind.name, self.signature());
+        if let Some(FnArg::Receiver(receiver)) = sig.inputs.first() {
+            errors.on(receiver, format!("handler `{name}` cannot take `self`\n{PLAIN}\nwrite `{signature}`"));
+        } else if sig.inputs.len() != taken.len() {
+            let (expected, found) = (taken.len(), sig.inputs.len());
+            let plural = if expected == 1 { "" } else { "s" };
+            let depends = depends(kind, taken, found, functions);
+            let message = format!("handler `{name}` takes {expected} parameter{plural}, not {found}");
+            let instead = sig.inputs.iter().find_map(|argument| instead(argument, kind, taken));
+            let instead = instead.map_or_else(String::new, |instead| format!("\n{instead}"));
+            errors.at(parse::parentheses(sig), format!("{message}\nwrite `{signature}`{depends}{instead}"));
+        }
+    }
+
+    /// Reports the right parameters in another order.
+    fn check_order(&self, errors: &mut Errors) {
+        let sig = &self.function.sig;
+        let mut types: Vec<_> = sig.inputs.iter().filter_map(last_name).collect();
+        let mut expected: Vec<_> = self.taken.iter().filter_map(|parameter| parameter.ty_name()).collect();
+        if types == expected {
+            return;
+        }
+        types.sort();
+        expected.sort();
+        if types == expected {
+            let message = format!("the parameters of handler `{}` are in another order", self.kind.name);
+            errors.at(parse::parentheses(sig), format!("{message}\nwrite `{}`", self.signature()));
+        }
+    }
+
+    /// Reports parameters of another type. Returns the spans of the types.
+    fn check_types(&self, errors: &mut Errors) -> Vec<Span> {
+        let mut spans = Vec::new();
+        for (whole, parameter) in self.types().zip(&self.taken) {
+            let ty = ungrouped(whole);
+            let (by, bare) = match ty {
+                Type::Reference(reference) if reference.mutability.is_some() => {
+                    (By::MutableReference, &*reference.elem)
+                }
+                Type::Reference(reference) => (By::Reference, &*reference.elem),
+                ty => (By::Value, ty),
+            };
+            let is_another = |name: Ident| Some(name.to_string()) != parameter.ty_name();
+            if by != parameter.by() || self.unknown(ty).is_some_and(is_another) {
+                let (name, expected, found) = (parameter.name(), parameter.ty(), written(ty));
+                let message = format!("parameter `{name}` of `{}` must be `{expected}`, not `{found}`", self.kind.name);
+                errors.on(whole, format!("{message}\nwrite `{}`", self.signature()));
+            }
+            spans.push(span_of(bare));
+        }
+        spans
+    }
 }
 
 /// The hint where a handler finds a value that is not one of its parameters.

@@ -1,7 +1,7 @@
 //! Checks the types of a room.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use syn::{Item, ItemEnum, ItemStruct, Visibility, parse_quote};
+use syn::{Attribute, Item, ItemEnum, ItemStruct, ItemType, ItemUnion, ItemUse, Visibility, parse_quote};
 
 use super::{
     types::{self, Fault, Found, Place},
@@ -26,60 +26,29 @@ pub(super) struct Schemas {
 }
 
 pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Options, errors: &mut Errors) -> Schemas {
-    let mut schemas: Vec<Schema> = Vec::new();
     let travels = |item: &&Declared| SCHEMAS.iter().any(|kind| kind.travels && kind.name == item.name);
     let roots: Vec<_> = declared.iter().filter(travels).map(|item| (item.index, item.name)).collect();
-    let mut found = types::of_schemas(module, &roots);
+    let found = types::of_schemas(module, &roots);
     let unseen = check_macros(module, declared, errors);
     let unbound = parse::unbound(module, ["Serialize", "Deserialize"]);
     let roots: Vec<_> = roots.into_iter().map(|(index, _)| index).collect();
-    let (mut doubles, mut conditional) = (Vec::new(), Vec::new());
+    let mut walk = Walk { options, unbound, found, schemas: Vec::new(), conditional: Vec::new(), doubles: Vec::new() };
     for kind in SCHEMAS {
         let mut items: Vec<_> = declared.iter().filter(|item| item.name == kind.name).cloned().collect();
         if items.is_empty() && !kind.optional {
             if parse::has_public_glob(module) {
                 // A glob import may bring the schema. If it does not, rustc reports the name of the module.
                 let ident = Ident::new(kind.name, Span::call_site().located_at(module.ident.span()));
-                schemas.push(Schema { kind, ident, cfgs: Vec::new(), twin: None });
+                walk.schemas.push(Schema { kind, ident, cfgs: Vec::new(), twin: None });
                 continue;
             }
             items.extend((!unseen).then(|| check_missing(module, kind, errors)).flatten());
         }
-        for Declared { ident, index, .. } in items {
-            let ModuleItem::Other(item) = &mut module.items[index] else { continue };
-            let mut cfgs = attrs::cfgs(parse::item_attrs(item));
-            let earlier = || schemas.iter().filter(|other| other.kind == kind).map(|other| &*other.cfgs);
-            let (room, name) = (&module.ident, kind.name);
-            let message = format!("room `{room}` has two types `{name}`");
-            if cfgs.is_empty() && earlier().any(<[_]>::is_empty) {
-                errors.on(&ident, format!("{message}\nremove one of them, or tell them apart with `#[cfg(…)]`"));
-                doubles.push(index);
-                continue;
-            }
-            // The `cfg`s of two types may exclude each other.
-            if earlier().next().is_some() {
-                let message = format!("{message} here\nonly one of their `cfg`s may be on");
-                let (cfg, error) = (attrs::both(&cfgs, earlier()), syn::Error::new(ident.span(), message));
-                conditional.push(Conditional { cfg, error });
-                let unless = attrs::unless(earlier());
-                parse::add_attribute(item, unless.clone());
-                cfgs.push(unless);
-            }
-            let is_wrong = |(place, _): &mut (Place, _)| *place == [index];
-            let faults: Vec<_> = found.faults.extract_if(.., is_wrong).map(|(_, fault)| fault).collect();
-            let own = parse::implemented(module, &ident, data::DERIVES);
-            let ModuleItem::Other(item) = &mut module.items[index] else { continue };
-            if let Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) = item {
-                // These derives are not in scope; they are added with absolute paths instead.
-                unbound.iter().for_each(|name| attrs::remove_derive(attrs, name));
-            }
-            let (twin, stubs) = check_schema(item, kind, &ident, faults, &own, options, errors);
-            if let Some(twin) = twin {
-                schemas.push(Schema { kind, ident, cfgs, twin });
-            }
-            module.items.extend(stubs.map(|stubs| ModuleItem::Other(Item::Verbatim(stubs))));
+        for item in items {
+            walk.check(module, kind, item, errors);
         }
     }
+    let Walk { found, schemas, mut conditional, doubles, .. } = walk;
     adapt_parts(module, &roots);
     check_parts(module, found, &roots, options, errors);
     let lacking =
@@ -88,6 +57,70 @@ pub(super) fn check(module: &mut RoomModule, declared: &[Declared], options: &Op
     let lacking = lacking.map(|kind| kind.name).collect();
     conditional.extend(check_cfgs(&module.ident, &schemas));
     Schemas { schemas, lacking, conditional, doubles }
+}
+
+/// The walk through the items that are schemas.
+struct Walk<'o> {
+    options: &'o Options,
+    /// The derives of serde that are not in scope.
+    unbound: Vec<&'static str>,
+    /// The mistakes in the types, until they are reported.
+    found: Found,
+    schemas: Vec<Schema>,
+    conditional: Vec<Conditional>,
+    doubles: Vec<usize>,
+}
+
+impl Walk<'_> {
+    /// Checks an item with the name of a schema.
+    fn check(&mut self, module: &mut RoomModule, kind: SchemaKind, declared: Declared, errors: &mut Errors) {
+        let Declared { ident, index, .. } = declared;
+        let Some(cfgs) = self.exclusive_cfgs(module, kind, &ident, index, errors) else { return };
+        let is_wrong = |(place, _): &mut (Place, _)| *place == [index];
+        let faults: Vec<_> = self.found.faults.extract_if(.., is_wrong).map(|(_, fault)| fault).collect();
+        let own = parse::implemented(module, &ident, data::DERIVES);
+        let ModuleItem::Other(item) = &mut module.items[index] else { return };
+        if let Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) = item {
+            // These derives are not in scope; they are added with absolute paths instead.
+            self.unbound.iter().for_each(|name| attrs::remove_derive(attrs, name));
+        }
+        let Checked { twin, stubs } = check_schema(item, kind, &ident, faults, &own, self.options, errors);
+        if let Some(twin) = twin {
+            self.schemas.push(Schema { kind, ident, cfgs, twin });
+        }
+        module.items.extend(stubs.map(|stubs| ModuleItem::Other(Item::Verbatim(stubs))));
+    }
+
+    /// The item's `cfg`s, with one that removes it where an earlier type of its name is compiled. `None` if both are
+    /// always compiled, which is reported.
+    fn exclusive_cfgs(
+        &mut self,
+        module: &mut RoomModule,
+        kind: SchemaKind,
+        ident: &Ident,
+        index: usize,
+        errors: &mut Errors,
+    ) -> Option<Vec<Attribute>> {
+        let ModuleItem::Other(item) = &mut module.items[index] else { return None };
+        let mut cfgs = attrs::cfgs(parse::item_attrs(item));
+        let earlier = || self.schemas.iter().filter(|other| other.kind == kind).map(|other| &*other.cfgs);
+        let message = format!("room `{}` has two types `{}`", module.ident, kind.name);
+        if cfgs.is_empty() && earlier().any(<[_]>::is_empty) {
+            errors.on(ident, format!("{message}\nremove one of them, or tell them apart with `#[cfg(…)]`"));
+            self.doubles.push(index);
+            return None;
+        }
+        // The `cfg`s of two types may exclude each other.
+        if earlier().next().is_some() {
+            let message = format!("{message} here\nonly one of their `cfg`s may be on");
+            let (cfg, error) = (attrs::both(&cfgs, earlier()), syn::Error::new(ident.span(), message));
+            let unless = attrs::unless(earlier());
+            self.conditional.push(Conditional { cfg, error });
+            parse::add_attribute(item, unless.clone());
+            cfgs.push(unless);
+        }
+        Some(cfgs)
+    }
 }
 
 /// Reports a missing schema in a module with item macros, which are not expanded yet. Returns whether it reported one.
@@ -217,8 +250,18 @@ fn check_missing(module: &RoomModule, kind: SchemaKind, errors: &mut Errors) -> 
     None
 }
 
-/// Checks one schema. Returns its twin, if it has one (`None` if the type cannot serve as the schema), and stubs for
-/// the derives of a type with mistakes.
+/// The result of checking a schema.
+#[derive(Default)]
+struct Checked {
+    /// The schema's twin, if it has one. `None` if the type cannot be the schema.
+    twin: Option<Option<Twin>>,
+    /// Stubs for the derives of a type with mistakes.
+    stubs: Option<TokenStream>,
+}
+
+/// A schema without a twin.
+const PLAIN: Checked = Checked { twin: Some(None), stubs: None };
+
 fn check_schema(
     item: &mut Item,
     kind: SchemaKind,
@@ -227,58 +270,25 @@ fn check_schema(
     own: &[&'static str],
     options: &Options,
     errors: &mut Errors,
-) -> (Option<Option<Twin>>, Option<TokenStream>) {
-    let name = kind.name;
-    let is_import = matches!(item, Item::Use(_));
-    let (vis, generics) = match item {
-        Item::Struct(item) => (&mut item.vis, Some(&item.generics)),
-        Item::Enum(item) => (&mut item.vis, Some(&item.generics)),
-        Item::Type(item) => (&mut item.vis, Some(&item.generics)),
-        Item::Use(item) => (&mut item.vis, None),
-        Item::Union(item) if !kind.travels => (&mut item.vis, Some(&item.generics)),
-        Item::Union(item) => {
-            errors.on(item.union_token, format!("`{name}` must be a `struct` or an `enum`, not a `union`"));
-            return (None, None);
-        }
-        Item::Trait(item) => {
-            errors.on(item.trait_token, format!("`{name}` must be a `struct` or an `enum`, not a `trait`"));
-            return (None, None);
-        }
-        _ => return (None, None),
-    };
-    let speaker = if kind.travels { "the room's client speaks of it" } else { "the room's public type names it" };
-    match &*vis {
-        Visibility::Public(_) => {}
-        Visibility::Restricted(_) => {
-            let found = written(vis);
-            errors.on(&*vis, format!("`{name}` is not visible everywhere, but {speaker}\nwrite `pub`, not `{found}`"));
-        }
-        Visibility::Inherited => {
-            let advice = if is_import { "write `pub use`" } else { "write `pub` in front of it" };
-            errors.on(ident, format!("`{name}` is private, but {speaker}\n{advice}"));
-        }
+) -> Checked {
+    if !check_kind(item, kind, errors) {
+        return Checked::default();
     }
-    // The missing `pub` is reported; it must not cause errors in code that uses the schema.
-    if !matches!(vis, Visibility::Public(_)) {
-        *vis = parse_quote!(pub);
-    }
-    if let Some(generics) = generics.filter(|generics| !generics.params.is_empty()) {
-        let over = written(&generics.params);
-        let message = format!("`{name}` cannot be generic over `{over}`");
-        errors.on(generics, format!("{message}\na room has exactly one type of each schema"));
-        return (None, None);
+    check_visibility(item, kind, ident, errors);
+    if !check_generics(item, kind, errors) {
+        return Checked::default();
     }
     if !kind.travels {
-        return (Some(None), None);
+        return PLAIN;
     }
     if !faults.is_empty() {
         faults.into_iter().for_each(|fault| fault.report(errors));
         let (stubs, is_another) = match item {
             Item::Struct(_) | Item::Enum(_) => data::rejected(item, &options.krate, own, errors),
-            _ => return (Some(None), None),
+            _ => return PLAIN,
         };
         // A field's type was replaced, so errors about handlers that use the field would be misleading.
-        return ((!is_another).then_some(None), Some(stubs));
+        return Checked { twin: (!is_another).then_some(None), stubs: Some(stubs) };
     }
     let twin = match item {
         Item::Enum(item) => data::enum_schema(item, &options.krate, &options.tag, own, errors),
@@ -289,5 +299,67 @@ fn check_schema(
         // An alias or a re-export is unchanged.
         _ => None,
     };
-    (Some(twin), None)
+    Checked { twin: Some(twin), stubs: None }
+}
+
+/// Reports an item that cannot be the schema. Returns whether it can.
+fn check_kind(item: &Item, kind: SchemaKind, errors: &mut Errors) -> bool {
+    let message = format!("`{}` must be a `struct` or an `enum`, not a", kind.name);
+    match item {
+        Item::Struct(_) | Item::Enum(_) | Item::Type(_) | Item::Use(_) => true,
+        Item::Union(_) if !kind.travels => true,
+        Item::Union(item) => {
+            errors.on(item.union_token, format!("{message} `union`"));
+            false
+        }
+        Item::Trait(item) => {
+            errors.on(item.trait_token, format!("{message} `trait`"));
+            false
+        }
+        _ => false,
+    }
+}
+
+/// Reports a schema that other crates do not see, and makes it public.
+fn check_visibility(item: &mut Item, kind: SchemaKind, ident: &Ident, errors: &mut Errors) {
+    let name = kind.name;
+    let is_import = matches!(item, Item::Use(_));
+    let (Item::Struct(ItemStruct { vis, .. })
+    | Item::Enum(ItemEnum { vis, .. })
+    | Item::Union(ItemUnion { vis, .. })
+    | Item::Type(ItemType { vis, .. })
+    | Item::Use(ItemUse { vis, .. })) = item
+    else {
+        return;
+    };
+    let speaker = if kind.travels { "the room's client speaks of it" } else { "the room's public type names it" };
+    match &*vis {
+        Visibility::Public(_) => return,
+        Visibility::Restricted(_) => {
+            let found = written(vis);
+            errors.on(&*vis, format!("`{name}` is not visible everywhere, but {speaker}\nwrite `pub`, not `{found}`"));
+        }
+        Visibility::Inherited => {
+            let advice = if is_import { "write `pub use`" } else { "write `pub` in front of it" };
+            errors.on(ident, format!("`{name}` is private, but {speaker}\n{advice}"));
+        }
+    }
+    // The missing `pub` is reported; it must not cause errors in code that uses the schema.
+    *vis = parse_quote!(pub);
+}
+
+/// Reports a generic schema. Returns whether it is not generic.
+fn check_generics(item: &Item, kind: SchemaKind, errors: &mut Errors) -> bool {
+    let (Item::Struct(ItemStruct { generics, .. })
+    | Item::Enum(ItemEnum { generics, .. })
+    | Item::Union(ItemUnion { generics, .. })
+    | Item::Type(ItemType { generics, .. })) = item
+    else {
+        return true;
+    };
+    if !generics.params.is_empty() {
+        let message = format!("`{}` cannot be generic over `{}`", kind.name, written(&generics.params));
+        errors.on(generics, format!("{message}\na room has exactly one type of each schema"));
+    }
+    generics.params.is_empty()
 }

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{
-    Expr, ExprLit, Field, Fields, GenericArgument, Ident, Item, Lit, PathArguments, Type, UseTree, ext::IdentExt,
-    parse_quote,
+    Expr, ExprLit, Field, Fields, GenericArgument, Ident, Item, Lit, PathArguments, Type, TypeArray, TypePath,
+    TypeTuple, UseTree, ext::IdentExt, parse_quote,
 };
 
 use super::{serde_attrs, tagging, written};
@@ -62,6 +62,41 @@ struct Use {
     buffered: Option<&'static str>,
     /// True if the owner may borrow from its input.
     may_borrow: bool,
+}
+
+/// The field or alias that contains a type.
+#[derive(Clone, Copy)]
+struct Site<'s> {
+    place: &'s Place,
+    how: Use,
+    /// The type that the field belongs to.
+    owner: &'s Ident,
+    lifetimes: &'s [String],
+}
+
+impl Site<'_> {
+    /// The module that the names of the type are resolved in.
+    fn scope(&self) -> &[usize] {
+        &self.place[..self.place.len().saturating_sub(1)]
+    }
+}
+
+/// A map whose key is checked.
+struct Map<'t> {
+    name: &'t str,
+    key: &'t Type,
+    value: &'t Type,
+    how: Use,
+}
+
+impl Map<'_> {
+    /// The mistake of a key that JSON does not write as a string.
+    fn key_is(&self, what: &str) -> Fault {
+        let message = format!("{what}, and a key in JSON is a text");
+        let instead = format!("write `Vec<({}, {})>`", written(self.key), written(self.value));
+        let instead = format!("{instead}, or a key that is a `String`, an integer or an `enum` without fields");
+        Fault::new(self.key, format!("{message}\n{instead}"))
+    }
 }
 
 /// The mistakes in a type outside of a room.
@@ -217,7 +252,7 @@ impl<'m> Walk<'m> {
         }
         match item {
             Item::Type(alias) if alias.generics.params.is_empty() => {
-                self.ty(place, &alias.ty, how, &alias.ident, &[]);
+                self.ty(Site { place, how, owner: &alias.ident, lifetimes: &[] }, &alias.ty);
             }
             Item::Struct(item) => self.fields(place, item.fields.iter(), how, &item.ident, &item.generics),
             Item::Enum(item) => {
@@ -281,7 +316,7 @@ impl<'m> Walk<'m> {
                 self.fault(place, Fault::new(&field.ty, format!("{message}\nwrite `{boxed}`")));
                 continue;
             }
-            self.ty(place, &field.ty, how, owner, &lifetimes);
+            self.ty(Site { place, how, owner, lifetimes: &lifetimes }, &field.ty);
         }
     }
 
@@ -331,77 +366,68 @@ impl<'m> Walk<'m> {
         }
     }
 
-    fn ty(&mut self, place: &Place, ty: &Type, how: Use, owner: &Ident, lifetimes: &[String]) {
-        let scope = place[..place.len().saturating_sub(1)].to_vec();
+    fn ty(&mut self, site: Site<'_>, ty: &Type) {
         match ty {
-            Type::Paren(inner) => self.ty(place, &inner.elem, how, owner, lifetimes),
-            Type::Group(inner) => self.ty(place, &inner.elem, how, owner, lifetimes),
+            Type::Paren(inner) => self.ty(site, &inner.elem),
+            Type::Group(inner) => self.ty(site, &inner.elem),
             Type::Reference(reference) => {
-                let borrows = reference.lifetime.as_ref().is_some_and(|own| lifetimes.contains(&own.ident.to_string()));
-                if !(borrows && how.may_borrow) {
-                    self.fault(place, reference_fault(reference, how.may_borrow));
+                let lifetime = reference.lifetime.as_ref();
+                let borrows = lifetime.is_some_and(|own| site.lifetimes.contains(&own.ident.to_string()));
+                if !(borrows && site.how.may_borrow) {
+                    self.fault(site.place, reference_fault(reference, site.how.may_borrow));
                 }
             }
-            Type::Slice(slice) => {
-                let element = written(&slice.elem);
-                self.fault(place, unsized_fault(ty, &format!("Vec<{element}>")));
-            }
-            Type::TraitObject(_) => self.fault(place, unsized_fault(ty, "an `enum` of the types it can be")),
-            Type::FnPtr(_) => self.fault(place, not_data(ty, "code", "an `enum` of what it can do")),
-            Type::Ptr(_) => self.fault(place, not_data(ty, "an address in memory", "an owned value")),
-            Type::Never(_) => self.fault(place, not_data(ty, "no value", "an `enum` without variants")),
-            Type::ImplTrait(_) => {
-                self.fault(place, Fault::new(ty, "a field has one type, not an `impl Trait`\nwrite the type"));
-            }
-            Type::Array(array) => {
-                if let Some(len) = self.length(&scope, &array.len).filter(|len| *len > MAX_ARRAY) {
-                    let element = written(&array.elem);
-                    let message =
-                        format!("serde has no arrays of more than {MAX_ARRAY} values, and this one has {len}");
-                    self.fault(place, Fault::new(ty, format!("{message}\nwrite `Vec<{element}>`")));
-                    return;
-                }
-                self.ty(place, &array.elem, how, owner, lifetimes);
-            }
-            Type::Tuple(tuple) => {
-                if tuple.elems.len() > MAX_TUPLE {
-                    let message = format!(
-                        "a tuple of data has at most {MAX_TUPLE} values, and this one has {}",
-                        tuple.elems.len()
-                    );
-                    self.fault(place, Fault::new(ty, format!("{message}\nwrite a `struct` with `#[data]`")));
-                    return;
-                }
-                tuple.elems.iter().for_each(|elem| self.ty(place, elem, how, owner, lifetimes));
-            }
-            Type::Path(path) if path.qself.is_none() => {
-                let named = self.resolve(&scope, &path.path);
-                let last = path.path.segments.last();
-                let arguments: Vec<&Type> = match last.map(|last| &last.arguments) {
-                    Some(PathArguments::AngleBracketed(list)) => list.args.iter().filter_map(type_argument).collect(),
-                    _ => Vec::new(),
-                };
-                match named {
-                    Named::Own(part) => {
-                        self.own(place, ty, &part, how, owner);
-                        arguments.iter().for_each(|inner| self.ty(place, inner, how, owner, lifetimes));
-                    }
-                    Named::Elsewhere(name) => self.elsewhere(place, ty, &name, &arguments, how, owner, lifetimes),
-                    Named::Unknown => arguments.iter().for_each(|inner| self.ty(place, inner, how, owner, lifetimes)),
+            Type::Array(array) => self.array(site, array),
+            Type::Tuple(tuple) => self.tuple(site, tuple),
+            Type::Path(path) if path.qself.is_none() => self.path(site, ty, path),
+            _ => {
+                if let Some(fault) = form_fault(ty) {
+                    self.fault(site.place, fault);
                 }
             }
-            _ => {}
+        }
+    }
+
+    fn array(&mut self, site: Site<'_>, array: &TypeArray) {
+        if let Some(len) = self.length(site.scope(), &array.len).filter(|len| *len > MAX_ARRAY) {
+            let element = written(&array.elem);
+            let message = format!("serde has no arrays of more than {MAX_ARRAY} values, and this one has {len}");
+            self.fault(site.place, Fault::new(array, format!("{message}\nwrite `Vec<{element}>`")));
+            return;
+        }
+        self.ty(site, &array.elem);
+    }
+
+    fn tuple(&mut self, site: Site<'_>, tuple: &TypeTuple) {
+        let len = tuple.elems.len();
+        if len > MAX_TUPLE {
+            let message = format!("a tuple of data has at most {MAX_TUPLE} values, and this one has {len}");
+            self.fault(site.place, Fault::new(tuple, format!("{message}\nwrite a `struct` with `#[data]`")));
+            return;
+        }
+        tuple.elems.iter().for_each(|elem| self.ty(site, elem));
+    }
+
+    fn path(&mut self, site: Site<'_>, ty: &Type, path: &TypePath) {
+        let arguments = type_arguments(&path.path);
+        match self.resolve(site.scope(), &path.path) {
+            Named::Own(part) => {
+                self.own(site, ty, &part);
+                arguments.iter().for_each(|inner| self.ty(site, inner));
+            }
+            Named::Elsewhere(name) => self.elsewhere(site, ty, &name, &arguments),
+            Named::Unknown => arguments.iter().for_each(|inner| self.ty(site, inner)),
         }
     }
 
     /// Checks a type that is an item of the module.
-    fn own(&mut self, place: &Place, ty: &Type, part: &Place, how: Use, owner: &Ident) {
+    fn own(&mut self, site: Site<'_>, ty: &Type, part: &Place) {
         let Some(item) = self.at(part) else { return };
         let is_services = part.len() == 1 && parse::type_name(item).is_some_and(|name| parse::is(name, "Services"));
         if is_services {
             let message =
                 "`Services` is what the room is given when it starts, and is not data\nread it with `ctx.services()`";
-            self.fault(place, Fault::new(ty, message));
+            self.fault(site.place, Fault::new(ty, message));
             return;
         }
         let has_lifetime = match item {
@@ -409,127 +435,90 @@ impl<'m> Walk<'m> {
             Item::Enum(item) => item.generics.lifetimes().next().is_some(),
             _ => false,
         };
-        if has_lifetime && !how.may_borrow {
+        if has_lifetime && !site.how.may_borrow {
             let name = written(ty);
             let message = format!("data owns what it is read into, and `{name}` borrows");
-            self.fault(place, Fault::new(ty, format!("{message}\nuse a type without lifetimes")));
+            self.fault(site.place, Fault::new(ty, format!("{message}\nuse a type without lifetimes")));
             return;
         }
-        self.enter(part, how, Some(owner));
+        self.enter(part, site.how, Some(site.owner));
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn elsewhere(
-        &mut self,
-        place: &Place,
-        ty: &Type,
-        name: &[String],
-        arguments: &[&Type],
-        how: Use,
-        owner: &Ident,
-        lifetimes: &[String],
-    ) {
+    fn elsewhere(&mut self, site: Site<'_>, ty: &Type, name: &[String], arguments: &[&Type]) {
         let Some(last) = name.last().map(String::as_str) else { return };
         let root = (name.len() > 1).then(|| &*name[0]);
-        if let Some(fault) = self.judge(ty, root, last, arguments, how) {
-            self.fault(place, fault);
+        if let Some(fault) = self.judge(ty, root, last, arguments, site.how) {
+            self.fault(site.place, fault);
             return;
         }
-        let is_map = MAPS.contains(&last) && arguments.len() >= 2;
-        if is_map {
-            let scope = place[..place.len().saturating_sub(1)].to_vec();
-            if let Some(fault) = self.key(&scope, arguments[0], arguments[0], arguments[1], last, how, 8) {
-                self.fault(place, fault);
+        if let (true, [key, value, ..]) = (MAPS.contains(&last), arguments) {
+            let map = Map { name: last, key, value, how: site.how };
+            if let Some(fault) = self.key(site.scope(), &map, key, 8) {
+                self.fault(site.place, fault);
                 // The map's values may have mistakes of their own.
-                arguments[1..].iter().for_each(|inner| self.ty(place, inner, how, owner, lifetimes));
+                arguments[1..].iter().for_each(|inner| self.ty(site, inner));
                 return;
             }
         }
         if SETS.contains(&last)
             && let [element] = arguments
+            && let Some(fault) = self.order(site.scope(), element, last, "an element of a set")
         {
-            let scope = place[..place.len().saturating_sub(1)].to_vec();
-            if let Some(fault) = self.order(&scope, element, last, "an element of a set") {
-                self.fault(place, fault);
-                return;
-            }
+            self.fault(site.place, fault);
+            return;
         }
         let is_pointer = ["Box", "Rc", "Arc", "Cow"].contains(&last);
         for inner in arguments {
             match inner {
                 // Behind a pointer, an unsized type has a known size.
-                Type::Slice(slice) if is_pointer => self.ty(place, &slice.elem, how, owner, lifetimes),
+                Type::Slice(slice) if is_pointer => self.ty(site, &slice.elem),
                 Type::Path(path) if is_pointer && path.path.is_ident("str") => {}
                 Type::TraitObject(_) if is_pointer => {
-                    self.fault(place, not_data(inner, "one of many types", "an `enum` of the types it can be"));
+                    self.fault(site.place, not_data(inner, "one of many types", "an `enum` of the types it can be"));
                 }
-                inner => self.ty(place, inner, how, owner, lifetimes),
+                inner => self.ty(site, inner),
             }
         }
     }
 
     /// The mistake in a type from elsewhere that is known not to be serializable.
     fn judge(&self, ty: &Type, root: Option<&str>, last: &str, arguments: &[&Type], how: Use) -> Option<Fault> {
-        let std = root.is_some_and(|root| ["std", "core", "alloc"].contains(&root));
-        let bare = root.is_none();
-        let behind = "what changes behind a shared reference is never stored";
-        let plain = match arguments {
-            [inner] => written(inner),
-            _ => last.to_lowercase().trim_start_matches("atomic").to_owned(),
-        };
-        let advice =
-            format!("write `{plain}`: the state changes through `ctx.update`, a peer's data through `update_data`");
-        match last {
-            "str" if bare => Some(unsized_fault(ty, "String")),
-            "RefCell" if how.is_stored && (std || bare) => Some(Fault::new(ty, format!("{behind}\n{advice}"))),
-            "Cell" if how.is_stored && std => Some(Fault::new(ty, format!("{behind}\n{advice}"))),
-            "Mutex" | "RwLock" if std || bare || root == Some("parking_lot") => {
-                Some(Fault::new(ty, format!("{behind}\n{advice}")))
+        if is_cell(root, last, how) {
+            return Some(cell_fault(ty, last, arguments));
+        }
+        let (std, bare) = (is_std(root), root.is_none());
+        let (what, instead) = match last {
+            "str" if bare => return Some(unsized_fault(ty, "String")),
+            "Weak" if std => ("a reference that does not keep its value", "an id or an index"),
+            "Instant" if std => {
+                ("a time that means nothing in another process", "`std::time::Duration`, or a `u64` of milliseconds")
             }
-            "OnceCell" | "OnceLock" | "LazyCell" | "LazyLock" | "UnsafeCell" if std || bare => {
-                Some(Fault::new(ty, format!("{behind}\n{advice}")))
-            }
-            "AtomicBool" | "AtomicU8" | "AtomicU16" | "AtomicU32" | "AtomicU64" | "AtomicUsize" | "AtomicI8"
-            | "AtomicI16" | "AtomicI32" | "AtomicI64" | "AtomicIsize"
-                if std || bare =>
-            {
-                Some(Fault::new(ty, format!("{behind}\n{advice}")))
-            }
-            "Weak" if std => Some(not_data(ty, "a reference that does not keep its value", "an id or an index")),
-            "Instant" if std => Some(not_data(
-                ty,
-                "a time that means nothing in another process",
-                "`std::time::Duration`, or a `u64` of milliseconds",
-            )),
             "File" | "TcpStream" | "JoinHandle" | "Sender" | "Receiver" if std => {
-                Some(not_data(ty, "a resource of this process", "what it is made from"))
+                ("a resource of this process", "what it is made from")
             }
-            "Ctx" | "RoomContext" if self.is_runtimes(root) => {
-                Some(not_data(ty, "the room itself", "what you need of it"))
-            }
-            "Peer" if self.is_runtimes(root) => Some(not_data(ty, "a live connection", "`PeerId`")),
-            "UpgradeRequest" if self.is_runtimes(root) => {
-                Some(not_data(ty, "a request that is being answered", "what you need of it"))
-            }
+            "Ctx" | "RoomContext" if self.is_runtimes(root) => ("the room itself", "what you need of it"),
+            "Peer" if self.is_runtimes(root) => ("a live connection", "`PeerId`"),
+            "UpgradeRequest" if self.is_runtimes(root) => ("a request that is being answered", "what you need of it"),
             "RoomClient" if self.is_runtimes(root) => {
-                Some(not_data(ty, "a handle to rooms", "`RoomId`, and `ctx.room(…)` where it is needed"))
+                ("a handle to rooms", "`RoomId`, and `ctx.room(…)` where it is needed")
             }
-            "Room" if self.room.is_some() && bare => Some(not_data(ty, "the room as a type", "`RoomId`")),
+            "Room" if self.room.is_some() && bare => ("the room as a type", "`RoomId`"),
             "Env" if root == Some("worker") => {
-                Some(not_data(ty, "the Worker's bindings", "a type `Services`, which `ctx.services()` gives"))
+                ("the Worker's bindings", "a type `Services`, which `ctx.services()` gives")
             }
             "WebSocket" | "Request" | "Response" | "Context" | "State" | "Stub" if root == Some("worker") => {
-                Some(not_data(ty, "a handle of the platform", "what you need of it"))
+                ("a handle of the platform", "what you need of it")
             }
-            "Bytes" | "BytesMut" if matches!(root, Some("room_runtime" | "bytes")) => {
-                Some(not_data(ty, "a buffer", "`Vec<u8>`"))
-            }
-            "i128" | "u128" if bare => how.buffered.map(|why| {
+            "Bytes" | "BytesMut" if matches!(root, Some("room_runtime" | "bytes")) => ("a buffer", "`Vec<u8>`"),
+            "i128" | "u128" if bare => {
+                let why = how.buffered?;
                 let message = format!("serde reads {why} from a buffer, which has no `{last}`");
-                Fault::new(ty, format!("{message}\nwrite `{}`, or `String`", last.replace("128", "64")))
-            }),
-            _ => None,
-        }
+                let instead = last.replace("128", "64");
+                return Some(Fault::new(ty, format!("{message}\nwrite `{instead}`, or `String`")));
+            }
+            _ => return None,
+        };
+        Some(not_data(ty, what, instead))
     }
 
     /// True if a path that starts with this name refers to the runtime or to the macro's aliases.
@@ -540,87 +529,65 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// The mistake in the key type of a map, if there is one.
-    #[allow(clippy::too_many_arguments)]
-    fn key(
-        &self,
-        scope: &[usize],
-        at: &Type,
-        key: &Type,
-        value: &Type,
-        map: &str,
-        how: Use,
-        depth: u8,
-    ) -> Option<Fault> {
-        let bad = |what: &str| {
-            let message = format!("{what}, and a key in JSON is a text");
-            let instead = format!("write `Vec<({}, {})>`", written(at), written(value));
-            Some(Fault::new(
-                at,
-                format!("{message}\n{instead}, or a key that is a `String`, an integer or an `enum` without fields"),
-            ))
-        };
+    /// The mistake in the key type of a map, if there is one. `key` is the map's key or a type inside it.
+    fn key(&self, scope: &[usize], map: &Map<'_>, key: &Type, depth: u8) -> Option<Fault> {
         let depth = depth.checked_sub(1)?;
         match key {
-            Type::Paren(inner) => self.key(scope, at, &inner.elem, value, map, how, depth),
-            Type::Group(inner) => self.key(scope, at, &inner.elem, value, map, how, depth),
-            Type::Tuple(tuple) if tuple.elems.is_empty() => bad("`()` is `null`"),
-            Type::Tuple(_) => bad("a tuple is an array"),
-            Type::Array(_) | Type::Slice(_) => bad(&format!("`{}` is an array", written(key))),
-            Type::Path(path) if path.qself.is_none() => {
-                let arguments: Vec<&Type> = match path.path.segments.last().map(|last| &last.arguments) {
-                    Some(PathArguments::AngleBracketed(list)) => list.args.iter().filter_map(type_argument).collect(),
-                    _ => Vec::new(),
-                };
-                match self.resolve(scope, &path.path) {
-                    Named::Elsewhere(name) => {
-                        let last = name.last().map(String::as_str)?;
-                        match (last, &*arguments) {
-                            ("Box" | "Rc" | "Arc" | "Cow", [.., inner]) => {
-                                self.key(scope, at, inner, value, map, how, depth)
-                            }
-                            ("Vec" | "VecDeque" | "HashSet" | "BTreeSet", [_, ..]) => {
-                                bad(&format!("`{}` is an array", written(key)))
-                            }
-                            ("HashMap" | "BTreeMap", [_, _, ..]) => bad(&format!("`{}` is an object", written(key))),
-                            ("Option", [_]) => bad("`None` is `null`"),
-                            ("f32" | "f64", []) if name.len() == 1 => {
-                                let message = format!("`{last}` cannot be the key of a map: `NaN` equals nothing");
-                                let instead = "a key that is an integer or a `String`";
-                                Some(Fault::new(at, format!("{message}\nwrite {instead}")))
-                            }
-                            _ => how.buffered.filter(|_| name.len() == 1 && NUMBERS.contains(&last)).map(|why| {
-                                let message = format!("serde reads {why} from a buffer, in which keys are text, not `{last}`");
-                                Fault::new(at, format!("{message}\nwrite `String`, or a form without `flatten` and `untagged`, such as that of `#[data]`"))
-                            }),
-                        }
-                    }
-                    Named::Own(part) => {
-                        if let Some(fault) = self.own_key(at, value, &part, map, how, depth) {
-                            return Some(fault);
-                        }
-                        self.order(scope, at, map, "the key of a map")
-                    }
-                    Named::Unknown => None,
+            Type::Paren(inner) => self.key(scope, map, &inner.elem, depth),
+            Type::Group(inner) => self.key(scope, map, &inner.elem, depth),
+            Type::Tuple(tuple) if tuple.elems.is_empty() => Some(map.key_is("`()` is `null`")),
+            Type::Tuple(_) => Some(map.key_is("a tuple is an array")),
+            Type::Array(_) | Type::Slice(_) => Some(map.key_is(&format!("`{}` is an array", written(key)))),
+            Type::Path(path) if path.qself.is_none() => match self.resolve(scope, &path.path) {
+                Named::Elsewhere(name) => {
+                    self.elsewhere_key(scope, map, key, &name, &type_arguments(&path.path), depth)
                 }
-            }
+                Named::Own(part) => {
+                    self.own_key(map, &part, depth).or_else(|| self.order(scope, map.key, map.name, "the key of a map"))
+                }
+                Named::Unknown => None,
+            },
             _ => None,
         }
     }
 
+    /// The mistake in a type from elsewhere that is used as a key.
+    fn elsewhere_key(
+        &self,
+        scope: &[usize],
+        map: &Map<'_>,
+        key: &Type,
+        name: &[String],
+        arguments: &[&Type],
+        depth: u8,
+    ) -> Option<Fault> {
+        let last = name.last().map(String::as_str)?;
+        match (last, arguments) {
+            ("Box" | "Rc" | "Arc" | "Cow", [.., inner]) => self.key(scope, map, inner, depth),
+            ("Vec" | "VecDeque" | "HashSet" | "BTreeSet", [_, ..]) => {
+                Some(map.key_is(&format!("`{}` is an array", written(key))))
+            }
+            ("HashMap" | "BTreeMap", [_, _, ..]) => Some(map.key_is(&format!("`{}` is an object", written(key)))),
+            ("Option", [_]) => Some(map.key_is("`None` is `null`")),
+            ("f32" | "f64", []) if name.len() == 1 => {
+                let message = format!("`{last}` cannot be the key of a map: `NaN` equals nothing");
+                Some(Fault::new(map.key, format!("{message}\nwrite a key that is an integer or a `String`")))
+            }
+            _ => {
+                let why = map.how.buffered.filter(|_| name.len() == 1 && NUMBERS.contains(&last))?;
+                let message = format!("serde reads {why} from a buffer, in which keys are text, not `{last}`");
+                let instead = "`String`, or a form without `flatten` and `untagged`, such as that of `#[data]`";
+                Some(Fault::new(map.key, format!("{message}\nwrite {instead}")))
+            }
+        }
+    }
+
     /// The mistake in a type of the module that is used as a key.
-    fn own_key(&self, at: &Type, value: &Type, part: &Place, map: &str, how: Use, depth: u8) -> Option<Fault> {
+    fn own_key(&self, map: &Map<'_>, part: &Place, depth: u8) -> Option<Fault> {
         let item = self.at(part)?;
         let name = parse::type_name(item)?;
         let scope = &part[..part.len() - 1];
-        let bad = |what: &str| {
-            let message = format!("`{name}` is {what}, and a key in JSON is a text");
-            let instead = format!("write `Vec<({}, {})>`", written(at), written(value));
-            Some(Fault::new(
-                at,
-                format!("{message}\n{instead}, or a key that is a `String`, an integer or an `enum` without fields"),
-            ))
-        };
+        let bad = |what: &str| Some(map.key_is(&format!("`{name}` is {what}")));
         if self.has_impl(part, name) {
             return None;
         }
@@ -629,9 +596,7 @@ impl<'m> Walk<'m> {
             return None;
         }
         match item {
-            Item::Type(alias) if alias.generics.params.is_empty() => {
-                self.key(scope, at, &alias.ty, value, map, how, depth)
-            }
+            Item::Type(alias) if alias.generics.params.is_empty() => self.key(scope, map, &alias.ty, depth),
             Item::Struct(item) => match &item.fields {
                 Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
                     let field = &fields.unnamed[0];
@@ -639,7 +604,7 @@ impl<'m> Walk<'m> {
                     let is_float =
                         matches!(&field.ty, Type::Path(path) if path.path.is_ident("f64") || path.path.is_ident("f32"));
                     let is_own = !attrs::serde_keys(&field.attrs).is_empty() || !item.generics.params.is_empty();
-                    if is_own || is_float { None } else { self.key(scope, at, &field.ty, value, map, how, depth) }
+                    if is_own || is_float { None } else { self.key(scope, map, &field.ty, depth) }
                 }
                 Fields::Unnamed(_) => bad("an array"),
                 Fields::Unit => bad("`null`"),
@@ -730,6 +695,14 @@ fn span_key(tokens: &TokenStream) -> Vec<String> {
     tokens.clone().into_iter().map(|token| format!("{:?}", token.span())).collect()
 }
 
+/// The types in the last segment of a path.
+fn type_arguments(path: &syn::Path) -> Vec<&Type> {
+    match path.segments.last().map(|last| &last.arguments) {
+        Some(PathArguments::AngleBracketed(list)) => list.args.iter().filter_map(type_argument).collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn type_argument(argument: &GenericArgument) -> Option<&Type> {
     match argument {
         GenericArgument::Type(ty) => Some(ty),
@@ -767,6 +740,47 @@ fn reference_fault(reference: &syn::TypeReference, may_borrow: bool) -> Fault {
     let owner = if may_borrow { "data" } else { "a schema" };
     let message = format!("{owner} owns what it is read into, and cannot have a reference");
     Fault::new(reference, format!("{message}\nwrite `{owned}`"))
+}
+
+fn is_std(root: Option<&str>) -> bool {
+    root.is_some_and(|root| ["std", "core", "alloc"].contains(&root))
+}
+
+/// True for a type of the standard library whose value changes behind a shared reference.
+fn is_cell(root: Option<&str>, last: &str, how: Use) -> bool {
+    let (std, bare) = (is_std(root), root.is_none());
+    match last {
+        "RefCell" => how.is_stored && (std || bare),
+        "Cell" => how.is_stored && std,
+        "Mutex" | "RwLock" => std || bare || root == Some("parking_lot"),
+        "OnceCell" | "OnceLock" | "LazyCell" | "LazyLock" | "UnsafeCell" => std || bare,
+        "AtomicBool" | "AtomicU8" | "AtomicU16" | "AtomicU32" | "AtomicU64" | "AtomicUsize" | "AtomicI8"
+        | "AtomicI16" | "AtomicI32" | "AtomicI64" | "AtomicIsize" => std || bare,
+        _ => false,
+    }
+}
+
+fn cell_fault(ty: &Type, last: &str, arguments: &[&Type]) -> Fault {
+    let plain = match arguments {
+        [inner] => written(inner),
+        _ => last.to_lowercase().trim_start_matches("atomic").to_owned(),
+    };
+    let message = "what changes behind a shared reference is never stored";
+    let advice = "the state changes through `ctx.update`, a peer's data through `update_data`";
+    Fault::new(ty, format!("{message}\nwrite `{plain}`: {advice}"))
+}
+
+/// The mistake in a type that no field of data can have, as its form shows.
+fn form_fault(ty: &Type) -> Option<Fault> {
+    match ty {
+        Type::Slice(slice) => Some(unsized_fault(ty, &format!("Vec<{}>", written(&slice.elem)))),
+        Type::TraitObject(_) => Some(unsized_fault(ty, "an `enum` of the types it can be")),
+        Type::FnPtr(_) => Some(not_data(ty, "code", "an `enum` of what it can do")),
+        Type::Ptr(_) => Some(not_data(ty, "an address in memory", "an owned value")),
+        Type::Never(_) => Some(not_data(ty, "no value", "an `enum` without variants")),
+        Type::ImplTrait(_) => Some(Fault::new(ty, "a field has one type, not an `impl Trait`\nwrite the type")),
+        _ => None,
+    }
 }
 
 fn unsized_fault(ty: &Type, instead: &str) -> Fault {

@@ -1,0 +1,253 @@
+//! The options of `#[room]`, in one table: names, kinds of value, defaults, effects and documentation.
+//!
+//! Parsing, checks, error messages, expansion and the reference in `options.md` follow from the entries.
+
+#[cfg(test)]
+mod tests;
+
+/// An option that a room may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OptionKind {
+    pub(crate) name: &'static str,
+    /// An example of a value, in parentheses if the option is a list.
+    example: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the reference is written by a test"))]
+    default: Fallback,
+    pub(crate) sets: Sets,
+    /// The handler that a room with the option must have.
+    pub(crate) needs: Option<&'static str>,
+    /// The meaning, for the reference. `{range}` stands for the accepted values.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the reference is written by a test"))]
+    doc: &'static str,
+}
+
+/// The behaviour of a room without the option, for the reference.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the reference is written by a test"))]
+enum Fallback {
+    /// The value that has the same effect.
+    Value(&'static str),
+    /// A description, where no value has the same effect.
+    Text(&'static str),
+}
+
+/// The part of the expansion that an option changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sets {
+    /// The name of the binding; the default depends on the module.
+    Binding,
+    /// The name of the class; the default depends on the module.
+    Class,
+    /// The key of the variant's name in the schemas.
+    Tag,
+    /// The path of the runtime.
+    Crate,
+    /// This constant of the trait `Room`. Its type follows from the kind of value.
+    Constant(&'static str, Takes),
+    /// The limit with the option's name, in the constant `LIMITS`.
+    Limit(Takes),
+}
+
+/// The kind of value that an option takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Takes {
+    /// An integer from 1 to `most`.
+    WholeNumber { most: u32 },
+    /// As `WholeNumber`, in bytes.
+    Bytes { most: u32 },
+    /// A number above 0.
+    Fraction,
+    /// A time, in milliseconds.
+    Time { least: u64, most: u64 },
+    /// A variant of this enum of the runtime. Each has the text that chooses it.
+    OneOf { ty: &'static str, choices: &'static [(&'static str, &'static str)] },
+    /// Two string literals of 1 to `most_bytes` bytes.
+    TwoTexts { are: &'static str, most_bytes: usize },
+    /// A list of all these parts. They are the arguments of `new` of this type of the runtime.
+    Parts { ty: &'static str, parts: &'static [Part] },
+}
+
+/// A nested option.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    example: &'static str,
+    pub(crate) takes: Takes,
+}
+
+/// The units of a time, in milliseconds.
+pub(crate) const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", SECOND), ("m", 60 * SECOND), ("h", HOUR), ("d", DAY)];
+pub(crate) const SECOND: u64 = 1_000;
+pub(crate) const HOUR: u64 = 3_600 * SECOND;
+pub(crate) const DAY: u64 = 24 * HOUR;
+
+/// All options, in the order of the reference, the messages and the expansion.
+pub(crate) const OPTIONS: &[OptionKind] = &[
+    OptionKind {
+        name: "binding",
+        example: r#""CHAT""#,
+        default: Fallback::Text("the module's name in capitals"),
+        sets: Sets::Binding,
+        needs: None,
+        doc: "the Durable Object binding in the Worker's configuration; unique in the crate",
+    },
+    OptionKind {
+        name: "class",
+        example: r#""ChatRoom""#,
+        default: Fallback::Text("the module's name in PascalCase, with `Room`"),
+        sets: Sets::Class,
+        needs: None,
+        doc: "the Durable Object class: a name that JavaScript can export; unique in the crate",
+    },
+    OptionKind {
+        name: "tag",
+        example: r#""type""#,
+        default: Fallback::Value(r#""type""#),
+        sets: Sets::Tag,
+        needs: None,
+        doc: "the JSON key of the variant's name, for the `enum` schemas that are written in the module; other types \
+              set their own key with `#[data(tag = \"…\")]`",
+    },
+    OptionKind {
+        name: "max_peers",
+        example: "1000",
+        default: Fallback::Value("1000"),
+        sets: Sets::Limit(Takes::WholeNumber { most: 32_768 }),
+        needs: None,
+        doc: "the maximum number of peers at once, {range}: Cloudflare's limit",
+    },
+    OptionKind {
+        name: "max_message_bytes",
+        example: "65536",
+        default: Fallback::Value("1048576"),
+        sets: Sets::Limit(Takes::Bytes { most: 33_554_432 }),
+        needs: None,
+        doc: "the largest frame of a peer, {range}: Cloudflare's limit",
+    },
+    OptionKind {
+        name: "max_unread_bytes",
+        example: "1048576",
+        default: Fallback::Value("16777216"),
+        sets: Sets::Limit(Takes::Bytes { most: 134_217_728 }),
+        needs: None,
+        doc: "the maximum number of bytes that a peer may leave unread, {range}: the object's memory; past it, the \
+              room closes the slow consumer with 1013",
+    },
+    OptionKind {
+        name: "rate_limit",
+        example: "(burst = 10, per_second = 2)",
+        default: Fallback::Text("any rate"),
+        sets: Sets::Limit(Takes::Parts {
+            ty: "RateLimit",
+            parts: &[
+                Part { name: "burst", example: "10", takes: Takes::WholeNumber { most: u32::MAX } },
+                Part { name: "per_second", example: "2", takes: Takes::Fraction },
+            ],
+        }),
+        needs: None,
+        doc: "the number of frames that a peer may send at once, and the number added each second; `per_second` can \
+              be a fraction",
+    },
+    OptionKind {
+        name: "on_invalid",
+        example: r#""report""#,
+        default: Fallback::Value(r#""report""#),
+        sets: Sets::Constant(
+            "ON_INVALID",
+            Takes::OneOf {
+                ty: "OnInvalid",
+                choices: &[("report", "Report"), ("ignore", "Ignore"), ("close", "Close")],
+            },
+        ),
+        needs: None,
+        doc: "the reaction to a frame that is not an `Event`: send the sender an error frame (`\"report\"`), ignore \
+              the frame (`\"ignore\"`), or close the connection (`\"close\"`)",
+    },
+    OptionKind {
+        name: "heartbeat",
+        example: r#"("ping", "pong")"#,
+        default: Fallback::Value(r#"("ping", "pong")"#),
+        // Cloudflare's limit for the automatic reply, which workerd counts in bytes.
+        sets: Sets::Constant("HEARTBEAT", Takes::TwoTexts { are: "a frame and the answer to it", most_bytes: 2_048 }),
+        needs: None,
+        doc: "a text frame, and the platform's reply to it, which does not wake the room: {range} each, Cloudflare's \
+              limit",
+    },
+    OptionKind {
+        name: "state_version",
+        example: "1",
+        default: Fallback::Text("0"),
+        sets: Sets::Constant("STATE_VERSION", Takes::WholeNumber { most: u32::MAX }),
+        needs: Some("migrate"),
+        doc: "the version of the type `State`, {range}; it needs the handler `migrate`, for states stored under a \
+              lower version",
+    },
+    OptionKind {
+        name: "reconnect_grace",
+        example: r#""10s""#,
+        default: Fallback::Text("none"),
+        sets: Sets::Constant("RECONNECT_GRACE_MS", Takes::Time { least: SECOND, most: HOUR }),
+        needs: None,
+        doc: "how long a peer that lost its connection keeps its place before `on_close`, {range}",
+    },
+    OptionKind {
+        name: "purge_after",
+        example: r#""30d""#,
+        default: Fallback::Text("never"),
+        sets: Sets::Constant("PURGE_AFTER_MS", Takes::Time { least: SECOND, most: 3_650 * DAY }),
+        needs: None,
+        doc: "how long the room stays stored after the last peer has left, before it is purged, {range}",
+    },
+    OptionKind {
+        name: "batch",
+        example: r#""20ms""#,
+        default: Fallback::Text("no delay"),
+        sets: Sets::Constant("BATCH_MS", Takes::Time { least: 1, most: SECOND }),
+        needs: None,
+        doc: "how long a message may wait to share one frame with others, for peers that use the subprotocol \
+              `room.v1`, {range}",
+    },
+    OptionKind {
+        name: "watchdog",
+        example: r#""5m""#,
+        default: Fallback::Value(r#""5m""#),
+        sets: Sets::Constant("WATCHDOG_MS", Takes::Time { least: SECOND, most: DAY }),
+        needs: None,
+        doc: "the longest time until a peer lost in a restart or a deploy is noticed, if no event arrives, {range}",
+    },
+    OptionKind {
+        name: "crate",
+        example: r#""room_runtime""#,
+        default: Fallback::Text("as in `Cargo.toml`"),
+        sets: Sets::Crate,
+        needs: None,
+        doc: "the path of the runtime, if it is reached through another crate",
+    },
+];
+
+/// The option of this name.
+pub(crate) fn find(name: &str) -> Option<&'static OptionKind> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+/// The names of all options.
+pub(crate) fn names() -> Vec<&'static str> {
+    OPTIONS.iter().map(|option| option.name).collect()
+}
+
+impl OptionKind {
+    /// The option with its example, as a user writes it.
+    pub(crate) fn written(&self) -> String {
+        written(self.name, self.example)
+    }
+}
+
+impl Part {
+    pub(crate) fn written(&self) -> String {
+        written(self.name, self.example)
+    }
+}
+
+fn written(name: &str, value: &str) -> String {
+    if value.starts_with('(') { format!("{name}{value}") } else { format!("{name} = {value}") }
+}
