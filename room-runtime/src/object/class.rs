@@ -13,7 +13,7 @@ macro_rules! __room_shell {
         use $crate::__private::worker::wasm_bindgen;
 
         $(#[$attr])*
-        #[$crate::__private::worker::durable_object]
+        #[$crate::__private::worker::durable_object(fetch)]
         pub struct $class {
             object: $crate::__private::Object,
         }
@@ -29,39 +29,6 @@ macro_rules! __room_shell {
             ) -> $crate::__private::worker::Result<$crate::__private::worker::Response> {
                 self.object.fetch(request).await
             }
-
-            async fn websocket_message(
-                &self,
-                socket: $crate::__private::worker::WebSocket,
-                message: $crate::__private::worker::WebSocketIncomingMessage,
-            ) -> $crate::__private::worker::Result<()> {
-                self.object.message(socket, message).await;
-                $crate::__private::Ok(())
-            }
-
-            async fn websocket_close(
-                &self,
-                socket: $crate::__private::worker::WebSocket,
-                code: usize,
-                reason: $crate::__private::String,
-                was_clean: bool,
-            ) -> $crate::__private::worker::Result<()> {
-                self.object.closed(socket, code, reason, was_clean).await;
-                $crate::__private::Ok(())
-            }
-
-            async fn websocket_error(
-                &self,
-                socket: $crate::__private::worker::WebSocket,
-                error: $crate::__private::worker::Error,
-            ) -> $crate::__private::worker::Result<()> {
-                self.object.failed(socket, error).await;
-                $crate::__private::Ok(())
-            }
-
-            async fn alarm(&self) -> $crate::__private::worker::Result<$crate::__private::worker::Response> {
-                self.object.alarm().await
-            }
         }
 
         const _: () = {
@@ -73,6 +40,33 @@ macro_rules! __room_shell {
                 js_sys = $crate::__private::worker::js_sys
             )]
             impl $class {
+                // `#[durable_object]` would generate the next three as well, each with a future of its own for each
+                // class. These are one call into the runtime.
+
+                /// Handles the object's alarm.
+                #[wasm_bindgen(js_name = alarm)]
+                pub fn alarm(&self) -> JsValue {
+                    self.object.alarm()
+                }
+
+                /// Handles a close frame or the loss of a connection.
+                #[wasm_bindgen(js_name = webSocketClose)]
+                pub fn websocket_close(
+                    &self,
+                    socket: JsValue,
+                    code: f64,
+                    reason: $crate::__private::String,
+                    was_clean: bool,
+                ) -> JsValue {
+                    self.object.closed(socket, code, reason, was_clean)
+                }
+
+                /// Handles the failure of a connection.
+                #[wasm_bindgen(js_name = webSocketError)]
+                pub fn websocket_error(&self, socket: JsValue, error: JsValue) -> JsValue {
+                    self.object.failed(socket, error)
+                }
+
                 /// Runs a command of the Worker's client.
                 #[wasm_bindgen(js_name = roomCall)]
                 pub fn room_call(&self, command: $crate::__private::String) -> JsValue {
@@ -100,12 +94,8 @@ macro_rules! __room_shell {
 
                 /// Handles a request that the Worker forwards.
                 #[wasm_bindgen(js_name = roomRequest)]
-                pub async fn room_request(
-                    &self,
-                    head: JsValue,
-                    body: JsValue,
-                ) -> $crate::__private::Result<JsValue, JsValue> {
-                    self.object.request(head, body).await
+                pub fn room_request(&self, head: JsValue, body: JsValue) -> JsValue {
+                    self.object.request(head, body)
                 }
             }
 

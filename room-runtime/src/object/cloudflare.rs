@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe},
     rc::{Rc, Weak},
     sync::{Arc, Mutex},
@@ -14,23 +14,23 @@ use std::{
 
 use bytes::Bytes;
 use worker::{
-    Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, js_sys,
+    Env, Request, Response, State, js_sys,
     wasm_bindgen::{JsCast, JsValue},
     wasm_bindgen_futures::future_to_promise,
 };
 
 use crate::{
-    Close, Error, Room,
+    Close, Error, ErrorKind, Room,
     api::typed::room_type,
     engine::{MakeServices, RoomHost, RoomType, Upgraded, upgrade::Accept},
     platform::{
         LocalFuture, OwnedFrame, Platform, Socket,
-        cloudflare::{Cloudflare, RUNNING, js, namespace, refusal, run_room, run_to_end},
+        cloudflare::{Cloudflare, RUNNING, js, message_of, namespace, refusal, run_room, run_to_end},
     },
     wire::{
         ERROR_HEADER, Reply, SUBPROTOCOL, TICKET_HEADER, WireError, decode_value,
         handshake::{Handshake, parse_protocols},
-        http_codec::{RequestHead, ResponseHead, TEXT},
+        http_codec::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
         is_ticket,
     },
 };
@@ -45,11 +45,15 @@ struct Incoming {
     request: JsValue,
     /// The `sec-websocket-protocol` header. The platform joins several such headers into one.
     offered: Option<String>,
+    http: Option<&'static Http>,
 }
 
 impl Handshake for Incoming {
     fn head(&self) -> Result<http::Request<()>, Error> {
-        read_head(&js::request_head(&self.request), ())
+        match self.http {
+            Some(http) => (http.head)(&js::request_head(&self.request)),
+            None => Err(Error::new(ErrorKind::Platform, "a room without `on_upgrade` reads no request")),
+        }
     }
 
     fn protocols(&self) -> Vec<String> {
@@ -61,10 +65,33 @@ fn read_head<B>(head: &str, body: B) -> Result<http::Request<B>, Error> {
     decode_value::<RequestHead>(head.as_bytes(), "the head of a request")?.into_request(body)
 }
 
+/// The code for rooms whose handlers see requests of HTTP. Other rooms have none, so their wasm does not contain it.
+struct Http {
+    head: fn(&str) -> Result<http::Request<()>, Error>,
+    answer: fn(&http::Response<Bytes>) -> Response,
+    forward: fn(Rc<RoomHost>, String, Vec<u8>) -> Forwarded,
+}
+
+type Forwarded = LocalFuture<Result<JsValue, JsValue>>;
+
+static HTTP: Http = Http {
+    head: |head| read_head(head, ()),
+    answer: |response| {
+        let body = js_sys::Uint8Array::from(&**response.body());
+        namespace::response(&ResponseHead::of(response), &body)
+    },
+    forward: |host, head, body| Box::pin(run_to_end(forwarded(host, head, body))),
+};
+
 /// The contents of a room's Durable Object class: the engine, and the entry points of the platform's events.
+///
+/// The entry points return boxed futures and are not inlined, so that a program contains them once and not once for each
+/// class.
+#[derive(Clone)]
 pub struct Object {
     platform: Rc<Cloudflare>,
     host: Rc<RoomHost>,
+    http: Option<&'static Http>,
 }
 
 // A panic in a room's code ends the wasm instance (see `run_room`), so no later call sees the object after a panic.
@@ -82,10 +109,18 @@ impl Object {
     pub fn new<R: Room>(state: State, env: Env) -> Self {
         let services = env.clone();
         let make_services = Box::new(move || Ok(Box::new(R::services(&services)?) as Box<dyn Any>));
-        Object::make(room_type::<R>(), state, env, make_services)
+        let http = if R::HAS_ON_UPGRADE || R::HAS_ON_REQUEST { Some(&HTTP) } else { None };
+        Object::make(room_type::<R>(), http, state, env, make_services)
     }
 
-    fn make(room: &'static RoomType, state: State, env: Env, make_services: MakeServices) -> Self {
+    #[inline(never)]
+    fn make(
+        room: &'static RoomType,
+        http: Option<&'static Http>,
+        state: State,
+        env: Env,
+        make_services: MakeServices,
+    ) -> Self {
         // This replaces the handler of `worker`, whose start function may run before or after ours. That handler would
         // replace the instance in the middle of the next call.
         worker::wasm_bindgen::handler::set_on_abort(js::instance_ended);
@@ -95,18 +130,23 @@ impl Object {
         let number = platform.number();
         let host = RoomHost::new(room, platform.clone(), make_services);
         succeed(number, &host);
-        Object { host, platform }
+        Object { platform, host, http }
     }
 
     /// Handles a request. It accepts only an upgrade that the room's client announced by a ticket.
-    pub async fn fetch(&self, request: Request) -> worker::Result<Response> {
+    #[inline(never)]
+    pub fn fetch(&self, request: Request) -> LocalFuture<worker::Result<Response>> {
+        Box::pin(self.clone().upgrade(request))
+    }
+
+    async fn upgrade(self, request: Request) -> worker::Result<Response> {
         let ticket = request.headers().get(TICKET_HEADER)?;
         let Some(ticket) = ticket.filter(|ticket| is_ticket(ticket)) else {
             return Response::error("this room is reached through its client", 403);
         };
         let offered = request.headers().get("sec-websocket-protocol")?;
         let request: &JsValue = request.inner();
-        let handshake = Rc::new(Incoming { request: request.clone(), offered });
+        let handshake = Rc::new(Incoming { request: request.clone(), offered, http: self.http });
         let (platform, incoming) = (self.platform.clone(), request.clone());
         let accept: Accept = Box::new(move |tags, protocol| {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
@@ -116,10 +156,10 @@ impl Object {
         match run_to_end(self.host.upgrade(&ticket, handshake, accept)).await {
             Ok(Upgraded::Accepted) => Ok(js::upgraded(request)?.unchecked_into::<worker::web_sys::Response>().into()),
             Ok(Upgraded::Refused(status, text)) => plain(status, &text),
-            Ok(Upgraded::Answered(response)) => {
-                let body = js_sys::Uint8Array::from(&**response.body());
-                Ok(namespace::response(&ResponseHead::of(&response), &body))
-            }
+            Ok(Upgraded::Answered(response)) => match self.http {
+                Some(http) => Ok((http.answer)(&response)),
+                None => plain(500, "the room failed"),
+            },
             Err(error) => {
                 let text = serde_json::to_string(&WireError::from(&error))?;
                 let response = Response::error(text, 500)?;
@@ -129,29 +169,19 @@ impl Object {
         }
     }
 
-    /// Handles a frame that arrives through `#[durable_object]`.
-    ///
-    /// On the platform `room.js` replaces this method and calls [`text`](Object::text) and [`bytes`](Object::bytes).
-    pub async fn message(&self, socket: WebSocket, message: WebSocketIncomingMessage) {
-        let socket = self.platform.sockets.heard(socket.as_ref());
-        let frame = match message {
-            WebSocketIncomingMessage::String(text) => OwnedFrame::Text(text),
-            WebSocketIncomingMessage::Binary(bytes) => OwnedFrame::Binary(bytes),
-        };
-        self.handle(socket, frame).await;
-    }
-
     /// The room's sockets, for the JavaScript that calls [`text`](Object::text) and [`bytes`](Object::bytes).
     pub fn sockets(&self) -> JsValue {
         self.platform.sockets.clone()
     }
 
     /// Handles a text frame of the socket with this index. Returns a promise if a handler waits, otherwise `undefined`.
+    #[inline(never)]
     pub fn text(&self, socket: u32, text: String) -> JsValue {
         at_once(self.handle(socket, OwnedFrame::Text(text)))
     }
 
     /// Handles a binary frame, in the same way as [`text`](Object::text).
+    #[inline(never)]
     pub fn bytes(&self, socket: u32, bytes: Vec<u8>) -> JsValue {
         at_once(self.handle(socket, OwnedFrame::Binary(bytes)))
     }
@@ -164,37 +194,52 @@ impl Object {
         })
     }
 
-    /// Handles a close frame or the loss of a connection.
-    pub async fn closed(&self, socket: WebSocket, code: usize, reason: String, was_clean: bool) {
-        let socket = self.platform.sockets.index(socket.as_ref());
-        let code = u16::try_from(code).unwrap_or(1005);
-        run_to_end(self.host.closed(socket, Close::new(code, reason, was_clean))).await;
+    /// Handles a close frame or the loss of a connection. Returns a promise.
+    #[inline(never)]
+    pub fn closed(&self, socket: JsValue, code: f64, reason: String, was_clean: bool) -> JsValue {
+        // A close without a code, or with an impossible one, is a 1005.
+        let code = if (0.0..65_536.0).contains(&code) { code as u16 } else { 1005 };
+        let (socket, close) = (self.platform.sockets.index(&socket), Close::new(code, reason, was_clean));
+        let host = self.host.clone();
+        promise(async move { host.closed(socket, close).await })
     }
 
-    /// Handles the failure of a connection.
-    pub async fn failed(&self, socket: WebSocket, error: worker::Error) {
-        self.closed(socket, 1006, error.to_string(), false).await;
+    /// Handles the failure of a connection. Returns a promise.
+    #[inline(never)]
+    pub fn failed(&self, socket: JsValue, error: JsValue) -> JsValue {
+        self.closed(socket, 1006.0, message_of(&error), false)
     }
 
-    /// Handles the object's alarm.
-    pub async fn alarm(&self) -> worker::Result<Response> {
-        run_to_end(self.host.clone().alarm()).await;
-        Response::empty()
+    /// Handles the object's alarm. Returns a promise.
+    #[inline(never)]
+    pub fn alarm(&self) -> JsValue {
+        promise(self.host.clone().alarm())
     }
 
     /// Runs a command of the Worker's client. Returns the answer, or a promise of it.
+    #[inline(never)]
     pub fn call(&self, command: String) -> JsValue {
         let host = self.host.clone();
         at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) }))
     }
 
-    /// Handles a request that the Worker forwards. Takes its head and its body, and returns those of the response.
-    pub async fn request(&self, head: JsValue, body: JsValue) -> Result<JsValue, JsValue> {
+    /// Handles a request that the Worker forwards. Takes its head and its body, and returns a promise of those of the
+    /// response.
+    #[inline(never)]
+    pub fn request(&self, head: JsValue, body: JsValue) -> JsValue {
         let (Some(head), Some(body)) = (head.as_string(), body.dyn_ref::<js_sys::Uint8Array>()) else {
-            return Err(js_sys::Error::new("a room's request is a string and its body").into());
+            let error: JsValue = js_sys::Error::new("a room's request is a string and its body").into();
+            return js_sys::Promise::reject(&error).into();
         };
-        let answering: LocalFuture<_> = Box::pin(run_to_end(forwarded(self.host.clone(), head, body.to_vec())));
-        AssertUnwindSafe(answering).await
+        let Some(http) = self.http else {
+            let head = ResponseHead { status: 404, headers: vec![("content-type".to_owned(), TEXT.to_owned())] };
+            let answer = reply(&Reply::Ok(head), JsValue::from_str(NO_REQUESTS));
+            let promise =
+                answer.map_or_else(|error| js_sys::Promise::reject(&error), |it| js_sys::Promise::resolve(&it));
+            return promise.into();
+        };
+        let answering = (http.forward)(self.host.clone(), head, body.to_vec());
+        future_to_promise(AssertUnwindSafe(answering)).into()
     }
 }
 
@@ -223,6 +268,16 @@ fn plain(status: u16, text: &str) -> worker::Result<Response> {
 fn reply(head: &Reply<ResponseHead>, body: JsValue) -> Result<JsValue, JsValue> {
     let head = serde_json::to_string(head).map_err(|error| js_sys::Error::new(&error.to_string()))?;
     Ok(js_sys::Array::of2(&JsValue::from_str(&head), &body).into())
+}
+
+/// Runs work of the room as a promise.
+fn promise(work: impl Future<Output = ()> + 'static) -> JsValue {
+    let work: LocalFuture = Box::pin(run_to_end(work));
+    future_to_promise(AssertUnwindSafe(async move {
+        work.await;
+        Ok(JsValue::UNDEFINED)
+    }))
+    .into()
 }
 
 type Work = LocalFuture<JsValue>;

@@ -17,8 +17,6 @@ extern "C" {
     pub(crate) fn new(state: &JsValue, ping: &str, pong: &str) -> Sockets;
     #[wasm_bindgen(method)]
     pub(crate) fn index(this: &Sockets, socket: &JsValue) -> u32;
-    #[wasm_bindgen(method)]
-    pub(crate) fn heard(this: &Sockets, socket: &JsValue) -> u32;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn accept(
         this: &Sockets,

@@ -675,7 +675,7 @@ const TESTED = "worker 0.8.7, worker-build 0.8.7 and wasm-bindgen 0.2.130";
 // The methods that wasm-bindgen generates for every class, and those of `#[durable_object]` and of class.rs.
 const GENERATED = ["free", "__destroy_into_raw"];
 const GUARDED = ["fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest"];
-const SHORTENED = ["webSocketMessage", "roomSockets", "roomText", "roomBytes", "roomCall"];
+const SHORTENED = ["roomSockets", "roomText", "roomBytes", "roomCall"];
 
 // Returns a line about a part of another type than expected, and otherwise undefined.
 function difference(part, found, expected) {
