@@ -29,8 +29,8 @@ after(async () => {
 
 // The methods of a room's class, as wasm-bindgen generates them.
 const METHODS = [
-  "free", "__destroy_into_raw", "connect", "fetch", "alarm", "webSocketMessage", "webSocketClose", "webSocketError",
-  "roomRequest", "roomSockets", "roomText", "roomBytes", "roomCall",
+  "free", "__destroy_into_raw", "fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest", "roomSockets",
+  "roomText", "roomBytes", "roomCall",
 ];
 
 function index({ without, rest = "export function __wbg_reset_state() {}" } = {}) {
@@ -81,18 +81,12 @@ test("a class of the expected form becomes a Durable Object", async () => {
   assert.deepEqual(errors, []);
 });
 
-for (const without of METHODS.filter((name) => name !== "connect")) {
+for (const without of METHODS) {
   test(`a class without the method ${without} is an error that names it`, async () => {
     const line = `- the method \`${without}\`: expected function, found undefined`;
     assert.deepEqual(await differences(index({ without })), [line]);
   });
 }
-
-test("a class without a method that room.js only removes is accepted", async () => {
-  const { start } = await load(index({ without: "connect" }));
-  start();
-  assert.deepEqual(errors, []);
-});
 
 test("all differences are in one error", async () => {
   globalThis.__worker_init_state = { failed: false };

@@ -732,7 +732,7 @@ export function install(className, instanceMemory, address) {
   Object.setPrototypeOf(prototype, DurableObject.prototype);
   Object.setPrototypeOf(constructor, DurableObject);
   // Every method of the prototype can be called by RPC, and these would end the object.
-  for (const name of [...GENERATED, "connect", Symbol.dispose]) delete prototype[name];
+  for (const name of [...GENERATED, Symbol.dispose]) delete prototype[name];
   for (const name of GUARDED) guard(prototype, name);
   shortcut(prototype, className);
 }
