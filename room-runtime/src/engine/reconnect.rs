@@ -9,7 +9,7 @@ use super::{
     handlers::unless_refused,
     roster::{Away, Leaving, key, leaving_key, may_return},
     shortened,
-    upgrade::{Accept, Asked, NOT_LET_IN, REPLACED, Upgraded, is_connected},
+    upgrade::{Accept, Asked, NOT_ADMITTED, REPLACED, Upgraded, is_connected},
 };
 use crate::{
     Close, CloseCode, Error, OnDuplicate, OnResume, PeerId,
@@ -155,7 +155,7 @@ impl RoomHost {
         let generation = slot.generation.get().wrapping_add(1);
         // The place is written before memory changes: if the write fails, the old connection keeps the place.
         if let Err(error) = self.write_place(slot, socket, generation, encoded) {
-            self.close_refused(socket, CloseCode::ERROR, NOT_LET_IN);
+            self.close_refused(socket, CloseCode::ERROR, NOT_ADMITTED);
             self.report(Err(error.into()), "on_resume", &self.invocation(Some(slot))).await;
             return false;
         }

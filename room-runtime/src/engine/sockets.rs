@@ -28,7 +28,7 @@ impl RoomHost {
         }
         let restored = match &attachment {
             Some(bytes) => self.decode_attachment(socket, bytes),
-            None => Err(Error::new(ErrorKind::PeerGone, "a socket that was never let in")),
+            None => Err(Error::new(ErrorKind::PeerGone, "a socket that was never admitted")),
         };
         match restored {
             Ok(slot) => {

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The close reason of a peer whose `on_connect` failed.
-pub(super) const NOT_LET_IN: &str = "the room could not let this peer in";
+pub(super) const NOT_ADMITTED: &str = "the room could not let this peer in";
 
 pub(super) const REPLACED: &str = "replaced by a new connection";
 
@@ -283,7 +283,7 @@ impl RoomHost {
     fn turn_away(self: &Rc<Self>, slot: &Slot, failure: &Failure) {
         let (code, reason) = match failure.as_refused() {
             Some(refused) => (CloseCode::POLICY, shortened(refused.close_reason())),
-            None => (CloseCode::ERROR, NOT_LET_IN),
+            None => (CloseCode::ERROR, NOT_ADMITTED),
         };
         self.answer_refusal(failure, slot);
         slot.status.set(Status::Gone);
