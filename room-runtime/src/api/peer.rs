@@ -314,7 +314,8 @@ impl<'a, R: Room> Peers<'a, R> {
     /// [`ErrorKind::InvalidClose`] if the reason is too long; then no connection is closed.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<usize, Error> {
         check_reason(reason)?;
-        self.host().close_sockets(self.sockets(), code, reason)
+        self.host().flush()?;
+        Ok(self.host().close_sockets(self.sockets(), code, reason))
     }
 
     fn host(&self) -> &Rc<RoomHost> {

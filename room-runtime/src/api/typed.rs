@@ -1,19 +1,25 @@
 //! [`Typed`]: a room's types, for the engine, which has none. It decodes, encodes and calls the handlers.
 
-use std::{any::Any, cell::OnceCell, marker::PhantomData, rc::Rc};
+use std::{
+    any::Any,
+    cell::{OnceCell, RefCell},
+    marker::PhantomData,
+    mem,
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::value::RawValue;
 
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Peer, Room, RoomContext, UpgradeRequest,
+    Close, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
     engine::{
         Invocation, RoomType, Value,
         room::{Handling, Needs, Parts, RoomCode},
-        upgrade::{Asked, Unadmitted},
+        upgrade::{Asked, Offer, Rejection},
     },
-    wire::{self, handshake::Handshake},
+    wire,
 };
 
 /// The code of a room, as the engine calls it.
@@ -81,6 +87,18 @@ fn with_peer<R: Room>(call: Invocation) -> (RoomContext<R>, Peer<R>) {
     (ctx, peer)
 }
 
+/// The request of an `on_upgrade`. It reports the peer's id when it is dropped, however the handler ends.
+struct Offered<R: Room> {
+    request: UpgradeRequest<R>,
+    to: Rc<RefCell<Option<PeerId>>>,
+}
+
+impl<R: Room> Drop for Offered<R> {
+    fn drop(&mut self) {
+        self.to.replace(Some(self.request.id.clone()));
+    }
+}
+
 impl<R: Room> RoomCode for Typed<R> {
     fn decode_state(&self, json: &[u8]) -> Result<Value, Error> {
         wire::decode_value::<R::State>(json, "the room's stored state").map(|state| Rc::new(state) as Value)
@@ -112,19 +130,14 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_start(&ctx).await })
     }
 
-    fn on_upgrade(
-        &self,
-        call: Invocation,
-        asked: Asked,
-        handshake: Rc<dyn Handshake>,
-        protocols: Vec<String>,
-    ) -> Handling<Asked, Unadmitted> {
+    fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection> {
+        let Offer { asked, handshake, protocols, id: to } = offer;
         if !R::HAS_ON_UPGRADE {
             return Box::pin(async { Ok(asked) });
         }
         let ctx = RoomContext::<R>::new(call);
         let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
-        let mut request = UpgradeRequest {
+        let request = UpgradeRequest {
             data: Rc::unwrap_or_clone(typed(data)),
             id,
             tags,
@@ -137,13 +150,22 @@ impl<R: Room> RoomCode for Typed<R> {
             handshake,
             head: OnceCell::new(),
         };
+        let mut offered = Offered { request, to };
         Box::pin(async move {
-            let outcome = R::on_upgrade(&ctx, &mut request).await;
-            let UpgradeRequest { data, id, tags, on_duplicate, resume, on_resume, protocol, meta, .. } = request;
-            match outcome {
-                Ok(()) => Ok(Asked { data: Rc::new(data), id, tags, meta, on_duplicate, resume, on_resume, protocol }),
-                Err(reject) => Err(Unadmitted { id: Some(id), rejection: reject.into_rejection() }),
-            }
+            let outcome = R::on_upgrade(&ctx, &mut offered.request).await;
+            outcome.map_err(Reject::into_rejection)?;
+            let UpgradeRequest { data, id, tags, on_duplicate, resume, on_resume, protocol, meta, .. } =
+                &mut offered.request;
+            Ok(Asked {
+                data: Rc::new(data.clone()),
+                id: id.clone(),
+                tags: mem::take(tags),
+                meta: meta.take(),
+                on_duplicate: *on_duplicate,
+                resume: resume.take(),
+                on_resume: *on_resume,
+                protocol: protocol.take(),
+            })
         })
     }
 

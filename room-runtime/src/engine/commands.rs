@@ -135,11 +135,14 @@ impl RoomHost {
     }
 
     fn info(&self, slot: &Slot) -> Result<PeerInfo<Box<RawValue>>, Error> {
+        // The data is encoded without the limit of an attachment: it is sent, and not stored.
+        let data = slot.data.borrow().clone();
+        let data = self.room.code.encode_data(&*data).map_err(|error| error.in_room(&self.id).of_peer(&slot.id))?;
         Ok(PeerInfo {
             id: slot.id.clone(),
             tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).clone(),
             connected_at: slot.connected_at,
-            data: self.encode_data(&slot.id, &slot.data.borrow())?,
+            data,
         })
     }
 

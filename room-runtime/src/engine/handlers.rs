@@ -36,11 +36,16 @@ impl Drop for Waiting<'_> {
 }
 
 /// The error type of a handler.
-pub(super) trait HandlerFailure: From<Error> {
+pub(super) trait HandlerFailure {
+    fn of(error: Error) -> Self;
     fn is_refusal(&self) -> bool;
 }
 
 impl HandlerFailure for Failure {
+    fn of(error: Error) -> Self {
+        Failure::from(error)
+    }
+
     fn is_refusal(&self) -> bool {
         self.as_refused().is_some()
     }
@@ -75,14 +80,14 @@ impl RoomHost {
         let waiting = Waiting { number, waiting: &self.waiting };
         let outcome = poll_fn(|cx| {
             if self.life.get() != life {
-                return Poll::Ready(Err(interrupted().in_room(&self.id).into()));
+                return Poll::Ready(Err(E::of(interrupted().in_room(&self.id))));
             }
             let poll = handler.as_mut().poll(cx);
             if self.life.get() != life {
                 return match poll {
                     Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
                     // The handler purged the room itself and then went on: the rest has no effect.
-                    _ => Poll::Ready(Err(interrupted().in_room(&self.id).into())),
+                    _ => Poll::Ready(Err(E::of(interrupted().in_room(&self.id)))),
                 };
             }
             if poll.is_pending() {
@@ -97,7 +102,7 @@ impl RoomHost {
                     Poll::Ready(Err(failure))
                 }
                 // The handler ends even if it still waits: its next steps would build on a change that is not stored.
-                (Err(error), _) => Poll::Ready(Err(error.into())),
+                (Err(error), _) => Poll::Ready(Err(E::of(error))),
             }
         })
         .await;

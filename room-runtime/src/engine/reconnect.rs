@@ -245,7 +245,7 @@ impl RoomHost {
     /// Keeps the place of a lost connection for the grace.
     fn send_away(&self, slot: &Slot, close: &Close) -> Result<(), Error> {
         let now_ms = self.platform.now_ms();
-        let data = self.encode_data(&slot.id, &slot.data.borrow())?;
+        let data = self.encode_current_data(slot)?;
         self.store_id()?;
         // The schedule is written before the entry: after a crash between them it finds a peer that is not away and
         // does nothing.

@@ -14,11 +14,10 @@ use super::{
     purge::Purging,
     reconnect::Places,
     roster::Roster,
-    upgrade::{Asked, Asking, Unadmitted},
+    upgrade::{Asked, Asking, Offer, Rejection},
 };
 use crate::{
     Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
-    wire::handshake::Handshake,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -62,13 +61,7 @@ pub(crate) trait RoomCode {
 
     fn init(&self, call: Invocation) -> Result<Value, Failure>;
     fn on_start(&self, call: Invocation) -> Handling;
-    fn on_upgrade(
-        &self,
-        call: Invocation,
-        asked: Asked,
-        handshake: Rc<dyn Handshake>,
-        protocols: Vec<String>,
-    ) -> Handling<Asked, Unadmitted>;
+    fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
     fn on_connect(&self, call: Invocation) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
     /// Decodes the event and begins its handler.

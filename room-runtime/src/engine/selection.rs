@@ -3,7 +3,7 @@
 use std::{mem, rc::Rc};
 
 use super::{RoomHost, Slot};
-use crate::{CloseCode, Delivery, Error, platform::*};
+use crate::{CloseCode, Delivery, platform::*};
 
 /// A choice of the connected peers. The criteria intersect.
 #[derive(Default)]
@@ -83,10 +83,9 @@ impl RoomHost {
     }
 
     /// Closes the connections of these sockets. Returns their number.
-    pub(crate) fn close_sockets(&self, sockets: Vec<Socket>, code: CloseCode, reason: &str) -> Result<usize, Error> {
-        self.flush()?;
+    pub(crate) fn close_sockets(&self, sockets: Vec<Socket>, code: CloseCode, reason: &str) -> usize {
         let slots = sockets.into_iter().filter_map(|socket| self.slot_of(socket));
-        Ok(slots.filter(|slot| self.close_peer(slot, code, reason).is_ok()).count())
+        slots.filter(|slot| self.close_peer(slot, code, reason).is_ok()).count()
     }
 
     pub(crate) fn delivery(&self, Sent { sent, failed, unread, .. }: Sent) -> Delivery {

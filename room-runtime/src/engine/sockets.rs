@@ -121,7 +121,7 @@ impl RoomHost {
 
     /// Admits a peer after the success of `on_connect`. From here on it survives hibernation.
     pub(super) fn admit(&self, slot: &Slot) -> Result<(), Error> {
-        let data = self.encode_data(&slot.id, &slot.data.borrow())?;
+        let data = self.encode_current_data(slot)?;
         self.write_place(slot, slot.socket.get(), slot.generation.get(), &data)?;
         slot.is_enrolled.set(true);
         slot.status.set(Status::Connected);
@@ -147,7 +147,7 @@ impl RoomHost {
         let (socket, generation) = (slot.socket.get(), slot.generation.get());
         self.attach(slot, socket, generation, data)?;
         self.enroll(slot, generation, data).map_err(|error| {
-            let before = self.encode_data(&slot.id, &slot.data.borrow());
+            let before = self.encode_current_data(slot);
             let restored = before.and_then(|before| self.attach(slot, socket, generation, &before));
             if let Err(error) = restored {
                 self.platform.log_error(&error.to_string());
@@ -168,6 +168,12 @@ impl RoomHost {
     pub(crate) fn tags_of(&self, socket: Socket) -> Vec<String> {
         let marked = self.platform.tags(socket);
         marked.iter().filter_map(|tag| tag.strip_prefix(TAG_MARK)).map(str::to_owned).collect()
+    }
+
+    /// Encodes a peer's data as of now. The serialization is code of the room, so nothing is borrowed meanwhile.
+    pub(super) fn encode_current_data(&self, slot: &Slot) -> Result<Box<RawValue>, Error> {
+        let data = slot.data.borrow().clone();
+        self.encode_data(&slot.id, &data)
     }
 
     /// Encodes a peer's data for storage and checks its size.

@@ -3,7 +3,7 @@
 //!
 //! Nothing waits between the check for duplicates and the accept.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -64,6 +64,15 @@ pub(crate) struct Asked {
     pub(crate) protocol: Option<String>,
 }
 
+/// An upgrade for `on_upgrade`.
+pub(crate) struct Offer {
+    pub(crate) asked: Asked,
+    pub(crate) handshake: Rc<dyn Handshake>,
+    pub(crate) protocols: Vec<String>,
+    /// The peer's id as the handler left it, also if the handler was ended.
+    pub(crate) id: Rc<RefCell<Option<PeerId>>>,
+}
+
 /// The answer of an `on_upgrade` that does not admit the client.
 pub(crate) enum Rejection {
     Response(Response<Bytes>),
@@ -72,14 +81,6 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
-    /// Returns whether this is an intended answer and not an error.
-    fn is_answer(&self) -> bool {
-        match self {
-            Rejection::Response(_) => true,
-            Rejection::Failure(failure) => failure.as_refused().is_some(),
-        }
-    }
-
     pub(crate) fn into_response(self) -> Result<Response<Bytes>, Failure> {
         match self {
             Rejection::Response(response) if (300..=599).contains(&response.status().as_u16()) => Ok(response),
@@ -93,21 +94,16 @@ pub(crate) fn invalid_status(status: u16) -> Error {
     Error::new(ErrorKind::Encode, format!("an upgrade cannot be refused with {status}, only with 300 to 599"))
 }
 
-/// A rejection, with the peer's id as `on_upgrade` left it.
-pub(crate) struct Unadmitted {
-    pub(crate) id: Option<PeerId>,
-    pub(crate) rejection: Rejection,
-}
-
-impl From<Error> for Unadmitted {
-    fn from(error: Error) -> Self {
-        Unadmitted { id: None, rejection: Rejection::Failure(error.into()) }
+impl HandlerFailure for Rejection {
+    fn of(error: Error) -> Self {
+        Rejection::Failure(error.into())
     }
-}
 
-impl HandlerFailure for Unadmitted {
     fn is_refusal(&self) -> bool {
-        self.rejection.is_answer()
+        match self {
+            Rejection::Response(_) => true,
+            Rejection::Failure(failure) => failure.as_refused().is_some(),
+        }
     }
 }
 
@@ -213,14 +209,13 @@ impl RoomHost {
         protocols: Vec<String>,
     ) -> LocalFuture<Result<Asked, Response<Bytes>>> {
         Box::pin(async move {
-            let (id, life) = (asked.id.clone(), self.life.get());
-            let handling = self.room.code.on_upgrade(self.invocation(None), asked, handshake, protocols);
+            let life = self.life.get();
+            let offer = Offer { asked, handshake, protocols, id: Rc::default() };
+            let id = offer.id.clone();
+            let handling = self.room.code.on_upgrade(self.invocation(None), offer);
             match self.run(handling).await {
                 Ok(asked) => Ok(asked),
-                Err(unadmitted) => {
-                    let id = unadmitted.id.unwrap_or(id);
-                    Err(self.refuse(unadmitted.rejection, id, life).await)
-                }
+                Err(rejection) => Err(self.refuse(rejection, id.take(), life).await),
             }
         })
     }
@@ -262,7 +257,7 @@ impl RoomHost {
         }
     }
 
-    async fn refuse(self: &Rc<Self>, rejection: Rejection, id: PeerId, life: u64) -> Response<Bytes> {
+    async fn refuse(self: &Rc<Self>, rejection: Rejection, id: Option<PeerId>, life: u64) -> Response<Bytes> {
         match rejection.into_response() {
             Ok(response) => response,
             // The handler purged the room.
@@ -273,7 +268,7 @@ impl RoomHost {
                 failure.as_refused().map_or_else(Response::default, Refused::response)
             }
             Err(failure) => {
-                let error = HandlerError::new("on_upgrade", Some(id), failure);
+                let error = HandlerError::new("on_upgrade", id, failure);
                 self.report_error(error, &self.invocation(None)).await;
                 wire::http_codec::text(StatusCode::INTERNAL_SERVER_ERROR, "the room failed")
             }

@@ -69,10 +69,10 @@ fn read_head<B>(head: &str, body: B) -> Result<http::Request<B>, Error> {
 struct Http {
     head: fn(&str) -> Result<http::Request<()>, Error>,
     answer: fn(&http::Response<Bytes>) -> Response,
-    forward: fn(Rc<RoomHost>, String, Vec<u8>) -> Forwarded,
 }
 
-type Forwarded = LocalFuture<Result<JsValue, JsValue>>;
+/// Passes a forwarded request to `on_request`. A room without the handler has none.
+type Forward = fn(Rc<RoomHost>, String, Vec<u8>) -> LocalFuture<Result<JsValue, JsValue>>;
 
 static HTTP: Http = Http {
     head: |head| read_head(head, ()),
@@ -80,7 +80,6 @@ static HTTP: Http = Http {
         let body = js_sys::Uint8Array::from(&**response.body());
         namespace::response(&ResponseHead::of(response), &body)
     },
-    forward: |host, head, body| Box::pin(run_to_end(forwarded(host, head, body))),
 };
 
 /// The contents of a room's Durable Object class: the engine, and the entry points of the platform's events.
@@ -92,6 +91,7 @@ pub struct Object {
     platform: Rc<Cloudflare>,
     host: Rc<RoomHost>,
     http: Option<&'static Http>,
+    forward: Option<Forward>,
 }
 
 // A panic in a room's code ends the wasm instance (see `run_room`), so no later call sees the object after a panic.
@@ -110,13 +110,15 @@ impl Object {
         let services = env.clone();
         let make_services = Box::new(move || Ok(Box::new(R::services(&services)?) as Box<dyn Any>));
         let http = if R::HAS_ON_UPGRADE || R::HAS_ON_REQUEST { Some(&HTTP) } else { None };
-        Object::make(room_type::<R>(), http, state, env, make_services)
+        let forward: Forward = |host, head, body| Box::pin(run_to_end(forwarded(host, head, body)));
+        let forward = if R::HAS_ON_REQUEST { Some(forward) } else { None };
+        Object::make(room_type::<R>(), (http, forward), state, env, make_services)
     }
 
     #[inline(never)]
     fn make(
         room: &'static RoomType,
-        http: Option<&'static Http>,
+        (http, forward): (Option<&'static Http>, Option<Forward>),
         state: State,
         env: Env,
         make_services: MakeServices,
@@ -130,7 +132,7 @@ impl Object {
         let number = platform.number();
         let host = RoomHost::new(room, platform.clone(), make_services);
         succeed(number, &host);
-        Object { platform, host, http }
+        Object { platform, host, http, forward }
     }
 
     /// Handles a request. It accepts only an upgrade that the room's client announced by a ticket.
@@ -231,14 +233,14 @@ impl Object {
             let error: JsValue = js_sys::Error::new("a room's request is a string and its body").into();
             return js_sys::Promise::reject(&error).into();
         };
-        let Some(http) = self.http else {
+        let Some(forward) = self.forward else {
             let head = ResponseHead { status: 404, headers: vec![("content-type".to_owned(), TEXT.to_owned())] };
             let answer = reply(&Reply::Ok(head), JsValue::from_str(NO_REQUESTS));
             let promise =
                 answer.map_or_else(|error| js_sys::Promise::reject(&error), |it| js_sys::Promise::resolve(&it));
             return promise.into();
         };
-        let answering = (http.forward)(self.host.clone(), head, body.to_vec());
+        let answering = forward(self.host.clone(), head, body.to_vec());
         future_to_promise(AssertUnwindSafe(answering)).into()
     }
 }

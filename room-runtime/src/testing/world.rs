@@ -68,8 +68,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Rc<Clock>,
     random: Rc<RefCell<Random>>,
     objects: RefCell<BTreeMap<Key, Rc<Object>>>,
-    /// The functions that make the services of a room, by the class of the room.
-    services: RefCell<HashMap<&'static str, Rc<ProvideServices>>>,
+    /// The functions that make the services of a room, by the type of the room.
+    services: RefCell<HashMap<TypeId, Rc<ProvideServices>>>,
     held: Cell<bool>,
 }
 
@@ -115,11 +115,11 @@ impl Inner {
 
     pub(crate) fn provide<R: Room>(&self, make: impl Fn() -> Result<R::Services, Failure> + 'static) {
         let make = move || Ok(Box::new(make()?) as Box<dyn Any>);
-        self.services.borrow_mut().insert(R::CLASS, Rc::new(make));
+        self.services.borrow_mut().insert(TypeId::of::<R>(), Rc::new(make));
     }
 
     fn services(&self, room: &RoomType) -> Result<Box<dyn Any>, Failure> {
-        let given = self.services.borrow().get(room.class).cloned();
+        let given = self.services.borrow().get(&room.types[0]).cloned();
         match given {
             Some(make) => make(),
             None if room.types[1] == TypeId::of::<()>() => Ok(Box::new(())),
