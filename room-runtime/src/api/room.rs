@@ -139,8 +139,8 @@ pub trait Room: Sized + 'static {
 
     /// Runs once for each socket, before its first frame is handled.
     ///
-    /// It does not run again when the room wakes from hibernation. An error closes the socket with 1011, and `on_close`
-    /// does not run.
+    /// It does not run again when the room wakes from hibernation. An error closes the socket with 1011, a
+    /// [refusal](RoomContext::refuse) with 1008, and `on_close` does not run.
     fn on_connect(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer);
         ready(Ok(()))
@@ -148,7 +148,7 @@ pub trait Room: Sized + 'static {
 
     /// Runs in place of `on_connect` for a peer that reconnected in time and has its place again.
     ///
-    /// An error is reported and changes nothing.
+    /// An error is reported and changes nothing. A [refusal](RoomContext::refuse) closes the socket with 1008.
     fn on_resume(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer);
         ready(Ok(()))

@@ -1,4 +1,5 @@
-//! [`Typed`]: a room's types, for the engine, which has none. It decodes, encodes and calls the handlers.
+//! [`Typed`]: the code of one room type, for the engine, which knows no room's types. It decodes and encodes the room's
+//! values, and calls the room's handlers.
 
 use std::{
     any::Any,
@@ -59,7 +60,7 @@ impl<R: Room> Typed<R> {
     };
 }
 
-/// The type of a value that the engine returns. All values of a room come from its [`Typed`].
+/// The reason why a downcast cannot fail: the engine makes no values of its own, so all come from the room's [`Typed`].
 const OWN_TYPE: &str = "the engine returns the room's own values";
 
 /// Returns a value of the engine with its type.
@@ -80,7 +81,7 @@ pub(crate) fn typed_mut<T: Clone + 'static>(value: &mut Value) -> &mut T {
     Rc::get_mut(value).and_then(|value| value.downcast_mut()).expect(OWN_TYPE)
 }
 
-/// A handler of a peer runs for its sender.
+/// The parameters of a handler that runs for a peer: the sender of the call is that peer.
 fn with_peer<R: Room>(call: Invocation) -> (RoomContext<R>, Peer<R>) {
     let ctx = RoomContext::new(call);
     let peer = ctx.sender.clone().expect("the engine names the peer");

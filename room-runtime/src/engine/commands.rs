@@ -1,4 +1,4 @@
-//! Serves the commands of the Worker's client.
+//! Serves the Worker's client: its commands, and the HTTP requests that it forwards.
 
 use std::{fmt::Display, rc::Rc};
 

@@ -3,10 +3,15 @@
 //! The engine does not know the types of a room. It holds a state and the peers' data as [`Value`]s, and calls the
 //! room's code through the table of its [`RoomType`]. It is compiled once for all rooms of a program.
 //!
-//! This file handles incoming frames and closes. The other modules: `room` is the table of a room type, `handlers` runs
-//! its handlers, `start` starts a room, `alarms` fires what is due, `state` holds the stored state, `sockets` the sockets
-//! and their attachments, `upgrade` admits peers, `reconnect` gives them their places back, `roster` keeps places and
-//! presence, `selection` selects peers, and `commands` serves the Worker's client.
+//! This file handles incoming frames and closes. The other modules:
+//!
+//! - `room` is the table of a room type, `handlers` runs its handlers, `start` starts a room, `purge` ends its life.
+//! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
+//! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
+//!   `roster` keeps places and presence, `selection` selects peers.
+//! - `schedules` stores what will be due, `alarms` fires it.
+//! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
+//! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
 
 mod alarms;
 mod commands;
@@ -83,13 +88,13 @@ pub(crate) struct RoomHost {
     handlers: Cell<u64>,
     /// The peers whose connection has ended and whose end is not handled yet, by the names of their roster entries.
     departing: RefCell<HashMap<String, Rc<Slot>>>,
-    /// `Some(true)` if any peer has ever joined; `None` until it is first read.
+    /// `Some(true)` if any peer has joined in this life; `None` until it is first read.
     joined: Cell<Option<bool>>,
     /// True if this incarnation has set the platform's alarm.
     is_armed: Cell<bool>,
     /// The number of failed starts in a row.
     failed_starts: Cell<u32>,
-    /// Taken while `on_start` runs. Other events wait for it in order of arrival.
+    /// Taken while the room starts. Other events wait for it in order of arrival.
     starting: FairLock,
     /// True if a timer is running that will send the batched messages.
     releasing: Cell<bool>,

@@ -1,4 +1,4 @@
-//! Purges a room: deletes everything that is stored and begins the room's next life.
+//! Purges a room: deletes everything that is stored and ends the room's life. Also plans the purge of an empty room.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Places: a peer that reconnects within the grace takes its place again.
+//! Places: a peer that reconnects within the grace takes its place again. `roster` has their entries in storage.
 
 use std::rc::Rc;
 

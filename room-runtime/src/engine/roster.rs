@@ -3,7 +3,7 @@
 //! With it, peers whose sockets are lost in a restart get their `on_close`, and peers that reconnect in time keep their
 //! place.
 //!
-//! An entry, a *place*, exists from the success of `on_connect` to the begin of `on_close`. It belongs to one socket at
+//! An entry, a *place*, exists from the success of `on_connect` to the start of `on_close`. It belongs to one socket at
 //! a time. Each reconnect increments the generation of the place, which both the entry and the socket's attachment
 //! carry. The late close of an earlier socket has an old generation and is ignored, even after hibernation or a crash.
 //!

@@ -31,7 +31,7 @@ pub(crate) struct Slot {
     /// The peer's data.
     pub(crate) data: RefCell<Value>,
     pub(crate) tags: OnceCell<Vec<String>>,
-    /// The metadata of the upgrade. It is dropped when `on_connect` ends.
+    /// The metadata of the upgrade. It is dropped when `on_connect` or `on_resume` ends.
     pub(crate) meta: RefCell<Option<Box<RawValue>>>,
     /// The bytes of this peer's frames that wait for its turn.
     pub(crate) queued_bytes: Cell<usize>,

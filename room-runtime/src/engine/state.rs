@@ -1,4 +1,5 @@
-//! The room's state: read from storage once in an incarnation, and stored before any message leaves the room.
+//! The room's state: read from storage at its first use, then kept in memory, and stored before any message leaves the
+//! room. It is dropped from memory when the last peer has left, and when it could not be stored.
 
 use std::{cell::RefMut, rc::Rc};
 
@@ -16,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cached {
     value: Option<Value>,
-    /// The presence of a state in storage; `Unknown` until it is read in this incarnation.
+    /// The presence of a state in storage; `Unknown` until it is read.
     stored: Stored,
     dirty: bool,
     /// The version of the stored state.
@@ -165,7 +166,7 @@ impl RoomHost {
         self.borrow_state().map(drop)
     }
 
-    /// Reads the stored state, once in an incarnation.
+    /// Reads the stored state, unless memory has it.
     fn read(&self, cached: &mut Cached) -> Result<(), Error> {
         if cached.stored != Stored::Unknown {
             return Ok(());

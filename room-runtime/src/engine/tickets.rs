@@ -12,7 +12,8 @@ use futures_util::future::{Either, select};
 use super::Value;
 use crate::{Error, ErrorKind, platform::*, wire::UpgradeOptions};
 
-/// The time for which one half of an upgrade waits for the other. Both leave the Worker together, so a second is long.
+/// The time for which one half of an upgrade waits for the other. Both leave the Worker together and normally arrive
+/// within a second.
 const WAIT_MS: u64 = 5_000;
 /// The most halves of each kind that wait. An object gets about a thousand requests a second, and the two halves of an
 /// upgrade arrive well within a second. The bound limits the memory.

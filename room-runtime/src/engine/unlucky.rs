@@ -1,5 +1,5 @@
-//! Orders of events that once broke a promise. Each test states the promise; hooks by name are the bodies of its
-//! handlers.
+//! Orders of events that once broke a promise. Each test is named after the promise. It sets the body of a handler with
+//! [`hook`], by the handler's name, for one peer or for all.
 
 use std::{any::Any, cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 

@@ -1,7 +1,8 @@
-//! Admits peers. The steps are: limits, `on_upgrade`, the check for duplicates, the accept, `on_connect`, and the close
-//! of the replaced peers.
+//! Admits peers. The steps are: the limit of peers, `on_upgrade`, the subprotocol, the limit again, the check for
+//! duplicates, the accept, `on_connect`, and the close of the replaced peers.
 //!
-//! Nothing waits between the check for duplicates and the accept.
+//! Nothing waits between the subprotocol and the accept. For a peer that reconnects, `reconnect` replaces the steps
+//! after the subprotocol.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -44,7 +45,7 @@ pub(crate) type Asking =
 /// The outcome of an upgrade.
 #[derive(Debug)]
 pub(crate) enum Upgraded {
-    /// The socket was accepted. This includes a peer that `on_connect` refused; its socket is closed with 1011.
+    /// The socket was accepted. This includes a peer whose `on_connect` failed; its socket is closed again.
     Accepted,
     /// The engine refused the upgrade with this status and text.
     Refused(u16, String),

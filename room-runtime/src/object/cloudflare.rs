@@ -84,7 +84,7 @@ static HTTP: Http = Http {
 
 /// The contents of a room's Durable Object class: the engine, and the entry points of the platform's events.
 ///
-/// The entry points return boxed futures and are not inlined, so that a program contains them once and not once for each
+/// The entry points box their futures and are not inlined, so that a program contains them once and not once for each
 /// class.
 #[derive(Clone)]
 pub struct Object {

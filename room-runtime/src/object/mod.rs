@@ -1,4 +1,4 @@
-//! The Durable Object class of a room.
+//! The Durable Object class of a room, and its entry points.
 
 #[cfg(all(feature = "bench", not(target_arch = "wasm32")))]
 pub(crate) mod bench;

@@ -1,8 +1,8 @@
 //! The platform that the engine runs on, as bytes and indices.
 //!
 //! The trait is object-safe, sealed and shaped by the hot path: a socket is an index, a broadcast is one call, and
-//! storage is synchronous. It has two implementations: [`cloudflare`], the only module that touches JavaScript values,
-//! and [`memory`], on which rooms run natively.
+//! storage is synchronous. It has two implementations: [`cloudflare`], over JavaScript values, and [`memory`], on which
+//! rooms run natively.
 
 pub(crate) mod cloudflare;
 #[cfg(not(target_arch = "wasm32"))]

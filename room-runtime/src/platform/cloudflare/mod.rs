@@ -1,6 +1,6 @@
 //! The room's side of Cloudflare. It passes bytes and contains no rules.
 //!
-//! This module and those below it are the only ones that touch JavaScript values.
+//! Only this module, those below it and the layer `object` touch JavaScript values.
 
 pub(crate) mod js;
 pub(crate) mod namespace;

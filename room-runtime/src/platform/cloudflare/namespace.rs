@@ -1,4 +1,4 @@
-//! The Worker's side of Cloudflare. With its sibling, it is the only file that touches JavaScript values.
+//! The Worker's side of Cloudflare. Its JavaScript is in `worker.js`.
 
 use std::{
     fmt,
