@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 /// The documents that name source files outside of links.
-const GUIDES: [&str; 3] = ["CONTRIBUTING.md", "SECURITY.md", "tests/README.md"];
+const GUIDES: [&str; 4] = ["CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "tests/README.md"];
+
+/// The folder of the layers. A guide names a file of a layer without it.
+const LAYERS: &str = "room-runtime/src/";
 
 /// The folders that are not part of the repository, or that contain third-party files.
 const SKIPPED: [&str; 5] = [".git", ".wrangler", "build", "node_modules", "target"];
@@ -141,6 +144,9 @@ impl Repository {
         let is_path = code.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
         match code.split_once('/') {
             Some((first, _)) if is_path && self.has(first) => self.has(code),
+            Some((first, _)) if is_path && self.has(&format!("{LAYERS}{first}")) => {
+                self.has(&format!("{LAYERS}{code}"))
+            }
             None if is_path && [".rs", ".mjs"].iter().any(|end| code.len() > end.len() && code.ends_with(end)) => {
                 self.entries.iter().any(|entry| entry.rsplit('/').next() == Some(code))
             }
