@@ -56,7 +56,7 @@ impl RoomHost {
     }
 
     /// Moves a peer to the place that its token names. Without such a place it gives the upgrade back.
-    pub(super) async fn take_place_again(
+    pub(super) async fn try_reconnect(
         self: &Rc<Self>,
         asked: Asked,
         accept: Accept,
@@ -200,7 +200,7 @@ impl RoomHost {
             let _ = self.platform.close(old, CloseCode::RESTART.get(), "resumed by a new connection");
             self.platform.detach(old);
         }
-        if let Err(error) = self.take_place(&slot.entry) {
+        if let Err(error) = self.cancel_grace(&slot.entry) {
             // If the schedule of the grace stays stored, it finds the peer connected and does nothing.
             self.platform.log_error(&error.in_room(&self.id).to_string());
         }
@@ -285,7 +285,7 @@ impl RoomHost {
     }
 
     /// Cancels the end of a grace.
-    pub(super) fn take_place(&self, name: &str) -> Result<(), Error> {
+    pub(super) fn cancel_grace(&self, name: &str) -> Result<(), Error> {
         self.schedules.cancel_own(self.platform.as_ref(), |job| matches!(job, Job::Grace(other) if other == name))
     }
 

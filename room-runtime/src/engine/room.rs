@@ -64,11 +64,11 @@ pub(crate) trait RoomCode {
     fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
     fn on_connect(&self, call: Invocation) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
-    /// Decodes the event and begins its handler.
+    /// Decodes the event, and returns the run of its handler.
     fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error>;
     fn on_away(&self, call: Invocation) -> Handling;
     fn on_close(&self, call: Invocation, close: Close) -> Handling;
-    /// Decodes the alarm and begins its handler.
+    /// Decodes the alarm, and returns the run of its handler.
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error>;
     fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>>;
     fn on_decode_error(&self, call: Invocation, error: DecodeError) -> Handling;

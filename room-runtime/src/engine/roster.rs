@@ -231,7 +231,7 @@ impl RoomHost {
     pub(super) async fn drop_entry(self: &Rc<Self>, name: &str, id: PeerId, error: Error) {
         self.log_roster_error(self.strike(name).and_then(|()| self.delete_leaving(name)));
         if self.room.parts.places.is_some() {
-            self.log_roster_error(self.take_place(name));
+            self.log_roster_error(self.cancel_grace(name));
         }
         let error = HandlerError::new("on_close", Some(id), Failure::from(error));
         self.report_error(error, &self.invocation(None)).await;
@@ -371,7 +371,7 @@ impl RoomHost {
             (places.send_away)(self, slot, close).map(|()| Departure::Away)
         } else {
             let name = &slot.entry;
-            let cancelled = if was_away { self.take_place(name) } else { Ok(()) };
+            let cancelled = if was_away { self.cancel_grace(name) } else { Ok(()) };
             cancelled.and_then(|()| self.strike(name)).map(|()| Departure::Closed)
         };
         let departure = outcome.unwrap_or_else(|error| {

@@ -152,7 +152,7 @@ impl RoomHost {
         };
 
         // Other peers may have joined while `on_upgrade` waited. Nothing waits from here to the accept.
-        match self.take_place_again(asked, accept).await? {
+        match self.try_reconnect(asked, accept).await? {
             Ok(upgraded) => Ok(upgraded),
             Err((asked, accept)) => self.join(asked, accept).await,
         }
