@@ -8,7 +8,7 @@
 //! read back for any value, for example a type with a field that is skipped and has no default. The second is a map
 //! with numbers as keys in a type that serde buffers (`untagged` and serde's own tagged enums).
 
-use std::{collections::HashSet, fmt::Display, hash::BuildHasher};
+use std::{any::type_name, collections::HashSet, fmt::Display, hash::BuildHasher};
 
 use serde::ser::{
     Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -235,12 +235,43 @@ impl<S: Serializer> Serializer for Checked<S> {
         self.inner.serialize_newtype_variant(name, index, variant, &at.of(value))
     }
 
+    /// Passes a list of bytes on as a whole: there is nothing in it to check, and the codec recognizes it by its type.
+    fn collect_seq<I>(self, list: I) -> Result<S::Ok, S::Error>
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+    {
+        if is_byte(type_name::<I::Item>()) {
+            self.at.inside(1)?;
+            return self.inner.collect_seq(list);
+        }
+        let list = list.into_iter();
+        let mut parts = self.serialize_seq(exact_len(&list))?;
+        for element in list {
+            parts.serialize_element(&element)?;
+        }
+        parts.end()
+    }
+
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
         self.inner.collect_str(value)
     }
 
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
+    }
+}
+
+/// Returns whether a type of this name is a byte, or a reference to one: an element of a `Vec<u8>`.
+pub(crate) fn is_byte(name: &str) -> bool {
+    name.trim_start_matches('&') == "u8"
+}
+
+/// The length of a list; `None` if it is known only at the end, as for a filter.
+pub(crate) fn exact_len(list: &impl Iterator) -> Option<usize> {
+    match list.size_hint() {
+        (low, Some(high)) if low == high => Some(low),
+        _ => None,
     }
 }
 

@@ -75,10 +75,18 @@ where
     T: Tagged,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_map(Message(PhantomData))
+    deserializer.deserialize_struct(TAGGED, Message::<T>::TAG, Message(PhantomData))
 }
 
+/// The name by which the MessagePack decoder recognizes a tagged enum. The only field is the key of the variant. For
+/// every other deserializer it is a map.
+pub(crate) const TAGGED: &str = "$room::tagged";
+
 struct Message<T>(PhantomData<T>);
+
+impl<T: Tagged> Message<T> {
+    const TAG: &'static [&'static str] = &[T::TAG];
+}
 
 impl<'de, T> Visitor<'de> for Message<T>
 where
