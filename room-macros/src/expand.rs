@@ -63,7 +63,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let start = format_ident!("__room_start_{class_name}");
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
-    let absent = absent(handlers);
+    let (absent, present) = (absent(handlers), present(handlers));
     let alarms = handlers.iter().filter(|handler| handler.kind.name == ON_ALARM);
     let alarms = alarms.map(|handler| handles_alarms(krate, &parse_quote!(Room), &handler.cfgs));
     let alarms: TokenStream = alarms.collect();
@@ -79,6 +79,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             const CLASS: &'static str = #class_name;
             #settings
             #absent
+            #present
             #types
             #made
             #(#handlers)*
@@ -343,6 +344,15 @@ fn absent(handlers: &[Handler]) -> TokenStream {
     absent.collect()
 }
 
+/// The constants that declare handlers to the engine that a room lacks by default.
+fn present(handlers: &[Handler]) -> TokenStream {
+    let present = handlers.iter().filter_map(|handler| {
+        let (name, cfgs) = (format_ident!("{}", handler.kind.declares?), &handler.cfgs);
+        Some(quote!(#(#cfgs)* const #name: bool = true;))
+    });
+    present.collect()
+}
+
 /// The impl that allows a room to schedule alarms.
 fn handles_alarms(krate: &Path, marker: &Ident, cfgs: &[Attribute]) -> TokenStream {
     quote! {
@@ -452,6 +462,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
             Parameter::Event => quote!(Self::Event),
             Parameter::Close => quote!(#krate::Close),
             Parameter::Alarm => quote!(Self::Alarm),
+            Parameter::Bytes => quote!(#krate::Bytes),
             Parameter::Request => quote!(#krate::http::Request<#krate::Bytes>),
             Parameter::DecodeError => quote!(&#krate::DecodeError),
             Parameter::HandlerError => quote!(&#krate::HandlerError),

@@ -55,6 +55,7 @@ use crate::parse::Annotated;
 /// | `on_connect(ctx: &Ctx, peer: &Peer)` | once per socket, before its first event |
 /// | `on_resume(ctx: &Ctx, peer: &Peer)` | in place of `on_connect`, when a peer that lost its connection reconnects within the option `reconnect_grace` |
 /// | `on_event(ctx: &Ctx, event: Event)` | an event from a peer, or from the Worker |
+/// | `on_binary(ctx: &Ctx, bytes: Bytes)` | a binary frame of a peer, in a room that speaks JSON; without this handler it is not an event |
 /// | `on_away(ctx: &Ctx, peer: &Peer)` | when a peer loses its connection; if it reconnects within the option `reconnect_grace`, `on_resume` runs, otherwise `on_close` |
 /// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer; for a peer that lost its connection, after the option `reconnect_grace` has passed |
 /// | `on_alarm(ctx: &Ctx)` | when an alarm set with `ctx.schedule(())` is due, if the room has no type `Alarm` |

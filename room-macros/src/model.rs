@@ -42,6 +42,9 @@ pub(crate) const SHELL: &str = "__room";
 /// The handler without which a room cannot schedule alarms.
 pub(crate) const ON_ALARM: &str = "on_alarm";
 
+/// The handler that a room cannot have if it speaks MessagePack.
+pub(crate) const ON_BINARY: &str = "on_binary";
+
 /// A handler that a room may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandlerKind {
@@ -57,14 +60,25 @@ pub(crate) struct HandlerKind {
     pub(crate) needs: Option<&'static str>,
     /// The constant that declares to the engine that the room lacks the handler.
     pub(crate) has: Option<&'static str>,
+    /// The constant that declares to the engine that the room has the handler.
+    pub(crate) declares: Option<&'static str>,
 }
 
 /// All handlers, in the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 14] = {
-    use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
+pub(crate) const HANDLERS: [HandlerKind; 15] = {
+    use Parameter::{Alarm, Bytes, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
-        HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
+        HandlerKind {
+            name,
+            parameters,
+            outcome: Outcome::Done,
+            sync: None,
+            makes: None,
+            needs: None,
+            has: None,
+            declares: None,
+        }
     }
     [
         HandlerKind {
@@ -89,6 +103,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
         on("on_connect", &[Ctx, Peer]),
         HandlerKind { needs: Some("reconnect_grace"), ..on("on_resume", &[Ctx, Peer]) },
         on("on_event", &[Ctx, Event]),
+        HandlerKind { declares: Some("HAS_ON_BINARY"), ..on(ON_BINARY, &[Ctx, Bytes]) },
         HandlerKind { needs: Some("reconnect_grace"), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
         HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
@@ -99,7 +114,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
 };
 
 /// The names of each handler in other systems.
-const FOREIGN: [(&str, &[&str]); 9] = [
+const FOREIGN: [(&str, &[&str]); 10] = [
     ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
     ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
     ("on_start", &["constructor", "on_started", "on_wake", "start", "started", "wake"]),
@@ -141,6 +156,7 @@ const FOREIGN: [(&str, &[&str]); 9] = [
             "websocket_message",
         ],
     ),
+    ("on_binary", &["binary", "on_buffer", "on_bytes", "on_array_buffer"]),
     (
         "on_close",
         &[
@@ -196,6 +212,7 @@ pub(crate) enum Parameter {
     Upgrade,
     Peer,
     Event,
+    Bytes,
     Close,
     Alarm,
     Request,
@@ -222,6 +239,7 @@ impl Parameter {
             Parameter::Upgrade => "UpgradeParameter",
             Parameter::Peer => "PeerParameter",
             Parameter::Event => "EventParameter",
+            Parameter::Bytes => "BytesParameter",
             Parameter::Close => "CloseParameter",
             Parameter::Alarm => "AlarmParameter",
             Parameter::Request => "RequestParameter",
@@ -240,6 +258,7 @@ impl Parameter {
             Parameter::Upgrade => "upgrade",
             Parameter::Peer => "peer",
             Parameter::Event => "event",
+            Parameter::Bytes => "bytes",
             Parameter::Close => "close",
             Parameter::Alarm => "alarm",
             Parameter::Request => "request",
@@ -257,6 +276,7 @@ impl Parameter {
             Parameter::Upgrade => "&mut UpgradeRequest",
             Parameter::Peer => "&Peer",
             Parameter::Event => "Event",
+            Parameter::Bytes => "Bytes",
             Parameter::Close => "Close",
             Parameter::Alarm => "Alarm",
             Parameter::Request => "http::Request<Bytes>",

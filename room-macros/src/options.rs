@@ -109,6 +109,27 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
               set their own key with `#[data(tag = \"…\")]`",
     },
     OptionKind {
+        name: "codec",
+        example: r#""json""#,
+        default: Fallback::Value(r#""json""#),
+        sets: Sets::Constant(
+            "CODECS",
+            Takes::OneOf {
+                ty: "Codecs",
+                choices: &[
+                    ("json", "JSON"),
+                    ("msgpack", "MESSAGE_PACK"),
+                    ("json, msgpack", "JSON_AND_MESSAGE_PACK"),
+                    ("msgpack, json", "MESSAGE_PACK_AND_JSON"),
+                ],
+            },
+        ),
+        needs: None,
+        doc: "the codecs of events and messages: JSON in text frames (`\"json\"`), MessagePack in binary frames \
+              (`\"msgpack\"`), or both (`\"json, msgpack\"`), (`\"msgpack, json\"`): a client then chooses by the \
+              subprotocol `room.json` or `room.msgpack`, and otherwise gets the first",
+    },
+    OptionKind {
         name: "max_peers",
         example: "1000",
         default: Fallback::Value("1000"),

@@ -9,7 +9,7 @@ use crate::{
     args::Written,
     attrs,
     diag::{self, Errors},
-    model::{self, By, Conditional, HANDLERS, Handler, HandlerKind, Options, Outcome, Parameter, SCHEMAS},
+    model::{self, Accepted, By, Conditional, HANDLERS, Handler, HandlerKind, ON_BINARY, Options, Outcome, Parameter, SCHEMAS},
     options,
     parse::{self, Declared, Function, RoomModule, is},
 };
@@ -71,6 +71,7 @@ pub(super) fn check(
     check_made(module, declared, &mut functions, errors);
     check_taken(module, declared, &mut functions, errors);
     check_needed(module, written, checked, &functions, errors);
+    check_binary(checked, &functions, errors);
     functions
 }
 
@@ -299,6 +300,18 @@ fn check_needed(module: &RoomModule, written: &Written, checked: &Options, funct
                 errors.on(given.fault(), format!("{message}\nadd `{} {{ … }}`", kind.signature(kind.parameters)));
             }
         }
+    }
+}
+
+/// Reports a handler of binary frames in a room whose binary frames can be events.
+fn check_binary(checked: &Options, functions: &Functions, errors: &mut Errors) {
+    let codec = checked.setting("codec");
+    if !codec.is_some_and(|value| matches!(value, Accepted::Variant { variant, .. } if *variant != "JSON")) {
+        return;
+    }
+    for handler in functions.handlers.iter().filter(|handler| handler.kind.name == ON_BINARY) {
+        let message = "a room that speaks MessagePack cannot have `on_binary`: its binary frames are events";
+        errors.on(&handler.ident, format!("{message}\nremove the handler, or write `codec = \"json\"`"));
     }
 }
 

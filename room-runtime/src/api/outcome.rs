@@ -268,6 +268,22 @@ impl<T> RequestParameter<T> for T {
     }
 }
 
+/// The frame that `on_binary` handles.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_binary` must be `Bytes`, not `{Self}`",
+    label = "expected `Bytes`"
+)]
+pub trait BytesParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: Expected) -> Self;
+}
+
+impl<T> BytesParameter<T> for T {
+    fn pass(expected: T) -> T {
+        expected
+    }
+}
+
 /// The error parameter of `on_decode_error`.
 #[diagnostic::on_unimplemented(
     message = "the last parameter of `on_decode_error` must be `&DecodeError`, not `&{Self}`",

@@ -15,10 +15,7 @@ use crate::{
     },
     platform::*,
     types::{close::check_reason, limits::MAX_DATA_BYTES},
-    wire::{
-        self,
-        handshake::{id_tag, user_tag},
-    },
+    wire::handshake::{id_tag, user_tag},
 };
 
 /// A connected peer: one WebSocket, with an id, tags and data.
@@ -135,8 +132,27 @@ impl<R: Room> Peer<R> {
             return Err(self.gone());
         }
         self.host.flush()?;
-        let text = wire::encode_frame(message).map_err(|error| self.locate(error))?;
-        let sent = self.host.send(Frame::Text(&text), Audience::Only(&[self.slot.socket.get()]));
+        let sent = self.host.send_message(message, Audience::Only(&[self.slot.socket.get()]));
+        self.check_sent(&sent.map_err(|error| self.locate(error))?)
+    }
+
+    /// Sends the peer one binary frame, for a protocol of the room's own.
+    ///
+    /// A room with `on_binary` receives such frames. The frame is sent as it is, in any codec. It is in order with the
+    /// messages of [`send`](Peer::send) and counts against the same [budget](crate::Limits::max_unread_bytes). The bytes
+    /// are copied once, out of the wasm memory.
+    ///
+    /// # Errors
+    /// The errors of [`send`](Peer::send), except [`ErrorKind::Encode`].
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        if !self.slot.has_socket() {
+            return Err(self.gone());
+        }
+        self.host.flush()?;
+        self.check_sent(&self.host.send(Frame::Bytes(bytes), Audience::Only(&[self.slot.socket.get()])))
+    }
+
+    fn check_sent(&self, sent: &Sent) -> Result<(), Error> {
         match (&*sent.failed, &*sent.unread) {
             ([], []) if sent.sent == 0 => Err(self.gone()),
             ([], []) => Ok(()),
@@ -301,11 +317,26 @@ impl<'a, R: Room> Peers<'a, R> {
     pub fn send(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         let host = self.host();
         host.flush()?;
-        let text = wire::encode_frame(message).map_err(|error| error.in_room(&host.id))?;
-        if self.filters.is_empty() {
-            return Ok(host.send_to(&text, &self.selection));
+        Ok(host.delivery(self.to_audience(|to| host.send_message(message, to))?))
+    }
+
+    /// Sends one binary frame to all selected peers, for a protocol of the room's own.
+    ///
+    /// The bytes are copied once, whatever the number of peers. See [`Peer::send_bytes`].
+    ///
+    /// # Errors
+    /// The errors of storing changed state, which happens first.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<Delivery, Error> {
+        let host = self.host();
+        host.flush()?;
+        Ok(host.delivery(self.to_audience(|to| host.send(Frame::Bytes(bytes), to))))
+    }
+
+    fn to_audience<T>(&self, send: impl FnOnce(Audience<'_>) -> T) -> T {
+        match &*self.filters {
+            [] => self.host().to_selected(&self.selection, send),
+            _ => send(Audience::Only(&self.sockets())),
         }
-        Ok(host.delivery(host.send(Frame::Text(&text), Audience::Only(&self.sockets()))))
     }
 
     /// Closes the connections of all selected peers. Returns their number.

@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Close, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, Reject, RoomContext, UpgradeRequest};
+use crate::{Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, Reject, RoomContext, UpgradeRequest};
 
 /// A room type: its schemas and its handlers.
 ///
@@ -58,6 +58,13 @@ pub trait Room: Sized + 'static {
     /// 0, no message waits. Waiting messages are sent before the room closes the connection.
     const BATCH_MS: u64 = 0;
 
+    /// The codecs of the room's events and messages. A client that chooses none by a
+    /// [subprotocol](crate::Codec::protocol) gets the first.
+    ///
+    /// A message to peers of both codecs is encoded once for each. Storage, and the calls between Worker and room, use
+    /// JSON.
+    const CODECS: Codecs = Codecs::JSON;
+
     /// True if the room has `on_upgrade`; otherwise the engine does not call it.
     ///
     /// A missing handler costs no time, and code that only it needs is not in the room's wasm. `#[room]` sets the
@@ -77,6 +84,11 @@ pub trait Room: Sized + 'static {
     /// Schedules of an earlier deploy that had the handler stay in storage until a deploy has it again.
     #[doc(hidden)]
     const HAS_ON_ALARM: bool = true;
+    /// True if the room has `on_binary`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    ///
+    /// Without it, a binary frame of a peer that speaks JSON is not an event. A room that is written by hand with an
+    /// `on_binary` sets it to true.
+    const HAS_ON_BINARY: bool = false;
     /// True if the room has `on_request`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     #[doc(hidden)]
     const HAS_ON_REQUEST: bool = true;
@@ -183,6 +195,19 @@ pub trait Room: Sized + 'static {
     /// with a back-off of up to an hour.
     fn on_alarm(ctx: &RoomContext<Self>, alarm: Self::Alarm) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, alarm);
+        ready(Ok(()))
+    }
+
+    /// Handles a binary frame of a peer, in a room with a binary protocol of its own.
+    ///
+    /// The frame has the limits of an event: its size, its rate, and its place in the order of the peer's frames. The
+    /// platform's copy into the wasm memory is the only one; a clone or a slice of `bytes` shares it.
+    /// [`Peer::send_bytes`](crate::Peer::send_bytes) answers.
+    ///
+    /// A failure is reported like that of [`on_event`](Room::on_event). Peers that speak
+    /// [MessagePack](crate::Codec::MessagePack) send their events as binary frames, so a room cannot have both.
+    fn on_binary(ctx: &RoomContext<Self>, bytes: Bytes) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, bytes);
         ready(Ok(()))
     }
 

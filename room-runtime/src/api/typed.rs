@@ -14,9 +14,10 @@ use http::{Request, Response};
 use serde_json::value::RawValue;
 
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
+    Close, Codec, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
     engine::{
         Invocation, RoomType, Value,
+        codecs::Packing,
         room::{Handling, Needs, Parts, RoomCode},
         upgrade::{Asked, Offer, Rejection},
     },
@@ -48,6 +49,29 @@ impl<R: Room> Typed<R> {
         batch_ms: R::BATCH_MS,
         has_on_away: R::HAS_ON_AWAY,
         has_on_alarm: R::HAS_ON_ALARM,
+        codecs: R::CODECS.all(),
+        packing: if Codec::has_message_pack(R::CODECS.all()) {
+            Some(Packing {
+                is_default: Codec::begins_with_message_pack(R::CODECS.all()),
+                decode: |call, bytes| wire::msgpack::decode_event::<R::Event>(bytes).map(|event| handle::<R>(call, event)),
+                encode: |message| wire::msgpack::encode_message(typed_ref::<R::Broadcast>(message)),
+                convert: |json| {
+                    let message = wire::decode_value::<R::Broadcast>(json.as_bytes(), "the room's message")?;
+                    wire::msgpack::encode_message(&message)
+                },
+                convert_notice: wire::msgpack::from_json,
+            })
+        } else {
+            None
+        },
+        on_binary: if R::HAS_ON_BINARY {
+            Some(|call, bytes| {
+                let ctx = RoomContext::<R>::new(call);
+                Box::pin(async move { R::on_binary(&ctx, bytes).await })
+            })
+        } else {
+            None
+        },
         parts: Parts::of(&Needs {
             on_upgrade: R::HAS_ON_UPGRADE,
             on_close: R::HAS_ON_CLOSE,
@@ -79,6 +103,11 @@ pub(crate) fn typed_mut<T: Clone + 'static>(value: &mut Value) -> &mut T {
         *value = Rc::new(typed_ref::<T>(&**value).clone());
     }
     Rc::get_mut(value).and_then(|value| value.downcast_mut()).expect(OWN_TYPE)
+}
+
+fn handle<R: Room>(call: Invocation, event: R::Event) -> Handling {
+    let ctx = RoomContext::<R>::new(call);
+    Box::pin(async move { R::on_event(&ctx, event).await })
 }
 
 /// The parameters of a handler that runs for a peer: the sender of the call is that peer.
@@ -181,9 +210,11 @@ impl<R: Room> RoomCode for Typed<R> {
     }
 
     fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error> {
-        let event = wire::decode_event::<R::Event>(json)?;
-        let ctx = RoomContext::<R>::new(call);
-        Ok(Box::pin(async move { R::on_event(&ctx, event).await }))
+        Ok(handle::<R>(call, wire::decode_event::<R::Event>(json)?))
+    }
+
+    fn encode_message(&self, message: &dyn Any) -> Result<String, Error> {
+        wire::encode_frame(typed_ref::<R::Broadcast>(message))
     }
 
     fn on_away(&self, call: Invocation) -> Handling {

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, selection::Selection};
+use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused};
 use crate::{
     Error, ErrorKind, Failure, PeerInfo,
     engine::purge::is_own_purge,
@@ -108,8 +108,9 @@ impl RoomHost {
                 answer(infos.map_err(|error| WireError::from(&error)))
             }
             Command::Broadcast(message) => {
-                let sent = self.flush().map(|()| self.send_to(message, &Selection::default()));
-                answer(sent.map_err(|error| WireError::from(&error)))
+                let to = Audience::All { tag: None, except: &[] };
+                let sent = self.flush().and_then(|()| self.send_json(message, to));
+                answer(sent.map(|sent| self.delivery(sent)).map_err(|error| WireError::from(&error)))
             }
             Command::Prepare { ticket, upgrade } => {
                 let prepared = match self.decode_upgrade(upgrade) {

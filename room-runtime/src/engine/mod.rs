@@ -10,10 +10,12 @@
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
 //!   `roster` keeps places and presence, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it.
+//! - `codecs` decodes frames and sends messages in the codec of each peer.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
 //! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
 
 mod alarms;
+pub(crate) mod codecs;
 mod commands;
 pub(crate) mod fair_lock;
 mod handlers;
@@ -177,31 +179,25 @@ impl RoomHost {
         }
         let call = self.invocation(Some(&slot));
         let life = call.life;
-        let handling = match frame {
-            Ok(OwnedFrame::Text(text)) => {
-                self.room.code.on_event(call, &text).map_err(|error| DecodeError::malformed(error, text))
-            }
-            Ok(OwnedFrame::Binary(bytes)) => Err(DecodeError::binary(bytes.len())),
-            Err(error) => Err(error),
-        };
-        match handling {
-            Ok(handling) => {
+        // A reconnect may have moved the peer to another socket while the frame waited.
+        match frame.and_then(|frame| self.decode(call, socket, frame)) {
+            Ok((handling, handler)) => {
                 if let Err(failure) = self.run(handling).await {
-                    self.event_failed(&slot, life, failure).await;
+                    self.event_failed(&slot, life, handler, failure).await;
                 }
             }
             Err(error) => self.invalid(&slot, error).await,
         }
     }
 
-    /// Answers an event whose handler failed, and runs `on_error`.
-    async fn event_failed(self: &Rc<Self>, slot: &Rc<Slot>, life: u64, failure: Failure) {
+    /// Answers a frame whose handler failed, and runs `on_error`.
+    async fn event_failed(self: &Rc<Self>, slot: &Rc<Slot>, life: u64, handler: &'static str, failure: Failure) {
         if failure.as_refused().is_some() {
             return self.answer_refusal(&failure, slot);
         }
         let is_over = is_own_purge(&failure);
         let call = Invocation { life, ..self.invocation(Some(slot)) };
-        self.report(Err(failure), "on_event", &call).await;
+        self.report(Err(failure), handler, &call).await;
         // The answer comes after `on_error`: if the room crashes there, the sender is informed of the crash instead.
         if !is_over && self.life.get() == life {
             self.answer_failure(slot);

@@ -238,8 +238,7 @@ impl RoomHost {
     }
 
     fn send_token(self: &Rc<Self>, slot: &Slot) {
-        let frame = wire::resume_frame(&slot.entry);
-        self.send(Frame::Text(&frame), Audience::Only(&[slot.socket.get()]));
+        self.send_notice(&wire::resume_frame(&slot.entry), slot);
     }
 
     /// Keeps the place of a lost connection for the grace.

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     RoomHost, Slot,
     alarms::Firing,
+    codecs::{OnBinary, Packing},
     commands::Requests,
     purge::Purging,
     reconnect::Places,
@@ -17,7 +18,7 @@ use super::{
     upgrade::{Asked, Asking, Offer, Rejection},
 };
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
+    Close, Codec, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -47,6 +48,9 @@ pub(crate) struct RoomType {
     pub(crate) batch_ms: u64,
     pub(crate) has_on_away: bool,
     pub(crate) has_on_alarm: bool,
+    pub(crate) codecs: &'static [Codec],
+    pub(crate) packing: Option<Packing>,
+    pub(crate) on_binary: Option<OnBinary>,
     pub(crate) parts: Parts,
     pub(crate) code: &'static dyn RoomCode,
 }
@@ -66,6 +70,8 @@ pub(crate) trait RoomCode {
     fn on_resume(&self, call: Invocation) -> Handling;
     /// Decodes the event, and returns the run of its handler.
     fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error>;
+    /// Encodes a message of the room as JSON.
+    fn encode_message(&self, message: &dyn Any) -> Result<String, Error>;
     fn on_away(&self, call: Invocation) -> Handling;
     fn on_close(&self, call: Invocation, close: Close) -> Handling;
     /// Decodes the alarm, and returns the run of its handler.

@@ -72,14 +72,12 @@ impl Selection {
 }
 
 impl RoomHost {
-    /// Sends one message to the selected peers.
-    pub(crate) fn send_to(self: &Rc<Self>, message: &str, selection: &Selection) -> Delivery {
-        let frame = Frame::Text(message);
-        let sent = match selection.audience_tag() {
-            Some(tag) => self.send(frame, Audience::All { tag, except: &selection.excepted() }),
-            None => self.send(frame, Audience::Only(&selection.sockets(self))),
-        };
-        self.delivery(sent)
+    /// Calls `send` with the audience of the selected peers.
+    pub(crate) fn to_selected<T>(&self, selection: &Selection, send: impl FnOnce(Audience<'_>) -> T) -> T {
+        match selection.audience_tag() {
+            Some(tag) => send(Audience::All { tag, except: &selection.excepted() }),
+            None => send(Audience::Only(&selection.sockets(self))),
+        }
     }
 
     /// Closes the connections of these sockets. Returns their number.

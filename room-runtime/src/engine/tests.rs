@@ -393,7 +393,12 @@ impl World {
     }
 
     fn received(&self, socket: Socket) -> Vec<String> {
-        self.memory.with_socket(socket, |socket| std::mem::take(&mut socket.received)).into()
+        let frames = self.memory.with_socket(socket, |socket| std::mem::take(&mut socket.received));
+        let texts = frames.into_iter().map(|frame| match frame {
+            OwnedFrame::Text(text) => text,
+            OwnedFrame::Binary(bytes) => panic!("a binary frame of {} bytes", bytes.len()),
+        });
+        texts.collect()
     }
 
     fn trace(&self) -> Vec<String> {

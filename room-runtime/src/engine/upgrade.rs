@@ -25,8 +25,8 @@ use crate::{
     platform::*,
     types::{error::Refused, upgrade::check_upgrade},
     wire::{
-        self, UpgradeOptions,
-        handshake::{Handshake, NoProtocol, choose_protocol, id_tag, user_tag},
+        self, SUBPROTOCOL, UpgradeOptions,
+        handshake::{Handshake, NoProtocol, choose_protocol, id_tag, speaks_message_pack, user_tag},
     },
 };
 
@@ -35,8 +35,18 @@ pub(super) const NOT_ADMITTED: &str = "the room could not let this peer in";
 
 pub(super) const REPLACED: &str = "replaced by a new connection";
 
-/// Makes the socket of an upgrade. It gets the socket's tags and the subprotocol of the handshake's answer.
-pub(crate) type Accept = Box<dyn FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>>;
+/// Makes the socket of an upgrade. It gets the socket's tags and the outcome of the handshake.
+pub(crate) type Accept = Box<dyn FnOnce(&[String], &Handshaken<'_>) -> Result<Socket, PlatformError>>;
+
+/// The outcome of a handshake.
+pub(crate) struct Handshaken<'a> {
+    /// The subprotocol of the answer.
+    pub(crate) protocol: Option<&'a str>,
+    /// True if the client accepts several messages in one frame.
+    pub(crate) is_v1: bool,
+    /// True if the client speaks MessagePack.
+    pub(crate) is_packed: bool,
+}
 
 /// The part of the engine for rooms with `on_upgrade`.
 pub(crate) type Asking =
@@ -145,7 +155,7 @@ impl RoomHost {
             };
         }
         check_upgrade(Some(&asked.id), &asked.tags)?;
-        asked.protocol = match choose_protocol(&protocols, asked.protocol.take()) {
+        asked.protocol = match choose_protocol(&protocols, asked.protocol.take(), self.room.codecs) {
             Ok(protocol) => protocol,
             Err(NoProtocol::Refused(text)) => return Ok(Upgraded::Refused(400, text)),
             Err(NoProtocol::Invalid(error)) => return Err(error),
@@ -197,7 +207,9 @@ impl RoomHost {
     pub(super) fn accept(&self, slot: &Slot, protocol: Option<&str>, accept: Accept) -> Result<Socket, Error> {
         let tags = slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).iter().map(|tag| user_tag(tag));
         let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags).collect();
-        accept(&marked, protocol).map_err(|refusal| {
+        let is_packed = speaks_message_pack(protocol, self.room.codecs);
+        let handshaken = Handshaken { protocol, is_v1: protocol == Some(SUBPROTOCOL), is_packed };
+        accept(&marked, &handshaken).map_err(|refusal| {
             Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&slot.id)
         })
     }

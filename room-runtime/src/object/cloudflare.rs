@@ -22,13 +22,13 @@ use worker::{
 use crate::{
     Close, Error, ErrorKind, Room,
     api::typed::room_type,
-    engine::{MakeServices, RoomHost, RoomType, Upgraded, upgrade::Accept},
+    engine::{MakeServices, RoomHost, RoomType, Upgraded, upgrade::{Accept, Handshaken}},
     platform::{
         LocalFuture, OwnedFrame, Platform, Socket,
         cloudflare::{Cloudflare, RUNNING, js, message_of, namespace, refusal, run_room, run_to_end},
     },
     wire::{
-        ERROR_HEADER, Reply, SUBPROTOCOL, TICKET_HEADER, WireError, decode_value,
+        ERROR_HEADER, Reply, TICKET_HEADER, WireError, decode_value,
         handshake::{Handshake, parse_protocols},
         http_codec::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
         is_ticket,
@@ -150,10 +150,10 @@ impl Object {
         let request: &JsValue = request.inner();
         let handshake = Rc::new(Incoming { request: request.clone(), offered, http: self.http });
         let (platform, incoming) = (self.platform.clone(), request.clone());
-        let accept: Accept = Box::new(move |tags, protocol| {
+        let accept: Accept = Box::new(move |tags, handshaken| {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
-            let v1 = protocol == Some(SUBPROTOCOL);
-            platform.sockets.accept(&incoming, tags, protocol, v1).map_err(refusal)
+            let Handshaken { protocol, is_v1, is_packed } = *handshaken;
+            platform.sockets.accept(&incoming, tags, protocol, is_v1, is_packed).map_err(refusal)
         });
         match run_to_end(self.host.upgrade(&ticket, handshake, accept)).await {
             Ok(Upgraded::Accepted) => Ok(js::upgraded(request)?.unchecked_into::<worker::web_sys::Response>().into()),

@@ -61,6 +61,8 @@ pub(crate) struct Sent {
     pub(crate) unread: Vec<Socket>,
     /// True if the platform holds any frame for a later batch, from this send or an earlier one.
     pub(crate) held: bool,
+    /// True if sockets were skipped because they speak another codec.
+    pub(crate) others: bool,
 }
 
 /// The largest value under one key, in bytes. Cloudflare stores 2 MB, with a few bytes of its format around the value.
@@ -102,11 +104,13 @@ pub(crate) trait Platform: fmt::Debug {
     fn count_open(&self) -> usize;
     /// Returns whether there is any socket, open or closing.
     fn has_sockets(&self) -> bool;
+    /// Returns whether the socket speaks MessagePack.
+    fn is_packed(&self, socket: Socket) -> bool;
     fn tags(&self, socket: Socket) -> Vec<String>;
     /// The attachment of a socket; `None` if it has none.
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), PlatformError>;
-    /// Sends a frame to the open sockets of an audience.
+    /// Sends a frame to the open sockets of an audience. Those that speak another codec than the frame's are skipped.
     ///
     /// A socket with more than `max_unread` bytes sent since it last showed that it reads is skipped. With `hold`,
     /// frames to sockets that accept several messages in one frame are held for a batch, and count as sent.

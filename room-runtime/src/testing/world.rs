@@ -475,11 +475,12 @@ impl Object {
         self.spawn(Work::Call, async move {
             let accepted = Rc::new(Cell::new(None));
             let opening = Opening { sender: Some(sender), accepted: accepted.clone() };
-            let accept: Accept = Box::new(move |tags, protocol| {
+            let accept: Accept = Box::new(move |tags, handshaken| {
                 let socket = memory.accept(tags);
                 memory.with_socket(socket, |socket| {
-                    socket.v1 = protocol == Some(wire::SUBPROTOCOL);
-                    socket.protocol = protocol.map(str::to_owned);
+                    socket.v1 = handshaken.is_v1;
+                    socket.is_packed = handshaken.is_packed;
+                    socket.protocol = handshaken.protocol.map(str::to_owned);
                 });
                 accepted.set(Some(socket));
                 Ok(socket)
@@ -527,7 +528,10 @@ impl Object {
         for work in &ended {
             if let Work::Frame(socket) = work {
                 let only = crate::platform::Audience::Only(&[*socket]);
-                self.memory.send(crate::platform::Frame::Text(&frame), only, usize::MAX, false);
+                let packed = wire::msgpack::from_json(&frame);
+                for frame in [crate::platform::Frame::Text(&frame), crate::platform::Frame::Packed(&packed)] {
+                    self.memory.send(frame, only, usize::MAX, false);
+                }
             }
         }
         for socket in half_open {
@@ -714,12 +718,12 @@ struct WorldSocket {
 }
 
 impl NativeSocket for WorldSocket {
-    fn send(&self, text: String) -> Result<(), Error> {
+    fn send(&self, frame: OwnedFrame) -> Result<(), Error> {
         let (world, object) = self.link.object(&self.to)?;
         if object.memory.with_socket(self.socket, |socket| socket.closing || socket.ended.is_some()) {
             return Err(Error::new(ErrorKind::Send, "the connection is closing"));
         }
-        object.frame(self.socket, OwnedFrame::Text(text));
+        object.frame(self.socket, frame);
         world.settle();
         Ok(())
     }
@@ -729,7 +733,8 @@ impl NativeSocket for WorldSocket {
         let Ok((world, object)) = self.link.object(&self.to) else { return Poll::Ready(lost()) };
         world.settle();
         object.memory.with_socket(self.socket, |socket| match (socket.received.pop_front(), &socket.ended) {
-            (Some(text), _) => Poll::Ready(Arrival::Text(text)),
+            (Some(OwnedFrame::Text(text)), _) => Poll::Ready(Arrival::Text(text)),
+            (Some(OwnedFrame::Binary(bytes)), _) => Poll::Ready(Arrival::Binary(bytes)),
             (None, Some((code, reason))) => {
                 let was_clean = *code != 1006;
                 Poll::Ready(Arrival::Closed(Close::new(*code, reason.clone(), was_clean)))

@@ -2,6 +2,7 @@
 
 pub(crate) mod brief;
 pub(crate) mod close;
+pub(crate) mod codec;
 pub(crate) mod decode_error;
 pub(crate) mod delivery;
 pub(crate) mod error;

@@ -131,8 +131,8 @@ pub trait Socket {
 pub enum Arrival {
     /// A text frame.
     Text(String),
-    /// A binary frame, which rooms do not send.
-    Binary,
+    /// A binary frame.
+    Binary(Vec<u8>),
     /// The close, with the room's code and reason; 1006 if the connection was lost.
     Closed(u16, String),
 }

@@ -20,7 +20,7 @@ use futures_channel::oneshot;
 use hyper::{Request, Response, body::Bytes};
 use room_runtime::{
     CloseCode,
-    testing::{Refusal as TestRefusal, TestPeer, TestRoom, World},
+    testing::{Refusal as TestRefusal, TestFrame, TestPeer, TestRoom, World},
 };
 use serde_json::Value;
 
@@ -222,10 +222,11 @@ impl<R: Scripted> Socket for TestPeer<R> {
     async fn receive(&self) -> Arrival {
         poll_fn(|_| {
             loop {
-                return match (self.receive_raw(), self.closed()) {
+                return match (self.receive_any(), self.closed()) {
                     // A case waits for this reply with `heartbeat`.
-                    (Some(text), _) if text == R::HEARTBEAT.1 => continue,
-                    (Some(text), _) => Poll::Ready(Arrival::Text(text)),
+                    (Some(TestFrame::Text(text)), _) if text == R::HEARTBEAT.1 => continue,
+                    (Some(TestFrame::Text(text)), _) => Poll::Ready(Arrival::Text(text)),
+                    (Some(TestFrame::Binary(bytes)), _) => Poll::Ready(Arrival::Binary(bytes.into())),
                     (None, Some((code, reason))) => Poll::Ready(Arrival::Closed(code, reason)),
                     (None, None) => Poll::Pending,
                 };

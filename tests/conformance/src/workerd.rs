@@ -316,7 +316,7 @@ impl WireSocket {
     async fn arrival(&self) -> Arrival {
         match self.client.receive().await {
             Ok(Frame::Text(text)) => Arrival::Text(text),
-            Ok(Frame::Binary(_)) => Arrival::Binary,
+            Ok(Frame::Binary(bytes)) => Arrival::Binary(bytes.into()),
             Err(closed) => Arrival::Closed(closed.code, closed.reason),
         }
     }

@@ -8,6 +8,7 @@ use room_runtime::{Limits, OnInvalid, RateLimit, Room, prelude::*};
     binding = "CHAT_DO",
     class = "Lobby",
     tag = "kind",
+    codec = "msgpack, json",
     max_peers = 1_000usize,
     max_message_bytes = (65536),
     max_unread_bytes = 0x10_0000,

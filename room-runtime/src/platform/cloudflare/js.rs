@@ -23,7 +23,8 @@ extern "C" {
         request: &JsValue,
         tags: Vec<JsValue>,
         protocol: Option<&str>,
-        v1: bool,
+        is_v1: bool,
+        is_packed: bool,
     ) -> Result<u32, JsValue>;
     #[wasm_bindgen(method)]
     pub(crate) fn open(this: &Sockets, tag: Option<&str>) -> Vec<u32>;
@@ -33,6 +34,8 @@ extern "C" {
     pub(crate) fn has_any(this: &Sockets) -> bool;
     #[wasm_bindgen(method, js_name = isOpen)]
     pub(crate) fn is_open(this: &Sockets, index: u32) -> bool;
+    #[wasm_bindgen(method, js_name = isPacked)]
+    pub(crate) fn is_packed(this: &Sockets, index: u32) -> bool;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn tags(this: &Sockets, index: u32) -> Result<Vec<String>, JsValue>;
     #[wasm_bindgen(method, catch)]
@@ -61,33 +64,22 @@ extern "C" {
     #[wasm_bindgen(method, js_name = sendOne)]
     pub(crate) fn send_one_text(this: &Sockets, frame: &str, size: f64, max_unread: f64, hold: bool, index: u32)
     -> f64;
-    #[wasm_bindgen(method, js_name = sendAll)]
+    #[wasm_bindgen(method, js_name = sendAllBytes)]
     pub(crate) fn send_all_bytes(
         this: &Sockets,
-        frame: Vec<u8>,
-        size: f64,
+        bytes: &[u8],
+        is_packed: bool,
         max_unread: f64,
-        hold: bool,
         tag: Option<&str>,
         except: i32,
     ) -> f64;
-    #[wasm_bindgen(method, js_name = sendOnly)]
+    #[wasm_bindgen(method, js_name = sendOnlyBytes)]
     pub(crate) fn send_only_bytes(
         this: &Sockets,
-        frame: Vec<u8>,
-        size: f64,
+        bytes: &[u8],
+        is_packed: bool,
         max_unread: f64,
-        hold: bool,
         indices: &[u32],
-    ) -> f64;
-    #[wasm_bindgen(method, js_name = sendOne)]
-    pub(crate) fn send_one_bytes(
-        this: &Sockets,
-        frame: Vec<u8>,
-        size: f64,
-        max_unread: f64,
-        hold: bool,
-        index: u32,
     ) -> f64;
     #[wasm_bindgen(method)]
     pub(crate) fn release(this: &Sockets);

@@ -70,11 +70,13 @@ mod js {
         pub(super) fn new(
             socket: &JsValue,
             on_text: &Closure<dyn FnMut(String)>,
-            on_binary: &Closure<dyn FnMut(f64)>,
+            on_binary: &Closure<dyn FnMut(Vec<u8>)>,
             on_close: &Closure<dyn FnMut(u16, String, bool)>,
         ) -> ClientSocket;
         #[wasm_bindgen(method, catch)]
         pub(super) fn send(this: &ClientSocket, text: &str) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, catch, js_name = sendBytes)]
+        pub(super) fn send_bytes(this: &ClientSocket, bytes: &[u8]) -> Result<(), JsValue>;
         #[wasm_bindgen(method, catch)]
         pub(super) fn close(this: &ClientSocket, code: u16, reason: &str) -> Result<(), JsValue>;
     }
@@ -298,7 +300,7 @@ pub(crate) struct WorkerSocket {
     _callbacks: SendWrapper<Callbacks>,
 }
 
-type Callbacks = (Closure<dyn FnMut(String)>, Closure<dyn FnMut(f64)>, Closure<dyn FnMut(u16, String, bool)>);
+type Callbacks = (Closure<dyn FnMut(String)>, Closure<dyn FnMut(Vec<u8>)>, Closure<dyn FnMut(u16, String, bool)>);
 
 impl WorkerSocket {
     fn new(socket: &JsValue) -> Self {
@@ -310,8 +312,8 @@ impl WorkerSocket {
             Closure::own_assert_unwind_safe(move |text: String| {
                 let _ = on_text.unbounded_send(Arrival::Text(text));
             }),
-            Closure::own_assert_unwind_safe(move |bytes: f64| {
-                let _ = on_binary.unbounded_send(Arrival::Binary(bytes as usize));
+            Closure::own_assert_unwind_safe(move |bytes: Vec<u8>| {
+                let _ = on_binary.unbounded_send(Arrival::Binary(bytes));
             }),
             Closure::own_assert_unwind_safe(move |code, reason, was_clean| {
                 let _ = on_close.unbounded_send(Arrival::Closed(Close::new(code, reason, was_clean)));
@@ -323,6 +325,10 @@ impl WorkerSocket {
 
     pub(crate) fn send(&self, text: &str) -> Result<(), Error> {
         self.socket.send(text).map_err(|error| Error::new(ErrorKind::Send, message_of(&error)))
+    }
+
+    pub(crate) fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.socket.send_bytes(bytes).map_err(|error| Error::new(ErrorKind::Send, message_of(&error)))
     }
 
     pub(crate) async fn receive(&mut self) -> Arrival {

@@ -9,6 +9,13 @@ const OPEN = 1;
 // The flags that are kept in a socket's attachment beside the room's own data.
 const CLOSING = 1;
 const V1 = 2;
+const PACKED = 4;
+
+// The kinds of frames: a message as JSON, for the sockets that speak JSON; a message as MessagePack, for those that speak
+// MessagePack; and bytes of the room's own protocol, for all.
+const TEXT_FRAME = 0;
+const PACKED_FRAME = 1;
+const BYTES_FRAME = 2;
 
 // Longer than the batch window of any room.
 const LATEST_MS = 1_100;
@@ -46,6 +53,8 @@ export class Sockets {
   #isComplete = false;
   #failed = [];
   #unread = [];
+  // True if the current send skips a socket because it speaks another codec.
+  #others = false;
   // The slots with held frames, and a timer that sends them if the room ends before its own timer does.
   #holding = [];
   #late;
@@ -73,6 +82,7 @@ export class Sockets {
       // is therefore kept in the attachment.
       closing: (flags & CLOSING) !== 0,
       v1: (flags & V1) !== 0,
+      packed: (flags & PACKED) !== 0,
       held: undefined,
       attachment,
       // The bytes sent since the peer last showed that it reads, and the time of the last check.
@@ -88,8 +98,8 @@ export class Sockets {
     return !closing && socket.readyState === OPEN;
   }
 
-  #keep({ socket, closing, v1, attachment }) {
-    const flags = (closing ? CLOSING : 0) | (v1 ? V1 : 0);
+  #keep({ socket, closing, v1, packed, attachment }) {
+    const flags = (closing ? CLOSING : 0) | (v1 ? V1 : 0) | (packed ? PACKED : 0);
     socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
   }
 
@@ -116,12 +126,13 @@ export class Sockets {
   }
 
   // `request` is that of the upgrade; `onRestart.fetch` uses it.
-  accept(request, tags, protocol, v1) {
+  accept(request, tags, protocol, v1, packed) {
     const { 0: client, 1: server } = new WebSocketPair();
     this.#state.acceptWebSocket(server, tags);
     accepted.set(request, { client, server, protocol });
     const slot = this.#slot(server);
     slot.v1 = v1;
+    slot.packed = packed;
     return slot.index;
   }
 
@@ -147,6 +158,10 @@ export class Sockets {
     return slot !== undefined && this.#isOpen(slot);
   }
 
+  isPacked(index) {
+    return this.#table[index]?.packed === true;
+  }
+
   tags(index) {
     return this.#state.getTags(this.#table[index].socket);
   }
@@ -168,38 +183,67 @@ export class Sockets {
     }
   }
 
-  // The send methods return the number of sockets that accepted the frame, plus 0.5 if any frame is held. If any socket
-  // did not accept it, they return -1 minus that, and `takeFailed` and `takeUnread` return those sockets. A socket that
-  // is closing does not count. `size` is the size of the frame in bytes. No socket has the index -1.
+  // The send methods return four times the number of sockets that accepted the frame, plus 1 if any frame is held, plus 2
+  // if sockets of another codec were skipped. If any socket did not accept it, they return -1 minus that, and `takeFailed`
+  // and `takeUnread` return those sockets. A socket that is closing does not count. `size` is the size of the frame in
+  // bytes. No socket has the index -1.
   sendAll(frame, size, maxUnread, hold, tag, except) {
-    let sent = 0;
-    for (const slot of this.#slots(tag)) {
-      if (slot !== undefined && slot.index !== except) sent += this.#send(slot, frame, size, maxUnread, hold);
-    }
-    return this.#sent(sent);
+    return this.#sendAll(TEXT_FRAME, frame, size, maxUnread, hold, tag, except);
   }
 
   sendOnly(frame, size, maxUnread, hold, indices) {
-    let sent = 0;
-    for (const index of indices) {
-      const slot = this.#table[index];
-      if (slot !== undefined) sent += this.#send(slot, frame, size, maxUnread, hold);
-    }
-    return this.#sent(sent);
+    return this.#sendOnly(TEXT_FRAME, frame, size, maxUnread, hold, indices);
   }
 
   sendOne(frame, size, maxUnread, hold, index) {
     const slot = this.#table[index];
-    return slot === undefined ? 0 : this.#sent(this.#send(slot, frame, size, maxUnread, hold));
+    return slot === undefined ? 0 : this.#sent(this.#send(TEXT_FRAME, slot, frame, size, maxUnread, hold));
+  }
+
+  // `bytes` is a view of wasm memory, which may change before the platform has sent it. All sockets share one copy.
+  sendAllBytes(bytes, isPacked, maxUnread, tag, except) {
+    const kind = isPacked ? PACKED_FRAME : BYTES_FRAME;
+    return this.#sendAll(kind, bytes.slice(), bytes.length, maxUnread, false, tag, except);
+  }
+
+  sendOnlyBytes(bytes, isPacked, maxUnread, indices) {
+    const kind = isPacked ? PACKED_FRAME : BYTES_FRAME;
+    return this.#sendOnly(kind, bytes.slice(), bytes.length, maxUnread, false, indices);
+  }
+
+  #sendAll(kind, frame, size, maxUnread, hold, tag, except) {
+    let sent = 0;
+    for (const slot of this.#slots(tag)) {
+      if (slot !== undefined && slot.index !== except) sent += this.#send(kind, slot, frame, size, maxUnread, hold);
+    }
+    return this.#sent(sent);
+  }
+
+  #sendOnly(kind, frame, size, maxUnread, hold, indices) {
+    let sent = 0;
+    for (const index of indices) {
+      const slot = this.#table[index];
+      if (slot !== undefined) sent += this.#send(kind, slot, frame, size, maxUnread, hold);
+    }
+    return this.#sent(sent);
   }
 
   #sent(sent) {
-    const outcome = this.#holding.length > 0 ? sent + 0.5 : sent;
+    let outcome = 4 * sent;
+    if (this.#holding.length > 0) outcome += 1;
+    if (this.#others) {
+      outcome += 2;
+      this.#others = false;
+    }
     return this.#failed.length > 0 || this.#unread.length > 0 ? -1 - outcome : outcome;
   }
 
-  #send(slot, frame, size, maxUnread, hold) {
+  #send(kind, slot, frame, size, maxUnread, hold) {
     if (slot.closing) return 0;
+    if (slot.packed ? kind === TEXT_FRAME : kind === PACKED_FRAME) {
+      this.#others = true;
+      return 0;
+    }
     if (slot.unread > maxUnread && !this.#settle(slot, maxUnread)) {
       this.#unread.push(slot.index);
       return 0;
@@ -214,7 +258,13 @@ export class Sockets {
       return 1;
     }
     try {
-      slot.socket.send(slot.v1 ? `[${frame}]` : frame);
+      if (kind !== TEXT_FRAME) {
+        // The frame comes after the messages that wait for a batch.
+        if (slot.held !== undefined) this.#release(slot);
+        slot.socket.send(frame);
+      } else {
+        slot.socket.send(slot.v1 ? `[${frame}]` : frame);
+      }
       slot.unread += size;
       return 1;
     } catch {
@@ -483,11 +533,34 @@ const installed = new WeakSet();
 
 // The Worker's client recognizes this error by the part before the second colon.
 const RESTARTED = "room:restarted: the room's wasm instance ended while it worked on this";
-const RESTARTED_FRAME = JSON.stringify({
+const RESTARTED_NOTICE = {
   $room: {
     error: { code: "restarted", message: "the room restarted while it worked on this frame, which may be lost" },
   },
-});
+};
+
+// Writes an object of objects and texts as MessagePack.
+function packed(value) {
+  const bytes = [];
+  const write = (value) => {
+    if (typeof value === "string") {
+      const text = new TextEncoder().encode(value);
+      bytes.push(0xd9, text.length, ...text);
+    } else {
+      const entries = Object.entries(value);
+      bytes.push(0x80 | entries.length);
+      for (const [key, part] of entries) [key, part].forEach(write);
+    }
+  };
+  write(value);
+  return Uint8Array.from(bytes);
+}
+
+function sendRestarted(socket) {
+  const slot = socket[SLOT];
+  if (slot?.packed) socket.send(packed(RESTARTED_NOTICE));
+  else socket.send(slot?.v1 ? `[${JSON.stringify(RESTARTED_NOTICE)}]` : JSON.stringify(RESTARTED_NOTICE));
+}
 
 class Restarted extends Error {}
 
@@ -550,7 +623,7 @@ const onRestart = {
     // The caller throws the error of the call. An error of this send must not replace it.
     try {
       socket[SLOT]?.owner.release();
-      if (socket.readyState === OPEN) socket.send(socket[SLOT]?.v1 ? `[${RESTARTED_FRAME}]` : RESTARTED_FRAME);
+      if (socket.readyState === OPEN) sendRestarted(socket);
     } catch {}
   },
   // A socket whose `on_connect` did not finish is closed, as after a failed `on_connect`. If its client half were not

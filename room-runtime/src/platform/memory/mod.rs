@@ -21,7 +21,7 @@ use self::{
     executor::{Clock, Executor, Owner, Random, Work},
 };
 use super::{
-    Audience, Frame, LocalFuture, Platform, PlatformError, Sent, Socket,
+    Audience, Frame, OwnedFrame, LocalFuture, Platform, PlatformError, Sent, Socket,
     socket::{Arrival, ClientSocket},
     sql::{SqlRows, SqlValue, statement::Statement},
     transport::{Address, Sending, Transport, Unreachable},
@@ -45,7 +45,7 @@ pub(crate) trait NativeTransport: Send + Sync {
 
 /// The client's end of a socket to such a room.
 pub(crate) trait NativeSocket: Send {
-    fn send(&self, text: String) -> Result<(), Error>;
+    fn send(&self, frame: OwnedFrame) -> Result<(), Error>;
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Arrival>;
     fn close(&self, code: CloseCode, reason: &str);
 }
@@ -65,8 +65,8 @@ const MAX_ATTACHMENT_BYTES: usize = 16_384 - 64;
 /// A socket, as both of its ends see it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemorySocket {
-    /// The text frames that were sent to it and that its client has not taken yet.
-    pub(crate) received: VecDeque<String>,
+    /// The frames that were sent to it and that its client has not taken yet.
+    pub(crate) received: VecDeque<OwnedFrame>,
     /// The close that the room began or answered.
     pub(crate) closed: Option<(u16, String)>,
     /// The close as its client saw it: it began it, answered it, or lost the connection.
@@ -86,6 +86,8 @@ pub(crate) struct MemorySocket {
     pub(crate) client: Option<Waker>,
     /// True if its client accepts several messages in one frame.
     pub(crate) v1: bool,
+    /// True if its client speaks MessagePack.
+    pub(crate) is_packed: bool,
     /// The subprotocol of the handshake.
     pub(crate) protocol: Option<String>,
     /// The frames that are held for a batch.
@@ -97,8 +99,8 @@ pub(crate) struct MemorySocket {
 }
 
 impl MemorySocket {
-    fn arrive(&mut self, frame: String) {
-        self.received.push_back(frame);
+    fn arrive(&mut self, frame: impl Into<OwnedFrame>) {
+        self.received.push_back(frame.into());
         if let Some(client) = self.client.take() {
             client.wake();
         }
@@ -392,6 +394,10 @@ impl Platform for Memory {
         self.sockets.borrow().get(&socket).is_some_and(Memory::is_open)
     }
 
+    fn is_packed(&self, socket: Socket) -> bool {
+        self.sockets.borrow().get(&socket).is_some_and(|socket| socket.is_packed)
+    }
+
     fn tags(&self, socket: Socket) -> Vec<String> {
         self.with_socket(socket, |socket| socket.tags.clone())
     }
@@ -412,7 +418,6 @@ impl Platform for Memory {
     }
 
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent {
-        let Frame::Text(text) = frame else { unreachable!("the engine sends text") };
         let sockets = match to {
             Audience::All { tag, except } => {
                 let mut open = self.open(tag);
@@ -422,22 +427,42 @@ impl Platform for Memory {
             Audience::Only(sockets) => sockets.iter().copied().filter(|socket| self.is_open(*socket)).collect(),
         };
         #[cfg(test)]
-        self.trace(format!("send {text}"));
+        self.trace(match frame {
+            Frame::Text(text) => format!("send {text}"),
+            Frame::Packed(bytes) | Frame::Bytes(bytes) => format!("send {bytes:x?}"),
+        });
         let mut outcome = Sent::default();
         let now_ms = self.clock.now_ms();
         for socket in sockets {
             self.with_socket(socket, |at| {
-                if at.unread > max_unread && !at.settle(max_unread, now_ms) {
+                let is_other = match frame {
+                    Frame::Text(_) => at.is_packed,
+                    Frame::Packed(_) => !at.is_packed,
+                    Frame::Bytes(_) => false,
+                };
+                if is_other {
+                    outcome.others = true;
+                } else if at.unread > max_unread && !at.settle(max_unread, now_ms) {
                     outcome.unread.push(socket);
                 } else if at.refuses {
                     outcome.failed.push(socket);
                 } else {
-                    at.unread += text.len();
                     outcome.sent += 1;
-                    match at.v1 {
-                        true if hold => at.held.push(text.to_owned()),
-                        true => at.arrive(packed(&[text.to_owned()])),
-                        false => at.arrive(text.to_owned()),
+                    match frame {
+                        Frame::Text(text) => {
+                            at.unread += text.len();
+                            match at.v1 {
+                                true if hold => at.held.push(text.to_owned()),
+                                true => at.arrive(packed(&[text.to_owned()])),
+                                false => at.arrive(text.to_owned()),
+                            }
+                        }
+                        Frame::Packed(bytes) | Frame::Bytes(bytes) => {
+                            at.unread += bytes.len();
+                            // The frame comes after the messages that wait for a batch.
+                            at.release();
+                            at.arrive(bytes.to_vec());
+                        }
                     }
                 }
             });

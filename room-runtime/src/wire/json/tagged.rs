@@ -29,6 +29,9 @@ use crate::{
 pub trait Tagged: DeserializeOwned {
     /// The key with the name of the variant.
     const TAG: &'static str;
+    /// The name of a newtype around the map. By it the MessagePack decoder recognizes a tagged enum and knows the key;
+    /// every other deserializer reads the map inside.
+    const NAME: &'static str;
 
     /// Reads the enum in serde's externally tagged form: the variant first, and its fields inside.
     ///
@@ -55,6 +58,7 @@ macro_rules! __tagged {
         #[automatically_derived]
         impl $crate::__private::Tagged for $schema {
             const TAG: &'static str = $tag;
+            const NAME: &'static str = $crate::__private::concat!("$room::tagged:", $tag);
 
             fn deserialize_variant<'de, D>(deserializer: D) -> $crate::__private::Result<Self, D::Error>
             where
@@ -75,18 +79,13 @@ where
     T: Tagged,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_struct(TAGGED, Message::<T>::TAG, Message(PhantomData))
+    deserializer.deserialize_newtype_struct(T::NAME, Message(PhantomData))
 }
 
-/// The name by which the MessagePack decoder recognizes a tagged enum. The only field is the key of the variant. For
-/// every other deserializer it is a map.
-pub(crate) const TAGGED: &str = "$room::tagged";
+/// The beginning of [`Tagged::NAME`]. The rest is the key of the variant.
+pub(crate) const TAGGED: &str = "$room::tagged:";
 
 struct Message<T>(PhantomData<T>);
-
-impl<T: Tagged> Message<T> {
-    const TAG: &'static [&'static str] = &[T::TAG];
-}
 
 impl<'de, T> Visitor<'de> for Message<T>
 where
@@ -96,6 +95,10 @@ where
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an object with the key `{}`", T::TAG)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_map(self)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
@@ -439,6 +442,7 @@ mod tests {
 
     impl Tagged for Ours {
         const TAG: &'static str = "type";
+        const NAME: &'static str = concat!("$room::tagged:", "type");
 
         fn deserialize_variant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             Twin::deserialize(deserializer).map(Ours)
@@ -561,6 +565,7 @@ mod tests {
 
         impl Tagged for Scores {
             const TAG: &'static str = "type";
+            const NAME: &'static str = concat!("$room::tagged:", "type");
 
             fn deserialize_variant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Twin::deserialize(deserializer)

@@ -314,18 +314,9 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         if name == RAW_VALUE {
             return Err(Fault::custom("a `RawValue` is JSON, and cannot be read from MessagePack"));
         }
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
-        match fields {
-            [tag] if name == TAGGED => self.tagged(tag, visitor),
-            _ => self.deserialize_any(visitor),
+        match name.strip_prefix(TAGGED) {
+            Some(tag) => self.tagged(tag, visitor),
+            None => visitor.visit_newtype_struct(self),
         }
     }
 
@@ -432,7 +423,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         self.integer(visitor)
     }
 
-    forward_to_deserialize_any! { bool i128 u128 f32 f64 char str string unit unit_struct map }
+    forward_to_deserialize_any! { bool i128 u128 f32 f64 char str string unit unit_struct map struct }
 }
 
 /// The elements of a list, or the entries of a map.

@@ -48,7 +48,6 @@ pub(crate) fn encode_message<T: Serialize + ?Sized>(message: &T) -> Result<Vec<u
 }
 
 /// Encodes an event.
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn encode_event<T: Serialize>(event: &T) -> Result<Vec<u8>, Error> {
     to_vec(event, Limits::MAX_EVENT_DEPTH, "the event")
 }
@@ -69,7 +68,6 @@ pub(crate) fn decode_event<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault
 }
 
 /// Decodes a message of the room.
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     decode::from_slice(bytes, Limits::MAX_DEPTH)
 }

@@ -1,6 +1,7 @@
 //! The rooms' client as data: the requests of a case, carried out natively or by the Worker.
 
 use room_runtime::{
+    Incoming,
     Delivery, Error, ErrorKind, Jurisdiction, LocationHint, OnDuplicate, OnResume, Room, RoomClient, RoomHandle,
     Upgrade,
 };
@@ -184,6 +185,7 @@ pub struct Dialogue<C, E> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Line<E> {
     Send(E),
+    SendBytes(Vec<u8>),
     Receive,
     /// Shows the resume token.
     ResumeToken,
@@ -199,6 +201,7 @@ pub enum Said<B> {
     /// The line was sent, or the connection was closed.
     Done,
     Message(B),
+    Bytes(Vec<u8>),
     ResumeToken(Option<String>),
     Closed {
         code: u16,
@@ -222,10 +225,13 @@ pub async fn dialogue<R: Room>(
             |outcome: Result<(), Error>| outcome.map_or_else(|error| Said::Failed(error.into()), |()| Said::Done);
         answers.push(match line {
             Line::Send(event) => done(socket.send(&event)),
+            Line::SendBytes(bytes) => done(socket.send_bytes(&bytes)),
             Line::Close { code, reason } => done(code.try_into().and_then(|code| socket.close(code, &reason))),
             Line::ResumeToken => Said::ResumeToken(socket.resume_token().map(str::to_owned)),
-            Line::Receive => match (socket.receive().await, socket.closed()) {
-                (Ok(Some(message)), _) => Said::Message(message),
+            Line::Receive => match (socket.receive_any().await, socket.closed()) {
+                (Ok(Some(Incoming::Message(message))), _) => Said::Message(message),
+                (Ok(Some(Incoming::Bytes(bytes))), _) => Said::Bytes(bytes.into()),
+                (Ok(Some(_)), _) => unreachable!("a frame is a message or bytes"),
                 (Ok(None), Some(close)) => Said::Closed { code: close.code, reason: close.reason.clone() },
                 (Ok(None), None) => Said::Failed(Error::new(ErrorKind::Platform, "closed without a close").into()),
                 (Err(error), _) => Said::Failed(error.into()),

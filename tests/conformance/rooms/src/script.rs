@@ -54,6 +54,8 @@ pub enum Thing {
     Unit(Option<()>),
     Json(Option<serde_json::Value>),
     Keys(BTreeMap<Key, u8>),
+    Bytes(Vec<u8>),
+    Numbered(BTreeMap<u32, String>),
     Flat {
         own: u8,
         #[serde(flatten)]
@@ -387,6 +389,7 @@ pub async fn on_decode_error<R: Scripted>(ctx: &RoomContext<R>, error: &DecodeEr
     let reason = match error.reason() {
         DecodeReason::Malformed => "malformed",
         DecodeReason::Binary => "binary",
+        DecodeReason::Text => "text",
         DecodeReason::TooLarge => "too large",
         _ => "something else",
     };

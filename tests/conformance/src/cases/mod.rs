@@ -5,8 +5,10 @@ mod check;
 
 mod alarms;
 mod batching;
+mod binary;
 mod calls;
 mod closing;
+mod codecs;
 mod connecting;
 mod data;
 mod delivery;
@@ -300,6 +302,33 @@ macro_rules! all_cases {
                 an_alarm_that_fails_is_retried: rule(10);
                 an_alarm_during_which_the_room_panics_is_retried: rule(10).alone(PANICS);
                 an_alarm_outlives_the_process_and_knows_its_room: rule(10).alone(RESTARTS);
+            }
+            codecs {
+                a_room_of_messagepack_reads_events_and_sends_messages_in_binary_frames: feature("FZ: MessagePack");
+                bytes_integers_keys_and_enums_read_back_in_messagepack: feature("FZ: MessagePack");
+                a_text_frame_in_a_room_of_messagepack_is_one_error_frame_in_messagepack: rule(7);
+                messagepack_that_is_no_event_is_one_error_frame_in_messagepack: rule(7);
+                a_client_chooses_its_codec_by_a_subprotocol: feature("FZ: MessagePack");
+                a_broadcast_reaches_peers_of_both_codecs: rule(5);
+                a_peer_keeps_its_codec_while_the_room_sleeps: rule(4);
+                a_binary_frame_of_a_json_peer_in_a_mixed_room_is_an_error_frame_in_json: rule(7);
+                a_refusal_reaches_the_peer_in_its_own_codec: feature("FZ: MessagePack");
+                the_worker_broadcasts_to_peers_of_messagepack: feature("FZ: MessagePack");
+                the_worker_is_a_peer_of_a_room_of_messagepack: feature("DE: client");
+                a_resumed_peer_may_choose_another_codec: feature("FZ: MessagePack");
+                a_crash_is_reported_to_its_sender_in_messagepack: rule(9).alone(PANICS);
+            }
+            binary {
+                a_binary_frame_reaches_on_binary_and_its_answer_the_peer: feature("binary");
+                bytes_are_sent_to_a_selection_of_peers: feature("binary");
+                binary_frames_and_messages_arrive_in_the_order_in_which_they_were_sent: rule(2);
+                binary_frames_are_handled_in_order_with_the_events_of_their_peer: rule(2);
+                a_binary_frame_over_the_limit_is_an_error_frame: rule(12);
+                bytes_that_a_peer_does_not_read_close_its_connection: rule(12);
+                a_failure_and_a_refusal_of_on_binary_are_error_frames: rule(8);
+                a_peer_that_sends_bytes_wakes_the_room: rule(4);
+                the_worker_exchanges_bytes_with_a_room: feature("binary");
+                a_crash_in_on_binary_is_reported_to_its_sender: rule(9).alone(PANICS);
             }
             batching {
                 messages_of_one_window_leave_in_one_frame_in_order: feature("room.v1");
