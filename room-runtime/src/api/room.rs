@@ -52,6 +52,17 @@ pub trait Room: Sized + 'static {
     /// [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed as one request and one written row.
     const WATCHDOG_MS: u64 = 300_000;
 
+    /// The time without a sign of life after which a peer is closed as lost, in milliseconds; 0 is no limit.
+    ///
+    /// The signs of life are a frame and a [heartbeat](Room::HEARTBEAT), so clients have to send one of them in time.
+    /// The platform answers heartbeats without waking the room. An alarm, set while peers are connected, finds a silent
+    /// peer. It is never closed early, and at the latest after 1.25 times this time.
+    ///
+    /// The peer is treated as one whose connection is lost: it keeps its place for the
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS), or [`on_close`](Room::on_close) runs with the code 1006. A client
+    /// that is still there gets the close [`CloseCode::TIMEOUT`](crate::CloseCode::TIMEOUT), 3008.
+    const PEER_TIMEOUT_MS: u64 = 0;
+
     /// The time for which a message can wait for others to share a frame with, in milliseconds.
     ///
     /// It applies to peers that speak [`room.v1`](crate::SUBPROTOCOL); every other peer gets each message at once. With

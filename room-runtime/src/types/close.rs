@@ -60,6 +60,8 @@ impl CloseCode {
     pub const RESTART: CloseCode = CloseCode(1012);
     /// 1013: try again later.
     pub const TRY_AGAIN: CloseCode = CloseCode(1013);
+    /// 3008: the connection timed out. IANA's registry of close codes has it as "Timeout".
+    pub const TIMEOUT: CloseCode = CloseCode(3008);
 
     /// Creates a code that can be sent.
     ///

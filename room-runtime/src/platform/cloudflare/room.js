@@ -16,6 +16,9 @@ const LATEST_MS = 1_100;
 // The time in which the budget of a peer without heartbeats refills: see `Limits::max_unread_bytes`.
 const REFILL_MS = 60_000;
 
+// The parts of the timeout of peers: see `SIGN_STEPS` in platform/mod.rs.
+const SIGN_STEPS = 8;
+
 // The property of a socket that holds its slot. The platform returns the same socket object for as long as the room is
 // loaded. `owner` shows whether the slot is of this incarnation or of an earlier one.
 const SLOT = Symbol("room");
@@ -49,9 +52,12 @@ export class Sockets {
   // The slots with held frames, and a timer that sends them if the room ends before its own timer does.
   #holding = [];
   #late;
+  // The time without a sign of life after which a peer is closed, in milliseconds. With 0 no times are recorded.
+  #peerTimeout;
 
-  constructor(state, ping, pong) {
+  constructor(state, ping, pong, peerTimeout) {
     this.#state = state;
+    this.#peerTimeout = peerTimeout;
     state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
   }
 
@@ -64,7 +70,7 @@ export class Sockets {
   #meet(socket) {
     const index = this.#free.pop() ?? this.#table.length;
     const kept = attachmentOf(socket);
-    const [flags, attachment] = Array.isArray(kept) ? kept : [0, kept];
+    const [flags, attachment, storedAt] = Array.isArray(kept) ? kept : [0, kept];
     const slot = {
       owner: this,
       index,
@@ -78,6 +84,9 @@ export class Sockets {
       // The bytes sent since the peer last showed that it reads, and the time of the last check.
       unread: 0,
       settledAt: Date.now(),
+      // The time of the last frame in this incarnation, and the one in the attachment, if there is a timeout.
+      heardAt: undefined,
+      storedAt,
     };
     this.#table[index] = slot;
     socket[SLOT] = slot;
@@ -88,9 +97,16 @@ export class Sockets {
     return !closing && socket.readyState === OPEN;
   }
 
-  #keep({ socket, closing, v1, attachment }) {
+  #keep(slot) {
+    const { socket, closing, v1, attachment } = slot;
     const flags = (closing ? CLOSING : 0) | (v1 ? V1 : 0);
-    socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
+    if (this.#peerTimeout > 0) {
+      const at = slot.heardAt ?? slot.storedAt;
+      socket.serializeAttachment([flags, attachment, at]);
+      slot.storedAt = at;
+    } else {
+      socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
+    }
   }
 
   // Returns the slots of all sockets, with gaps, or those of a tag. `getWebSockets` makes a new list of objects in each
@@ -112,7 +128,43 @@ export class Sockets {
   heard(socket) {
     const slot = this.#slot(socket);
     slot.unread = 0;
+    if (this.#peerTimeout > 0) this.#hear(slot);
     return slot.index;
+  }
+
+  // Records the time of a frame. Hibernation loses it, so the attachment has it too, as exactly as a part of the timeout:
+  // writing the attachment costs more than a frame.
+  #hear(slot) {
+    slot.heardAt = Date.now();
+    // A socket without an attachment is still connecting.
+    if (slot.closing || slot.attachment == null) return;
+    if (slot.heardAt - (slot.storedAt ?? 0) >= this.#peerTimeout / SIGN_STEPS) this.#keep(slot);
+  }
+
+  // Returns the time at which another socket can be silent for the whole timeout, or -1, and after it the sockets that
+  // are.
+  silent() {
+    const now = Date.now();
+    const found = [-1];
+    for (const slot of this.#slots()) {
+      if (slot === undefined || slot.attachment == null || !this.#isOpen(slot)) continue;
+      const due = this.#lastSign(slot, now) + this.#peerTimeout;
+      if (due <= now) found.push(slot.index);
+      else if (found[0] < 0 || due < found[0]) found[0] = due;
+    }
+    return Float64Array.from(found);
+  }
+
+  #lastSign(slot, now) {
+    // The attachment is from code without the timeout: the time begins now.
+    if (slot.heardAt === undefined && slot.storedAt === undefined) {
+      slot.heardAt = now;
+      this.#keep(slot);
+    }
+    // A frame that followed the stored time by less than a part was not stored.
+    const heardAt = slot.heardAt ?? slot.storedAt + this.#peerTimeout / SIGN_STEPS;
+    const answeredAt = this.#state.getWebSocketAutoResponseTimestamp(slot.socket)?.getTime() ?? 0;
+    return Math.max(heardAt, answeredAt);
   }
 
   // `request` is that of the upgrade; `onRestart.fetch` uses it.
@@ -159,6 +211,8 @@ export class Sockets {
   attach(index, bytes) {
     const slot = this.#table[index];
     const before = slot.attachment;
+    // The timeout of a peer begins when it is admitted.
+    if (this.#peerTimeout > 0 && before == null) slot.heardAt = Date.now();
     slot.attachment = bytes.slice();
     try {
       this.#keep(slot);
