@@ -305,6 +305,8 @@ fn shortened(text: &str) -> &str {
 #[cfg(test)]
 mod lives;
 #[cfg(test)]
+mod silence;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod unlucky;

@@ -184,6 +184,7 @@ pub struct Dialogue<C, E> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Line<E> {
     Send(E),
+    Heartbeat,
     Receive,
     /// Shows the resume token.
     ResumeToken,
@@ -222,6 +223,7 @@ pub async fn dialogue<R: Room>(
             |outcome: Result<(), Error>| outcome.map_or_else(|error| Said::Failed(error.into()), |()| Said::Done);
         answers.push(match line {
             Line::Send(event) => done(socket.send(&event)),
+            Line::Heartbeat => done(socket.heartbeat()),
             Line::Close { code, reason } => done(code.try_into().and_then(|code| socket.close(code, &reason))),
             Line::ResumeToken => Said::ResumeToken(socket.resume_token().map(str::to_owned)),
             Line::Receive => match (socket.receive().await, socket.closed()) {
