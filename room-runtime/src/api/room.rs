@@ -23,7 +23,8 @@ pub trait Room: Sized + 'static {
     /// The heartbeat: a text frame, and the text frame with which the platform answers it.
     ///
     /// The answer does not wake the room. A client that sends a heartbeat now and then notices a dead connection, and
-    /// keeps the connection open through proxies. Each of the two has at most 2,048 bytes.
+    /// keeps the connection open through proxies. In a room with a [`PEER_TIMEOUT_MS`](Room::PEER_TIMEOUT_MS) clients have
+    /// to send it. Each of the two has at most 2,048 bytes.
     const HEARTBEAT: (&'static str, &'static str) = ("ping", "pong");
     /// The limits for peers and their frames.
     const LIMITS: Limits = Limits::DEFAULT;
