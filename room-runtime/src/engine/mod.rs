@@ -120,7 +120,10 @@ impl RoomHost {
             slots: RefCell::default(),
             known_sockets: Cell::new(0),
             rates: RateLimiter::default(),
-            schedules: Schedules::new(room.has_on_alarm, room.parts.liveness.as_ref().map(|liveness| liveness.next_check)),
+            schedules: Schedules::new(
+                room.has_on_alarm,
+                room.parts.liveness.as_ref().map(|liveness| liveness.next_check),
+            ),
             tickets: Tickets::default(),
             answers: Answers::default(),
             started: Cell::new(false),

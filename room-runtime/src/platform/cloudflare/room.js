@@ -54,10 +54,13 @@ export class Sockets {
   #late;
   // The time without a sign of life after which a peer is closed, in milliseconds. With 0 no times are recorded.
   #peerTimeout;
+  // The precision of the times in the attachments.
+  #part;
 
   constructor(state, ping, pong, peerTimeout) {
     this.#state = state;
     this.#peerTimeout = peerTimeout;
+    this.#part = Math.floor(peerTimeout / SIGN_STEPS);
     state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
   }
 
@@ -138,7 +141,16 @@ export class Sockets {
     slot.heardAt = Date.now();
     // A socket without an attachment is still connecting.
     if (slot.closing || slot.attachment == null) return;
-    if (slot.heardAt - (slot.storedAt ?? 0) >= this.#peerTimeout / SIGN_STEPS) this.#keep(slot);
+    if (slot.heardAt - (slot.storedAt ?? 0) >= this.#part) this.#keepTime(slot);
+  }
+
+  // After a failed write, the time is lost with the next hibernation.
+  #keepTime(slot) {
+    try {
+      this.#keep(slot);
+    } catch (error) {
+      console.error("the time of a frame was not stored:", error);
+    }
   }
 
   // Returns the time at which another socket can be silent for the whole timeout, or -1, and after it the sockets that
@@ -159,10 +171,10 @@ export class Sockets {
     // The attachment is from code without the timeout: the time begins now.
     if (slot.heardAt === undefined && slot.storedAt === undefined) {
       slot.heardAt = now;
-      this.#keep(slot);
+      this.#keepTime(slot);
     }
     // A frame that followed the stored time by less than a part was not stored.
-    const heardAt = slot.heardAt ?? slot.storedAt + this.#peerTimeout / SIGN_STEPS;
+    const heardAt = slot.heardAt ?? slot.storedAt + this.#part;
     const answeredAt = this.#state.getWebSocketAutoResponseTimestamp(slot.socket)?.getTime() ?? 0;
     return Math.max(heardAt, answeredAt);
   }
