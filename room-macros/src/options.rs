@@ -237,6 +237,15 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         doc: "the longest time until a peer lost in a restart or a deploy is noticed, if no event arrives, {range}",
     },
     OptionKind {
+        name: "peer_timeout",
+        example: r#""90s""#,
+        default: Fallback::Text("none"),
+        sets: Sets::Constant("PEER_TIMEOUT_MS", Takes::Time { least: SECOND, most: DAY }),
+        needs: None,
+        doc: "how long a peer may send neither a frame nor a heartbeat before the room closes its connection as lost, \
+              {range}; clients have to send heartbeats",
+    },
+    OptionKind {
         name: "crate",
         example: r#""room_runtime""#,
         default: Fallback::Text("as in `Cargo.toml`"),

@@ -23,7 +23,8 @@ pub trait Room: Sized + 'static {
     /// The heartbeat: a text frame, and the text frame with which the platform answers it.
     ///
     /// The answer does not wake the room. A client that sends a heartbeat now and then notices a dead connection, and
-    /// keeps the connection open through proxies. Each of the two has at most 2,048 bytes.
+    /// keeps the connection open through proxies. In a room with a [`PEER_TIMEOUT_MS`](Room::PEER_TIMEOUT_MS) clients have
+    /// to send it. Each of the two has at most 2,048 bytes.
     const HEARTBEAT: (&'static str, &'static str) = ("ping", "pong");
     /// The limits for peers and their frames.
     const LIMITS: Limits = Limits::DEFAULT;
@@ -51,6 +52,17 @@ pub trait Room: Sized + 'static {
     /// whose end matters: in a room with `on_close`, a [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS) or a
     /// [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed as one request and one written row.
     const WATCHDOG_MS: u64 = 300_000;
+
+    /// The time without a sign of life after which a peer is closed as lost, in milliseconds; 0 is no limit.
+    ///
+    /// The signs of life are a frame and a [heartbeat](Room::HEARTBEAT), so clients have to send one of them in time.
+    /// The platform answers heartbeats without waking the room. An alarm, set while peers are connected, finds a silent
+    /// peer. It is never closed early, and at the latest after 1.25 times this time.
+    ///
+    /// The peer is treated as one whose connection is lost: it keeps its place for the
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS), or [`on_close`](Room::on_close) runs with the code 1006. A client
+    /// that is still there gets the close [`CloseCode::TIMEOUT`](crate::CloseCode::TIMEOUT), 3008.
+    const PEER_TIMEOUT_MS: u64 = 0;
 
     /// The time for which a message can wait for others to share a frame with, in milliseconds.
     ///

@@ -74,13 +74,35 @@ impl<R: Room> RoomSocket<R> {
     /// [`ErrorKind::Encode`] if the event is not serializable, [`ErrorKind::PeerGone`] if the connection is
     /// closed, and [`ErrorKind::Send`] if the socket does not accept it.
     pub fn send(&self, event: &R::Event) -> Result<(), Error> {
-        if self.closed.is_some() {
-            return Err(Error::new(ErrorKind::PeerGone, "the connection is closed"));
+        self.check_open()?;
+        match Self::IS_PACKED {
+            true => self.transmit_bytes(&wire::msgpack::encode_event(event)?),
+            false => self.transmit(wire::encode_event(event)?),
         }
-        if Self::IS_PACKED {
-            return self.transmit_bytes(&wire::msgpack::encode_event(event)?);
+    }
+
+    /// Sends the room's [heartbeat](crate::Room::HEARTBEAT), which the platform answers without waking the room.
+    ///
+    /// The runtime sends no heartbeats on its own. In a room with a [`peer_timeout`](crate::Room::PEER_TIMEOUT_MS), a
+    /// Worker that only listens has to call this in time: two or three times within the timeout.
+    /// [`receive`](RoomSocket::receive) skips the answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PeerGone`] if the connection is closed, and [`ErrorKind::Send`] if the socket does not accept the
+    /// heartbeat.
+    pub fn heartbeat(&self) -> Result<(), Error> {
+        self.check_open()?;
+        self.transmit(R::HEARTBEAT.0.to_owned())
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        match self.closed {
+            Some(_) => Err(Error::new(ErrorKind::PeerGone, "the connection is closed")),
+            None => Ok(()),
         }
-        let text = wire::encode_event(event)?;
+    }
+
+    fn transmit(&self, text: String) -> Result<(), Error> {
         match &self.socket {
             ClientSocket::Cloudflare(socket) => socket.send(&text),
             #[cfg(not(target_arch = "wasm32"))]
@@ -93,9 +115,7 @@ impl<R: Room> RoomSocket<R> {
     /// # Errors
     /// [`ErrorKind::PeerGone`] if the connection is closed, and [`ErrorKind::Send`] if the socket does not accept it.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
-        if self.closed.is_some() {
-            return Err(Error::new(ErrorKind::PeerGone, "the connection is closed"));
-        }
+        self.check_open()?;
         self.transmit_bytes(bytes)
     }
 
@@ -109,7 +129,8 @@ impl<R: Room> RoomSocket<R> {
 
     /// Returns the next message; `None` after either side has closed the connection.
     ///
-    /// The frame with the [`resume_token`](RoomSocket::resume_token) is not a message.
+    /// The frame with the [`resume_token`](RoomSocket::resume_token) and the answers to
+    /// [heartbeats](RoomSocket::heartbeat) are not messages.
     ///
     /// # Errors
     /// - The error frame of the room for an event that it could not handle: [`ErrorKind::Decode`],
@@ -155,6 +176,7 @@ impl<R: Room> RoomSocket<R> {
                 ClientSocket::Memory(socket) => socket.poll_receive(cx),
             };
             let received = match ready!(arrival) {
+                Arrival::Text(text) if text == R::HEARTBEAT.1 => continue,
                 Arrival::Text(text) => decode(&text),
                 Arrival::Binary(bytes) if Self::IS_PACKED => decode_packed(&bytes),
                 Arrival::Binary(bytes) => return Poll::Ready(Some(Ok(Incoming::Bytes(bytes.into())))),

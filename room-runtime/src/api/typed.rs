@@ -46,6 +46,7 @@ impl<R: Room> Typed<R> {
         reconnect_grace_ms: R::RECONNECT_GRACE_MS,
         purge_after_ms: R::PURGE_AFTER_MS,
         watchdog_ms: R::WATCHDOG_MS,
+        peer_timeout_ms: R::PEER_TIMEOUT_MS,
         batch_ms: R::BATCH_MS,
         has_on_away: R::HAS_ON_AWAY,
         has_on_alarm: R::HAS_ON_ALARM,
@@ -79,6 +80,7 @@ impl<R: Room> Typed<R> {
             on_request: R::HAS_ON_REQUEST,
             grace: R::RECONNECT_GRACE_MS > 0,
             purge_after: R::PURGE_AFTER_MS > 0,
+            peer_timeout: R::PEER_TIMEOUT_MS > 0,
         }),
         code: &Typed::<R>(PhantomData),
     };

@@ -1,4 +1,5 @@
-//! The object's alarm: it fires the schedules that are due, and is the watchdog that loads a room after a restart.
+//! The object's alarm: it fires the schedules that are due, looks for silent peers, and is the watchdog that loads a room
+//! after a restart.
 
 use std::{
     future::{Future, poll_fn},
@@ -82,6 +83,7 @@ impl RoomHost {
             self.platform.log_error(&format!("{} {error}: its alarms wait", self.room.name));
             return;
         }
+        self.check_silent_peers(is_what_woke_it);
         if is_what_woke_it || self.schedules.watchdog().is_none_or(|at_ms| at_ms <= now_ms) {
             self.schedules.set_watchdog(None);
             // Sockets that the room has closed and that have not answered need no watchdog.
@@ -138,7 +140,7 @@ impl RoomHost {
         let _ = is_polled.await;
     }
 
-    /// Sets the platform's alarm to the earliest time of the schedules and the watchdog.
+    /// Sets the platform's alarm to the earliest time of the schedules, the watchdog and the silent peers.
     pub(super) fn arm(&self) {
         self.is_armed.set(true);
         match &self.room.parts.firing {
@@ -148,7 +150,7 @@ impl RoomHost {
                     self.platform.log_error(&error.in_room(&self.id).to_string());
                 }
             }
-            None => self.platform.set_alarm(self.schedules.watchdog()),
+            None => self.platform.set_alarm(self.schedules.own(self.platform.as_ref())),
         }
     }
 

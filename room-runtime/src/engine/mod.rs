@@ -9,7 +9,7 @@
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
 //!   `roster` keeps places and presence, `selection` selects peers.
-//! - `schedules` stores what will be due, `alarms` fires it.
+//! - `schedules` stores what will be due, `alarms` fires it, `liveness` closes silent peers in the alarm.
 //! - `codecs` decodes frames and sends messages in the codec of each peer.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
 //! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
@@ -20,6 +20,7 @@ mod commands;
 pub(crate) mod fair_lock;
 mod handlers;
 mod idempotency;
+mod liveness;
 pub(crate) mod purge;
 mod rate_limiter;
 mod reconnect;
@@ -121,7 +122,10 @@ impl RoomHost {
             slots: RefCell::default(),
             known_sockets: Cell::new(0),
             rates: RateLimiter::default(),
-            schedules: Schedules::new(room.has_on_alarm),
+            schedules: Schedules::new(
+                room.has_on_alarm,
+                room.parts.liveness.as_ref().map(|liveness| liveness.next_check),
+            ),
             tickets: Tickets::default(),
             answers: Answers::default(),
             started: Cell::new(false),
@@ -140,6 +144,10 @@ impl RoomHost {
     /// Handles one frame of one peer.
     pub(crate) async fn message(self: &Rc<Self>, socket: Socket, frame: OwnedFrame) {
         let Some(slot) = self.slot_of(socket) else { return };
+        // The room has timed this connection out, and its peer waits for its turn to leave.
+        if slot.ended.borrow().is_some() {
+            return;
+        }
         let bytes = frame.len();
         if let Some(limit) = self.room.limits.rate_limit
             && let Err(wait_ms) = self.rates.take(&slot.id, limit, self.platform.now_ms())
@@ -295,6 +303,8 @@ fn shortened(text: &str) -> &str {
 
 #[cfg(test)]
 mod lives;
+#[cfg(test)]
+mod silence;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -206,6 +206,7 @@ impl RoomHost {
         }
         self.note_joined();
         self.start_watchdog();
+        self.plan_silence_check();
         self.send_token(slot);
     }
 

@@ -12,6 +12,7 @@ use super::{
     alarms::Firing,
     codecs::{OnBinary, Packing},
     commands::Requests,
+    liveness::Liveness,
     purge::Purging,
     reconnect::Places,
     roster::Roster,
@@ -45,6 +46,7 @@ pub(crate) struct RoomType {
     pub(crate) reconnect_grace_ms: u64,
     pub(crate) purge_after_ms: u64,
     pub(crate) watchdog_ms: u64,
+    pub(crate) peer_timeout_ms: u64,
     pub(crate) batch_ms: u64,
     pub(crate) has_on_away: bool,
     pub(crate) has_on_alarm: bool,
@@ -100,6 +102,7 @@ pub(crate) struct Needs {
     pub(crate) on_request: bool,
     pub(crate) grace: bool,
     pub(crate) purge_after: bool,
+    pub(crate) peer_timeout: bool,
 }
 
 /// The parts of the engine that not every room needs.
@@ -113,6 +116,8 @@ pub(crate) struct Parts {
     pub(crate) places: Option<Places>,
     /// The purge of an empty room.
     pub(crate) purging: Option<Purging>,
+    /// The timeout of silent peers.
+    pub(crate) liveness: Option<Liveness>,
     /// The platform's alarm.
     pub(crate) alarm: Option<fn(Rc<RoomHost>) -> LocalFuture>,
     /// The alarms, grace times and planned purges that become due.
@@ -129,7 +134,8 @@ impl Parts {
             roster: if has_roster { Some(Roster::PART) } else { None },
             places: if needs.grace { Some(Places::PART) } else { None },
             purging: if needs.purge_after { Some(Purging::PART) } else { None },
-            alarm: if has_schedules || has_roster { Some(RoomHost::alarm_boxed) } else { None },
+            liveness: if needs.peer_timeout { Some(Liveness::PART) } else { None },
+            alarm: if has_schedules || has_roster || needs.peer_timeout { Some(RoomHost::alarm_boxed) } else { None },
             firing: if has_schedules { Some(Firing::PART) } else { None },
             asking: if needs.on_upgrade { Some(RoomHost::ask) } else { None },
             requests: if needs.on_request { Some(RoomHost::answer_request) } else { None },

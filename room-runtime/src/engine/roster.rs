@@ -415,7 +415,9 @@ impl RoomHost {
     pub(super) fn begin_departure(&self, slot: &Rc<Slot>, close: Close) -> Close {
         let is_busy = !self.has_started() || slot.turn.is_taken();
         let noted = if is_busy { self.note_leaving(slot, &close) } else { None };
-        let close = noted.unwrap_or(close);
+        // A connection that has timed out is closed once more when its client answers.
+        let known = slot.ended.borrow().clone();
+        let close = known.or(noted).unwrap_or(close);
         if self.room.parts.roster.is_some() {
             slot.ended.replace(Some(close.clone()));
         }

@@ -112,6 +112,10 @@ impl RoomHost {
     pub(super) fn forget(&self, socket: Socket) {
         self.release_socket(socket);
         self.platform.forget(socket);
+        self.release_memory_if_empty();
+    }
+
+    pub(super) fn release_memory_if_empty(&self) {
         // An empty room drops its caches, so that it costs little memory while the object stays loaded. A socket
         // without any event in this incarnation has no slot, so the platform is asked too.
         if self.known_sockets.get() == 0 && self.platform.open(None).is_empty() {
@@ -127,6 +131,7 @@ impl RoomHost {
         slot.status.set(Status::Connected);
         self.note_joined();
         self.start_watchdog();
+        self.plan_silence_check();
         Ok(())
     }
 

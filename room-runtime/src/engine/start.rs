@@ -50,7 +50,8 @@ impl RoomHost {
         let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
         // If storage cannot be read, assume that there is work.
         let has_schedules = self.room.parts.firing.as_ref().is_some_and(|firing| firing.has_any(self));
-        has_schedules || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
+        let has_timeouts = self.room.parts.liveness.is_some() && self.platform.count_open() > 0;
+        has_schedules || has_timeouts || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
     }
 
     /// Returns whether the room has started and no event is waiting for the start. Such an event must be handled first.

@@ -137,6 +137,7 @@ impl RoomHost {
         handshake: Rc<dyn Handshake>,
         accept: Accept,
     ) -> Result<Upgraded, Error> {
+        self.renew_silence_check();
         // A peer that reconnects already has a place.
         if !options.resume.as_deref().is_some_and(|token| self.has_place(token))
             && let Some(full) = self.full()?

@@ -127,7 +127,7 @@ impl Object {
         // replace the instance in the middle of the next call.
         worker::wasm_bindgen::handler::set_on_abort(js::instance_ended);
         let (ping, pong) = room.heartbeat;
-        let sockets = js::Sockets::new(state.as_raw(), ping, pong);
+        let sockets = js::Sockets::new(state.as_raw(), ping, pong, room.peer_timeout_ms as f64);
         let platform = Rc::new(Cloudflare::new(state, env, sockets));
         let number = platform.number();
         let host = RoomHost::new(room, platform.clone(), make_services);

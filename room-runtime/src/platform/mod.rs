@@ -65,6 +65,22 @@ pub(crate) struct Sent {
     pub(crate) others: bool,
 }
 
+/// The parts of the [timeout](crate::Room::PEER_TIMEOUT_MS) of peers: the time of a peer's last frame is stored with its
+/// socket if the stored time is older than one part, and two looks for silent peers are at least one part apart.
+///
+/// After a wake the stored time is taken to be one part later, so that no peer is closed early. A silent peer is
+/// therefore closed after ten parts at the latest. `room.js` has the same number.
+pub(crate) const SIGN_STEPS: u64 = 8;
+
+/// The outcome of a look for silent sockets.
+#[derive(Debug, Default)]
+pub(crate) struct Silence {
+    /// The open sockets that showed no sign of life for the timeout.
+    pub(crate) sockets: Vec<Socket>,
+    /// The earliest time at which another open socket can be one of them.
+    pub(crate) next_ms: Option<u64>,
+}
+
 /// The largest value under one key, in bytes. Cloudflare stores 2 MB, with a few bytes of its format around the value.
 ///
 /// The memory platform has the same limit, so that a test that passes natively does not fail on Cloudflare.
@@ -115,6 +131,10 @@ pub(crate) trait Platform: fmt::Debug {
     /// A socket with more than `max_unread` bytes sent since it last showed that it reads is skipped. With `hold`,
     /// frames to sockets that accept several messages in one frame are held for a batch, and count as sent.
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
+    /// Returns the sockets that showed no sign of life for the room's `peer_timeout`.
+    ///
+    /// A socket without an attachment belongs to a peer that is still connecting, and has no timeout.
+    fn silent(&self) -> Silence;
     /// Sends the held frames, as one frame for each socket. A close also sends the held frames of its socket first.
     fn release(&self);
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), PlatformError>;

@@ -614,7 +614,8 @@ impl<R: Room> TestPeer<R> {
 
     /// Sends the room's heartbeat, which the platform answers without waking the room.
     ///
-    /// The heartbeat is a sign that the client [reads](crate::Limits::max_unread_bytes) and that it continues to send
+    /// In a room with a [`peer_timeout`](crate::Room::PEER_TIMEOUT_MS), a test that lets time pass has to call this, or the
+    /// room closes the peer. The heartbeat is also a sign that the client [reads](crate::Limits::max_unread_bytes) and that it continues to send
     /// heartbeats. The answer arrives as after [`send_raw`](TestPeer::send_raw).
     pub fn heartbeat(&self) {
         self.send_raw(R::HEARTBEAT.0);

@@ -367,10 +367,12 @@ impl Object {
         let world_number = world.number;
         let reach: Reach = Box::new(move |class| Ok(Transport::Memory(Arc::new(Link::new(world_number, class)))));
         let (executor, clock, random) = (executor.clone(), clock.clone(), random.clone());
+        let memory = Memory::new(key.id.as_str(), number, (reach, owner), executor, clock, random);
+        memory.peer_timeout_ms.set(room.peer_timeout_ms);
         Rc::new(Object {
             room,
             world: Rc::downgrade(world),
-            memory: Memory::new(key.id.as_str(), number, (reach, owner), executor, clock, random),
+            memory,
             host: RefCell::new(None),
             incarnations: Cell::new(0),
             name: format!("{} room `{}`", room.name, key.id),
@@ -388,7 +390,7 @@ impl Object {
             None => Err(Failure::msg("the test is over")),
         });
         let host = RoomHost::new(room, self.memory.clone(), services);
-        self.memory.forget_unread();
+        self.memory.forget_sockets_memory();
         self.host.replace(Some(host.clone()));
         self.incarnations.set(self.incarnations.get() + 1);
         host
@@ -496,7 +498,7 @@ impl Object {
         if matches!(&frame, OwnedFrame::Text(text) if text == heartbeat) {
             return self.memory.heartbeat(socket, answer);
         }
-        self.memory.with_socket(socket, |socket| socket.unread = 0);
+        self.memory.heard(socket);
         let object = self.clone();
         self.spawn(Work::Frame(socket), async move { object.host().message(socket, frame).await });
     }

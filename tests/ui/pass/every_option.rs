@@ -20,6 +20,7 @@ use room_runtime::{Limits, OnInvalid, RateLimit, Room, prelude::*};
     purge_after = ("3650d"),
     batch = "20ms",
     watchdog = "90s",
+    peer_timeout = "1d",
     crate = "room_runtime",
 )]
 pub mod chat {
@@ -48,6 +49,7 @@ macro_rules! room_with {
             purge_after = $time,
             batch = "1s",
             watchdog = $time,
+            peer_timeout = $time,
         )]
         pub mod $name {
             #[derive(Default)]
@@ -81,6 +83,7 @@ fn main() {
     assert_eq!(chat::Room::PURGE_AFTER_MS, 3_650 * 24 * 60 * 60 * 1_000);
     assert_eq!(chat::Room::BATCH_MS, 20);
     assert_eq!(chat::Room::WATCHDOG_MS, 90_000);
+    assert_eq!(chat::Room::PEER_TIMEOUT_MS, 86_400_000);
 
     let limits = Limits::DEFAULT.max_peers(50).rate_limit(RateLimit::new(3, 2.0));
     assert_eq!(from_a_macro::Room::LIMITS, limits);
@@ -91,6 +94,7 @@ fn main() {
     assert_eq!(from_a_macro::Room::PURGE_AFTER_MS, 120_000);
     assert_eq!(from_a_macro::Room::BATCH_MS, 1_000);
     assert_eq!(from_a_macro::Room::WATCHDOG_MS, 120_000);
+    assert_eq!(from_a_macro::Room::PEER_TIMEOUT_MS, 120_000);
 
     assert_eq!(plain::Room::LIMITS, Limits::DEFAULT);
     assert_eq!(plain::Room::ON_INVALID, OnInvalid::Report);
@@ -100,4 +104,5 @@ fn main() {
     assert_eq!(plain::Room::PURGE_AFTER_MS, 0);
     assert_eq!(plain::Room::BATCH_MS, 0);
     assert_eq!(plain::Room::WATCHDOG_MS, 300_000);
+    assert_eq!(plain::Room::PEER_TIMEOUT_MS, 0);
 }

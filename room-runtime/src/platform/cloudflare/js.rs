@@ -14,7 +14,7 @@ extern "C" {
     pub(crate) type Sockets;
 
     #[wasm_bindgen(constructor)]
-    pub(crate) fn new(state: &JsValue, ping: &str, pong: &str) -> Sockets;
+    pub(crate) fn new(state: &JsValue, ping: &str, pong: &str, peer_timeout_ms: f64) -> Sockets;
     #[wasm_bindgen(method)]
     pub(crate) fn index(this: &Sockets, socket: &JsValue) -> u32;
     #[wasm_bindgen(method, catch)]
@@ -81,6 +81,8 @@ extern "C" {
         max_unread: f64,
         indices: &[u32],
     ) -> f64;
+    #[wasm_bindgen(method)]
+    pub(crate) fn silent(this: &Sockets) -> Vec<f64>;
     #[wasm_bindgen(method)]
     pub(crate) fn release(this: &Sockets);
     #[wasm_bindgen(method, js_name = takeFailed)]

@@ -20,7 +20,7 @@ use worker::{
 };
 
 use super::{
-    Audience, Frame, LocalFuture, Platform, PlatformError, Sent, Socket,
+    Audience, Frame, LocalFuture, Platform, PlatformError, Sent, Silence, Socket,
     sql::{self, SqlRows, SqlValue, crossing::Crossing, statement::Statement},
     transport::{Transport, Unreachable},
 };
@@ -206,6 +206,15 @@ impl Platform for Cloudflare {
             Frame::Packed(bytes) => self.send_bytes(bytes, to, max, true),
             Frame::Bytes(bytes) => self.send_bytes(bytes, to, max, false),
         })
+    }
+
+    fn silent(&self) -> Silence {
+        let found = self.sockets.silent();
+        let (next, sockets) = found.split_first().unwrap_or((&-1.0, &[]));
+        Silence {
+            sockets: sockets.iter().map(|socket| *socket as Socket).collect(),
+            next_ms: (*next >= 0.0).then_some(*next as u64),
+        }
     }
 
     fn release(&self) {

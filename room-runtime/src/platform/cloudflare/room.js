@@ -23,6 +23,9 @@ const LATEST_MS = 1_100;
 // The time in which the budget of a peer without heartbeats refills: see `Limits::max_unread_bytes`.
 const REFILL_MS = 60_000;
 
+// The parts of the timeout of peers: see `SIGN_STEPS` in platform/mod.rs.
+const SIGN_STEPS = 8;
+
 // The property of a socket that holds its slot. The platform returns the same socket object for as long as the room is
 // loaded. `owner` shows whether the slot is of this incarnation or of an earlier one.
 const SLOT = Symbol("room");
@@ -58,9 +61,15 @@ export class Sockets {
   // The slots with held frames, and a timer that sends them if the room ends before its own timer does.
   #holding = [];
   #late;
+  // The time without a sign of life after which a peer is closed, in milliseconds. With 0 no times are recorded.
+  #peerTimeout;
+  // The precision of the times in the attachments.
+  #part;
 
-  constructor(state, ping, pong) {
+  constructor(state, ping, pong, peerTimeout) {
     this.#state = state;
+    this.#peerTimeout = peerTimeout;
+    this.#part = Math.floor(peerTimeout / SIGN_STEPS);
     state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
   }
 
@@ -73,7 +82,7 @@ export class Sockets {
   #meet(socket) {
     const index = this.#free.pop() ?? this.#table.length;
     const kept = attachmentOf(socket);
-    const [flags, attachment] = Array.isArray(kept) ? kept : [0, kept];
+    const [flags, attachment, storedAt] = Array.isArray(kept) ? kept : [0, kept];
     const slot = {
       owner: this,
       index,
@@ -88,6 +97,9 @@ export class Sockets {
       // The bytes sent since the peer last showed that it reads, and the time of the last check.
       unread: 0,
       settledAt: Date.now(),
+      // The time of the last frame in this incarnation, and the one in the attachment, if there is a timeout.
+      heardAt: undefined,
+      storedAt,
     };
     this.#table[index] = slot;
     socket[SLOT] = slot;
@@ -98,9 +110,16 @@ export class Sockets {
     return !closing && socket.readyState === OPEN;
   }
 
-  #keep({ socket, closing, v1, packed, attachment }) {
+  #keep(slot) {
+    const { socket, closing, v1, packed, attachment } = slot;
     const flags = (closing ? CLOSING : 0) | (v1 ? V1 : 0) | (packed ? PACKED : 0);
-    socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
+    if (this.#peerTimeout > 0) {
+      const at = slot.heardAt ?? slot.storedAt;
+      socket.serializeAttachment([flags, attachment, at]);
+      slot.storedAt = at;
+    } else {
+      socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
+    }
   }
 
   // Returns the slots of all sockets, with gaps, or those of a tag. `getWebSockets` makes a new list of objects in each
@@ -122,7 +141,52 @@ export class Sockets {
   heard(socket) {
     const slot = this.#slot(socket);
     slot.unread = 0;
+    if (this.#peerTimeout > 0) this.#hear(slot);
     return slot.index;
+  }
+
+  // Records the time of a frame. Hibernation loses it, so the attachment has it too, as exactly as a part of the timeout:
+  // writing the attachment costs more than a frame.
+  #hear(slot) {
+    slot.heardAt = Date.now();
+    // A socket without an attachment is still connecting.
+    if (slot.closing || slot.attachment == null) return;
+    if (slot.heardAt - (slot.storedAt ?? 0) >= this.#part) this.#keepTime(slot);
+  }
+
+  // After a failed write, the time is lost with the next hibernation.
+  #keepTime(slot) {
+    try {
+      this.#keep(slot);
+    } catch (error) {
+      console.error("the time of a frame was not stored:", error);
+    }
+  }
+
+  // Returns the time at which another socket can be silent for the whole timeout, or -1, and after it the sockets that
+  // are.
+  silent() {
+    const now = Date.now();
+    const found = [-1];
+    for (const slot of this.#slots()) {
+      if (slot === undefined || slot.attachment == null || !this.#isOpen(slot)) continue;
+      const due = this.#lastSign(slot, now) + this.#peerTimeout;
+      if (due <= now) found.push(slot.index);
+      else if (found[0] < 0 || due < found[0]) found[0] = due;
+    }
+    return Float64Array.from(found);
+  }
+
+  #lastSign(slot, now) {
+    // The attachment is from code without the timeout: the time begins now.
+    if (slot.heardAt === undefined && slot.storedAt === undefined) {
+      slot.heardAt = now;
+      this.#keepTime(slot);
+    }
+    // A frame that followed the stored time by less than a part was not stored.
+    const heardAt = slot.heardAt ?? slot.storedAt + this.#part;
+    const answeredAt = this.#state.getWebSocketAutoResponseTimestamp(slot.socket)?.getTime() ?? 0;
+    return Math.max(heardAt, answeredAt);
   }
 
   // `request` is that of the upgrade; `onRestart.fetch` uses it.
@@ -174,6 +238,8 @@ export class Sockets {
   attach(index, bytes) {
     const slot = this.#table[index];
     const before = slot.attachment;
+    // The timeout of a peer begins when it is admitted.
+    if (this.#peerTimeout > 0 && before == null) slot.heardAt = Date.now();
     slot.attachment = bytes.slice();
     try {
       this.#keep(slot);

@@ -21,7 +21,7 @@ use self::{
     executor::{Clock, Executor, Owner, Random, Work},
 };
 use super::{
-    Audience, Frame, OwnedFrame, LocalFuture, Platform, PlatformError, Sent, Socket,
+    Audience, Frame, LocalFuture, OwnedFrame, Platform, PlatformError, SIGN_STEPS, Sent, Silence, Socket,
     socket::{Arrival, ClientSocket},
     sql::{SqlRows, SqlValue, statement::Statement},
     transport::{Address, Sending, Transport, Unreachable},
@@ -80,8 +80,12 @@ pub(crate) struct MemorySocket {
     /// The bytes sent since its client last showed that it reads. `settled_at` is the time of the last check.
     pub(crate) unread: usize,
     settled_at: u64,
-    /// True if its client has ever sent a heartbeat.
-    sends_heartbeats: bool,
+    /// The time of its client's last heartbeat, if it has ever sent one.
+    answered_at: Option<u64>,
+    /// The time of its last frame in this incarnation, and the time that is stored with the attachment. Both are recorded
+    /// only in a room with a timeout.
+    heard_at: Option<u64>,
+    stored_at: Option<u64>,
     /// Wakes the client when a frame arrives.
     pub(crate) client: Option<Waker>,
     /// True if its client accepts several messages in one frame.
@@ -110,7 +114,7 @@ impl MemorySocket {
     ///
     /// For a client that sends no heartbeats the budget refills with time.
     fn settle(&mut self, max_unread: usize, now_ms: u64) -> bool {
-        if self.sends_heartbeats {
+        if self.answered_at.is_some() {
             return false;
         }
         let passed = u128::from(now_ms.saturating_sub(self.settled_at));
@@ -118,6 +122,11 @@ impl MemorySocket {
         self.unread = self.unread.saturating_sub(usize::try_from(refilled).unwrap_or(usize::MAX));
         self.settled_at = now_ms;
         self.unread <= max_unread
+    }
+
+    /// Stores the time of the last frame with the attachment.
+    fn store_sign(&mut self) {
+        self.stored_at = self.heard_at.or(self.stored_at);
     }
 
     fn release(&mut self) {
@@ -149,6 +158,8 @@ pub(crate) struct Memory {
     /// Everything that was written to storage or sent to a socket, in order.
     #[cfg(test)]
     pub(crate) trace: RefCell<Vec<String>>,
+    /// The room's `peer_timeout`; 0 is none.
+    pub(crate) peer_timeout_ms: Cell<u64>,
     pub(crate) attachments_read: Cell<usize>,
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
@@ -187,6 +198,7 @@ impl Memory {
             journal: RefCell::default(),
             #[cfg(test)]
             trace: RefCell::default(),
+            peer_timeout_ms: Cell::new(0),
             attachments_read: Cell::new(0),
             reads_fail: Cell::new(false),
             writes_fail: Cell::new(false),
@@ -225,20 +237,37 @@ impl Memory {
         change(self.sockets.borrow_mut().get_mut(&socket).expect("a socket that was accepted"))
     }
 
-    /// Resets the unread bytes of every socket, as a new incarnation does.
-    pub(crate) fn forget_unread(&self) {
+    /// Resets the unread bytes and the times of the last frames of every socket, as a new incarnation does.
+    pub(crate) fn forget_sockets_memory(&self) {
         let now_ms = self.clock.now_ms();
         for socket in self.sockets.borrow_mut().values_mut() {
             socket.unread = 0;
             socket.settled_at = now_ms;
+            socket.heard_at = None;
         }
+    }
+
+    /// Records a frame of a client, which shows that it reads and lives.
+    pub(crate) fn heard(&self, socket: Socket) {
+        let (now_ms, timeout_ms) = (self.clock.now_ms(), self.peer_timeout_ms.get());
+        self.with_socket(socket, |socket| {
+            socket.unread = 0;
+            if timeout_ms > 0 {
+                socket.heard_at = Some(now_ms);
+                let is_old = |at_ms| now_ms.saturating_sub(at_ms) >= timeout_ms / SIGN_STEPS;
+                if socket.attachment.is_some() && socket.stored_at.is_none_or(is_old) {
+                    socket.store_sign();
+                }
+            }
+        });
     }
 
     /// Answers a heartbeat without waking the room, as the platform does.
     pub(crate) fn heartbeat(&self, socket: Socket, answer: &str) {
+        let now_ms = self.clock.now_ms();
         self.with_socket(socket, |socket| {
             socket.unread = 0;
-            socket.sends_heartbeats = true;
+            socket.answered_at = Some(now_ms);
             socket.arrive(answer.to_owned());
         });
     }
@@ -413,7 +442,17 @@ impl Platform for Memory {
         if bytes.len() > MAX_ATTACHMENT_BYTES {
             return Err(PlatformError(format!("an attachment of {} bytes is too large", bytes.len())));
         }
-        self.with_socket(socket, |socket| socket.attachment = Some(bytes.to_vec()));
+        let (now_ms, timeout_ms) = (self.clock.now_ms(), self.peer_timeout_ms.get());
+        self.with_socket(socket, |socket| {
+            let before = socket.attachment.replace(bytes.to_vec());
+            if timeout_ms > 0 {
+                // The timeout of a peer begins when it is admitted.
+                if before.is_none() {
+                    socket.heard_at = Some(now_ms);
+                }
+                socket.store_sign();
+            }
+        });
         Ok(())
     }
 
@@ -469,6 +508,34 @@ impl Platform for Memory {
         }
         outcome.held = self.sockets.borrow().values().any(|socket| !socket.held.is_empty());
         outcome
+    }
+
+    fn silent(&self) -> Silence {
+        let (now_ms, timeout_ms) = (self.clock.now_ms(), self.peer_timeout_ms.get());
+        let mut silence = Silence::default();
+        if timeout_ms == 0 {
+            return silence;
+        }
+        for (index, socket) in self.sockets.borrow_mut().iter_mut() {
+            if !Memory::is_open(socket) || socket.attachment.is_none() {
+                continue;
+            }
+            if socket.heard_at.or(socket.stored_at).is_none() {
+                // The attachment is from code without the timeout: the time begins now.
+                socket.heard_at = Some(now_ms);
+                socket.store_sign();
+            }
+            // A frame that followed the stored time by less than a part was not stored.
+            let stored_at = socket.stored_at.map(|at_ms| at_ms + timeout_ms / SIGN_STEPS);
+            let sign = socket.heard_at.or(stored_at).max(socket.answered_at).unwrap_or(now_ms);
+            let due_ms = sign.saturating_add(timeout_ms);
+            if due_ms <= now_ms {
+                silence.sockets.push(*index);
+            } else {
+                silence.next_ms = silence.next_ms.into_iter().chain([due_ms]).min();
+            }
+        }
+        silence
     }
 
     fn release(&self) {

@@ -186,6 +186,7 @@ pub struct Dialogue<C, E> {
 pub enum Line<E> {
     Send(E),
     SendBytes(Vec<u8>),
+    Heartbeat,
     Receive,
     /// Shows the resume token.
     ResumeToken,
@@ -226,6 +227,7 @@ pub async fn dialogue<R: Room>(
         answers.push(match line {
             Line::Send(event) => done(socket.send(&event)),
             Line::SendBytes(bytes) => done(socket.send_bytes(&bytes)),
+            Line::Heartbeat => done(socket.heartbeat()),
             Line::Close { code, reason } => done(code.try_into().and_then(|code| socket.close(code, &reason))),
             Line::ResumeToken => Said::ResumeToken(socket.resume_token().map(str::to_owned)),
             Line::Receive => match (socket.receive_any().await, socket.closed()) {

@@ -126,6 +126,21 @@ remembering_room! {
     inn(reconnect_grace = "6s", purge_after = "1s") and on_resume
 }
 
+remembering_room! {
+    /// A room with two places that closes silent peers soon.
+    ward(peer_timeout = "3s", max_peers = 2)
+}
+
+remembering_room! {
+    /// A room that closes silent peers soon and keeps their places.
+    cot(peer_timeout = "3s", reconnect_grace = "5s") and on_resume then on_away
+}
+
+remembering_room! {
+    /// A room that closes silent peers, but late enough to hibernate first.
+    dorm(peer_timeout = "24s")
+}
+
 /// A room that is purged after all peers have left, without `on_close`.
 #[room(purge_after = "3s", watchdog = "12s")]
 pub mod hut {

@@ -28,6 +28,7 @@ mod purges;
 mod refusals;
 mod requests;
 mod services;
+mod silence;
 mod sql;
 mod state;
 mod steps;
@@ -372,6 +373,7 @@ macro_rules! all_cases {
                 a_heartbeat_shows_that_a_peer_reads: rule(12);
                 a_silent_peer_without_heartbeats_has_a_limit_that_refills: rule(12);
                 a_peer_that_sends_heartbeats_must_keep_sending_them: rule(12);
+                a_listener_that_stops_reading_is_cut_off_within_twice_the_limit: rule(12);
                 a_room_that_has_slept_has_nothing_unread: rule(12);
                 a_heartbeat_is_answered_without_waking_the_room: rule(12);
                 only_the_exact_text_is_a_heartbeat: rule(12);
@@ -532,6 +534,19 @@ macro_rules! all_cases {
                 a_resume_that_cannot_be_stored_leaves_the_place_to_the_old_connection: rule(6), only memory: "workerd has no storage that fails";
                 a_resume_that_cannot_be_stored_can_be_retried: rule(6), only memory: "workerd has no storage that fails";
                 a_room_whose_storage_fails_admits_a_peer_completely_or_not_at_all: rule(6), only memory: "workerd has no storage that fails";
+            }
+            silence {
+                a_silent_peer_is_closed_with_3008_and_leaves_as_a_lost_one: rule(6);
+                a_peer_that_sends_frames_needs_no_heartbeats: rule(6);
+                a_silent_peer_that_never_answers_has_one_on_close: rule(6);
+                a_silent_peer_keeps_its_place_for_the_grace: feature("PS: reconnect grace");
+                a_silent_peer_frees_its_place_in_a_full_room: rule(12);
+                a_silent_peer_is_no_duplicate_after_its_timeout: feature("DE: onDuplicate");
+                signs_of_life_survive_hibernation: rule(6);
+                a_silent_peer_is_found_after_a_crash: rule(6).alone(PANICS);
+                a_restart_ends_peers_with_a_timeout_once: rule(6).alone(RESTARTS);
+                a_worker_that_listens_stays_by_its_heartbeats: feature("FZ: connect()");
+                the_answer_to_a_heartbeat_of_the_worker_is_not_a_message: feature("FZ: connect()");
             }
             life {
                 on_start_runs_first_and_once_for_each_start: feature("on_start");
