@@ -108,7 +108,7 @@ impl RoomHost {
                 answer(infos.map_err(|error| WireError::from(&error)))
             }
             Command::Broadcast(message) => {
-                let sent = self.flush().map(|()| self.send_to(message, &Selection::default()));
+                let sent = self.flush().and_then(|()| self.send_to(message, &Selection::default()));
                 answer(sent.map_err(|error| WireError::from(&error)))
             }
             Command::Prepare { ticket, upgrade } => {
@@ -142,6 +142,7 @@ impl RoomHost {
             id: slot.id.clone(),
             tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).clone(),
             connected_at: slot.connected_at,
+            topics: slot.topics.borrow().clone(),
             data,
         })
     }

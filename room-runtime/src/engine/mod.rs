@@ -9,6 +9,7 @@
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
 //!   `roster` keeps places and presence, `selection` selects peers.
+//! - `topics` holds the peers' subscriptions and selects the subscribers.
 //! - `schedules` stores what will be due, `alarms` fires it.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
 //! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
@@ -30,6 +31,7 @@ mod sockets;
 mod start;
 mod state;
 pub(crate) mod tickets;
+pub(crate) mod topics;
 pub(crate) mod upgrade;
 
 use std::{
@@ -55,6 +57,7 @@ use crate::{
         schedules::Schedules,
         slot::{Slot, Status},
         tickets::Tickets,
+        topics::Topics,
     },
     platform::*,
     wire::keys,
@@ -80,6 +83,7 @@ pub(crate) struct RoomHost {
     pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets,
     answers: Answers,
+    topics: Topics,
     started: Cell<bool>,
     /// The number of the room's current life. A purge increments it.
     pub(crate) life: Cell<u64>,
@@ -122,6 +126,7 @@ impl RoomHost {
             schedules: Schedules::new(room.has_on_alarm),
             tickets: Tickets::default(),
             answers: Answers::default(),
+            topics: Topics::default(),
             started: Cell::new(false),
             life: Cell::new(0),
             waiting: RefCell::default(),
@@ -283,6 +288,7 @@ impl RoomHost {
         }
         self.schedules.clear();
         self.answers.clear();
+        self.topics.clear();
     }
 }
 
