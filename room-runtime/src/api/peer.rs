@@ -139,8 +139,8 @@ impl<R: Room> Peer<R> {
     /// A peer that subscribes in `on_connect` is unsubscribed again if `on_connect` fails.
     ///
     /// The topics of a peer are stored with its socket, beside its id and its data. Together they have at most 16,320
-    /// bytes as JSON, from Cloudflare's limit for the data of a hibernating socket. A topic takes its length and 3 bytes:
-    /// a peer with data of 1 KiB can have about 1,100 topics with names of 10 characters.
+    /// bytes as JSON, from Cloudflare's limit of 16,384 bytes for an attachment. A topic takes the length of its name and
+    /// one byte: a peer with data of 1 KiB can have about 1,300 topics with names of 10 characters.
     ///
     /// A subscription writes one row to the room's storage, and a second one in a room with `on_close` or
     /// `reconnect_grace`.

@@ -162,18 +162,11 @@ impl RoomHost {
         })
     }
 
-    pub(super) fn attach(
-        &self,
-        slot: &Slot,
-        socket: Socket,
-        generation: u32,
-        data: &RawValue,
-    ) -> Result<(), Error> {
+    pub(super) fn attach(&self, slot: &Slot, socket: Socket, generation: u32, data: &RawValue) -> Result<(), Error> {
         let bytes = self.encode_attachment(slot, generation, data)?;
         let attached = self.platform.attach(socket, &bytes);
-        attached.map_err(|refusal| {
-            Error::new(ErrorKind::AttachmentTooLarge, refusal.0).in_room(&self.id).of_peer(&slot.id)
-        })
+        attached
+            .map_err(|refusal| Error::new(ErrorKind::AttachmentTooLarge, refusal.0).in_room(&self.id).of_peer(&slot.id))
     }
 
     /// Encodes the attachment of a peer's socket and checks its size.

@@ -227,22 +227,62 @@ pub enum Selector {
 
 #[data]
 pub enum Broadcast {
-    Pong { n: u32 },
-    Said { from: Option<String>, text: String },
-    Holding { gate: String },
-    Kinds { kinds: Vec<String> },
-    Snapshot { before: i64, after: i64 },
-    Initialized { is: bool },
-    Report { report: Report },
-    Now { ms: u64 },
-    Meta { meta: Option<Visa> },
-    Kept { state: Vec<Thing>, data: Vec<Thing> },
-    Outcome { kind: Option<ErrorKind>, message: String },
+    Pong {
+        n: u32,
+    },
+    Said {
+        from: Option<String>,
+        text: String,
+    },
+    Holding {
+        gate: String,
+    },
+    Kinds {
+        kinds: Vec<String>,
+    },
+    Snapshot {
+        before: i64,
+        after: i64,
+    },
+    Initialized {
+        is: bool,
+    },
+    Report {
+        report: Report,
+    },
+    Now {
+        ms: u64,
+    },
+    Meta {
+        meta: Option<Visa>,
+    },
+    Kept {
+        state: Vec<Thing>,
+        data: Vec<Thing>,
+    },
+    Outcome {
+        kind: Option<ErrorKind>,
+        message: String,
+    },
     /// Whether a subscription changed, and the topics of the peer.
-    Topics { changed: bool, topics: Vec<String> },
-    Selected { ids: Vec<String>, len: usize, is_empty: bool },
-    Delivered { sent: usize, failed: Vec<String>, unread: Vec<String> },
-    Closed { count: usize, left: Vec<String> },
+    Topics {
+        changed: bool,
+        topics: Vec<String>,
+    },
+    Selected {
+        ids: Vec<String>,
+        len: usize,
+        is_empty: bool,
+    },
+    Delivered {
+        sent: usize,
+        failed: Vec<String>,
+        unread: Vec<String>,
+    },
+    Closed {
+        count: usize,
+        left: Vec<String>,
+    },
 }
 
 /// The room and the sender, as a handler sees them.

@@ -10,7 +10,9 @@ use room_runtime::{ErrorKind, OnDuplicate, OnResume};
 
 use super::{
     lounge::{closes, enter, is_present, lose},
-    steps::{attempt, close, except, fail, hold, leave, open, rename, send, subscribe, tagged, topic, unsubscribe, with_id},
+    steps::{
+        attempt, close, except, fail, hold, leave, open, rename, send, subscribe, tagged, topic, unsubscribe, with_id,
+    },
 };
 use crate::harness::{Harness, Peer, guest, room, until};
 
