@@ -264,7 +264,7 @@ pub enum Broadcast {
         kind: Option<ErrorKind>,
         message: String,
     },
-    /// Whether a subscription changed, and the topics of the peer.
+    /// The topics of the peer, and true if a subscription changed.
     Topics {
         changed: bool,
         topics: Vec<String>,
