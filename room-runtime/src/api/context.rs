@@ -203,6 +203,22 @@ impl<R: Room> RoomContext<R> {
     pub fn peers(&self) -> Peers<'_, R> {
         Peers::new(self)
     }
+
+    /// The peers that are [subscribed](Peer::subscribe) to a topic: the same as `ctx.peers().topic(name)`.
+    ///
+    /// ```
+    /// # use room_runtime::{Failure, Room, RoomContext};
+    /// # fn example<R: Room>(ctx: &RoomContext<R>, message: &R::Broadcast) -> Result<(), Failure> {
+    /// if let Some(sender) = ctx.sender() {
+    ///     sender.subscribe("doc:7")?;
+    /// }
+    /// ctx.topic("doc:7").except_sender().send(message)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn topic(&self, name: &str) -> Peers<'_, R> {
+        self.peers().topic(name)
+    }
 }
 
 impl<R: Room> RoomContext<R> {

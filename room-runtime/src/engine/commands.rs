@@ -143,6 +143,7 @@ impl RoomHost {
             id: slot.id.clone(),
             tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).clone(),
             connected_at: slot.connected_at,
+            topics: slot.topics.borrow().clone(),
             data,
         })
     }

@@ -11,6 +11,7 @@
 //!   `roster` keeps places and presence, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it, `liveness` closes silent peers in the alarm.
 //! - `codecs` decodes frames and sends messages in the codec of each peer.
+//! - `topics` holds the peers' subscriptions and selects the subscribers.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
 //! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
 
@@ -33,6 +34,7 @@ mod sockets;
 mod start;
 mod state;
 pub(crate) mod tickets;
+pub(crate) mod topics;
 pub(crate) mod upgrade;
 
 use std::{
@@ -58,6 +60,7 @@ use crate::{
         schedules::Schedules,
         slot::{Slot, Status},
         tickets::Tickets,
+        topics::Topics,
     },
     platform::*,
     wire::keys,
@@ -83,6 +86,7 @@ pub(crate) struct RoomHost {
     pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets,
     answers: Answers,
+    topics: Topics,
     started: Cell<bool>,
     /// The number of the room's current life. A purge increments it.
     pub(crate) life: Cell<u64>,
@@ -128,6 +132,7 @@ impl RoomHost {
             ),
             tickets: Tickets::default(),
             answers: Answers::default(),
+            topics: Topics::default(),
             started: Cell::new(false),
             life: Cell::new(0),
             waiting: RefCell::default(),
@@ -287,6 +292,7 @@ impl RoomHost {
         }
         self.schedules.clear();
         self.answers.clear();
+        self.topics.clear();
     }
 }
 

@@ -132,6 +132,9 @@ impl RoomHost {
         let data = if on_resume == OnResume::ReplaceData { data } else { slot.data.borrow().clone() };
         // Encoded before there is a socket: data that is too large can still be refused.
         let encoded = self.encode_data(&id, &data)?;
+        if !slot.topics.borrow().is_empty() {
+            self.encode_attachment(&slot, slot.generation.get().wrapping_add(1), &encoded)?;
+        }
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
         if self.resume(&slot, socket, (data, &encoded), meta).await {
             for other in others {
@@ -192,6 +195,7 @@ impl RoomHost {
         slot.ended.take();
         slot.meta.replace(meta);
         self.keep(socket, slot);
+        self.return_to_topics(slot);
         self.departing.borrow_mut().remove(&slot.entry);
         self.forget_leaving(slot);
         if old != NO_SOCKET {

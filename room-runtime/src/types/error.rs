@@ -53,11 +53,13 @@ error_kinds! {
         InvalidPeerId = "invalid_peer_id",
         /// A peer has more tags than [`Upgrade::MAX_TAGS`](crate::Upgrade::MAX_TAGS), or a tag is too long.
         InvalidTag = "invalid_tag",
+        /// The name of a topic is empty, longer than 128 bytes, or has other characters than `A-Z a-z 0-9 : _ . / -`.
+        InvalidTopic = "invalid_topic",
         /// The [chosen](crate::Upgrade::protocol) WebSocket subprotocol is not one that the client offers.
         InvalidProtocol = "invalid_protocol",
         /// A close code that cannot be sent, or a reason of more than 123 bytes.
         InvalidClose = "invalid_close",
-        /// The encoded data of a peer is larger than the platform keeps with a socket.
+        /// The encoded data of a peer, or its data and its topics, are larger than the platform keeps with a socket.
         AttachmentTooLarge = "attachment_too_large",
         /// An encoded value is larger than the platform stores under one key.
         ValueTooLarge = "value_too_large",
@@ -123,7 +125,7 @@ impl ErrorKind {
     ///
     /// | status | kinds |
     /// |---|---|
-    /// | 400 | `InvalidRoomId`, `InvalidPeerId`, `InvalidTag`, `InvalidProtocol`, `InvalidIdempotencyKey` |
+    /// | 400 | `InvalidRoomId`, `InvalidPeerId`, `InvalidTag`, `InvalidTopic`, `InvalidProtocol`, `InvalidIdempotencyKey` |
     /// | 403 | `Refused` |
     /// | 409 | `IdempotencyConflict` |
     /// | 410 | `PeerGone`, `Purged` |
@@ -135,7 +137,7 @@ impl ErrorKind {
     pub const fn status(self) -> StatusCode {
         use ErrorKind::*;
         match self {
-            InvalidRoomId | InvalidPeerId | InvalidTag | InvalidProtocol | InvalidIdempotencyKey => {
+            InvalidRoomId | InvalidPeerId | InvalidTag | InvalidTopic | InvalidProtocol | InvalidIdempotencyKey => {
                 StatusCode::BAD_REQUEST
             }
             Refused => StatusCode::FORBIDDEN,

@@ -45,6 +45,11 @@ pub struct Limits {
 /// socket; the rest is for the peer's id and for the runtime's own fields.
 pub(crate) const MAX_DATA_BYTES: usize = 14_336;
 
+/// The largest attachment of a socket, in bytes: the peer's id, data and topics, and the runtime's own fields, as JSON.
+///
+/// Cloudflare keeps 16,384 serialized bytes. The rest is for the format in which it serializes them.
+pub(crate) const MAX_ATTACHMENT_BYTES: usize = 16_384 - 64;
+
 /// The time in which the [budget](Limits::max_unread_bytes) of a peer without heartbeats refills.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) const REFILL_MS: u64 = 60_000;

@@ -11,4 +11,5 @@ pub(crate) mod id;
 pub(crate) mod limits;
 pub(crate) mod peer_info;
 pub(crate) mod schedule;
+pub(crate) mod topic;
 pub(crate) mod upgrade;

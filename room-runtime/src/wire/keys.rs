@@ -14,5 +14,7 @@ pub(crate) const PEERS: &str = "room:peer:";
 pub(crate) const LEAVING: &str = "room:leaving:";
 /// The schedules, under their ids.
 pub(crate) const SCHEDULES: &str = "room:schedule:";
+/// The subscriptions: one for each topic and peer, under the topic, a space and the name of the peer's roster entry.
+pub(crate) const TOPICS: &str = "room:topic:";
 /// The answers to calls with an idempotency key, under their position in a ring.
 pub(crate) const ANSWERS: &str = "room:answer:";

@@ -39,8 +39,8 @@ pub(crate) fn decode_failed(what: &str, error: serde_json::Error) -> Error {
 
 /// The attachment of a socket. It is a tuple, because every byte counts against the platform's limit.
 ///
-/// It has the peer's id, the time of its connection, its data, the name of its roster entry, and the number of its
-/// earlier resumes.
+/// It has the peer's id, the time of its connection, its data, the name of its roster entry with its topics, and the
+/// number of its earlier resumes.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Attachment<I, C, E>(pub(crate) I, pub(crate) u64, pub(crate) C, pub(crate) E, pub(crate) u32);
 

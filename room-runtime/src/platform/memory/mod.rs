@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     CloseCode, Error,
-    types::limits::REFILL_MS,
+    types::limits::{MAX_ATTACHMENT_BYTES, REFILL_MS},
     wire::{handshake::ID_MARK, packed},
 };
 
@@ -58,9 +58,6 @@ pub(crate) type Reach = Box<dyn Fn(&'static str) -> Result<Transport, Unreachabl
 pub(crate) fn no_other_rooms() -> Reach {
     Box::new(|_| Err(Unreachable::NotBound("there is no other room here".to_owned())))
 }
-
-/// Cloudflare's limit for an attachment, less the bytes of the storage format.
-const MAX_ATTACHMENT_BYTES: usize = 16_384 - 64;
 
 /// A socket, as both of its ends see it.
 #[derive(Clone, Debug, Default)]
@@ -161,6 +158,9 @@ pub(crate) struct Memory {
     /// The room's `peer_timeout`; 0 is none.
     pub(crate) peer_timeout_ms: Cell<u64>,
     pub(crate) attachments_read: Cell<usize>,
+    /// The number of times that an operation has looked at a socket. An operation on a tag looks at those that carry it.
+    #[cfg(test)]
+    pub(crate) sockets_seen: Cell<usize>,
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
     /// The time of the alarm that the engine set.
@@ -200,6 +200,8 @@ impl Memory {
             trace: RefCell::default(),
             peer_timeout_ms: Cell::new(0),
             attachments_read: Cell::new(0),
+            #[cfg(test)]
+            sockets_seen: Cell::new(0),
             reads_fail: Cell::new(false),
             writes_fail: Cell::new(false),
             alarm: Cell::new(None),
@@ -343,6 +345,11 @@ impl Memory {
         self.trace.borrow_mut().push(what);
     }
 
+    #[cfg(test)]
+    fn see(&self, sockets: usize) {
+        self.sockets_seen.set(self.sockets_seen.get() + sockets);
+    }
+
     fn is_open(socket: &MemorySocket) -> bool {
         socket.closed.is_none() && !socket.closing
     }
@@ -412,7 +419,10 @@ impl Platform for Memory {
         let sockets = self.sockets.borrow();
         let tagged = |socket: &MemorySocket| tag.is_none_or(|tag| socket.tags.iter().any(|own| own == tag));
         let open = sockets.iter().filter(|(_, socket)| Memory::is_open(socket) && tagged(socket));
-        open.map(|(index, _)| *index).collect()
+        let open: Vec<_> = open.map(|(index, _)| *index).collect();
+        #[cfg(test)]
+        self.see(open.len());
+        open
     }
 
     fn count_open(&self) -> usize {
@@ -420,6 +430,8 @@ impl Platform for Memory {
     }
 
     fn is_open(&self, socket: Socket) -> bool {
+        #[cfg(test)]
+        self.see(1);
         self.sockets.borrow().get(&socket).is_some_and(Memory::is_open)
     }
 

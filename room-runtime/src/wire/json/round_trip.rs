@@ -867,7 +867,13 @@ mod tests {
         assert_eq!(read, data);
         assert!(wire::encode_value(&Attachment(&id, 0, nest(limit), "x", 0), "the peer's data").is_err());
 
-        let reply = wire::encode_reply(&Reply::Ok(vec![PeerInfo { id, tags: Vec::new(), connected_at: 0, data }]));
+        let reply = wire::encode_reply(&Reply::Ok(vec![PeerInfo {
+            id,
+            tags: Vec::new(),
+            connected_at: 0,
+            topics: Vec::new(),
+            data,
+        }]));
         let read = wire::decode_reply::<Vec<PeerInfo<Nest>>>(&reply.expect("encodes")).expect("decodes");
         assert_eq!(read[0].data, nest(limit - 1));
         let reply = wire::encode_reply(&Reply::Ok(vec![nest(limit)])).expect("encodes");

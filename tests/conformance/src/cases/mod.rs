@@ -32,6 +32,7 @@ mod silence;
 mod sql;
 mod state;
 mod steps;
+mod topics;
 mod upgrade;
 
 use std::{future::Future, pin::Pin};
@@ -196,6 +197,31 @@ macro_rules! all_cases {
                 a_message_that_would_not_decode_is_a_typed_error_and_is_not_sent: rule(5);
                 a_socket_that_fails_is_reported_and_affects_no_other: rule(5),
                     only memory: "workerd has no socket that fails to send: it buffers without bound";
+            }
+            topics {
+                a_message_to_a_topic_reaches_its_subscribers_only: feature("topics");
+                subscribing_twice_changes_nothing_and_topics_are_sorted: feature("topics");
+                a_topic_intersects_with_every_other_selector: feature("topics");
+                an_invalid_topic_is_a_typed_error_and_selects_nobody: feature("topics");
+                topics_over_the_cap_are_a_typed_error_and_change_nothing: feature("topics");
+                data_that_does_not_fit_beside_topics_is_a_typed_error_and_changes_nothing: feature("topics");
+                topics_that_do_not_fit_are_a_typed_error_in_on_connect: feature("topics");
+                a_topic_is_the_same_after_hibernation: feature("topics");
+                a_topic_is_the_same_after_a_panic: feature("topics").alone(PANICS);
+                a_peer_that_resumes_keeps_its_topics: feature("topics");
+                a_peer_that_resumes_while_its_room_sleeps_keeps_its_topics: feature("topics");
+                a_peer_lost_in_a_restart_keeps_its_topics_when_it_resumes: feature("topics").alone(RESTARTS);
+                without_a_resume_a_restart_ends_all_subscriptions: feature("topics").alone(RESTARTS);
+                topics_that_do_not_fit_beside_new_data_refuse_a_resume_that_can_be_retried: feature("topics");
+                a_subscription_ends_before_on_close_which_knows_the_last_topics: feature("topics");
+                a_subscription_ends_with_a_replacement_and_with_a_kick: feature("topics");
+                a_subscription_ends_with_a_connection_that_has_no_on_close: feature("topics");
+                a_purge_ends_all_subscriptions: feature("topics");
+                a_peer_may_subscribe_in_on_connect: feature("topics");
+                a_failing_on_connect_undoes_its_subscriptions: feature("topics");
+                a_panic_in_on_connect_undoes_its_subscriptions: feature("topics").alone(PANICS);
+                sockets_of_one_id_have_topics_of_their_own: feature("topics");
+                the_client_sees_the_topics_of_each_peer: feature("topics");
             }
             closing {
                 a_clients_close_is_answered_with_its_code_and_reason: rule(6);

@@ -60,6 +60,18 @@ pub(super) fn with_id(id: &str) -> Selector {
     Selector::WithId(id.to_owned())
 }
 
+pub(super) fn topic(name: &str) -> Selector {
+    Selector::Topic(name.to_owned())
+}
+
+pub(super) fn subscribe(topic: &str) -> Step {
+    Step::Subscribe(topic.to_owned())
+}
+
+pub(super) fn unsubscribe(topic: &str) -> Step {
+    Step::Unsubscribe(topic.to_owned())
+}
+
 pub(super) fn except(id: &str) -> Selector {
     Selector::Except(id.to_owned())
 }
