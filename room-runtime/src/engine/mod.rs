@@ -7,6 +7,7 @@
 //!
 //! - `room` is the table of a room type, `handlers` runs its handlers, `start` starts a room, `purge` ends its life.
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
+//! - `transaction` keeps or rolls back what a closure stores, `migrations` changes the tables of the database once.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
 //!   `roster` keeps places and presence, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it.
@@ -18,6 +19,7 @@ mod commands;
 pub(crate) mod fair_lock;
 mod handlers;
 mod idempotency;
+mod migrations;
 pub(crate) mod purge;
 mod rate_limiter;
 mod reconnect;
@@ -30,6 +32,7 @@ mod sockets;
 mod start;
 mod state;
 pub(crate) mod tickets;
+mod transaction;
 pub(crate) mod upgrade;
 
 use std::{
@@ -41,7 +44,7 @@ use std::{
     task::Waker,
 };
 
-use self::{idempotency::Answers, state::Cached};
+use self::{idempotency::Answers, state::Cached, transaction::Running};
 pub(crate) use self::{
     room::{Invocation, MakeServices, RoomType, Value},
     upgrade::Upgraded,
@@ -73,6 +76,7 @@ pub(crate) struct RoomHost {
     services: OnceCell<Box<dyn Any>>,
     make_services: MakeServices,
     state: RefCell<Cached>,
+    running: Running,
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     /// The number of occupied entries in `slots`.
     known_sockets: Cell<usize>,
@@ -116,6 +120,7 @@ impl RoomHost {
             make_services,
             platform,
             state: RefCell::default(),
+            running: Running::default(),
             slots: RefCell::default(),
             known_sockets: Cell::new(0),
             rates: RateLimiter::default(),

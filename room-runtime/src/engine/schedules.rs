@@ -107,6 +107,8 @@ pub(crate) struct Schedules {
     watchdog: Cell<Option<u64>>,
     /// True if the room has an `on_alarm`. Without it, alarms of earlier code stay in storage and do not fire.
     has_handler: bool,
+    /// True if the platform's alarm was set for a schedule since the last transaction began.
+    pub(super) has_armed: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -155,6 +157,7 @@ impl Schedules {
 
     fn arm_for(&self, platform: &AnyPlatform, loaded: &Loaded) {
         let earliest = loaded.order.first().map(|(due_ms, ..)| *due_ms);
+        self.has_armed.set(true);
         platform.set_alarm(earliest.into_iter().chain(self.watchdog.get()).min());
     }
 

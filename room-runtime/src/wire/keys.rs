@@ -14,5 +14,7 @@ pub(crate) const PEERS: &str = "room:peer:";
 pub(crate) const LEAVING: &str = "room:leaving:";
 /// The schedules, under their ids.
 pub(crate) const SCHEDULES: &str = "room:schedule:";
+/// The digests of the migrations of the database that have run, as a JSON array in their order.
+pub(crate) const MIGRATIONS: &str = "room:migrations";
 /// The answers to calls with an idempotency key, under their position in a ring.
 pub(crate) const ANSWERS: &str = "room:answer:";
