@@ -83,7 +83,7 @@ pub use crate::{
         room::Room,
         room_socket::{Incoming, RoomSocket},
         schedule::{HandlesAlarms, Schedule},
-        sql::{Sql, SqlParameter, SqlParameters},
+        sql::{RowOutcome, Sql, SqlParameter, SqlParameters},
         upgrade::{Reject, Upgrade, UpgradeRequest},
     },
     platform::{

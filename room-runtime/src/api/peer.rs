@@ -113,6 +113,7 @@ impl<R: Room> Peer<R> {
     fn replace_data(&self, data: Value) -> Result<(), Error> {
         self.not_changing()?;
         self.host.not_updating().map_err(|error| self.locate(error))?;
+        self.host.not_in_transaction().map_err(|error| self.locate(error))?;
         let slot = &*self.slot;
         let encoded = self.host.encode_data(&slot.id, &data)?;
         match slot.status.get() {

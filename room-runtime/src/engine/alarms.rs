@@ -47,6 +47,15 @@ impl Firing {
         (self.fire_next)(host.clone()).await
     }
 
+    /// Sets the platform's alarm again, after a change of the schedules was rolled back.
+    ///
+    /// The platform may remember the alarm that the transaction has set.
+    pub(super) fn restore(&self, host: &RoomHost) {
+        if let Err(error) = (self.arm)(host) {
+            host.platform.log_error(&error.in_room(&host.id).to_string());
+        }
+    }
+
     /// Returns whether the room has any schedule that can fire.
     pub(super) fn has_any(&self, host: &RoomHost) -> bool {
         (self.has_any)(host).unwrap_or(false)

@@ -7,6 +7,7 @@
 //!
 //! - `room` is the table of a room type, `handlers` runs its handlers, `start` starts a room, `purge` ends its life.
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
+//! - `transaction` keeps or rolls back what a closure stores, `migrations` changes the tables of the database once.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
 //!   `roster` keeps places and presence, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it, `liveness` closes silent peers in the alarm.
@@ -22,6 +23,7 @@ pub(crate) mod fair_lock;
 mod handlers;
 mod idempotency;
 mod liveness;
+mod migrations;
 pub(crate) mod purge;
 mod rate_limiter;
 mod reconnect;
@@ -35,6 +37,7 @@ mod start;
 mod state;
 pub(crate) mod tickets;
 pub(crate) mod topics;
+mod transaction;
 pub(crate) mod upgrade;
 
 use std::{
@@ -46,7 +49,7 @@ use std::{
     task::Waker,
 };
 
-use self::{idempotency::Answers, state::Cached};
+use self::{idempotency::Answers, state::Cached, transaction::Running};
 pub(crate) use self::{
     room::{Invocation, MakeServices, RoomType, Value},
     upgrade::Upgraded,
@@ -79,6 +82,7 @@ pub(crate) struct RoomHost {
     services: OnceCell<Box<dyn Any>>,
     make_services: MakeServices,
     state: RefCell<Cached>,
+    running: Running,
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     /// The number of occupied entries in `slots`.
     known_sockets: Cell<usize>,
@@ -123,6 +127,7 @@ impl RoomHost {
             make_services,
             platform,
             state: RefCell::default(),
+            running: Running::default(),
             slots: RefCell::default(),
             known_sockets: Cell::new(0),
             rates: RateLimiter::default(),

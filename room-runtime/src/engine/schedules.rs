@@ -112,6 +112,8 @@ pub(crate) struct Schedules {
     find_check: Option<FindCheck>,
     /// True if the room has an `on_alarm`. Without it, alarms of earlier code stay in storage and do not fire.
     has_handler: bool,
+    /// True if the platform's alarm was set for a schedule since the last transaction began.
+    pub(super) has_armed: Cell<bool>,
 }
 
 type FindCheck = fn(&AnyPlatform) -> Option<u64>;
@@ -197,6 +199,7 @@ impl Schedules {
 
     fn arm_for(&self, platform: &AnyPlatform, loaded: &Loaded) {
         let earliest = loaded.order.first().map(|(due_ms, ..)| *due_ms);
+        self.has_armed.set(true);
         platform.set_alarm(earliest.into_iter().chain(self.own(platform)).min());
     }
 

@@ -231,6 +231,7 @@ impl RoomHost {
     pub(crate) fn subscribe(&self, slot: &Rc<Slot>, topic: &str) -> Result<bool, Error> {
         check_topic(topic)?;
         self.not_updating()?;
+        self.not_in_transaction()?;
         let mut topics = slot.topics.borrow().clone();
         let Err(at) = position(&topics, topic) else { return Ok(false) };
         topics.insert(at, topic.to_owned());
@@ -249,6 +250,7 @@ impl RoomHost {
     pub(crate) fn unsubscribe(&self, slot: &Rc<Slot>, topic: &str) -> Result<bool, Error> {
         check_topic(topic)?;
         self.not_updating()?;
+        self.not_in_transaction()?;
         let mut topics = slot.topics.borrow().clone();
         let Ok(at) = position(&topics, topic) else { return Ok(false) };
         topics.remove(at);

@@ -86,6 +86,12 @@ pub(crate) struct Silence {
 /// The memory platform has the same limit, so that a test that passes natively does not fail on Cloudflare.
 pub(crate) const MAX_VALUE_BYTES: usize = 2_000_000;
 
+/// The most rows of one batch of [`Platform::read`].
+pub(crate) const BATCH_ROWS: usize = 256;
+
+/// The size from which a batch of [`Platform::read`] ends, in bytes. The row that reaches it is the last one.
+pub(crate) const BATCH_BYTES: usize = 262_144;
+
 /// The platform of this build.
 ///
 /// On Cloudflare it is a concrete type, called without a vtable, so that the wasm of a room contains only the functions
@@ -156,6 +162,22 @@ pub(crate) trait Platform: fmt::Debug {
     fn delete_all(&self) -> Result<(), PlatformError>;
     /// Runs a statement on the object's database, with one value for each of its parameters.
     fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, PlatformError>;
+    /// Runs one statement and passes its rows on in batches, until the closure returns false.
+    ///
+    /// A batch ends at [`BATCH_ROWS`] rows or at [`BATCH_BYTES`]. The statement must not be
+    /// [atomic](Statement::is_atomic), and nothing may use the database in between. An error comes after the rows before
+    /// it.
+    fn read(
+        &self,
+        statement: &Statement<'_>,
+        parameters: &[SqlValue],
+        batch: &mut dyn FnMut(SqlRows) -> bool,
+    ) -> Result<(), PlatformError>;
+    /// Runs work in a transaction of the storage: values, tables and the alarm.
+    ///
+    /// If the work returns false or panics, everything that it stored is rolled back. Transactions nest. An error means
+    /// that nothing was stored.
+    fn transaction(&self, work: &mut dyn FnMut() -> bool) -> Result<(), PlatformError>;
     /// The transport to the rooms of another binding.
     fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, Unreachable>;
     /// Sets the object's single alarm, or deletes it.

@@ -69,7 +69,9 @@ error_kinds! {
         Decode = "decode",
         /// The room was used inside the closure of an `update`.
         ///
-        /// The same kind covers the state inside `init`, and a peer's data inside the closure of an `update_data`.
+        /// The same kind covers the state inside `init`, a peer's data inside the closure of an `update_data`, what a
+        /// rollback could not undo inside a [`transaction`](crate::Sql::transaction), and the database inside a
+        /// [`for_each`](crate::Sql::for_each).
         NestedUpdate = "nested_update",
         /// Storage failed a read or a write.
         Storage = "storage",
@@ -103,7 +105,8 @@ error_kinds! {
         Refused = "refused",
         /// A schedule has a period of zero.
         InvalidSchedule = "invalid_schedule",
-        /// The database refused a statement, or a row does not match the requested type.
+        /// The database refused a statement, a row does not match the requested type, or a list of
+        /// [migrations](crate::Sql::migrate) does not begin with those that have run.
         Sql = "sql",
         /// The room was purged while the handler ran, which ends the handler.
         Purged = "purged",

@@ -16,5 +16,7 @@ pub(crate) const LEAVING: &str = "room:leaving:";
 pub(crate) const SCHEDULES: &str = "room:schedule:";
 /// The subscriptions: one for each topic and peer, under the topic, a space and the name of the peer's roster entry.
 pub(crate) const TOPICS: &str = "room:topic:";
+/// The digests of the migrations of the database that have run, as a JSON array in their order.
+pub(crate) const MIGRATIONS: &str = "room:migrations";
 /// The answers to calls with an idempotency key, under their position in a ring.
 pub(crate) const ANSWERS: &str = "room:answer:";

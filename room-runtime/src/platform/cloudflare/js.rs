@@ -131,10 +131,31 @@ extern "C" {
         texts: &str,
         bytes: &[u8],
     ) -> Result<Rows, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn read(
+        this: &Storage,
+        statement: &str,
+        kinds: &[u8],
+        numbers: &[f64],
+        texts: &str,
+        bytes: &[u8],
+    ) -> Result<Reading, JsValue>;
+    /// Returns the message of the platform if it failed. There is no `catch`, because an exception is one of the work: it
+    /// ends the instance.
+    #[wasm_bindgen(method)]
+    pub(crate) fn transaction(this: &Storage, work: &mut dyn FnMut() -> bool) -> Option<String>;
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>) -> Result<(), JsValue>;
 
-    /// The result of [`Storage::sql`].
+    /// The result of [`Storage::read`].
+    pub(crate) type Reading;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn next(this: &Reading) -> Result<Rows, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn again(this: &Reading, statement: &str) -> Result<(), JsValue>;
+
+    /// The result of [`Storage::sql`] and of [`Reading::next`].
     pub(crate) type Rows;
 
     #[wasm_bindgen(method, getter)]

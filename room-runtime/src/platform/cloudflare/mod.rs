@@ -266,10 +266,40 @@ impl Platform for Cloudflare {
         if !rows.rounded() {
             return read_rows(&rows, columns, texts, false);
         }
-        let exact = statement.exact(&text, columns.len());
+        let exact = statement.exact(&text, columns.len(), true);
         let rows = run(&exact, true).map_err(|error| sql::rounded(&message_of(&error)))?;
         let (_, texts) = names_and_texts(&rows)?;
         read_rows(&rows, columns, texts, true)
+    }
+
+    fn read(
+        &self,
+        statement: &Statement<'_>,
+        parameters: &[SqlValue],
+        batch: &mut dyn FnMut(SqlRows) -> bool,
+    ) -> Result<(), PlatformError> {
+        let text = statement.with_casts(parameters);
+        let Crossing { kinds, numbers, texts, bytes } = Crossing::of(parameters);
+        let reading = self.storage.read(&text, &kinds, &numbers, &texts, &bytes).map_err(refusal)?;
+        let mut is_exact = false;
+        loop {
+            let rows = reading.next().map_err(refusal)?;
+            let (columns, texts) = names_and_texts(&rows)?;
+            if rows.rounded() {
+                let exact = statement.exact(&text, columns.len(), false);
+                reading.again(&exact).map_err(|error| sql::rounded(&message_of(&error)))?;
+                is_exact = true;
+                continue;
+            }
+            let rows = read_rows(&rows, columns, texts, is_exact)?;
+            if rows.rows.is_empty() || !batch(rows) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn transaction(&self, work: &mut dyn FnMut() -> bool) -> Result<(), PlatformError> {
+        self.storage.transaction(&mut || work()).map_or(Ok(()), |message| Err(PlatformError(message)))
     }
 
     fn transport(&self, binding: &str, _class: &'static str) -> Result<Transport, Unreachable> {

@@ -468,10 +468,11 @@ function unpack(kinds, numbers, json, bytes) {
   });
 }
 
-function pack(cursor) {
+// `rows` are arrays of values.
+function pack(columns, rows) {
   const [kinds, numbers, texts, blobs] = [[], [], [], []];
   let [rounded, size] = [false, 0];
-  for (const row of cursor.raw()) {
+  for (const row of rows) {
     for (const value of row) {
       if (value === null) {
         kinds.push(NULL);
@@ -498,11 +499,97 @@ function pack(cursor) {
   }
   return {
     rounded,
-    texts: JSON.stringify([cursor.columnNames, texts]),
+    texts: JSON.stringify([columns, texts]),
     kinds: Uint8Array.from(kinds),
     numbers: Float64Array.from(numbers),
     bytes,
   };
+}
+
+// Rows that must be read again, because they have a rounded number.
+function roundedRows(columns) {
+  return { rounded: true, texts: JSON.stringify([columns, []]) };
+}
+
+// Thrown to roll a transaction back.
+const ROLLBACK = new Error("rolled back");
+
+// The limits of a batch, as in platform/mod.rs.
+const BATCH_ROWS = 256;
+const BATCH_BYTES = 262_144;
+
+function sizeOf(value) {
+  return typeof value === "string" ? 2 * value.length : (value?.byteLength ?? 8);
+}
+
+// Returns whether a row of an exact statement is the row that was read before.
+function isSameRow(exact, row) {
+  const same = (value, index) => {
+    const before = row[index];
+    if (typeof value !== "string") return value === before || (value?.byteLength ?? 0) === before?.byteLength;
+    return value[0] === "i" ? Number(value.slice(1)) === before : value.slice(1) === before;
+  };
+  return exact?.every(same) ?? false;
+}
+
+/** The rows of one statement, in batches. */
+class Reading {
+  #open;
+  #columns;
+  #rows;
+  #isExact = false;
+  // The number of rows that were returned, and the last of them.
+  #count = 0;
+  #last;
+  #failure;
+
+  constructor(open, statement) {
+    this.#open = open;
+    this.#start(statement);
+  }
+
+  #start(statement) {
+    const cursor = this.#open(statement);
+    this.#columns = cursor.columnNames;
+    this.#rows = cursor.raw();
+  }
+
+  // Returns the next rows; none at the end. An error in a batch follows the rows before it.
+  next() {
+    if (this.#failure !== undefined) throw this.#failure;
+    const rows = [];
+    let size = 0;
+    try {
+      while (rows.length < BATCH_ROWS && size < BATCH_BYTES) {
+        const { done, value } = this.#rows.next();
+        if (done) break;
+        rows.push(value);
+        for (const each of value) size += sizeOf(each);
+      }
+    } catch (error) {
+      if (rows.length === 0) throw error;
+      this.#failure = error;
+    }
+    const packed = pack(this.#columns, rows);
+    if (packed.rounded && !this.#isExact) return roundedRows(this.#columns);
+    packed.rounded = false;
+    this.#count += rows.length;
+    this.#last = rows.at(-1);
+    return packed;
+  }
+
+  // Continues with a statement that returns the same rows exactly. Nothing has changed the database since the first row,
+  // but a statement can have another order at each run.
+  again(statement) {
+    this.#failure = undefined;
+    this.#isExact = true;
+    this.#start(statement);
+    let row;
+    for (let count = 0; count < this.#count; count += 1) row = this.#rows.next().value;
+    if (this.#count > 0 && !isSameRow(row, this.#last)) {
+      throw new Error("the statement returned other rows in its second run");
+    }
+  }
 }
 
 // For the promise of a write. A failed write resets the object and is logged by the platform, even without a handler.
@@ -556,7 +643,7 @@ export class Storage {
     const values = unpack(kinds, numbers, texts, bytes);
     const run = () => {
       const cursor = this.#storage.sql.exec(statement, ...values);
-      const rows = pack(cursor);
+      const rows = pack(cursor.columnNames, cursor.raw());
       if (rows.rounded && !isExact) throw new Rounded(cursor.columnNames);
       rows.rounded = false;
       return rows;
@@ -564,9 +651,39 @@ export class Storage {
     try {
       return isAtomic ? this.#storage.transactionSync(run) : run();
     } catch (error) {
-      if (error instanceof Rounded) return { rounded: true, texts: JSON.stringify([error.columns, []]) };
+      if (error instanceof Rounded) return roundedRows(error.columns);
       throw error;
     }
+  }
+
+  // Opens a statement whose rows are read in batches. The cursor outlives this call, so it gets a copy of the bytes.
+  read(statement, kinds, numbers, texts, bytes) {
+    const values = unpack(kinds, numbers, texts, bytes.slice());
+    return new Reading((text) => this.#storage.sql.exec(text, ...values), statement);
+  }
+
+  // Runs `work`, which is wasm, in a transaction, and rolls everything back if it returns false or throws. Returns the
+  // message of the platform's error, if it has one. What the work throws has ended the instance: it must pass through the
+  // wasm frames below, as without a transaction.
+  transaction(work) {
+    let thrown;
+    const run = () => {
+      let keep;
+      try {
+        keep = work();
+      } catch (error) {
+        thrown = { error };
+        throw error;
+      }
+      if (!keep) throw ROLLBACK;
+    };
+    try {
+      this.#storage.transactionSync(run);
+    } catch (error) {
+      if (thrown !== undefined) throw thrown.error;
+      if (error !== ROLLBACK) return String(error?.message ?? error);
+    }
+    return undefined;
   }
 
   // The promise is not awaited: the platform holds outgoing messages until earlier writes are complete.

@@ -629,6 +629,45 @@ impl Platform for Memory {
         self.database.run(statement, parameters, !self.writes_fail.get())
     }
 
+    fn read(
+        &self,
+        statement: &Statement<'_>,
+        parameters: &[SqlValue],
+        batch: &mut dyn FnMut(SqlRows) -> bool,
+    ) -> Result<(), PlatformError> {
+        if self.reads_fail.get() {
+            return Err(PlatformError("the disk is gone".to_owned()));
+        }
+        self.database.read(statement, parameters, !self.writes_fail.get(), batch)
+    }
+
+    fn transaction(&self, work: &mut dyn FnMut() -> bool) -> Result<(), PlatformError> {
+        /// What the transaction restores, unless it succeeds. A panic of the work drops it too.
+        struct Rollback<'a> {
+            memory: &'a Memory,
+            before: Option<(BTreeMap<String, Vec<u8>>, Option<u64>)>,
+        }
+
+        impl Drop for Rollback<'_> {
+            fn drop(&mut self) {
+                if let Some((storage, alarm)) = self.before.take() {
+                    self.memory.storage.replace(storage);
+                    self.memory.alarm.set(alarm);
+                    self.memory.database.roll_back();
+                }
+            }
+        }
+
+        self.database.begin()?;
+        let before = (self.storage.borrow().clone(), self.alarm.get());
+        let mut rollback = Rollback { memory: self, before: Some(before) };
+        if work() {
+            self.database.commit()?;
+            rollback.before = None;
+        }
+        Ok(())
+    }
+
     fn transport(&self, _binding: &str, class: &'static str) -> Result<Transport, Unreachable> {
         (self.reach)(class)
     }

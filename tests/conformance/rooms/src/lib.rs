@@ -3,6 +3,7 @@
 //! The same code runs natively and as WebAssembly. Cases script the rooms ([`script`]). The rooms differ in their
 //! options and in their set of handlers.
 
+pub mod acts;
 pub mod api;
 pub mod backstage;
 mod crash;

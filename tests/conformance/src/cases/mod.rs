@@ -19,12 +19,14 @@ mod invalid;
 mod life;
 mod limits;
 mod lounge;
+mod migrations;
 mod order;
 mod outside;
 mod panics;
 mod places;
 mod planner;
 mod purges;
+mod reading;
 mod refusals;
 mod requests;
 mod services;
@@ -33,6 +35,7 @@ mod sql;
 mod state;
 mod steps;
 mod topics;
+mod transactions;
 mod upgrade;
 
 use std::{future::Future, pin::Pin};
@@ -670,6 +673,7 @@ macro_rules! all_cases {
                 a_large_number_that_cannot_be_read_exactly_is_a_typed_error: feature("SQL");
                 reals_are_read_as_they_are_and_whole_ones_as_integers: feature("SQL");
                 texts_and_blobs_read_back_as_they_were_bound: feature("SQL");
+                the_extremes_of_integers_blobs_and_texts_are_stored_exactly: feature("SQL");
                 large_types_are_parameters_as_far_as_their_values_fit: feature("SQL");
                 a_text_may_end_in_comments_and_empty_statements: feature("SQL");
                 several_statements_are_atomic: feature("SQL");
@@ -678,6 +682,39 @@ macro_rules! all_cases {
                 statements_that_cloudflare_forbids_are_refused_everywhere: feature("SQL");
                 tables_survive_hibernation: feature("SQL");
                 tables_survive_the_process: feature("SQL").alone(RESTARTS);
+            }
+            transactions {
+                a_transaction_keeps_statements_and_state_together: feature("SQL: transactions");
+                a_transaction_that_fails_rolls_statements_and_state_back: feature("SQL: transactions");
+                a_change_before_a_transaction_that_fails_stays: feature("SQL: transactions");
+                a_room_stays_uninitialized_if_the_transaction_of_its_first_change_fails: feature("SQL: transactions");
+                a_failed_statement_that_the_closure_handles_leaves_the_others: feature("SQL: transactions");
+                an_inner_transaction_that_fails_leaves_the_outer_one: feature("SQL: transactions");
+                alarms_of_a_transaction_that_fails_are_neither_set_nor_cancelled: feature("SQL: transactions");
+                the_first_alarm_of_a_room_is_not_set_by_a_transaction_that_fails: feature("SQL: transactions");
+                an_alarm_of_a_transaction_fires: feature("SQL: transactions");
+                what_a_rollback_cannot_undo_is_a_typed_error_in_a_transaction: feature("SQL: transactions");
+                a_transaction_inside_an_update_is_a_typed_error: feature("SQL: transactions");
+                a_state_that_cannot_be_stored_rolls_its_transaction_back: feature("SQL: transactions");
+                work_that_a_transaction_spawned_runs_also_after_a_rollback: feature("SQL: transactions");
+                a_crash_in_a_transaction_stores_nothing_of_it: feature("SQL: transactions").alone(PANICS);
+            }
+            migrations {
+                each_migration_runs_once_and_in_order: feature("SQL: migrations").alone(RESTARTS);
+                a_migration_that_fails_is_rolled_back_and_the_earlier_ones_stay: feature("SQL: migrations");
+                a_migration_that_is_missing_or_changed_is_a_typed_error_that_names_it: feature("SQL: migrations");
+                a_purge_forgets_the_migrations: feature("SQL: migrations");
+                migrations_of_a_transaction_that_fails_run_again: feature("SQL: migrations");
+            }
+            reading {
+                each_row_reaches_the_closure_in_order: feature("SQL: rows one by one");
+                a_hundred_thousand_rows_take_the_memory_of_a_batch: feature("SQL: rows one by one");
+                rows_that_are_large_share_no_batch: feature("SQL: rows one by one");
+                the_closure_ends_the_reading_with_a_break_or_an_error: feature("SQL: rows one by one");
+                large_numbers_are_exact_wherever_they_are: feature("SQL: rows one by one");
+                an_error_in_a_later_row_follows_the_rows_before_it: feature("SQL: rows one by one");
+                inside_for_each_the_database_is_a_typed_error_and_the_rest_works: feature("SQL: rows one by one");
+                for_each_takes_one_statement_without_returning: feature("SQL: rows one by one");
             }
         }
     };
