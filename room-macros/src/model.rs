@@ -60,8 +60,10 @@ pub(crate) struct HandlerKind {
 }
 
 /// All handlers, in the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 14] = {
-    use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
+pub(crate) const HANDLERS: [HandlerKind; 15] = {
+    use Parameter::{
+        Alarm, Close, Ctx, DecodeError, Env, Event, EventRef, HandlerError, Peer, Request, Upgrade, Value, Version,
+    };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
         HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
@@ -88,6 +90,12 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
         HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
         HandlerKind { needs: Some("reconnect_grace"), ..on("on_resume", &[Ctx, Peer]) },
+        HandlerKind {
+            outcome: Outcome::Cost,
+            sync: Some("the event is charged before it is handled, where nothing can wait"),
+            needs: Some("rate_limit"),
+            ..on("event_cost", &[EventRef])
+        },
         on("on_event", &[Ctx, Event]),
         HandlerKind { needs: Some("reconnect_grace"), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
@@ -196,6 +204,7 @@ pub(crate) enum Parameter {
     Upgrade,
     Peer,
     Event,
+    EventRef,
     Close,
     Alarm,
     Request,
@@ -222,6 +231,7 @@ impl Parameter {
             Parameter::Upgrade => "UpgradeParameter",
             Parameter::Peer => "PeerParameter",
             Parameter::Event => "EventParameter",
+            Parameter::EventRef => "CostedEventParameter",
             Parameter::Close => "CloseParameter",
             Parameter::Alarm => "AlarmParameter",
             Parameter::Request => "RequestParameter",
@@ -239,7 +249,7 @@ impl Parameter {
             Parameter::Env => "env",
             Parameter::Upgrade => "upgrade",
             Parameter::Peer => "peer",
-            Parameter::Event => "event",
+            Parameter::Event | Parameter::EventRef => "event",
             Parameter::Close => "close",
             Parameter::Alarm => "alarm",
             Parameter::Request => "request",
@@ -257,6 +267,7 @@ impl Parameter {
             Parameter::Upgrade => "&mut UpgradeRequest",
             Parameter::Peer => "&Peer",
             Parameter::Event => "Event",
+            Parameter::EventRef => "&Event",
             Parameter::Close => "Close",
             Parameter::Alarm => "Alarm",
             Parameter::Request => "http::Request<Bytes>",
@@ -296,6 +307,7 @@ pub(crate) enum Outcome {
     Migrated,
     Services,
     Upgrade,
+    Cost,
     Response,
 }
 
@@ -307,6 +319,7 @@ impl Outcome {
             Outcome::State | Outcome::Migrated => ("InitOutcome", "into_init_outcome"),
             Outcome::Services => ("ServicesOutcome", "into_services_outcome"),
             Outcome::Upgrade => ("UpgradeOutcome", "into_upgrade_outcome"),
+            Outcome::Cost => ("CostOutcome", "into_cost_outcome"),
             Outcome::Response => ("RequestOutcome", "into_request_outcome"),
         }
     }
@@ -318,6 +331,7 @@ impl Outcome {
             Outcome::State | Outcome::Migrated => "Result<State>",
             Outcome::Services => "Result<Services>",
             Outcome::Upgrade => "Result<(), Reject>",
+            Outcome::Cost => "u32",
             Outcome::Response => "Result<http::Response<Bytes>>",
         }
     }
@@ -368,10 +382,12 @@ pub(crate) enum Accepted {
         variant: &'static str,
     },
     Texts([String; 2]),
-    /// The arguments of `new` of a type of the runtime.
+    Origins(Vec<String>),
+    /// The arguments of `new` of a type of the runtime, and of its methods.
     Made {
         ty: &'static str,
         parts: Vec<Accepted>,
+        methods: Vec<(&'static str, Accepted)>,
     },
 }
 

@@ -97,7 +97,7 @@ pub use crate::{
         error::{Error, ErrorKind, Failure},
         handler_error::HandlerError,
         id::{PeerId, RoomId},
-        limits::{Limits, OnInvalid, RateLimit},
+        limits::{Limits, OnInvalid, RateLimit, RateLimitBy},
         peer_info::PeerInfo,
         schedule::{ScheduleId, SystemFailure},
         upgrade::{OnDuplicate, OnResume},
@@ -140,7 +140,7 @@ pub mod __private {
 
     pub use crate::{
         api::outcome::{
-            AlarmParameter, CloseParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
+            AlarmParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
             HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome, PeerParameter, RequestOutcome,
             RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, ValueParameter, VersionParameter,
         },

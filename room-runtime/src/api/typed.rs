@@ -55,6 +55,7 @@ impl<R: Room> Typed<R> {
             on_request: R::HAS_ON_REQUEST,
             grace: R::RECONNECT_GRACE_MS > 0,
             purge_after: R::PURGE_AFTER_MS > 0,
+            rate_limit: R::LIMITS.rate_limit,
         }),
         code: &Typed::<R>(PhantomData),
     };
@@ -180,10 +181,13 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_resume(&ctx, &peer).await })
     }
 
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error> {
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error> {
         let event = wire::decode_event::<R::Event>(json)?;
+        // The Worker's events are free.
+        let has_cost = R::LIMITS.rate_limit.is_some() && call.sender.is_some();
+        let cost = if has_cost { R::event_cost(&event) } else { 1 };
         let ctx = RoomContext::<R>::new(call);
-        Ok(Box::pin(async move { R::on_event(&ctx, event).await }))
+        Ok((Box::pin(async move { R::on_event(&ctx, event).await }), cost))
     }
 
     fn on_away(&self, call: Invocation) -> Handling {

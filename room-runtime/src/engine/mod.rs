@@ -11,7 +11,7 @@
 //!   `roster` keeps places and presence, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
-//! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
+//! - `fair_lock` is the turn of a peer and of a start, `rates` limits the rate of frames with the buckets of `rate_limiter`.
 
 mod alarms;
 mod commands;
@@ -20,6 +20,7 @@ mod handlers;
 mod idempotency;
 pub(crate) mod purge;
 mod rate_limiter;
+mod rates;
 mod reconnect;
 pub(crate) mod room;
 pub(crate) mod roster;
@@ -139,12 +140,9 @@ impl RoomHost {
     pub(crate) async fn message(self: &Rc<Self>, socket: Socket, frame: OwnedFrame) {
         let Some(slot) = self.slot_of(socket) else { return };
         let bytes = frame.len();
-        if let Some(limit) = self.room.limits.rate_limit
-            && let Err(wait_ms) = self.rates.take(&slot.id, limit, self.platform.now_ms())
+        if let Some(rates) = &self.room.parts.rates
+            && !(rates.admit)(self, &slot)
         {
-            let message =
-                format!("this peer sends more than {} frames a second, this one was dropped", limit.per_second);
-            self.send_error_frame(&slot, ErrorKind::RateLimited, &message, Some(wait_ms));
             return;
         }
         // The size is checked before decoding and before queueing, so that an oversized frame takes no memory.
@@ -185,7 +183,12 @@ impl RoomHost {
             Err(error) => Err(error),
         };
         match handling {
-            Ok(handling) => {
+            Ok((handling, cost)) => {
+                if let Some(rates) = &self.room.parts.rates
+                    && !(rates.charge)(self, &slot, cost)
+                {
+                    return;
+                }
                 if let Err(failure) = self.run(handling).await {
                     self.event_failed(&slot, life, failure).await;
                 }
@@ -278,8 +281,8 @@ impl RoomHost {
         self.slots.take();
         self.known_sockets.set(0);
         // Buckets that are not full are kept, so that a peer cannot refill its bucket by reconnecting.
-        if let Some(limit) = self.room.limits.rate_limit {
-            self.rates.sweep(limit, self.platform.now_ms());
+        if let Some(rates) = &self.room.parts.rates {
+            (rates.release)(self);
         }
         self.schedules.clear();
         self.answers.clear();

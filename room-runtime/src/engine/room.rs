@@ -12,12 +12,13 @@ use super::{
     alarms::Firing,
     commands::Requests,
     purge::Purging,
+    rates::Rates,
     reconnect::Places,
     roster::Roster,
     upgrade::{Asked, Asking, Offer, Rejection},
 };
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
+    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, RateLimit, SystemFailure, platform::LocalFuture,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -64,8 +65,8 @@ pub(crate) trait RoomCode {
     fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
     fn on_connect(&self, call: Invocation) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
-    /// Decodes the event, and returns the run of its handler.
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error>;
+    /// Decodes the event, and returns the run of its handler and the cost of a peer's event.
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error>;
     fn on_away(&self, call: Invocation) -> Handling;
     fn on_close(&self, call: Invocation, close: Close) -> Handling;
     /// Decodes the alarm, and returns the run of its handler.
@@ -94,6 +95,7 @@ pub(crate) struct Needs {
     pub(crate) on_request: bool,
     pub(crate) grace: bool,
     pub(crate) purge_after: bool,
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 /// The parts of the engine that not every room needs.
@@ -113,6 +115,8 @@ pub(crate) struct Parts {
     pub(crate) firing: Option<Firing>,
     pub(crate) asking: Option<Asking>,
     pub(crate) requests: Option<Requests>,
+    /// The rate limit.
+    pub(crate) rates: Option<Rates>,
 }
 
 impl Parts {
@@ -127,6 +131,10 @@ impl Parts {
             firing: if has_schedules { Some(Firing::PART) } else { None },
             asking: if needs.on_upgrade { Some(RoomHost::ask) } else { None },
             requests: if needs.on_request { Some(RoomHost::answer_request) } else { None },
+            rates: match needs.rate_limit {
+                Some(limit) => Some(Rates::of(limit)),
+                None => None,
+            },
         }
     }
 }

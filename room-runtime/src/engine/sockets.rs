@@ -51,9 +51,11 @@ impl RoomHost {
     fn decode_attachment(&self, socket: Socket, bytes: &[u8]) -> Result<Slot, Error> {
         const WHAT: &str = "the attachment of a socket";
         let attachment = wire::decode_value::<Attachment<PeerId, Box<RawValue>, String>>(bytes, WHAT)?;
-        let Attachment(id, connected_at, data, entry, generation) = attachment;
+        let Attachment(id, connected_at, data, entry, generation, address) = attachment;
         let data = self.room.code.decode_data(data.get()).map_err(|error| wire::decode_failed(WHAT, error))?;
-        Ok(Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation))
+        let slot = Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation);
+        slot.address.replace(address.map(Rc::from));
+        Ok(slot)
     }
 
     /// Sends a frame and closes slow consumers, whose unsent frames would fill the memory and block hibernation.
@@ -157,7 +159,8 @@ impl RoomHost {
     }
 
     fn attach(&self, slot: &Slot, socket: Socket, generation: u32, data: &RawValue) -> Result<(), Error> {
-        let attachment = Attachment(&slot.id, slot.connected_at, data, &slot.entry, generation);
+        let (address, entry) = (slot.address.borrow(), &*slot.entry);
+        let attachment = Attachment(&slot.id, slot.connected_at, data, entry, generation, address.as_deref());
         let attached = wire::encode_value(&attachment, "the peer's data").and_then(|bytes| {
             let attached = self.platform.attach(socket, &bytes);
             attached.map_err(|refusal| Error::new(ErrorKind::AttachmentTooLarge, refusal.0))

@@ -16,3 +16,7 @@ pub(crate) const LEAVING: &str = "room:leaving:";
 pub(crate) const SCHEDULES: &str = "room:schedule:";
 /// The answers to calls with an idempotency key, under their position in a ring.
 pub(crate) const ANSWERS: &str = "room:answer:";
+/// The buckets of a slow rate limit, under the peer id or the client address.
+pub(crate) const RATES: &str = "room:rate:";
+/// The time of the last removal of full buckets.
+pub(crate) const RATES_SWEPT: &str = "room:rates_swept";
