@@ -143,7 +143,8 @@ impl Asked<'_> {
         let Asked { given, what, example } = self;
         let names: Vec<_> = parts.iter().map(|part| part.name).collect();
         let Value::List(list) = &given.value else {
-            let message = format!("{what} takes {}", diag::list(names));
+            let required = parts.iter().filter(|part| part.required).map(|part| part.name);
+            let message = format!("{what} takes {}", diag::list(required));
             return refuse(given.fault(), format!("{message}\nwrite for example `{example}`"), errors);
         };
         let before = errors.len();

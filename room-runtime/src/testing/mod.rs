@@ -53,6 +53,8 @@
 //! point where it waits for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else.
 //! [`World::together`] lets several frames arrive before anything runs.
 
+#[cfg(test)]
+mod rate_tests;
 mod world;
 
 use std::{
