@@ -149,10 +149,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
                 Part {
                     name: "by",
                     example: r#""address""#,
-                    takes: Takes::OneOf {
-                        ty: "RateLimitBy",
-                        choices: &[("peer", "Peer"), ("address", "Address")],
-                    },
+                    takes: Takes::OneOf { ty: "RateLimitBy", choices: &[("peer", "Peer"), ("address", "Address")] },
                     required: false,
                 },
             ],

@@ -140,9 +140,10 @@ pub mod __private {
 
     pub use crate::{
         api::outcome::{
-            AlarmParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
-            HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome, PeerParameter, RequestOutcome,
-            RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, ValueParameter, VersionParameter,
+            AlarmParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter, DecodeErrorParameter,
+            EnvParameter, EventParameter, HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome,
+            PeerParameter, RequestOutcome, RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter,
+            ValueParameter, VersionParameter,
         },
         object::cloudflare::{Object, install},
         wire::json::tagged::{Tagged, deserialize_tagged},

@@ -7,9 +7,8 @@ use std::fmt;
 
 use chrono::{DateTime, Duration, Utc};
 use jwt_compact::{
-    Header, TimeOptions, Token, UntrustedToken, ValidationError,
+    AlgorithmExt, Claims, Header, TimeOptions, Token, UntrustedToken, ValidationError,
     alg::{Hs256, Hs256Key},
-    prelude::{AlgorithmExt, Claims},
 };
 use room_runtime::data;
 

@@ -169,8 +169,7 @@ impl Asked<'_> {
                 (false, None) => {}
             }
         }
-        let (parts, methods): (Option<_>, Option<_>) =
-            (arguments.into_iter().collect(), methods.into_iter().collect());
+        let (parts, methods): (Option<_>, Option<_>) = (arguments.into_iter().collect(), methods.into_iter().collect());
         Some(Accepted::Made { ty, parts: parts?, methods: methods? })
     }
 }

@@ -246,11 +246,9 @@ mod tests {
 
     #[test]
     fn the_stored_bucket_never_has_more_tokens_and_is_written_ahead() {
-        for (limit, most_writes) in [
-            (RateLimit::new(3, 0.1), 3),
-            (RateLimit::new(160, 1.0), 17),
-            (RateLimit::new(2_000, 100.0), 21),
-        ] {
+        for (limit, most_writes) in
+            [(RateLimit::new(3, 0.1), 3), (RateLimit::new(160, 1.0), 17), (RateLimit::new(2_000, 100.0), 21)]
+        {
             let (rates, key) = (RateLimiter::default(), peer("a"));
             let (stored, writes) = (Cell::new(None::<Level>), Cell::new(0));
             let write = |level| {

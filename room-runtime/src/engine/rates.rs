@@ -77,8 +77,10 @@ impl RoomHost {
                 slot.over_rate.set(dropped);
                 if dropped <= MAX_ANSWERED {
                     let sender = if slot.address.borrow().is_some() { "address" } else { "peer" };
-                    let message =
-                        format!("this {sender} sends more than {} frames a second, this one was dropped", limit.per_second);
+                    let message = format!(
+                        "this {sender} sends more than {} frames a second, this one was dropped",
+                        limit.per_second
+                    );
                     self.send_error_frame(slot, ErrorKind::RateLimited, &message, Some(wait_ms));
                 }
                 false
@@ -96,7 +98,8 @@ impl RoomHost {
             }
             // The burst is checked first, because such an event never passes.
             cost if cost > limit.burst => {
-                let message = format!("this event costs {cost} tokens, and the rate limit allows at most {}", limit.burst);
+                let message =
+                    format!("this event costs {cost} tokens, and the rate limit allows at most {}", limit.burst);
                 (message, None)
             }
             cost => match self.take_tokens(slot, limit, cost - 1, cost) {
@@ -180,7 +183,8 @@ impl RoomHost {
     }
 
     fn log_rate_error(&self, what: &str, refusal: &PlatformError) {
-        self.platform.log_error(&format!("{} room `{}`: a rate limit was not {what}: {refusal}", self.room.name, self.id));
+        self.platform
+            .log_error(&format!("{} room `{}`: a rate limit was not {what}: {refusal}", self.room.name, self.id));
     }
 }
 

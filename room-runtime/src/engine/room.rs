@@ -18,7 +18,8 @@ use super::{
     upgrade::{Asked, Asking, Offer, Rejection},
 };
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, RateLimit, SystemFailure, platform::LocalFuture,
+    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, RateLimit, SystemFailure,
+    platform::LocalFuture,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.

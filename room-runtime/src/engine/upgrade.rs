@@ -166,12 +166,7 @@ impl RoomHost {
     }
 
     /// Lets a new peer join.
-    async fn join(
-        self: &Rc<Self>,
-        asked: Asked,
-        address: Option<Rc<str>>,
-        accept: Accept,
-    ) -> Result<Upgraded, Error> {
+    async fn join(self: &Rc<Self>, asked: Asked, address: Option<Rc<str>>, accept: Accept) -> Result<Upgraded, Error> {
         let Asked { data, id, tags, meta, on_duplicate, protocol, .. } = asked;
         if let Some(full) = self.full()? {
             return Ok(full);

@@ -6,7 +6,7 @@ use conformance_rooms::{
     script::{Broadcast, Event, Scripted, Step},
     thrifty,
 };
-use room_runtime::{ErrorKind};
+use room_runtime::ErrorKind;
 
 use super::steps::log;
 use crate::harness::{Arrival, FrameError, Guest, Harness, Peer, Room, guest, room, until};
