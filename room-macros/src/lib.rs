@@ -42,8 +42,8 @@ use crate::parse::Annotated;
 ///
 /// # Handlers
 ///
-/// Handlers are plain functions, `fn` or `async fn`. Each is optional and returns `()` or a `Result`. They are listed
-/// in the order of a room's life:
+/// Handlers are plain functions, `fn` or `async fn`. Each is optional and, except `event_cost`, returns `()` or a
+/// `Result`. They are listed in the order of a room's life:
 ///
 /// | handler | when |
 /// |---|---|
@@ -54,6 +54,7 @@ use crate::parse::Annotated;
 /// | `on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject>` | before a socket is accepted: to authorise, to change the peer's data, id and tags, or to refuse |
 /// | `on_connect(ctx: &Ctx, peer: &Peer)` | once per socket, before its first event |
 /// | `on_resume(ctx: &Ctx, peer: &Peer)` | in place of `on_connect`, when a peer that lost its connection reconnects within the option `reconnect_grace` |
+/// | `event_cost(event: &Event) -> u32` | before `on_event`, for an event of a peer: the number of tokens that it takes from the option `rate_limit`, which the handler needs; no `async fn` |
 /// | `on_event(ctx: &Ctx, event: Event)` | an event from a peer, or from the Worker |
 /// | `on_binary(ctx: &Ctx, bytes: Bytes)` | a binary frame of a peer, in a room that speaks JSON; without this handler it is not an event |
 /// | `on_away(ctx: &Ctx, peer: &Peer)` | when a peer loses its connection; if it reconnects within the option `reconnect_grace`, `on_resume` runs, otherwise `on_close` |

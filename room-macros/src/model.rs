@@ -65,8 +65,10 @@ pub(crate) struct HandlerKind {
 }
 
 /// All handlers, in the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 15] = {
-    use Parameter::{Alarm, Bytes, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
+pub(crate) const HANDLERS: [HandlerKind; 16] = {
+    use Parameter::{
+        Alarm, Bytes, Close, Ctx, DecodeError, Env, Event, EventRef, HandlerError, Peer, Request, Upgrade, Value, Version,
+    };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
         HandlerKind {
@@ -102,6 +104,12 @@ pub(crate) const HANDLERS: [HandlerKind; 15] = {
         HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
         HandlerKind { needs: Some("reconnect_grace"), ..on("on_resume", &[Ctx, Peer]) },
+        HandlerKind {
+            outcome: Outcome::Cost,
+            sync: Some("the event is charged before it is handled, where nothing can wait"),
+            needs: Some("rate_limit"),
+            ..on("event_cost", &[EventRef])
+        },
         on("on_event", &[Ctx, Event]),
         HandlerKind { declares: Some("HAS_ON_BINARY"), ..on(ON_BINARY, &[Ctx, Bytes]) },
         HandlerKind { needs: Some("reconnect_grace"), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
@@ -213,6 +221,7 @@ pub(crate) enum Parameter {
     Peer,
     Event,
     Bytes,
+    EventRef,
     Close,
     Alarm,
     Request,
@@ -240,6 +249,7 @@ impl Parameter {
             Parameter::Peer => "PeerParameter",
             Parameter::Event => "EventParameter",
             Parameter::Bytes => "BytesParameter",
+            Parameter::EventRef => "CostedEventParameter",
             Parameter::Close => "CloseParameter",
             Parameter::Alarm => "AlarmParameter",
             Parameter::Request => "RequestParameter",
@@ -257,7 +267,7 @@ impl Parameter {
             Parameter::Env => "env",
             Parameter::Upgrade => "upgrade",
             Parameter::Peer => "peer",
-            Parameter::Event => "event",
+            Parameter::Event | Parameter::EventRef => "event",
             Parameter::Bytes => "bytes",
             Parameter::Close => "close",
             Parameter::Alarm => "alarm",
@@ -277,6 +287,7 @@ impl Parameter {
             Parameter::Peer => "&Peer",
             Parameter::Event => "Event",
             Parameter::Bytes => "Bytes",
+            Parameter::EventRef => "&Event",
             Parameter::Close => "Close",
             Parameter::Alarm => "Alarm",
             Parameter::Request => "http::Request<Bytes>",
@@ -316,6 +327,7 @@ pub(crate) enum Outcome {
     Migrated,
     Services,
     Upgrade,
+    Cost,
     Response,
 }
 
@@ -327,6 +339,7 @@ impl Outcome {
             Outcome::State | Outcome::Migrated => ("InitOutcome", "into_init_outcome"),
             Outcome::Services => ("ServicesOutcome", "into_services_outcome"),
             Outcome::Upgrade => ("UpgradeOutcome", "into_upgrade_outcome"),
+            Outcome::Cost => ("CostOutcome", "into_cost_outcome"),
             Outcome::Response => ("RequestOutcome", "into_request_outcome"),
         }
     }
@@ -338,6 +351,7 @@ impl Outcome {
             Outcome::State | Outcome::Migrated => "Result<State>",
             Outcome::Services => "Result<Services>",
             Outcome::Upgrade => "Result<(), Reject>",
+            Outcome::Cost => "u32",
             Outcome::Response => "Result<http::Response<Bytes>>",
         }
     }
@@ -388,10 +402,12 @@ pub(crate) enum Accepted {
         variant: &'static str,
     },
     Texts([String; 2]),
-    /// The arguments of `new` of a type of the runtime.
+    Origins(Vec<String>),
+    /// The arguments of `new` of a type of the runtime, and of its methods.
     Made {
         ty: &'static str,
         parts: Vec<Accepted>,
+        methods: Vec<(&'static str, Accepted)>,
     },
 }
 

@@ -98,7 +98,7 @@ pub use crate::{
         error::{Error, ErrorKind, Failure},
         handler_error::HandlerError,
         id::{PeerId, RoomId},
-        limits::{Limits, OnInvalid, RateLimit},
+        limits::{Limits, OnInvalid, RateLimit, RateLimitBy},
         peer_info::PeerInfo,
         schedule::{ScheduleId, SystemFailure},
         upgrade::{OnDuplicate, OnResume},
@@ -142,9 +142,10 @@ pub mod __private {
 
     pub use crate::{
         api::outcome::{
-            AlarmParameter, BytesParameter, CloseParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
-            HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome, PeerParameter, RequestOutcome,
-            RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, ValueParameter, VersionParameter,
+            AlarmParameter, BytesParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter, DecodeErrorParameter,
+            EnvParameter, EventParameter, HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome,
+            PeerParameter, RequestOutcome, RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter,
+            ValueParameter, VersionParameter,
         },
         object::cloudflare::{Object, install},
         wire::json::tagged::{Tagged, deserialize_tagged},

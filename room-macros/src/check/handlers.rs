@@ -230,6 +230,8 @@ fn gives(function: &Function, outcome: Outcome) -> bool {
     let made = match outcome {
         Outcome::State | Outcome::Migrated => "State",
         Outcome::Services => "Services",
+        // Many helpers return a number; only one with the same parameter can be meant.
+        Outcome::Cost if function.sig.inputs.iter().map(last_name).eq([Some("Event".to_owned())]) => "u32",
         _ => return false,
     };
     match &function.sig.output {

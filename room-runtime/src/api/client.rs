@@ -16,7 +16,7 @@ use crate::{
         cloudflare::namespace::Namespace,
         transport::{Address, Transport, Unreachable},
     },
-    wire::{self, Command, new_ticket},
+    wire::{self, Command, new_ticket, origin::Origins},
 };
 
 /// The rooms of one type, for the Worker. `#[room]` adds an alias with the room's own type to the module.
@@ -179,11 +179,12 @@ impl<R: Room> RoomHandle<R> {
     /// - 426 if the request is no WebSocket upgrade, or if its WebSocket version is not 13;
     /// - 400 if the method is not GET, if the key is missing or malformed, if the request has a body, or if it offers
     ///   subprotocols and [none of them is chosen](Upgrade::protocol);
+    /// - 403 if the request comes from a page whose origin is [not allowed](Room::ALLOWED_ORIGINS);
     /// - 503 if the room is [full](crate::Limits::max_peers);
     /// - 409 if the peer's id is connected already and [`OnDuplicate::Reject`](crate::OnDuplicate::Reject) is chosen;
     /// - the status with which `on_upgrade` refused.
     ///
-    /// A request that is no handshake is refused without a call to the room. `wrangler dev` forwards every upgrade as a
+    /// A request that is no handshake, or that has another origin, is refused without a call to the room. `wrangler dev` forwards every upgrade as a
     /// GET, so a HEAD is not noticed there.
     ///
     /// # Errors
@@ -198,7 +199,7 @@ impl<R: Room> RoomHandle<R> {
         let ticket = new_ticket(self.transport.random());
         let upgrading = self.cloudflare().map(|namespace| {
             let prepare = prepare(&ticket, upgrade);
-            namespace.upgrade(&self.address, request, ticket, prepare)
+            namespace.upgrade(&self.address, request, Origins::of(R::ALLOWED_ORIGINS), ticket, prepare)
         });
         located(&self.address, async move { upgrading?.await })
     }

@@ -55,6 +55,23 @@ impl UpgradeOutcome for Result<(), Reject> {
     }
 }
 
+/// The result of `event_cost`.
+#[diagnostic::on_unimplemented(
+    message = "`event_cost` cannot return `{Self}`",
+    label = "expected `u32`",
+    note = "the cost is a number of tokens, and an event is not refused here: write `-> u32`"
+)]
+pub trait CostOutcome {
+    /// Converts the result for the engine.
+    fn into_cost_outcome(self) -> u32;
+}
+
+impl CostOutcome for u32 {
+    fn into_cost_outcome(self) -> u32 {
+        self
+    }
+}
+
 /// The result of `on_request`.
 #[diagnostic::on_unimplemented(
     message = "`on_request` cannot return `{Self}`",
@@ -200,6 +217,22 @@ pub trait EventParameter<Expected> {
 
 impl<T> EventParameter<T> for T {
     fn pass(expected: T) -> T {
+        expected
+    }
+}
+
+/// The event that `event_cost` reads.
+#[diagnostic::on_unimplemented(
+    message = "the parameter of `event_cost` must be `&Event`, not `&{Self}`",
+    label = "expected `Event`"
+)]
+pub trait CostedEventParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &Expected) -> &Self;
+}
+
+impl<T> CostedEventParameter<T> for T {
+    fn pass(expected: &T) -> &T {
         expected
     }
 }

@@ -28,6 +28,20 @@ pub trait Room: Sized + 'static {
     const HEARTBEAT: (&'static str, &'static str) = ("ping", "pong");
     /// The limits for peers and their frames.
     const LIMITS: Limits = Limits::DEFAULT;
+    /// The origins of the web pages that may open a WebSocket to the room; an empty list allows every origin.
+    ///
+    /// An origin is a scheme, a host and a port, `https://example.com` or `http://localhost:8787`. `https://` has the
+    /// default port 443 and `http://` has 80. Upper and lower case are the same. A first label `*` stands for exactly
+    /// one label: `https://*.example.com` allows `https://app.example.com`, but neither `https://example.com` nor
+    /// `https://a.b.example.com`. `null`, the origin of sandboxed frames and local files, is allowed only if it is
+    /// listed; any site can make a page of this origin. The origin of the Worker itself has to be listed too.
+    ///
+    /// [`RoomHandle::upgrade`](crate::RoomHandle::upgrade) answers the upgrade of another page with 403 and does not
+    /// call the room. This protects a room whose Worker knows its users by a cookie: browsers send cookies with every
+    /// WebSocket, also with that of a hostile page. It is no substitute for authentication. A request without an
+    /// `origin` header passes, because every browser sends one with a WebSocket, and other clients can send any. The
+    /// requests of `on_request` are not restricted: the Worker answers those with CORS headers of its own.
+    const ALLOWED_ORIGINS: &'static [&'static str] = &[];
     /// The reaction to a frame that is not an event.
     const ON_INVALID: OnInvalid = OnInvalid::Report;
     /// True if the state that [`init`](Room::init) returns is stored at once.
@@ -182,6 +196,18 @@ pub trait Room: Sized + 'static {
     fn on_event(ctx: &RoomContext<Self>, event: Self::Event) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, event);
         ready(Ok(()))
+    }
+
+    /// Returns the cost of an event of a peer, in tokens of the [rate limit](crate::Limits::rate_limit).
+    ///
+    /// It runs before `on_event`, in a room with a rate limit. One token is taken before the frame is decoded, and the
+    /// rest of the cost after that. If too few tokens are left, `on_event` does not run, and the sender gets an error
+    /// frame with `retry_after_ms`. The first token stays spent, because the room has decoded the frame. A cost of 0
+    /// gives the first token back. An event that costs more than the burst is never handled: its error frame has no
+    /// `retry_after_ms`. The Worker's events are free.
+    fn event_cost(event: &Self::Event) -> u32 {
+        let _ = event;
+        1
     }
 
     /// Runs when a peer loses its connection, or closes it with 1001, and keeps its place.

@@ -81,6 +81,7 @@ impl<R: Room> Typed<R> {
             grace: R::RECONNECT_GRACE_MS > 0,
             purge_after: R::PURGE_AFTER_MS > 0,
             peer_timeout: R::PEER_TIMEOUT_MS > 0,
+            rate_limit: R::LIMITS.rate_limit,
         }),
         code: &Typed::<R>(PhantomData),
     };
@@ -107,9 +108,13 @@ pub(crate) fn typed_mut<T: Clone + 'static>(value: &mut Value) -> &mut T {
     Rc::get_mut(value).and_then(|value| value.downcast_mut()).expect(OWN_TYPE)
 }
 
-fn handle<R: Room>(call: Invocation, event: R::Event) -> Handling {
+/// Returns the run of `on_event` and the cost of a peer's event.
+fn handle<R: Room>(call: Invocation, event: R::Event) -> (Handling, u32) {
+    // The Worker's events are free.
+    let has_cost = R::LIMITS.rate_limit.is_some() && call.sender.is_some();
+    let cost = if has_cost { R::event_cost(&event) } else { 1 };
     let ctx = RoomContext::<R>::new(call);
-    Box::pin(async move { R::on_event(&ctx, event).await })
+    (Box::pin(async move { R::on_event(&ctx, event).await }), cost)
 }
 
 /// The parameters of a handler that runs for a peer: the sender of the call is that peer.
@@ -211,8 +216,8 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_resume(&ctx, &peer).await })
     }
 
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error> {
-        Ok(handle::<R>(call, wire::decode_event::<R::Event>(json)?))
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error> {
+        wire::decode_event::<R::Event>(json).map(|event| handle::<R>(call, event))
     }
 
     fn encode_message(&self, message: &dyn Any) -> Result<String, Error> {

@@ -13,8 +13,8 @@ use crate::{DecodeError, Error, platform::*, wire::msgpack::Fault};
 pub(crate) struct Packing {
     /// True if clients that choose no codec speak MessagePack.
     pub(crate) is_default: bool,
-    /// Decodes an event, and returns the run of its handler.
-    pub(crate) decode: fn(Invocation, &[u8]) -> Result<Handling, Fault>,
+    /// Decodes an event, and returns the run of its handler and the event's cost.
+    pub(crate) decode: fn(Invocation, &[u8]) -> Result<(Handling, u32), Fault>,
     /// Encodes a message of the room.
     pub(crate) encode: fn(&dyn Any) -> Result<Vec<u8>, Error>,
     /// Converts a message of the room from JSON.
@@ -26,14 +26,24 @@ pub(crate) struct Packing {
 /// Runs `on_binary`. A room without the handler has none.
 pub(crate) type OnBinary = fn(Invocation, Bytes) -> Handling;
 
+/// A decoded frame.
+pub(super) struct Decoded {
+    /// The run of the handler.
+    pub(super) handling: Handling,
+    /// The name of the handler.
+    pub(super) handler: &'static str,
+    /// The cost against the rate limit.
+    pub(super) cost: u32,
+}
+
 impl RoomHost {
-    /// Decodes a frame, and returns the run of its handler with the handler's name.
+    /// Decodes a frame.
     pub(super) fn decode(
         &self,
         call: Invocation,
         socket: Socket,
         frame: OwnedFrame,
-    ) -> Result<(Handling, &'static str), DecodeError> {
+    ) -> Result<Decoded, DecodeError> {
         let packing = self.room.packing.as_ref().filter(|_| self.platform.is_packed(socket));
         let event = match (frame, packing, self.room.on_binary) {
             (OwnedFrame::Text(text), None, _) => {
@@ -44,11 +54,11 @@ impl RoomHost {
                 (packing.decode)(call, &bytes).map_err(|fault| DecodeError::malformed_bytes(fault, bytes.len()))
             }
             (OwnedFrame::Binary(bytes), None, Some(on_binary)) => {
-                return Ok((on_binary(call, bytes.into()), "on_binary"));
+                return Ok(Decoded { handling: on_binary(call, bytes.into()), handler: "on_binary", cost: 1 });
             }
             (OwnedFrame::Binary(bytes), None, None) => Err(DecodeError::binary(bytes.len())),
         };
-        Ok((event?, "on_event"))
+        event.map(|(handling, cost)| Decoded { handling, handler: "on_event", cost })
     }
 
     /// Sends a message of the room, encoded once for each codec of the receivers.

@@ -77,7 +77,7 @@ impl RoomHost {
             Command::Send(event) => {
                 let call = self.invocation(None);
                 let handling = match self.room.code.on_event(call.clone(), event) {
-                    Ok(handling) => handling,
+                    Ok((handling, _)) => handling,
                     Err(error) => return answer::<()>(Err((&not_understood(error)).into())).into(),
                 };
                 let outcome = self.run(handling).await;

@@ -14,7 +14,7 @@
 //! - `codecs` decodes frames and sends messages in the codec of each peer.
 //! - `topics` holds the peers' subscriptions and selects the subscribers.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
-//! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
+//! - `fair_lock` is the turn of a peer and of a start, `rates` limits the rate of frames with the buckets of `rate_limiter`.
 
 mod alarms;
 pub(crate) mod codecs;
@@ -26,6 +26,7 @@ mod liveness;
 mod migrations;
 pub(crate) mod purge;
 mod rate_limiter;
+mod rates;
 mod reconnect;
 pub(crate) mod room;
 pub(crate) mod roster;
@@ -57,6 +58,7 @@ pub(crate) use self::{
 use crate::{
     Close, DecodeError, Error, ErrorKind, Failure, OnInvalid, RoomId,
     engine::{
+        codecs::Decoded,
         fair_lock::FairLock,
         purge::is_own_purge,
         rate_limiter::RateLimiter,
@@ -159,12 +161,9 @@ impl RoomHost {
             return;
         }
         let bytes = frame.len();
-        if let Some(limit) = self.room.limits.rate_limit
-            && let Err(wait_ms) = self.rates.take(&slot.id, limit, self.platform.now_ms())
+        if let Some(rates) = &self.room.parts.rates
+            && !(rates.admit)(self, &slot)
         {
-            let message =
-                format!("this peer sends more than {} frames a second, this one was dropped", limit.per_second);
-            self.send_error_frame(&slot, ErrorKind::RateLimited, &message, Some(wait_ms));
             return;
         }
         // The size is checked before decoding and before queueing, so that an oversized frame takes no memory.
@@ -199,7 +198,12 @@ impl RoomHost {
         let life = call.life;
         // A reconnect may have moved the peer to another socket while the frame waited.
         match frame.and_then(|frame| self.decode(call, socket, frame)) {
-            Ok((handling, handler)) => {
+            Ok(Decoded { handling, handler, cost }) => {
+                if let Some(rates) = &self.room.parts.rates
+                    && !(rates.charge)(self, &slot, cost)
+                {
+                    return;
+                }
                 if let Err(failure) = self.run(handling).await {
                     self.event_failed(&slot, life, handler, failure).await;
                 }
@@ -292,8 +296,8 @@ impl RoomHost {
         self.slots.take();
         self.known_sockets.set(0);
         // Buckets that are not full are kept, so that a peer cannot refill its bucket by reconnecting.
-        if let Some(limit) = self.room.limits.rate_limit {
-            self.rates.sweep(limit, self.platform.now_ms());
+        if let Some(rates) = &self.room.parts.rates {
+            (rates.release)(self);
         }
         self.schedules.clear();
         self.answers.clear();

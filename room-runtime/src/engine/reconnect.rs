@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct Places {
     has_place: fn(&RoomHost, &str) -> bool,
     place_of: fn(&RoomHost, &PeerId, &str) -> Result<Option<Rc<Slot>>, Error>,
-    reconnect: fn(Rc<RoomHost>, Rc<Slot>, Asked, Accept) -> LocalFuture<Result<Upgraded, Error>>,
+    reconnect: fn(Rc<RoomHost>, Rc<Slot>, Asked, Option<Rc<str>>, Accept) -> LocalFuture<Result<Upgraded, Error>>,
     kept_for: fn(&RoomHost, &PeerId) -> Result<Vec<Rc<Slot>>, Error>,
     count_kept: fn(&RoomHost) -> Result<usize, Error>,
     pub(super) send_away: fn(&RoomHost, &Slot, &Close) -> Result<(), Error>,
@@ -37,7 +37,7 @@ impl Places {
     pub(super) const PART: Places = Places {
         has_place: RoomHost::is_place,
         place_of: RoomHost::find_place,
-        reconnect: |host, slot, asked, accept| Box::pin(host.reconnect(slot, asked, accept)),
+        reconnect: |host, slot, asked, address, accept| Box::pin(host.reconnect(slot, asked, address, accept)),
         kept_for: RoomHost::find_kept,
         count_kept: RoomHost::count_places,
         send_away: RoomHost::send_away,
@@ -59,13 +59,14 @@ impl RoomHost {
     pub(super) async fn try_reconnect(
         self: &Rc<Self>,
         asked: Asked,
+        address: &Option<Rc<str>>,
         accept: Accept,
     ) -> Result<Result<Upgraded, (Asked, Accept)>, Error> {
         if let Some(places) = &self.room.parts.places
             && let Some(token) = &asked.resume
             && let Some(slot) = (places.place_of)(self, &asked.id, token)?
         {
-            return (places.reconnect)(self.clone(), slot, asked, accept).await.map(Ok);
+            return (places.reconnect)(self.clone(), slot, asked, address.clone(), accept).await.map(Ok);
         }
         Ok(Err((asked, accept)))
     }
@@ -113,7 +114,13 @@ impl RoomHost {
     }
 
     /// Moves a peer that reconnects to its place.
-    async fn reconnect(self: Rc<Self>, slot: Rc<Slot>, asked: Asked, accept: Accept) -> Result<Upgraded, Error> {
+    async fn reconnect(
+        self: Rc<Self>,
+        slot: Rc<Slot>,
+        asked: Asked,
+        address: Option<Rc<str>>,
+        accept: Accept,
+    ) -> Result<Upgraded, Error> {
         let Asked { data, id, meta, on_duplicate, on_resume, protocol, .. } = asked;
         let mut others = Vec::new();
         if on_duplicate != OnDuplicate::Allow {
@@ -136,7 +143,7 @@ impl RoomHost {
             self.encode_attachment(&slot, slot.generation.get().wrapping_add(1), &encoded)?;
         }
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
-        if self.resume(&slot, socket, (data, &encoded), meta).await {
+        if self.resume(&slot, socket, address, (data, &encoded), meta).await {
             for other in others {
                 self.force_close(&other, CloseCode::RESTART, REPLACED);
             }
@@ -152,12 +159,15 @@ impl RoomHost {
         self: &Rc<Self>,
         slot: &Rc<Slot>,
         socket: Socket,
+        address: Option<Rc<str>>,
         (data, encoded): (Value, &RawValue),
         meta: Option<Box<RawValue>>,
     ) -> bool {
         let generation = slot.generation.get().wrapping_add(1);
         // The place is written before memory changes: if the write fails, the old connection keeps the place.
+        let earlier = slot.address.replace(address);
         if let Err(error) = self.write_place(slot, socket, generation, encoded) {
+            slot.address.replace(earlier);
             self.close_refused(socket, CloseCode::ERROR, NOT_ADMITTED);
             self.report(Err(error.into()), "on_resume", &self.invocation(Some(slot))).await;
             return false;

@@ -14,12 +14,14 @@ use super::{
     commands::Requests,
     liveness::Liveness,
     purge::Purging,
+    rates::Rates,
     reconnect::Places,
     roster::Roster,
     upgrade::{Asked, Asking, Offer, Rejection},
 };
 use crate::{
-    Close, Codec, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
+    Close, Codec, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, RateLimit, SystemFailure,
+    platform::LocalFuture,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -70,8 +72,8 @@ pub(crate) trait RoomCode {
     fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
     fn on_connect(&self, call: Invocation) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
-    /// Decodes the event, and returns the run of its handler.
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error>;
+    /// Decodes the event, and returns the run of its handler and the cost of a peer's event.
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error>;
     /// Encodes a message of the room as JSON.
     fn encode_message(&self, message: &dyn Any) -> Result<String, Error>;
     fn on_away(&self, call: Invocation) -> Handling;
@@ -103,6 +105,7 @@ pub(crate) struct Needs {
     pub(crate) grace: bool,
     pub(crate) purge_after: bool,
     pub(crate) peer_timeout: bool,
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 /// The parts of the engine that not every room needs.
@@ -124,6 +127,8 @@ pub(crate) struct Parts {
     pub(crate) firing: Option<Firing>,
     pub(crate) asking: Option<Asking>,
     pub(crate) requests: Option<Requests>,
+    /// The rate limit.
+    pub(crate) rates: Option<Rates>,
 }
 
 impl Parts {
@@ -139,6 +144,10 @@ impl Parts {
             firing: if has_schedules { Some(Firing::PART) } else { None },
             asking: if needs.on_upgrade { Some(RoomHost::ask) } else { None },
             requests: if needs.on_request { Some(RoomHost::answer_request) } else { None },
+            rates: match needs.rate_limit {
+                Some(limit) => Some(Rates::of(limit)),
+                None => None,
+            },
         }
     }
 }

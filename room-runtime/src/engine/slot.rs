@@ -1,6 +1,9 @@
 //! The engine's record of a peer in memory.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    rc::Rc,
+};
 
 use serde_json::value::RawValue;
 
@@ -51,6 +54,10 @@ pub(crate) struct Slot {
     pub(crate) is_final: Cell<bool>,
     /// True if the closure of an `update_data` is running.
     pub(crate) is_changing: Cell<bool>,
+    /// The client's address, in a room that limits the rate of an address.
+    pub(crate) address: RefCell<Option<Rc<str>>>,
+    /// The frames over the rate limit since a frame last passed it.
+    pub(crate) over_rate: Cell<u32>,
     /// Taken by the running handler of this peer.
     pub(crate) turn: FairLock,
 }
@@ -83,6 +90,8 @@ impl Slot {
             is_closing: Cell::new(false),
             is_final: Cell::new(false),
             is_changing: Cell::new(false),
+            address: RefCell::new(None),
+            over_rate: Cell::new(0),
             turn: FairLock::default(),
         }
     }

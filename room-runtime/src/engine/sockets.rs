@@ -54,11 +54,12 @@ impl RoomHost {
     fn decode_attachment(&self, socket: Socket, bytes: &[u8]) -> Result<Slot, Error> {
         const WHAT: &str = "the attachment of a socket";
         let attachment = wire::decode_value::<Attachment<PeerId, Box<RawValue>, String>>(bytes, WHAT)?;
-        let Attachment(id, connected_at, data, mut entry, generation) = attachment;
+        let Attachment(id, connected_at, data, mut entry, generation, address) = attachment;
         let topics = topics::split_off(&mut entry);
         let data = self.room.code.decode_data(data.get()).map_err(|error| wire::decode_failed(WHAT, error))?;
         let slot = Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation);
         slot.topics.replace(topics);
+        slot.address.replace(address.map(Rc::from));
         Ok(slot)
     }
 
@@ -177,7 +178,8 @@ impl RoomHost {
     /// Encodes the attachment of a peer's socket and checks its size.
     pub(crate) fn encode_attachment(&self, slot: &Slot, generation: u32, data: &RawValue) -> Result<Vec<u8>, Error> {
         let entry = topics::join(&slot.entry, &slot.topics.borrow());
-        let attachment = Attachment(&slot.id, slot.connected_at, data, entry, generation);
+        let address = slot.address.borrow();
+        let attachment = Attachment(&slot.id, slot.connected_at, data, &*entry, generation, address.as_deref());
         let encoded = wire::encode_value(&attachment, "the peer's data").and_then(|bytes| match bytes.len() {
             n if n > MAX_ATTACHMENT_BYTES => Err(Error::new(
                 ErrorKind::AttachmentTooLarge,

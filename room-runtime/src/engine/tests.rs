@@ -279,6 +279,10 @@ impl Handshake for NoHandshake {
     fn protocols(&self) -> Vec<String> {
         Vec::new()
     }
+
+    fn address(&self) -> Option<String> {
+        None
+    }
 }
 
 fn new_host(memory: &Rc<Memory>) -> Rc<RoomHost> {
@@ -1185,7 +1189,7 @@ mod tickets {
 
 mod limits {
     use super::*;
-    use crate::{Limits, RateLimit, platform::memory::Memory};
+    use crate::{Limits, RateLimit, RateLimitBy, platform::memory::Memory};
 
     #[test]
     fn a_frame_of_exactly_the_limit_is_decoded_and_one_byte_more_is_not() {
@@ -1282,7 +1286,7 @@ mod limits {
         let limits = Limits::DEFAULT.max_peers(1).max_message_bytes(2).max_unread_bytes(3);
         let limits = limits.rate_limit(RateLimit::new(4, 5.0));
         assert_eq!((limits.max_peers, limits.max_message_bytes, limits.max_unread_bytes), (1, 2, 3));
-        assert_eq!(limits.rate_limit, Some(RateLimit { burst: 4, per_second: 5.0 }));
+        assert_eq!(limits.rate_limit, Some(RateLimit { burst: 4, per_second: 5.0, by: RateLimitBy::Peer }));
         assert_eq!(Limits::default(), Limits::DEFAULT);
     }
 }

@@ -148,6 +148,7 @@ impl RoomHost {
         let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
         let id = id.unwrap_or_else(|| self.random_peer_id(self.platform.now_ms()));
         let protocols = handshake.protocols();
+        let address = self.address_of(&*handshake);
         let mut asked = Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol };
         if let Some(ask) = self.room.parts.asking {
             asked = match ask(self.clone(), asked, handshake, protocols.clone()).await {
@@ -163,9 +164,9 @@ impl RoomHost {
         };
 
         // Other peers may have joined while `on_upgrade` waited. Nothing waits from here to the accept.
-        match self.try_reconnect(asked, accept).await? {
+        match self.try_reconnect(asked, &address, accept).await? {
             Ok(upgraded) => Ok(upgraded),
-            Err((asked, accept)) => self.join(asked, accept).await,
+            Err((asked, accept)) => self.join(asked, address, accept).await,
         }
     }
 
@@ -176,7 +177,7 @@ impl RoomHost {
     }
 
     /// Lets a new peer join.
-    async fn join(self: &Rc<Self>, asked: Asked, accept: Accept) -> Result<Upgraded, Error> {
+    async fn join(self: &Rc<Self>, asked: Asked, address: Option<Rc<str>>, accept: Accept) -> Result<Upgraded, Error> {
         let Asked { data, id, tags, meta, on_duplicate, protocol, .. } = asked;
         if let Some(full) = self.full()? {
             return Ok(full);
@@ -196,6 +197,7 @@ impl RoomHost {
         let slot = Slot::new(NO_SOCKET, id, self.platform.now_ms(), data, Status::Connecting, name, 0);
         let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
+        slot.address.replace(address);
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
         slot.socket.set(socket);
         let slot = Rc::new(slot);

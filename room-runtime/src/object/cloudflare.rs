@@ -20,7 +20,7 @@ use worker::{
 };
 
 use crate::{
-    Close, Error, ErrorKind, Room,
+    Close, Error, ErrorKind, RateLimitBy, Room,
     api::typed::room_type,
     engine::{MakeServices, RoomHost, RoomType, Upgraded, upgrade::{Accept, Handshaken}},
     platform::{
@@ -29,7 +29,7 @@ use crate::{
     },
     wire::{
         ERROR_HEADER, Reply, TICKET_HEADER, WireError, decode_value,
-        handshake::{Handshake, parse_protocols},
+        handshake::{ADDRESS_HEADER, Handshake, parse_protocols},
         http_codec::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
         is_ticket,
     },
@@ -45,6 +45,7 @@ struct Incoming {
     request: JsValue,
     /// The `sec-websocket-protocol` header. The platform joins several such headers into one.
     offered: Option<String>,
+    address: Option<String>,
     http: Option<&'static Http>,
 }
 
@@ -58,6 +59,10 @@ impl Handshake for Incoming {
 
     fn protocols(&self) -> Vec<String> {
         parse_protocols(self.offered.as_deref())
+    }
+
+    fn address(&self) -> Option<String> {
+        self.address.clone()
     }
 }
 
@@ -147,8 +152,10 @@ impl Object {
             return Response::error("this room is reached through its client", 403);
         };
         let offered = request.headers().get("sec-websocket-protocol")?;
+        let by_address = self.host.room.limits.rate_limit.is_some_and(|limit| limit.by == RateLimitBy::Address);
+        let address = if by_address { request.headers().get(ADDRESS_HEADER)? } else { None };
         let request: &JsValue = request.inner();
-        let handshake = Rc::new(Incoming { request: request.clone(), offered, http: self.http });
+        let handshake = Rc::new(Incoming { request: request.clone(), offered, address, http: self.http });
         let (platform, incoming) = (self.platform.clone(), request.clone());
         let accept: Accept = Box::new(move |tags, handshaken| {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();

@@ -53,6 +53,8 @@
 //! point where it waits for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else.
 //! [`World::together`] lets several frames arrive before anything runs.
 
+#[cfg(test)]
+mod rate_tests;
 mod world;
 
 use std::{
@@ -60,7 +62,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -77,6 +79,7 @@ use crate::{
     wire::{
         self,
         handshake::{ID_MARK, TAG_MARK},
+        origin::{NOT_ALLOWED, ORIGIN_HEADER, Origins},
     },
 };
 
@@ -275,10 +278,22 @@ impl<R: Room> TestRoom<R> {
     ) -> impl Future<Output = Result<TestPeer<R>, Refusal>> + use<R> {
         let link = self.world.0.link::<R>();
         let ticket = ticket(&link);
-        let prepare = prepare(&ticket, upgrade);
-        let opening = link.open(&address(&self.id, None), ticket, prepare, request);
+        // As on the platform, several headers of one name are one list.
+        let origins = request.headers().get_all(ORIGIN_HEADER).iter();
+        let origins: Vec<_> = origins.map(|origin| String::from_utf8_lossy(origin.as_bytes())).collect();
+        let origin = (!origins.is_empty()).then(|| origins.join(", "));
+        let is_allowed = Origins::of(R::ALLOWED_ORIGINS).is_none_or(|origins| origins.allow(origin.as_deref()));
+        // The Worker refuses such a request without a call to the room.
+        let opening = is_allowed.then(|| {
+            let prepare = prepare(&ticket, upgrade);
+            link.open(&address(&self.id, None), ticket, prepare, request)
+        });
         let (world, object, id) = (self.world.clone(), self.object.clone(), self.id.clone());
         async move {
+            let Some(opening) = opening else {
+                let response = wire::http_codec::text(StatusCode::FORBIDDEN, NOT_ALLOWED);
+                return Err(Refusal::Response(Box::new(response)));
+            };
             match opening.await {
                 Ok((_, Answer::Socket(socket))) => {
                     let marked = object.memory.tags(socket);

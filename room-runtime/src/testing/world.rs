@@ -39,7 +39,7 @@ use crate::{
     },
     wire::{
         self, decode_reply,
-        handshake::{Handshake, parse_protocols},
+        handshake::{ADDRESS_HEADER, Handshake, parse_protocols},
         new_ticket,
     },
 };
@@ -589,6 +589,11 @@ impl Handshake for Sent {
     fn protocols(&self) -> Vec<String> {
         let values = self.0.headers().get_all(http::header::SEC_WEBSOCKET_PROTOCOL);
         parse_protocols(values.iter().filter_map(|value| value.to_str().ok()))
+    }
+
+    fn address(&self) -> Option<String> {
+        let address = self.0.headers().get(ADDRESS_HEADER)?;
+        address.to_str().ok().map(str::to_owned)
     }
 }
 

@@ -9,7 +9,13 @@ pub(crate) trait Handshake {
 
     /// The subprotocols that the client offers. They are separate from the rest because every upgrade needs them.
     fn protocols(&self) -> Vec<String>;
+
+    /// The header [`ADDRESS_HEADER`], in a room that limits the rate of an address.
+    fn address(&self) -> Option<String>;
 }
+
+/// The header in which Cloudflare states the client's address. Cloudflare replaces a header of that name from a client.
+pub(crate) const ADDRESS_HEADER: &str = "cf-connecting-ip";
 
 /// Returns the subprotocols from the values of `sec-websocket-protocol`, in the client's order of preference. The
 /// header can occur several times, with several names in each (RFC 6455, 11.3.4).

@@ -20,3 +20,7 @@ pub(crate) const TOPICS: &str = "room:topic:";
 pub(crate) const MIGRATIONS: &str = "room:migrations";
 /// The answers to calls with an idempotency key, under their position in a ring.
 pub(crate) const ANSWERS: &str = "room:answer:";
+/// The buckets of a slow rate limit, under the peer id or the client address.
+pub(crate) const RATES: &str = "room:rate:";
+/// The time of the last removal of full buckets.
+pub(crate) const RATES_SWEPT: &str = "room:rates_swept";

@@ -10,7 +10,7 @@
 
 use room_runtime::{Room, prelude::*, serde_json::Value};
 
-#[room(state_version = 1, reconnect_grace = "10s")]
+#[room(state_version = 1, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 mod without {
     #[derive(Default)]
     pub struct State {}
@@ -39,6 +39,11 @@ mod without {
 
     #[cfg(any())]
     fn on_away(_ctx: &Ctx, _peer: &Peer) {}
+
+    #[cfg(any())]
+    fn event_cost(_event: &Event) -> u32 {
+        1
+    }
 
     #[cfg(any())]
     fn services(_env: &worker::Env) -> Result<Services> {

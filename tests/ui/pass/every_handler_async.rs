@@ -5,7 +5,7 @@
 
 use room_runtime::prelude::*;
 
-#[room(state_version = 1, reconnect_grace = "10s")]
+#[room(state_version = 1, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 mod chat {
     use super::*;
 
@@ -47,6 +47,11 @@ mod chat {
 
     async fn on_resume(ctx: &Ctx, _peer: &Peer) -> Result {
         wait(ctx).await
+    }
+
+    // It is charged where nothing can wait.
+    fn event_cost(_event: &Event) -> u32 {
+        1
     }
 
     async fn on_event(ctx: &Ctx, _event: Event) -> Result {

@@ -5,7 +5,7 @@
 
 use room_runtime::prelude::*;
 
-#[room(state_version = 1, reconnect_grace = "10s")]
+#[room(state_version = 1, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 mod chat {
     use super::*;
 
@@ -34,6 +34,10 @@ mod chat {
     fn on_connect(_: &Ctx, _: &Peer) {}
 
     fn on_resume(_: &Ctx, _: &Peer) {}
+
+    fn event_cost(_: &Event) -> u32 {
+        1
+    }
 
     fn on_event(_: &Ctx, _: Event) {}
 

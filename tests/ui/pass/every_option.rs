@@ -2,7 +2,7 @@
 
 #![deny(warnings)]
 
-use room_runtime::{Limits, OnInvalid, RateLimit, Room, prelude::*};
+use room_runtime::{Limits, OnInvalid, RateLimit, RateLimitBy, Room, prelude::*};
 
 #[room(
     binding = "CHAT_DO",
@@ -12,7 +12,8 @@ use room_runtime::{Limits, OnInvalid, RateLimit, Room, prelude::*};
     max_peers = 1_000usize,
     max_message_bytes = (65536),
     max_unread_bytes = 0x10_0000,
-    rate_limit(per_second = 0.5, burst = 10u32),
+    rate_limit(by = "address", per_second = 0.5, burst = 10u32),
+    allowed_origins("https://example.com", ("http://*.localhost:8787"), "null"),
     on_invalid = "close",
     heartbeat("ping", "{\"pong\": true}"),
     state_version = 4_294_967_295,
@@ -39,10 +40,11 @@ pub mod chat {
 // rustfmt indents the options further on each run.
 #[rustfmt::skip]
 macro_rules! room_with {
-    ($name:ident, $peers:literal, $burst:expr, $on_invalid:literal, $ping:literal, $time:literal) => {
+    ($name:ident, $peers:literal, $burst:expr, $on_invalid:literal, $ping:literal, $time:literal, $origin:literal) => {
         #[room(
             max_peers = $peers,
-            rate_limit(burst = $burst, per_second = 2),
+            rate_limit(burst = $burst, per_second = 2, by = "peer"),
+            allowed_origins($origin),
             on_invalid = $on_invalid,
             heartbeat($ping, $ping),
             reconnect_grace = $time,
@@ -61,7 +63,7 @@ macro_rules! room_with {
     };
 }
 
-room_with!(from_a_macro, 50, 3, "ignore", "hello", "2m");
+room_with!(from_a_macro, 50, 3, "ignore", "hello", "2m", "https://*.example.com");
 
 #[room]
 pub mod plain {
@@ -74,7 +76,8 @@ pub mod plain {
 
 fn main() {
     let limits = Limits::DEFAULT.max_peers(1_000).max_message_bytes(65_536).max_unread_bytes(1_048_576);
-    assert_eq!(chat::Room::LIMITS, limits.rate_limit(RateLimit::new(10, 0.5)));
+    assert_eq!(chat::Room::LIMITS, limits.rate_limit(RateLimit::new(10, 0.5).by(RateLimitBy::Address)));
+    assert_eq!(chat::Room::ALLOWED_ORIGINS, ["https://example.com", "http://*.localhost:8787", "null"]);
     assert_eq!(chat::Room::ON_INVALID, OnInvalid::Close);
     assert_eq!(chat::Room::HEARTBEAT, ("ping", "{\"pong\": true}"));
 
@@ -87,6 +90,7 @@ fn main() {
 
     let limits = Limits::DEFAULT.max_peers(50).rate_limit(RateLimit::new(3, 2.0));
     assert_eq!(from_a_macro::Room::LIMITS, limits);
+    assert_eq!(from_a_macro::Room::ALLOWED_ORIGINS, ["https://*.example.com"]);
     assert_eq!(from_a_macro::Room::ON_INVALID, OnInvalid::Ignore);
     assert_eq!(from_a_macro::Room::HEARTBEAT, ("hello", "hello"));
     assert_eq!(from_a_macro::Room::STATE_VERSION, 0);
@@ -97,6 +101,7 @@ fn main() {
     assert_eq!(from_a_macro::Room::PEER_TIMEOUT_MS, 120_000);
 
     assert_eq!(plain::Room::LIMITS, Limits::DEFAULT);
+    assert!(plain::Room::ALLOWED_ORIGINS.is_empty());
     assert_eq!(plain::Room::ON_INVALID, OnInvalid::Report);
     assert_eq!(plain::Room::HEARTBEAT, ("ping", "pong"));
     assert_eq!(plain::Room::STATE_VERSION, 0);

@@ -6,7 +6,8 @@
 
 #[::room_runtime::room(
     max_peers = 5,
-    rate_limit(burst = 1, per_second = 1),
+    rate_limit(burst = 1, per_second = 1, by = "address"),
+    allowed_origins("https://example.com"),
     on_invalid = "close",
     heartbeat("a", "b"),
     state_version = 1,
@@ -69,6 +70,10 @@ pub mod chat {
 
     pub async fn on_away(_ctx: &Ctx, _peer: &Peer) -> Result {
         ::std::result::Result::Ok(())
+    }
+
+    pub fn event_cost(_event: &Event) -> u32 {
+        1
     }
 
     pub async fn on_event(_ctx: &Ctx, _event: Event) -> Result {

@@ -27,6 +27,7 @@ use crate::{
         ERROR_HEADER, TICKET_HEADER, WireError, decode_reply,
         handshake::{NoHandshake, check_handshake},
         http_codec::{ResponseHead, no_socket},
+        origin::{NOT_ALLOWED, ORIGIN_HEADER, Origins},
     },
 };
 
@@ -164,6 +165,7 @@ impl Namespace {
         &self,
         to: &Address,
         request: Request,
+        origins: Option<Origins>,
         ticket: String,
         prepare: Result<String, Error>,
     ) -> Sending<Response> {
@@ -173,6 +175,11 @@ impl Namespace {
             let header = |name: &'static str| headers.get(name).ok().flatten();
             if let Err(refused) = check_handshake(&request.inner().method(), header) {
                 return no_handshake(&refused).map_err(|error| platform_error(&error));
+            }
+            if let Some(origins) = origins
+                && !origins.allow(header(ORIGIN_HEADER).as_deref())
+            {
+                return Response::error(NOT_ALLOWED, 403).map_err(|error| platform_error(&error));
             }
             let prepare = prepare?;
             let stub = namespace.stub(&to)?;

@@ -861,11 +861,11 @@ mod tests {
     fn an_accepted_value_is_read_inside_the_rooms_own_wrappers() {
         let limit = usize::from(Limits::MAX_DEPTH);
         let (id, data) = (PeerId::from("a"), nest(limit - 1));
-        let kept = wire::encode_value(&Attachment(&id, 0, &data, "x", 0), "the peer's data").expect("encodes");
-        let Attachment(_, _, read, _, _) =
+        let kept = wire::encode_value(&Attachment(&id, 0, &data, "x", 0, None), "the peer's data").expect("encodes");
+        let Attachment(_, _, read, _, _, _) =
             wire::decode_value::<Attachment<PeerId, Nest, String>>(&kept, "it").expect("decodes");
         assert_eq!(read, data);
-        assert!(wire::encode_value(&Attachment(&id, 0, nest(limit), "x", 0), "the peer's data").is_err());
+        assert!(wire::encode_value(&Attachment(&id, 0, nest(limit), "x", 0, None), "the peer's data").is_err());
 
         let reply = wire::encode_reply(&Reply::Ok(vec![PeerInfo {
             id,

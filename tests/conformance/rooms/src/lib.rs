@@ -70,6 +70,52 @@ scripted_room! {
 }
 
 scripted_room! {
+    /// A room that allows three frames at once, and one more every hundred seconds.
+    thrifty(rate_limit(burst = 3, per_second = 0.01))
+}
+
+scripted_room! {
+    /// A room for the pages of some origins.
+    embedded(allowed_origins("https://example.com", "https://*.example.org", "http://localhost:8787"))
+}
+
+/// A room that counts the events of a client's address, by cost: four tokens at once, and one more every hundred seconds.
+#[room(rate_limit(burst = 4, per_second = 0.01, by = "address"), max_message_bytes = 1_000)]
+pub mod metered {
+    use crate::script;
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use room_runtime::prelude::*;
+
+    pub async fn on_start(ctx: &Ctx) -> Result {
+        script::on_start(ctx).await
+    }
+
+    pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        script::on_connect(ctx, peer).await
+    }
+
+    /// A ping costs its number; the pings of fences and every other event cost one token.
+    pub fn event_cost(event: &Event) -> u32 {
+        match event {
+            Event::Ping { n } if *n < 1_000 => *n,
+            _ => 1,
+        }
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        script::on_event(ctx, event).await
+    }
+
+    pub async fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
+        script::on_close(ctx, peer, close).await
+    }
+
+    pub async fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
+        script::on_decode_error(ctx, error).await
+    }
+}
+
+scripted_room! {
     /// A room that batches several messages into one frame, for clients that support it.
     batched(batch = "50ms")
 }

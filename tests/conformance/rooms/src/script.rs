@@ -340,7 +340,8 @@ pub enum UpgradeStep {
     Refuse {
         status: u16,
         body: String,
-        header: Option<(String, String)>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        headers: Vec<(String, String)>,
     },
     /// Fails with an error, by `?`.
     Fail(String),
@@ -396,12 +397,9 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
                 log(ctx, format!("offers {:?}, chosen {:?}", upgrade.protocols(), upgrade.protocol))?;
             }
             UpgradeStep::SetProtocol(protocol) => upgrade.protocol = Some(protocol),
-            UpgradeStep::Refuse { status, body, header } => {
+            UpgradeStep::Refuse { status, body, headers } => {
                 let reject = Reject::new(status, body);
-                return Err(match header {
-                    Some((name, value)) => reject.header(&name, &value),
-                    None => reject,
-                });
+                return Err(headers.iter().fold(reject, |reject, (name, value)| reject.header(name, value)));
             }
             UpgradeStep::Fail(text) => Err(std::io::Error::other(text))?,
             UpgradeStep::RefuseByFailure(reason) => Err(ctx.refuse(reason))?,

@@ -18,13 +18,13 @@ use worker::{
 use crate::{
     api::{self, Failed},
     backstage::backstage,
-    batched, equipped, founded, keyed,
+    batched, embedded, equipped, founded, keyed,
     lounge::{booth, cot, dorm, guarded, hall, hut, inn, keep, lounge, motel, moved, parlor, ward},
-    mixed, narrow, paced, packed, plain,
+    metered, mixed, narrow, paced, packed, plain,
     planner::planner,
     probe, raw,
     script::Scripted,
-    silent, small, strict,
+    silent, small, strict, thrifty,
 };
 
 #[event(fetch)]
@@ -39,6 +39,9 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
         "equipped" => serve::<equipped::Room>(path, req, &env).await,
         "small" => serve::<small::Room>(path, req, &env).await,
         "paced" => serve::<paced::Room>(path, req, &env).await,
+        "thrifty" => serve::<thrifty::Room>(path, req, &env).await,
+        "metered" => serve::<metered::Room>(path, req, &env).await,
+        "embedded" => serve::<embedded::Room>(path, req, &env).await,
         "narrow" => serve::<narrow::Room>(path, req, &env).await,
         "batched" => serve::<batched::Room>(path, req, &env).await,
         "packed" => serve::<packed::Room>(path, req, &env).await,

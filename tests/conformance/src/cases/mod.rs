@@ -21,11 +21,13 @@ mod limits;
 mod lounge;
 mod migrations;
 mod order;
+mod origins;
 mod outside;
 mod panics;
 mod places;
 mod planner;
 mod purges;
+mod rates;
 mod reading;
 mod refusals;
 mod requests;
@@ -410,8 +412,33 @@ macro_rules! all_cases {
                 a_peer_does_not_reset_its_rate_by_reconnecting: rule(12);
                 the_workers_events_are_handled_while_a_peer_is_over_its_rate: rule(12);
             }
+            rates {
+                a_rate_budget_survives_hibernation: rule(12);
+                a_rate_budget_survives_a_restart: rule(12).alone(RESTARTS);
+                a_rate_budget_survives_a_panic: rule(12).alone(PANICS);
+                the_peers_of_one_address_share_a_rate: rule(12);
+                the_addresses_of_one_ipv6_network_share_a_rate: rule(12);
+                another_peer_id_does_not_reset_the_rate_of_an_address: rule(12);
+                the_address_of_a_peer_survives_hibernation: rule(12);
+                without_an_address_the_rate_is_counted_for_each_peer_id: rule(12);
+                an_address_is_not_a_peer_id: rule(12);
+                a_flood_affects_no_other_peer_and_is_not_answered_without_end: rule(12);
+                an_event_takes_its_cost: rule(12);
+                an_event_over_the_rate_spends_the_token_of_its_decoding: rule(12);
+                an_event_without_cost_gives_its_token_back: rule(12);
+                an_event_that_costs_more_than_the_burst_is_never_handled: rule(12);
+                a_frame_that_is_no_event_costs_one_token: rule(12);
+                the_workers_events_have_no_cost: rule(12);
+            }
+            origins {
+                a_page_of_another_origin_is_refused_before_the_room_is_called: rule(12);
+                a_page_of_an_allowed_origin_connects: rule(12);
+                a_client_without_an_origin_connects: rule(12);
+                a_room_without_the_option_accepts_every_origin: rule(12);
+            }
             upgrade {
                 a_refusal_of_on_upgrade_is_the_answer_unchanged: feature("WK: authenticate");
+                a_refusal_keeps_its_cors_headers_its_cookies_and_its_content_type: feature("WK: authenticate");
                 on_upgrade_refuses_with_300_to_599_and_with_nothing_else: feature("WK: authenticate");
                 on_upgrade_changes_data_id_and_tags: feature("upgrade");
                 on_upgrade_sees_the_request_and_nothing_of_the_runtimes_own: feature("upgrade");

@@ -77,7 +77,7 @@ pub(super) fn except(id: &str) -> Selector {
 }
 
 pub(super) fn refuse(status: u16, body: &str) -> UpgradeStep {
-    UpgradeStep::Refuse { status, body: body.to_owned(), header: None }
+    UpgradeStep::Refuse { status, body: body.to_owned(), headers: Vec::new() }
 }
 
 /// The maximum nesting of an event.

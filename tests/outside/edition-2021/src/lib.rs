@@ -7,7 +7,7 @@ use room_runtime::{http, prelude::*, serde_json};
 use worker::{event, Context, Env, Request, Response};
 
 /// A room.
-#[room(state_version = 2, reconnect_grace = "10s")]
+#[room(state_version = 2, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 pub mod chat {
     use super::*;
 
@@ -83,6 +83,10 @@ pub mod chat {
     fn on_resume(_: &Ctx, _: &Peer) {}
 
     fn on_away(_: &Ctx, _: &Peer) {}
+
+    fn event_cost(_: &Event) -> u32 {
+        1
+    }
 
     fn on_event(ctx: &Ctx, event: Event) -> Result {
         let Event::Count { by, way: _ } = event;
