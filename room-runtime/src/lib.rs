@@ -78,6 +78,7 @@ pub use crate::{
     api::{
         client::{Call, RoomClient, RoomHandle},
         context::RoomContext,
+        federate::{Federate, Federated},
         json::{Json, query},
         peer::{Peer, Peers, Presence},
         room::Room,
@@ -100,6 +101,7 @@ pub use crate::{
         limits::{Limits, OnInvalid, RateLimit},
         peer_info::PeerInfo,
         schedule::{ScheduleId, SystemFailure},
+        shards::{ShardIds, Shards},
         upgrade::{OnDuplicate, OnResume},
     },
     wire::SUBPROTOCOL,

@@ -10,4 +10,5 @@ pub(crate) mod id;
 pub(crate) mod limits;
 pub(crate) mod peer_info;
 pub(crate) mod schedule;
+pub(crate) mod shards;
 pub(crate) mod upgrade;
