@@ -11,7 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use worker::{Env, Request, Response};
 
 use crate::{
-    Delivery, Error, ErrorKind, Federate, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Shards, Upgrade,
+    Delivery, Error, ErrorKind, Federate, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Shards,
+    Upgrade,
     platform::{
         cloudflare::namespace::Namespace,
         transport::{Address, Transport, Unreachable},
