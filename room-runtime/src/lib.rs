@@ -78,6 +78,7 @@ pub use crate::{
     api::{
         client::{Call, RoomClient, RoomHandle},
         context::RoomContext,
+        federate::{Federate, Federated},
         json::{Json, query},
         peer::{Peer, Peers, Presence},
         room::Room,
@@ -101,6 +102,7 @@ pub use crate::{
         limits::{Limits, OnInvalid, RateLimit, RateLimitBy},
         peer_info::PeerInfo,
         schedule::{ScheduleId, SystemFailure},
+        shards::{ShardIds, Shards},
         upgrade::{OnDuplicate, OnResume},
     },
     wire::SUBPROTOCOL,

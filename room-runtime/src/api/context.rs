@@ -281,11 +281,19 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Binding`](crate::ErrorKind::Binding) if the Worker has no binding for the type of the other room.
     /// The message shows the configuration to add.
     pub fn room<Other: Room>(&self, id: impl Into<RoomId>) -> Result<RoomHandle<Other>, Error> {
+        Ok(self.rooms()?.room(id))
+    }
+
+    /// Returns the client for other rooms, of this type or of another, for example to
+    /// [call several](RoomClient::federate).
+    ///
+    /// # Errors
+    /// Those of [`room`](RoomContext::room).
+    pub fn rooms<Other: Room>(&self) -> Result<RoomClient<Other>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         crate::engine::room::register(room_type::<Other>());
         let transport = Platform::transport(&*self.host.platform, Other::BINDING, Other::CLASS);
-        let client = self.located(RoomClient::<Other>::reaching(transport))?;
-        Ok(client.room(id))
+        self.located(RoomClient::<Other>::reaching(transport))
     }
 
     /// The users of the room: each peer id with its connections, also if it is away and can still reconnect.

@@ -49,6 +49,10 @@ error_kinds! {
         Binding = "binding",
         /// A room id that is empty or longer than [`RoomId::MAX_BYTES`].
         InvalidRoomId = "invalid_room_id",
+        /// A number of shards that is 0 or more than [`Shards::MAX`](crate::Shards::MAX).
+        InvalidShards = "invalid_shards",
+        /// A bound of 0 concurrent calls, with which [`federate`](crate::RoomClient::federate) calls no room.
+        InvalidConcurrency = "invalid_concurrency",
         /// A peer id that is empty or longer than [`PeerId::MAX_BYTES`].
         InvalidPeerId = "invalid_peer_id",
         /// A peer has more tags than [`Upgrade::MAX_TAGS`](crate::Upgrade::MAX_TAGS), or a tag is too long.

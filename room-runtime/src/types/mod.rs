@@ -12,4 +12,5 @@ pub(crate) mod limits;
 pub(crate) mod peer_info;
 pub(crate) mod schedule;
 pub(crate) mod topic;
+pub(crate) mod shards;
 pub(crate) mod upgrade;

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use conformance_rooms::{
-    api::{self, Address, Asking, Call, Dialogue, Failed, Joining, Said},
+    api::{self, Address, Asking, Call, Dialogue, Failed, Federation, Joining, Results, Said},
     equipped,
     script::{Broadcast, Connection, Event, Scripted},
 };
@@ -127,6 +127,14 @@ impl Harness for Memory {
     ) -> impl Future<Output = Result<Result<Value, Failed>>> + 'static {
         let calling = api::call(self.world.client::<R>(), call);
         async move { Ok(calling.await) }
+    }
+
+    fn federate<R: Scripted>(
+        self,
+        federation: Federation<Event, Broadcast>,
+    ) -> impl Future<Output = Result<Result<Results, Failed>>> + 'static {
+        let federating = api::federate(self.world.client::<R>(), federation);
+        async move { Ok(federating.await) }
     }
 
     fn dialogue<R: Scripted>(

@@ -58,6 +58,8 @@ pub enum Plan {
     Tell { room: String, steps: Vec<Step> },
     /// Returns the state of a probe.
     Ask { room: String },
+    /// Makes several probes run a script; returns the number of those that did, and the failed ones with their errors.
+    Federate { rooms: Vec<String>, steps: Vec<Step> },
     /// Broadcasts to all peers of a probe; returns their number.
     Announce { room: String, text: String },
     /// Runs the due alarm of another planner; returns whether there was one.
@@ -233,6 +235,12 @@ async fn carry_out(ctx: &Ctx, plan: Plan) -> Result<Value, Failure> {
         Plan::Send { room, plans } => json!(ctx.room::<planner::Room>(room)?.send(&event(&plans)).await?),
         Plan::Tell { room, steps } => json!(ctx.room::<probe::Room>(room)?.send(&Event::Do { steps }).await?),
         Plan::Ask { room } => json!(ctx.room::<probe::Room>(room)?.state().await?),
+        Plan::Federate { rooms, steps } => {
+            let event = Event::Do { steps };
+            let told = ctx.rooms::<probe::Room>()?.federate(rooms, |room| room.send(&event)).await;
+            let failed: Vec<_> = told.failed().map(|(id, error)| (id.to_string(), error.kind())).collect();
+            json!((told.succeeded().count(), failed))
+        }
         Plan::Announce { room, text } => {
             let said = script::Broadcast::Said { from: None, text };
             json!(ctx.room::<probe::Room>(room)?.broadcast(&said).await?.sent)

@@ -2,6 +2,7 @@
 //!
 //! - `GET  /:name/upgrade?with=…` a [`Joining`](crate::api::Joining), and a WebSocket
 //! - `POST /:name/call` a [`Call`](crate::api::Call), answered with its outcome
+//! - `POST /:name/federate` a [`Federation`](crate::api::Federation), answered with the result of each room
 //! - `POST /:name/dialogue` a [`Dialogue`](crate::api::Dialogue), answered with its replies
 //! - `*    /:name/request?with=…` the request that an [`Asking`](crate::api::Asking) describes, forwarded to
 //!   `on_request`
@@ -85,6 +86,7 @@ async fn serve<R: Scripted>(path: &str, mut req: Request, env: &Env) -> Result<R
             }
         }
         "call" => Response::from_json(&api::call(rooms, parse(&req.text().await?)?).await),
+        "federate" => Response::from_json(&api::federate(rooms, parse(&req.text().await?)?).await),
         "dialogue" => Response::from_json(&api::dialogue(rooms, parse(&req.text().await?)?).await),
         "request" => {
             let api::Asking { room, method, uri, headers } = parse(&parameter("with")?)?;

@@ -14,6 +14,7 @@ mod data;
 mod delivery;
 mod dialogues;
 mod errors;
+mod federation;
 mod firing;
 mod invalid;
 mod life;
@@ -492,6 +493,20 @@ macro_rules! all_cases {
                 a_room_within_a_jurisdiction_is_another_room: feature("PS: location"),
                     only memory: "workerd has no jurisdictions";
                 a_location_hint_leads_to_the_same_room: feature("PS: location");
+            }
+            federation {
+                a_federated_call_reaches_each_room_and_the_results_have_the_order_of_the_ids: feature("WK: federate");
+                a_room_that_fails_affects_no_other_room_of_a_federation: feature("WK: federate");
+                a_federation_calls_a_room_once_though_its_id_occurs_twice: feature("WK: federate");
+                a_federation_with_a_filter_calls_the_rooms_that_satisfy_it: feature("WK: federate");
+                a_federation_calls_six_rooms_at_a_time: feature("WK: federate");
+                a_federation_calls_as_many_rooms_at_a_time_as_it_is_told: feature("WK: federate");
+                a_bound_of_no_rooms_is_a_typed_error_and_calls_no_room: feature("WK: federate");
+                a_federation_of_no_rooms_has_no_results: feature("WK: federate");
+                a_room_may_federate_a_call_of_other_rooms: feature("WK: federate");
+                a_key_belongs_to_the_same_shard_always: feature("WK: sharding");
+                a_message_to_all_shards_reaches_each_once: feature("WK: sharding");
+                a_number_of_shards_that_is_out_of_range_is_a_typed_error: feature("WK: sharding");
             }
             dialogues {
                 the_worker_can_be_a_peer: feature("FZ: connect()");
