@@ -60,8 +60,10 @@ pub(crate) struct HandlerKind {
 }
 
 /// All handlers, in the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 14] = {
-    use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
+pub(crate) const HANDLERS: [HandlerKind; 16] = {
+    use Parameter::{
+        Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, User, Value, Version,
+    };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
         HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
@@ -87,10 +89,12 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
         on("on_start", &[Ctx]),
         HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
+        HandlerKind { has: Some("HAS_ON_JOIN"), ..on("on_join", &[Ctx, User]) },
         HandlerKind { needs: Some("reconnect_grace"), ..on("on_resume", &[Ctx, Peer]) },
         on("on_event", &[Ctx, Event]),
         HandlerKind { needs: Some("reconnect_grace"), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
+        HandlerKind { has: Some("HAS_ON_LEAVE"), ..on("on_leave", &[Ctx, User]) },
         HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
         on("on_decode_error", &[Ctx, DecodeError]),
@@ -99,7 +103,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
 };
 
 /// The names of each handler in other systems.
-const FOREIGN: [(&str, &[&str]); 9] = [
+const FOREIGN: [(&str, &[&str]); 11] = [
     ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
     ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
     ("on_start", &["constructor", "on_started", "on_wake", "start", "started", "wake"]),
@@ -114,16 +118,14 @@ const FOREIGN: [(&str, &[&str]); 9] = [
             "connected",
             "handle_connection",
             "handle_socket",
-            "join",
             "on_connected",
             "on_connection",
-            "on_join",
-            "on_joined",
             "on_open",
             "open",
             "websocket_open",
         ],
     ),
+    ("on_join", &["join", "joined", "on_enter", "on_joined", "on_user_join", "on_user_joined", "user_joined"]),
     (
         "on_event",
         &[
@@ -148,17 +150,15 @@ const FOREIGN: [(&str, &[&str]); 9] = [
             "closed",
             "disconnect",
             "disconnected",
-            "leave",
             "on_closed",
             "on_disconnect",
             "on_disconnected",
             "on_disconnection",
-            "on_leave",
-            "on_left",
             "websocket_close",
             "websocket_error",
         ],
     ),
+    ("on_leave", &["leave", "left", "on_exit", "on_left", "on_user_leave", "on_user_left", "user_left"]),
     (
         "on_alarm",
         &["alarm", "handle_alarm", "on_interval", "on_schedule", "on_tick", "on_timeout", "on_timer", "tick", "timer"],
@@ -195,6 +195,7 @@ pub(crate) enum Parameter {
     Env,
     Upgrade,
     Peer,
+    User,
     Event,
     Close,
     Alarm,
@@ -221,6 +222,7 @@ impl Parameter {
             Parameter::Env => "EnvParameter",
             Parameter::Upgrade => "UpgradeParameter",
             Parameter::Peer => "PeerParameter",
+            Parameter::User => "UserParameter",
             Parameter::Event => "EventParameter",
             Parameter::Close => "CloseParameter",
             Parameter::Alarm => "AlarmParameter",
@@ -239,6 +241,7 @@ impl Parameter {
             Parameter::Env => "env",
             Parameter::Upgrade => "upgrade",
             Parameter::Peer => "peer",
+            Parameter::User => "user",
             Parameter::Event => "event",
             Parameter::Close => "close",
             Parameter::Alarm => "alarm",
@@ -256,6 +259,7 @@ impl Parameter {
             Parameter::Env => "&worker::Env",
             Parameter::Upgrade => "&mut UpgradeRequest",
             Parameter::Peer => "&Peer",
+            Parameter::User => "&PeerId",
             Parameter::Event => "Event",
             Parameter::Close => "Close",
             Parameter::Alarm => "Alarm",

@@ -8,7 +8,7 @@
 //! - `room` is the table of a room type, `handlers` runs its handlers, `start` starts a room, `purge` ends its life.
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
-//!   `roster` keeps places and presence, `selection` selects peers.
+//!   `roster` keeps places and presence, `users` has the handlers of users, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
 //! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
@@ -31,6 +31,7 @@ mod start;
 mod state;
 pub(crate) mod tickets;
 pub(crate) mod upgrade;
+mod users;
 
 use std::{
     any::Any,
@@ -41,13 +42,13 @@ use std::{
     task::Waker,
 };
 
-use self::{idempotency::Answers, state::Cached};
+use self::{idempotency::Answers, state::Cached, users::Visit};
 pub(crate) use self::{
     room::{Invocation, MakeServices, RoomType, Value},
     upgrade::Upgraded,
 };
 use crate::{
-    Close, DecodeError, Error, ErrorKind, Failure, OnInvalid, RoomId,
+    Close, DecodeError, Error, ErrorKind, Failure, OnInvalid, PeerId, RoomId,
     engine::{
         fair_lock::FairLock,
         purge::is_own_purge,
@@ -88,6 +89,8 @@ pub(crate) struct RoomHost {
     handlers: Cell<u64>,
     /// The peers whose connection has ended and whose end is not handled yet, by the names of their roster entries.
     departing: RefCell<HashMap<String, Rc<Slot>>>,
+    /// The users whose handlers are not all over.
+    visits: RefCell<HashMap<PeerId, Rc<Visit>>>,
     /// `Some(true)` if any peer has joined in this life; `None` until it is first read.
     joined: Cell<Option<bool>>,
     /// True if this incarnation has set the platform's alarm.
@@ -127,6 +130,7 @@ impl RoomHost {
             waiting: RefCell::default(),
             handlers: Cell::new(0),
             departing: RefCell::default(),
+            visits: RefCell::default(),
             joined: Cell::new(None),
             is_armed: Cell::new(false),
             failed_starts: Cell::new(0),
@@ -303,3 +307,5 @@ mod lives;
 mod tests;
 #[cfg(test)]
 mod unlucky;
+#[cfg(test)]
+mod user_lives;

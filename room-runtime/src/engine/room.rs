@@ -15,9 +15,10 @@ use super::{
     reconnect::Places,
     roster::Roster,
     upgrade::{Asked, Asking, Offer, Rejection},
+    users::Users,
 };
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
+    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, PeerId, SystemFailure, platform::LocalFuture,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -63,11 +64,13 @@ pub(crate) trait RoomCode {
     fn on_start(&self, call: Invocation) -> Handling;
     fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
     fn on_connect(&self, call: Invocation) -> Handling;
+    fn on_join(&self, call: Invocation, user: PeerId) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
     /// Decodes the event, and returns the run of its handler.
     fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error>;
     fn on_away(&self, call: Invocation) -> Handling;
     fn on_close(&self, call: Invocation, close: Close) -> Handling;
+    fn on_leave(&self, call: Invocation, user: PeerId) -> Handling;
     /// Decodes the alarm, and returns the run of its handler.
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error>;
     fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>>;
@@ -90,6 +93,8 @@ pub(crate) struct Invocation {
 pub(crate) struct Needs {
     pub(crate) on_upgrade: bool,
     pub(crate) on_close: bool,
+    /// True for `on_join` and for `on_leave`.
+    pub(crate) users: bool,
     pub(crate) on_alarm: bool,
     pub(crate) on_request: bool,
     pub(crate) grace: bool,
@@ -105,6 +110,8 @@ pub(crate) struct Parts {
     pub(crate) roster: Option<Roster>,
     /// The places of peers that can reconnect.
     pub(crate) places: Option<Places>,
+    /// The handlers of users.
+    pub(crate) users: Option<Users>,
     /// The purge of an empty room.
     pub(crate) purging: Option<Purging>,
     /// The platform's alarm.
@@ -117,11 +124,12 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) const fn of(needs: &Needs) -> Self {
-        let has_roster = needs.on_close || needs.grace;
+        let has_roster = needs.on_close || needs.users || needs.grace;
         let has_schedules = needs.on_alarm || needs.grace || needs.purge_after;
         Parts {
             roster: if has_roster { Some(Roster::PART) } else { None },
             places: if needs.grace { Some(Places::PART) } else { None },
+            users: if needs.users { Some(Users::PART) } else { None },
             purging: if needs.purge_after { Some(Purging::PART) } else { None },
             alarm: if has_schedules || has_roster { Some(RoomHost::alarm_boxed) } else { None },
             firing: if has_schedules { Some(Firing::PART) } else { None },

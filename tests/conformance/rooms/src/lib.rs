@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod backstage;
+pub mod club;
 mod crash;
 mod gates;
 pub mod lounge;

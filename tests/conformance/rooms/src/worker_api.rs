@@ -18,7 +18,9 @@ use worker::{
 use crate::{
     api::{self, Failed},
     backstage::backstage,
-    batched, equipped, founded, keyed,
+    batched,
+    club::{club, lodge, porch},
+    equipped, founded, keyed,
     lounge::{booth, guarded, hall, hut, inn, keep, lounge, motel, moved, parlor},
     narrow, paced, plain,
     planner::planner,
@@ -54,6 +56,9 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
         "motel" => serve::<motel::Room>(path, req, &env).await,
         "inn" => serve::<inn::Room>(path, req, &env).await,
         "moved" => serve::<moved::Room>(path, req, &env).await,
+        "club" => serve::<club::Room>(path, req, &env).await,
+        "lodge" => serve::<lodge::Room>(path, req, &env).await,
+        "porch" => serve::<porch::Room>(path, req, &env).await,
         "backstage" => serve::<backstage::Room>(path, req, &env).await,
         _ => Response::error(format!("there is no room `{name}`"), 404),
     }
