@@ -176,6 +176,7 @@ impl RoomHost {
             self.send_error_frame(&slot, error.kind(), error.message(), None);
             return;
         }
+        self.user_stays(&slot).await;
         if slot.status.get() != Status::Connected || slot.is_closing.get() {
             return;
         }

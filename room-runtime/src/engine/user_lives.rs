@@ -486,6 +486,22 @@ fn a_crash_between_on_connect_and_on_join_delays_on_join_to_the_next_start() {
 }
 
 #[test]
+fn an_on_join_that_a_crash_has_delayed_ends_before_the_first_frame() {
+    let room = TestRoom::<Street<0>>::new("street");
+    let data = Data { name: "one".to_owned(), slow_ms: 50, on_connect: OnConnect::Succeeds };
+    let peer = room.connect(Upgrade::new(data).id("ann"));
+    room.advance(Duration::from_millis(200));
+    NOTES.take();
+    room.hibernate();
+    room.object.memory.store("room:outstanding:ann", br#"{"id":"ann"}"#);
+    peer.send(&Event::Say);
+    room.advance(Duration::from_millis(200));
+    let notes: Vec<_> = NOTES.take().into_iter().map(|(_, note)| note).collect();
+    let join = Note::Join { by: Some("one".to_owned()), is_present: true };
+    assert_eq!(notes, [join, Note::JoinEnds, Note::Said]);
+}
+
+#[test]
 fn a_user_whose_on_join_a_crash_has_prevented_does_not_leave_if_its_connection_is_lost() {
     let room = TestRoom::<Street<0>>::new("street");
     room.connect(ann("one"));
@@ -530,6 +546,30 @@ fn a_user_without_places_leaves_at_a_start_without_sockets() {
     room.peers(None).expect("the room answers");
     assert_eq!(notes(), ["leave by None"]);
     assert_eq!(memory.keys("room:user:"), Vec::<String>::new());
+}
+
+#[test]
+fn a_connection_reads_and_writes_the_places_of_its_own_user_only() {
+    let room = TestRoom::<Street<0>>::new("street");
+    let others: Vec<_> = ["ben", "cat", "dan"].map(|user| room.connect(ann("one").id(user))).into();
+    let memory = &room.object.memory;
+    memory.trace.take();
+    let peer = room.connect(ann("one"));
+    let of_users = || {
+        let all = memory.trace.take();
+        let of = |what: &String| what.contains("room:user:") || what.contains("room:outstanding:");
+        all.iter().filter(|what| of(what)).map(|what| what.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let places: Vec<String> = of_users();
+    let join = ["get room:user:ann", "put room:outstanding:ann", "put room:user:ann", "delete room:outstanding:ann"];
+    assert_eq!(places, join);
+    peer.send(&Event::Say);
+    assert_eq!(of_users(), Vec::<String>::new());
+    peer.close();
+    let places: Vec<String> = of_users();
+    let leave = ["get room:user:ann", "put room:outstanding:ann", "delete room:user:ann", "delete room:outstanding:ann"];
+    assert_eq!(places, leave);
+    drop(others);
 }
 
 #[test]

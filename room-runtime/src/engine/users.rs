@@ -151,10 +151,13 @@ impl RoomHost {
         }
     }
 
-    /// Runs `on_join` if it is outstanding, before the `on_away` or the `on_resume` of a peer.
+    /// Runs `on_join` if it is outstanding, or waits for its end, before a frame, the `on_away` or the `on_resume` of a
+    /// peer.
+    ///
+    /// A new peer passes its turn on to `on_join`. This is for an `on_join` that a crash has delayed to the start.
     pub(super) async fn user_stays(self: &Rc<Self>, slot: &Rc<Slot>) {
         if let Some(users) = &self.room.parts.users
-            && self.has_outstanding()
+            && self.visits.borrow().contains_key(&slot.id)
         {
             (users.stays)(self.clone(), slot.clone()).await;
         }
