@@ -142,7 +142,8 @@ pub mod __private {
         api::outcome::{
             AlarmParameter, CloseParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
             HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome, PeerParameter, RequestOutcome,
-            RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, UserParameter, ValueParameter, VersionParameter,
+            RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, UserParameter, ValueParameter,
+            VersionParameter,
         },
         object::cloudflare::{Object, install},
         wire::json::tagged::{Tagged, deserialize_tagged},

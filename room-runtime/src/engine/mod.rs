@@ -176,7 +176,10 @@ impl RoomHost {
             self.send_error_frame(&slot, error.kind(), error.message(), None);
             return;
         }
-        self.user_stays(&slot).await;
+        if slot.is_closing.get() {
+            return;
+        }
+        self.user_stays(&slot, true).await;
         if slot.status.get() != Status::Connected || slot.is_closing.get() {
             return;
         }

@@ -214,7 +214,7 @@ impl RoomHost {
         if slot.generation.get() != generation || slot.status.get() != Status::Connected {
             return;
         }
-        self.user_stays(slot).await;
+        self.user_stays(slot, false).await;
         // The peer may have left or reconnected again while `on_join` waited.
         if slot.generation.get() != generation || slot.status.get() != Status::Connected {
             return;

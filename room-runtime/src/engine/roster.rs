@@ -350,7 +350,7 @@ impl RoomHost {
         match departure {
             Departure::Nothing => {}
             Departure::Away => {
-                self.user_stays(slot).await;
+                self.user_stays(slot, false).await;
                 if self.room.has_on_away {
                     let outcome = self.run(self.room.code.on_away(call.clone())).await;
                     self.report(outcome, "on_away", &call).await;

@@ -34,7 +34,7 @@ pub(crate) struct Users {
     leave: fn(&RoomHost, &str, &PeerId, Option<&Rc<Slot>>) -> Rc<Visit>,
     joined: fn(Rc<RoomHost>, Rc<Slot>, Rc<Visit>, Place) -> LocalFuture,
     left: fn(Rc<RoomHost>, Rc<Visit>) -> LocalFuture,
-    stays: fn(Rc<RoomHost>, Rc<Slot>) -> LocalFuture,
+    stays: fn(Rc<RoomHost>, Rc<Slot>, bool) -> LocalFuture,
     find_outstanding: fn(&RoomHost, bool) -> Result<(), Error>,
     catch_up: fn(Rc<RoomHost>) -> LocalFuture,
 }
@@ -47,7 +47,7 @@ impl Users {
         leave: RoomHost::leave_place,
         joined: |host, slot, visit, turn| Box::pin(host.joined(slot, visit, turn)),
         left: |host, visit| Box::pin(host.left(visit)),
-        stays: |host, slot| Box::pin(host.stays(slot)),
+        stays: |host, slot, speaks| Box::pin(host.stays(slot, speaks)),
         find_outstanding: RoomHost::read_outstanding,
         catch_up: |host| Box::pin(host.catch_up()),
     };
@@ -154,12 +154,13 @@ impl RoomHost {
     /// Runs `on_join` if it is outstanding, or waits for its end, before a frame, the `on_away` or the `on_resume` of a
     /// peer.
     ///
-    /// A new peer passes its turn on to `on_join`. This is for an `on_join` that a crash has delayed to the start.
-    pub(super) async fn user_stays(self: &Rc<Self>, slot: &Rc<Slot>) {
+    /// A new peer passes its turn on to `on_join`. This is for an `on_join` that a crash has delayed to the start, and, with
+    /// `speaks`, for a client that has sent a frame and is gone: its user joins, because the frame is handled.
+    pub(super) async fn user_stays(self: &Rc<Self>, slot: &Rc<Slot>, speaks: bool) {
         if let Some(users) = &self.room.parts.users
             && self.visits.borrow().contains_key(&slot.id)
         {
-            (users.stays)(self.clone(), slot.clone()).await;
+            (users.stays)(self.clone(), slot.clone(), speaks).await;
         }
     }
 
@@ -354,15 +355,16 @@ impl RoomHost {
         Platform::timer(self.platform.clone(), 0).await;
         {
             let _turn = slot.turn.come(turn).await;
-            self.run_join(&slot, &visit).await;
+            self.run_join(&slot, &visit, false).await;
         }
         self.end_visit(&visit);
     }
 
-    async fn run_join(self: &Rc<Self>, slot: &Rc<Slot>, visit: &Visit) {
+    async fn run_join(self: &Rc<Self>, slot: &Rc<Slot>, visit: &Visit, speaks: bool) {
         let _turn = visit.turn.take().await;
         // A user that is not present stays one that has not joined. Its next connection lets it join.
-        if visit.outstanding.get() != Some(Outstanding::Join) || !self.is_present(slot) {
+        let joins = self.is_present(slot) || speaks && slot.status.get() == Status::Connected && !slot.is_final.get();
+        if visit.outstanding.get() != Some(Outstanding::Join) || !joins {
             return;
         }
         if let Err(error) = self.remove(&outstanding_key(&visit.id)) {
@@ -374,10 +376,10 @@ impl RoomHost {
         self.report(outcome, "on_join", &call).await;
     }
 
-    async fn stays(self: Rc<Self>, slot: Rc<Slot>) {
+    async fn stays(self: Rc<Self>, slot: Rc<Slot>, speaks: bool) {
         let visit = self.visits.borrow().get(&slot.id).cloned();
         if let Some(visit) = visit {
-            self.run_join(&slot, &visit).await;
+            self.run_join(&slot, &visit, speaks).await;
             self.end_visit(&visit);
         }
     }
@@ -475,7 +477,7 @@ impl RoomHost {
             let work = async move {
                 if visit.outstanding.get() == Some(Outstanding::Join) {
                     if let Some(slot) = host.present_peer(&visit.id) {
-                        host.run_join(&slot, &visit).await;
+                        host.run_join(&slot, &visit, false).await;
                     }
                 } else {
                     host.run_leave(&visit).await;
