@@ -465,6 +465,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
             Parameter::Env => quote!(&#private::worker::Env),
             Parameter::Upgrade => quote!(&mut #krate::UpgradeRequest<Self>),
             Parameter::Peer => quote!(&#krate::Peer<Self>),
+            Parameter::User => quote!(&#krate::PeerId),
             Parameter::Event => quote!(Self::Event),
             Parameter::EventRef => quote!(&Self::Event),
             Parameter::Close => quote!(#krate::Close),

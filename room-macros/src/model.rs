@@ -65,9 +65,10 @@ pub(crate) struct HandlerKind {
 }
 
 /// All handlers, in the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 16] = {
+pub(crate) const HANDLERS: [HandlerKind; 18] = {
     use Parameter::{
-        Alarm, Bytes, Close, Ctx, DecodeError, Env, Event, EventRef, HandlerError, Peer, Request, Upgrade, Value, Version,
+        Alarm, Bytes, Close, Ctx, DecodeError, Env, Event, EventRef, HandlerError, Peer, Request, Upgrade, User, Value,
+        Version,
     };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
@@ -103,6 +104,7 @@ pub(crate) const HANDLERS: [HandlerKind; 16] = {
         on("on_start", &[Ctx]),
         HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
+        HandlerKind { has: Some("HAS_ON_JOIN"), ..on("on_join", &[Ctx, User]) },
         HandlerKind { needs: Some("reconnect_grace"), ..on("on_resume", &[Ctx, Peer]) },
         HandlerKind {
             outcome: Outcome::Cost,
@@ -114,6 +116,7 @@ pub(crate) const HANDLERS: [HandlerKind; 16] = {
         HandlerKind { declares: Some("HAS_ON_BINARY"), ..on(ON_BINARY, &[Ctx, Bytes]) },
         HandlerKind { needs: Some("reconnect_grace"), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
+        HandlerKind { has: Some("HAS_ON_LEAVE"), ..on("on_leave", &[Ctx, User]) },
         HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
         on("on_decode_error", &[Ctx, DecodeError]),
@@ -122,7 +125,7 @@ pub(crate) const HANDLERS: [HandlerKind; 16] = {
 };
 
 /// The names of each handler in other systems.
-const FOREIGN: [(&str, &[&str]); 10] = [
+const FOREIGN: [(&str, &[&str]); 12] = [
     ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
     ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
     ("on_start", &["constructor", "on_started", "on_wake", "start", "started", "wake"]),
@@ -137,16 +140,14 @@ const FOREIGN: [(&str, &[&str]); 10] = [
             "connected",
             "handle_connection",
             "handle_socket",
-            "join",
             "on_connected",
             "on_connection",
-            "on_join",
-            "on_joined",
             "on_open",
             "open",
             "websocket_open",
         ],
     ),
+    ("on_join", &["join", "joined", "on_enter", "on_joined", "on_user_join", "on_user_joined", "user_joined"]),
     (
         "on_event",
         &[
@@ -172,17 +173,15 @@ const FOREIGN: [(&str, &[&str]); 10] = [
             "closed",
             "disconnect",
             "disconnected",
-            "leave",
             "on_closed",
             "on_disconnect",
             "on_disconnected",
             "on_disconnection",
-            "on_leave",
-            "on_left",
             "websocket_close",
             "websocket_error",
         ],
     ),
+    ("on_leave", &["leave", "left", "on_exit", "on_left", "on_user_leave", "on_user_left", "user_left"]),
     (
         "on_alarm",
         &["alarm", "handle_alarm", "on_interval", "on_schedule", "on_tick", "on_timeout", "on_timer", "tick", "timer"],
@@ -219,6 +218,7 @@ pub(crate) enum Parameter {
     Env,
     Upgrade,
     Peer,
+    User,
     Event,
     Bytes,
     EventRef,
@@ -247,6 +247,7 @@ impl Parameter {
             Parameter::Env => "EnvParameter",
             Parameter::Upgrade => "UpgradeParameter",
             Parameter::Peer => "PeerParameter",
+            Parameter::User => "UserParameter",
             Parameter::Event => "EventParameter",
             Parameter::Bytes => "BytesParameter",
             Parameter::EventRef => "CostedEventParameter",
@@ -269,6 +270,7 @@ impl Parameter {
             Parameter::Peer => "peer",
             Parameter::Event | Parameter::EventRef => "event",
             Parameter::Bytes => "bytes",
+            Parameter::User => "user",
             Parameter::Close => "close",
             Parameter::Alarm => "alarm",
             Parameter::Request => "request",
@@ -285,6 +287,7 @@ impl Parameter {
             Parameter::Env => "&worker::Env",
             Parameter::Upgrade => "&mut UpgradeRequest",
             Parameter::Peer => "&Peer",
+            Parameter::User => "&PeerId",
             Parameter::Event => "Event",
             Parameter::Bytes => "Bytes",
             Parameter::EventRef => "&Event",

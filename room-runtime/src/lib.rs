@@ -147,7 +147,7 @@ pub mod __private {
             AlarmParameter, BytesParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter, DecodeErrorParameter,
             EnvParameter, EventParameter, HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome,
             PeerParameter, RequestOutcome, RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter,
-            ValueParameter, VersionParameter,
+            UserParameter, ValueParameter, VersionParameter,
         },
         object::cloudflare::{Object, install},
         wire::json::tagged::{Tagged, deserialize_tagged},

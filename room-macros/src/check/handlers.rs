@@ -477,6 +477,7 @@ fn instead(argument: &FnArg, kind: HandlerKind, taken: &[Parameter]) -> Option<&
             Some("`ctx.sender()` is the peer that sent the event")
         }
         "State" => Some("`ctx.state()` reads the state, `ctx.update(|state| …)` changes it"),
+        "Peer" if taken.contains(&Parameter::User) => Some("`ctx.sender()` is the peer of the user's connection"),
         "Connection" if taken.contains(&Parameter::Peer) => Some("`peer.data()` reads the peer's `Connection`"),
         "Services" => Some("`ctx.services()` gives the services"),
         "Env" => Some("read the Worker's `Env` in the handler `services`; `ctx.services()` gives what it makes"),

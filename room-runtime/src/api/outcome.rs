@@ -205,6 +205,22 @@ impl<T> PeerParameter<T> for T {
     }
 }
 
+/// The user parameter of a handler.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_join` and of `on_leave` must be `&PeerId`, not `&{Self}`",
+    label = "expected `PeerId`"
+)]
+pub trait UserParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &Expected) -> &Self;
+}
+
+impl<T> UserParameter<T> for T {
+    fn pass(expected: &T) -> &T {
+        expected
+    }
+}
+
 /// The event that `on_event` handles.
 #[diagnostic::on_unimplemented(
     message = "the parameter of `on_event` must be `Event`, not `{Self}`",

@@ -5,7 +5,10 @@ use std::future::{Future, ready};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, Reject, RoomContext, UpgradeRequest};
+use crate::{
+    Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, RoomContext,
+    UpgradeRequest,
+};
 
 /// A room type: its schemas and its handlers.
 ///
@@ -63,8 +66,8 @@ pub trait Room: Sized + 'static {
     ///
     /// A restart, a deploy, or an eviction together with the sockets ends connections, and Cloudflare does not report
     /// it. An alarm, the watchdog, therefore loads the room if no event does. The alarm is set while the room has peers
-    /// whose end matters: in a room with `on_close`, a [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS) or a
-    /// [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed as one request and one written row.
+    /// whose end matters: in a room with `on_close`, `on_join`, `on_leave`, a
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS) or a [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed as one request and one written row.
     const WATCHDOG_MS: u64 = 300_000;
 
     /// The time without a sign of life after which a peer is closed as lost, in milliseconds; 0 is no limit.
@@ -97,9 +100,18 @@ pub trait Room: Sized + 'static {
     /// constant to `false` for each handler that the module does not have.
     #[doc(hidden)]
     const HAS_ON_UPGRADE: bool = true;
+    /// True if the room has `on_join`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    ///
+    /// A room without it and without `on_leave` stores nothing for each user.
+    #[doc(hidden)]
+    const HAS_ON_JOIN: bool = true;
+    /// True if the room has `on_leave`, as for [`HAS_ON_JOIN`](Room::HAS_ON_JOIN).
+    #[doc(hidden)]
+    const HAS_ON_LEAVE: bool = true;
     /// True if the room has `on_close`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     ///
-    /// A room without it keeps no roster in storage, unless it has a [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
+    /// A room without it keeps no roster in storage, unless it has `on_join`, `on_leave` or a
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
     #[doc(hidden)]
     const HAS_ON_CLOSE: bool = true;
     /// True if the room has `on_away`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
@@ -184,6 +196,21 @@ pub trait Room: Sized + 'static {
         ready(Ok(()))
     }
 
+    /// Runs when a user joins: for the first connection of a peer id, after the success of its `on_connect`.
+    ///
+    /// A user is all connections with the same peer id, for example several tabs of a browser. The handler ends before
+    /// the first frame of the user is handled. [`RoomContext::sender`] is the peer, and [`RoomContext::presence`]
+    /// contains the user. It does not run for a user that has any place in the room: a connection, a place that is kept
+    /// for a reconnect, or a connection whose `on_close` has not begun.
+    ///
+    /// For each user, `on_join` and [`on_leave`](Room::on_leave) alternate, and neither begins while the other runs. An
+    /// error is reported and changes nothing. A crash during the handler does not run it again; after a crash before it
+    /// begins, it runs when the room is next loaded.
+    fn on_join(ctx: &RoomContext<Self>, user: &PeerId) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, user);
+        ready(Ok(()))
+    }
+
     /// Runs in place of `on_connect` for a peer that reconnected in time and has its place again.
     ///
     /// An error is reported and changes nothing. A [refusal](RoomContext::refuse) closes the socket with 1008.
@@ -224,6 +251,19 @@ pub trait Room: Sized + 'static {
     /// Runs once for each connected peer, after its last frame. The peer is no longer among [`RoomContext::peers`].
     fn on_close(ctx: &RoomContext<Self>, peer: &Peer<Self>, close: Close) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer, close);
+        ready(Ok(()))
+    }
+
+    /// Runs when a user leaves: after the `on_close` of its last place, unless the user is back by then.
+    ///
+    /// A user that is away and can still reconnect has not left. [`RoomContext::presence`] does not contain the user.
+    /// [`RoomContext::sender`] is the peer that had the last place; it is `None` if the data of this peer cannot be read
+    /// after a change of its schema.
+    ///
+    /// A crash during the handler does not run it again; after a crash before it begins, it runs when the room is next
+    /// loaded. A [purge](RoomContext::purge) ends the visits of all users without `on_leave`.
+    fn on_leave(ctx: &RoomContext<Self>, user: &PeerId) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, user);
         ready(Ok(()))
     }
 

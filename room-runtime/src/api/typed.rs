@@ -76,6 +76,7 @@ impl<R: Room> Typed<R> {
         parts: Parts::of(&Needs {
             on_upgrade: R::HAS_ON_UPGRADE,
             on_close: R::HAS_ON_CLOSE,
+            users: R::HAS_ON_JOIN || R::HAS_ON_LEAVE,
             on_alarm: R::HAS_ON_ALARM,
             on_request: R::HAS_ON_REQUEST,
             grace: R::RECONNECT_GRACE_MS > 0,
@@ -211,6 +212,11 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_connect(&ctx, &peer).await })
     }
 
+    fn on_join(&self, call: Invocation, user: PeerId) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_join(&ctx, &user).await })
+    }
+
     fn on_resume(&self, call: Invocation) -> Handling {
         let (ctx, peer) = with_peer::<R>(call);
         Box::pin(async move { R::on_resume(&ctx, &peer).await })
@@ -232,6 +238,11 @@ impl<R: Room> RoomCode for Typed<R> {
     fn on_close(&self, call: Invocation, close: Close) -> Handling {
         let (ctx, peer) = with_peer::<R>(call);
         Box::pin(async move { R::on_close(&ctx, &peer, close).await })
+    }
+
+    fn on_leave(&self, call: Invocation, user: PeerId) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_leave(&ctx, &user).await })
     }
 
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error> {

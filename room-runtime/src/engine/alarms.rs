@@ -95,8 +95,9 @@ impl RoomHost {
         self.check_silent_peers(is_what_woke_it);
         if is_what_woke_it || self.schedules.watchdog().is_none_or(|at_ms| at_ms <= now_ms) {
             self.schedules.set_watchdog(None);
-            // Sockets that the room has closed and that have not answered need no watchdog.
-            if self.room.has_watchdog() && self.platform.count_open() > 0 {
+            // Sockets that the room has closed and that have not answered need no watchdog. A user whose `on_leave` waits
+            // for an `on_close` does: after a crash nothing else would load the room.
+            if self.room.has_watchdog() && (self.platform.count_open() > 0 || self.has_outstanding()) {
                 self.schedules.set_watchdog(Some(now_ms.saturating_add(self.room.watchdog_ms)));
             }
         }

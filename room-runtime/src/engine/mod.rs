@@ -9,7 +9,7 @@
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
 //! - `transaction` keeps or rolls back what a closure stores, `migrations` changes the tables of the database once.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
-//!   `roster` keeps places and presence, `selection` selects peers.
+//!   `roster` keeps places and presence, `users` has the handlers of users, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it, `liveness` closes silent peers in the alarm.
 //! - `codecs` decodes frames and sends messages in the codec of each peer.
 //! - `topics` holds the peers' subscriptions and selects the subscribers.
@@ -40,6 +40,7 @@ pub(crate) mod tickets;
 pub(crate) mod topics;
 mod transaction;
 pub(crate) mod upgrade;
+mod users;
 
 use std::{
     any::Any,
@@ -50,13 +51,13 @@ use std::{
     task::Waker,
 };
 
-use self::{idempotency::Answers, state::Cached, transaction::Running};
+use self::{idempotency::Answers, state::Cached, transaction::Running, users::Visit};
 pub(crate) use self::{
     room::{Invocation, MakeServices, RoomType, Value},
     upgrade::Upgraded,
 };
 use crate::{
-    Close, DecodeError, Error, ErrorKind, Failure, OnInvalid, RoomId,
+    Close, DecodeError, Error, ErrorKind, Failure, OnInvalid, PeerId, RoomId,
     engine::{
         codecs::Decoded,
         fair_lock::FairLock,
@@ -101,6 +102,8 @@ pub(crate) struct RoomHost {
     handlers: Cell<u64>,
     /// The peers whose connection has ended and whose end is not handled yet, by the names of their roster entries.
     departing: RefCell<HashMap<String, Rc<Slot>>>,
+    /// The users whose handlers are not all over.
+    visits: RefCell<HashMap<PeerId, Rc<Visit>>>,
     /// `Some(true)` if any peer has joined in this life; `None` until it is first read.
     joined: Cell<Option<bool>>,
     /// True if this incarnation has set the platform's alarm.
@@ -145,6 +148,7 @@ impl RoomHost {
             waiting: RefCell::default(),
             handlers: Cell::new(0),
             departing: RefCell::default(),
+            visits: RefCell::default(),
             joined: Cell::new(None),
             is_armed: Cell::new(false),
             failed_starts: Cell::new(0),
@@ -191,6 +195,10 @@ impl RoomHost {
             self.send_error_frame(&slot, error.kind(), error.message(), None);
             return;
         }
+        if slot.is_closing.get() {
+            return;
+        }
+        self.user_stays(&slot, true).await;
         if slot.status.get() != Status::Connected || slot.is_closing.get() {
             return;
         }
@@ -324,3 +332,5 @@ mod silence;
 mod tests;
 #[cfg(test)]
 mod unlucky;
+#[cfg(test)]
+mod user_lives;

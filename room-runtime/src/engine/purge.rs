@@ -46,6 +46,7 @@ impl RoomHost {
         self.schedules.purge();
         self.is_armed.set(false);
         self.departing.take();
+        self.purge_users();
         self.joined.set(None);
         self.id_is_stored.set(false);
         // The purge also deleted what `on_start` made, for example tables, so `on_start` must run again.

@@ -229,6 +229,11 @@ impl RoomHost {
         if slot.generation.get() != generation || slot.status.get() != Status::Connected {
             return;
         }
+        self.user_stays(slot, false).await;
+        // The peer may have left or reconnected again while `on_join` waited.
+        if slot.generation.get() != generation || slot.status.get() != Status::Connected {
+            return;
+        }
         let call = self.invocation(Some(slot));
         let outcome = self.run(self.room.code.on_resume(call.clone())).await;
         slot.meta.take();

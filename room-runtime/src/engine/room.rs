@@ -18,9 +18,10 @@ use super::{
     reconnect::Places,
     roster::Roster,
     upgrade::{Asked, Asking, Offer, Rejection},
+    users::Users,
 };
 use crate::{
-    Close, Codec, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, RateLimit, SystemFailure,
+    Close, Codec, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, PeerId, RateLimit, SystemFailure,
     platform::LocalFuture,
 };
 
@@ -71,6 +72,7 @@ pub(crate) trait RoomCode {
     fn on_start(&self, call: Invocation) -> Handling;
     fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
     fn on_connect(&self, call: Invocation) -> Handling;
+    fn on_join(&self, call: Invocation, user: PeerId) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
     /// Decodes the event, and returns the run of its handler and the cost of a peer's event.
     fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error>;
@@ -78,6 +80,7 @@ pub(crate) trait RoomCode {
     fn encode_message(&self, message: &dyn Any) -> Result<String, Error>;
     fn on_away(&self, call: Invocation) -> Handling;
     fn on_close(&self, call: Invocation, close: Close) -> Handling;
+    fn on_leave(&self, call: Invocation, user: PeerId) -> Handling;
     /// Decodes the alarm, and returns the run of its handler.
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error>;
     fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>>;
@@ -100,6 +103,8 @@ pub(crate) struct Invocation {
 pub(crate) struct Needs {
     pub(crate) on_upgrade: bool,
     pub(crate) on_close: bool,
+    /// True for `on_join` and for `on_leave`.
+    pub(crate) users: bool,
     pub(crate) on_alarm: bool,
     pub(crate) on_request: bool,
     pub(crate) grace: bool,
@@ -117,6 +122,8 @@ pub(crate) struct Parts {
     pub(crate) roster: Option<Roster>,
     /// The places of peers that can reconnect.
     pub(crate) places: Option<Places>,
+    /// The handlers of users.
+    pub(crate) users: Option<Users>,
     /// The purge of an empty room.
     pub(crate) purging: Option<Purging>,
     /// The timeout of silent peers.
@@ -133,11 +140,12 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) const fn of(needs: &Needs) -> Self {
-        let has_roster = needs.on_close || needs.grace;
+        let has_roster = needs.on_close || needs.users || needs.grace;
         let has_schedules = needs.on_alarm || needs.grace || needs.purge_after;
         Parts {
             roster: if has_roster { Some(Roster::PART) } else { None },
             places: if needs.grace { Some(Places::PART) } else { None },
+            users: if needs.users { Some(Users::PART) } else { None },
             purging: if needs.purge_after { Some(Purging::PART) } else { None },
             liveness: if needs.peer_timeout { Some(Liveness::PART) } else { None },
             alarm: if has_schedules || has_roster || needs.peer_timeout { Some(RoomHost::alarm_boxed) } else { None },

@@ -27,8 +27,8 @@ use crate::{
     wire::{self, keys, new_ticket},
 };
 
-/// The prefixes of the storage keys that hold peers.
-pub(super) const PREFIXES: [&str; 2] = [keys::PEERS, keys::LEAVING];
+/// The prefixes of the storage keys that hold peers, and handlers that wait for the start.
+pub(super) const PREFIXES: [&str; 3] = [keys::PEERS, keys::LEAVING, keys::OUTSTANDING];
 
 /// One peer in storage. Its data stays undecoded, so that an entry is readable even if the type of the data changed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ pub(crate) struct User {
     pub(crate) away_since: Option<u64>,
 }
 
-/// The part of the engine for rooms that keep a roster, because they have `on_close` or a grace.
+/// The part of the engine for rooms that keep a roster, because they have `on_close`, handlers by user or a grace.
 pub(crate) struct Roster {
     enroll: fn(&RoomHost, &Slot, u32, &RawValue) -> Result<(), Error>,
     store_leaving: fn(&RoomHost, &Slot, &Close) -> Option<Close>,
@@ -168,6 +168,17 @@ impl RoomHost {
         data: &RawValue,
         away: Option<Away>,
     ) -> Result<(), Error> {
+        let bytes = self.encode_entry(slot, generation, data, away)?;
+        self.platform.put(&key(&slot.entry), &bytes).map_err(|refusal| self.roster_error("written", &refusal))
+    }
+
+    pub(super) fn encode_entry(
+        &self,
+        slot: &Slot,
+        generation: u32,
+        data: &RawValue,
+        away: Option<Away>,
+    ) -> Result<Vec<u8>, Error> {
         #[derive(Serialize)]
         struct Borrowed<'a> {
             name: &'a str,
@@ -193,8 +204,7 @@ impl RoomHost {
             data,
             away,
         };
-        let bytes = wire::encode_value(&entry, "the peer's data")?;
-        self.platform.put(&key(&slot.entry), &bytes).map_err(|refusal| self.roster_error("written", &refusal))
+        wire::encode_value(&entry, "the peer's data")
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<Option<Entry>, Error> {
@@ -248,8 +258,10 @@ impl RoomHost {
         if self.room.parts.places.is_some() {
             self.log_roster_error(self.cancel_grace(name));
         }
+        let visit = self.user_closes(name, &id, None);
         let error = HandlerError::new("on_close", Some(id), Failure::from(error));
         self.report_error(error, &self.invocation(None)).await;
+        self.user_closed(visit).await;
     }
 
     // Ends of connections.
@@ -353,14 +365,17 @@ impl RoomHost {
         match departure {
             Departure::Nothing => {}
             Departure::Away => {
+                self.user_stays(slot, false).await;
                 if self.room.has_on_away {
                     let outcome = self.run(self.room.code.on_away(call.clone())).await;
                     self.report(outcome, "on_away", &call).await;
                 }
             }
             Departure::Closed => {
+                let visit = self.user_closes(&slot.entry, &slot.id, Some(slot));
                 let outcome = self.run(self.room.code.on_close(call.clone(), close)).await;
                 self.report(outcome, "on_close", &call).await;
+                self.user_closed(visit).await;
             }
         }
         if slot.generation.get() == generation {

@@ -134,6 +134,10 @@ impl RoomHost {
     pub(super) fn admit(&self, slot: &Slot) -> Result<(), Error> {
         let data = self.encode_current_data(slot)?;
         self.write_place(slot, slot.socket.get(), slot.generation.get(), &data)?;
+        if let Err(error) = self.user_enters(slot) {
+            self.log_roster_error(self.strike(&slot.entry));
+            return Err(error.of_peer(&slot.id));
+        }
         slot.is_enrolled.set(true);
         slot.status.set(Status::Connected);
         self.note_joined();

@@ -63,6 +63,7 @@ impl RoomHost {
         self.check_storage()?;
         self.prepare_services()?;
         let lost = self.find_lost(by_socket)?;
+        self.find_outstanding(by_socket)?;
         let (life, call) = (self.life.get(), self.invocation(None));
         if let Err(failure) = self.run(self.room.code.on_start(call.clone())).await {
             if is_own_purge(&failure) {
@@ -86,6 +87,10 @@ impl RoomHost {
             self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(self.room.watchdog_ms)));
         }
         self.close_lost(lost).await;
+        if self.life.get() != life {
+            return Ok(());
+        }
+        self.run_outstanding().await;
         if self.life.get() != life {
             return Ok(());
         }

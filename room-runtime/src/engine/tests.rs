@@ -1307,7 +1307,9 @@ mod without_handlers {
         const PURGE_AFTER_MS: u64 = PURGE_AFTER_MS;
         const RECONNECT_GRACE_MS: u64 = GRACE_MS;
         const HAS_ON_UPGRADE: bool = false;
+        const HAS_ON_JOIN: bool = false;
         const HAS_ON_CLOSE: bool = false;
+        const HAS_ON_LEAVE: bool = false;
         const HAS_ON_ALARM: bool = false;
         const HAS_ON_REQUEST: bool = false;
         type State = ();

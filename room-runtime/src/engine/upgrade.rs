@@ -239,26 +239,31 @@ impl RoomHost {
     /// Runs `on_connect` for a new peer, and then closes the peers that it replaces.
     async fn let_in(self: &Rc<Self>, slot: &Rc<Slot>, replaced: Vec<Rc<Slot>>, kept: Vec<String>) {
         let call = self.invocation(Some(slot));
+        let visit = self.user_connects(&slot.id);
         // The resume token is the first frame of a connection, before any frame of a handler.
         self.send_resume_token(slot);
-        let outcome = {
-            let _turn = slot.turn.take().await;
-            let outcome = self.run(self.room.code.on_connect(call.clone())).await;
-            slot.meta.take();
-            let outcome = outcome.and_then(|()| Ok(self.admit(slot)?));
-            if let Err(failure) = &outcome {
-                self.turn_away(slot, failure);
-            }
-            outcome
-        };
-        if outcome.is_err() {
+        let turn = slot.turn.take().await;
+        let outcome = self.run(self.room.code.on_connect(call.clone())).await;
+        slot.meta.take();
+        let outcome = outcome.and_then(|()| Ok(self.admit(slot)?));
+        if let Err(failure) = &outcome {
+            self.turn_away(slot, failure);
+            drop(turn);
             self.report(unless_refused(outcome), "on_connect", &call).await;
+            self.user_refused(visit);
             return;
         }
         // A peer that `on_connect` itself has closed replaces no other peer.
-        if slot.is_closing.get() {
-            return;
+        if !slot.is_closing.get() {
+            self.replace(slot, replaced, kept);
         }
+        if let Some(visit) = visit {
+            self.user_connected(slot, visit, || turn.pass_on());
+        }
+    }
+
+    /// Closes the peers that a new peer replaces.
+    fn replace(self: &Rc<Self>, slot: &Slot, replaced: Vec<Rc<Slot>>, kept: Vec<String>) {
         for old in replaced {
             self.force_close(&old, CloseCode::RESTART, REPLACED);
         }

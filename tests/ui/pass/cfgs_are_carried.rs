@@ -35,6 +35,12 @@ mod without {
     }
 
     #[cfg(any())]
+    fn on_join(_ctx: &Ctx, _user: &PeerId) {}
+
+    #[cfg(any())]
+    fn on_leave(_ctx: &Ctx, _user: &PeerId) {}
+
+    #[cfg(any())]
     fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
 
     #[cfg(any())]
@@ -56,7 +62,7 @@ mod without {
 
 #[room(state_version = 1, reconnect_grace = "10s")]
 mod with {
-    use room_runtime::serde_json::Value;
+    use room_runtime::{PeerId, serde_json::Value};
 
     #[cfg(all())]
     pub struct State {}
@@ -94,6 +100,12 @@ mod with {
     }
 
     #[cfg(all())]
+    fn on_join(_ctx: &Ctx, _user: &PeerId) {}
+
+    #[cfg(all())]
+    fn on_leave(_ctx: &Ctx, _user: &PeerId) {}
+
+    #[cfg(all())]
     fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
 
     #[cfg(all())]
@@ -126,5 +138,7 @@ fn main() {
     assert!(<with::Room as Room>::migrate(0, Value::Null).is_ok());
     assert!(!<without::Room as Room>::HAS_ON_AWAY && !<without::Room as Room>::HAS_ON_ALARM);
     assert!(<with::Room as Room>::HAS_ON_AWAY && <with::Room as Room>::HAS_ON_ALARM);
+    assert!(!<without::Room as Room>::HAS_ON_JOIN && !<without::Room as Room>::HAS_ON_LEAVE);
+    assert!(<with::Room as Room>::HAS_ON_JOIN && <with::Room as Room>::HAS_ON_LEAVE);
     handles_alarms::<with::Room>();
 }

@@ -45,6 +45,10 @@ mod chat {
         wait(ctx).await
     }
 
+    async fn on_join(ctx: &Ctx, _user: &PeerId) -> Result {
+        wait(ctx).await
+    }
+
     async fn on_resume(ctx: &Ctx, _peer: &Peer) -> Result {
         wait(ctx).await
     }
@@ -63,6 +67,10 @@ mod chat {
     }
 
     async fn on_close(ctx: &Ctx, _peer: &Peer, _close: Close) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_leave(ctx: &Ctx, _user: &PeerId) -> Result {
         wait(ctx).await
     }
 

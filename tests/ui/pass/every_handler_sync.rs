@@ -33,6 +33,8 @@ mod chat {
 
     fn on_connect(_: &Ctx, _: &Peer) {}
 
+    fn on_join(_: &Ctx, _: &PeerId) {}
+
     fn on_resume(_: &Ctx, _: &Peer) {}
 
     fn event_cost(_: &Event) -> u32 {
@@ -44,6 +46,8 @@ mod chat {
     fn on_away(_: &Ctx, _: &Peer) {}
 
     fn on_close(_: &Ctx, _: &Peer, _: Close) {}
+
+    fn on_leave(_: &Ctx, _: &PeerId) {}
 
     fn on_alarm(_: &Ctx) {}
 

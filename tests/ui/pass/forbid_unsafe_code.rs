@@ -94,9 +94,13 @@ pub mod chat {
 
     async fn on_event(_: &Ctx, _: Event) {}
 
+    fn on_join(_: &Ctx, _: &PeerId) {}
+
     fn on_away(_: &Ctx, _: &Peer) {}
 
     fn on_close(_: &Ctx, _: &Peer, _: Close) {}
+
+    fn on_leave(_: &Ctx, _: &PeerId) {}
 
     fn on_alarm(_: &Ctx, _: Alarm) {}
 

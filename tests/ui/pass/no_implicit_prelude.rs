@@ -80,7 +80,11 @@ pub mod chat {
         ::std::result::Result::Ok(())
     }
 
+    pub fn on_join(_ctx: &Ctx, _user: &::room_runtime::PeerId) {}
+
     pub fn on_close(_ctx: &Ctx, _peer: &Peer, _close: ::room_runtime::Close) {}
+
+    pub fn on_leave(_ctx: &Ctx, _user: &::room_runtime::PeerId) {}
 
     pub fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
         ctx.schedule(alarm).after(::std::time::Duration::from_secs(1))?;

@@ -6,6 +6,7 @@
 pub mod acts;
 pub mod api;
 pub mod backstage;
+pub mod club;
 mod crash;
 mod gates;
 pub mod lounge;

@@ -14,27 +14,27 @@ fn presence<R: Scripted>(ctx: &RoomContext<R>) -> Result<Vec<String>, Failure> {
 }
 
 /// Logs the close of a peer, with the peer's data.
-async fn on_close<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>, close: Close) -> Result<(), Failure> {
+pub(crate) async fn on_close<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>, close: Close) -> Result<(), Failure> {
     let how = if close.is_lost() { "lost" } else { "left" };
     let line = format!("close {} {} {how}, {} {:?}", peer.id(), close.code, peer.data().name, peer.tags());
     ctx.update(|state| state.log.push(line))?;
     script::run(ctx, None, &peer.data().on_close).await
 }
 
-async fn on_away<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
+pub(crate) async fn on_away<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
     let sent = peer.send(&script::Broadcast::Pong { n: 0 }).map_err(|error| error.kind());
     let here = ctx.peers().iter().any(|other| other == *peer);
     ctx.update(|state| state.log.push(format!("away {}, here: {here}, send is {sent:?}", peer.id())))?;
     script::run(ctx, None, &crate::backstage::script(R::NAME, ctx.id(), "on_away")).await
 }
 
-async fn on_resume<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
+pub(crate) async fn on_resume<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
     ctx.update(|state| state.log.push(format!("resume {}", peer.id())))?;
     script::run(ctx, Some(peer), &crate::backstage::script(R::NAME, ctx.id(), "on_resume")).await
 }
 
 /// Answers any request with the list of present users.
-fn on_request<R: Scripted>(ctx: &RoomContext<R>) -> Result<http::Response<Bytes>, Failure> {
+pub(crate) fn on_request<R: Scripted>(ctx: &RoomContext<R>) -> Result<http::Response<Bytes>, Failure> {
     Ok(http::Response::new(Bytes::from(serde_json::to_vec(&presence(ctx)?)?)))
 }
 

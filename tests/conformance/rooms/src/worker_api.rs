@@ -19,7 +19,9 @@ use worker::{
 use crate::{
     api::{self, Failed},
     backstage::backstage,
-    batched, embedded, equipped, founded, keyed,
+    batched,
+    club::{club, lodge, porch},
+    embedded, equipped, founded, keyed,
     lounge::{booth, cot, dorm, guarded, hall, hut, inn, keep, lounge, motel, moved, parlor, ward},
     metered, mixed, narrow, paced, packed, plain,
     planner::planner,
@@ -64,6 +66,9 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
         "motel" => serve::<motel::Room>(path, req, &env).await,
         "inn" => serve::<inn::Room>(path, req, &env).await,
         "moved" => serve::<moved::Room>(path, req, &env).await,
+        "club" => serve::<club::Room>(path, req, &env).await,
+        "lodge" => serve::<lodge::Room>(path, req, &env).await,
+        "porch" => serve::<porch::Room>(path, req, &env).await,
         "backstage" => serve::<backstage::Room>(path, req, &env).await,
         _ => Response::error(format!("there is no room `{name}`"), 404),
     }

@@ -40,6 +40,7 @@ mod steps;
 mod topics;
 mod transactions;
 mod upgrade;
+mod users;
 
 use std::{future::Future, pin::Pin};
 
@@ -618,6 +619,30 @@ macro_rules! all_cases {
                 a_restart_ends_peers_with_a_timeout_once: rule(6).alone(RESTARTS);
                 a_worker_that_listens_stays_by_its_heartbeats: feature("FZ: connect()");
                 the_answer_to_a_heartbeat_of_the_worker_is_not_a_message: feature("FZ: connect()");
+            }
+            users {
+                a_user_joins_with_its_first_connection_and_leaves_after_its_last: feature("PS: presence by user");
+                no_user_joins_or_leaves_when_a_room_hibernates: feature("PS: presence by user");
+                on_join_ends_before_the_first_frame_of_the_user: feature("PS: presence by user");
+                two_connections_at_the_same_instant_join_once: feature("PS: presence by user");
+                a_user_whose_on_connect_fails_neither_joins_nor_leaves: feature("PS: presence by user");
+                a_user_that_on_connect_closes_neither_joins_nor_leaves: feature("PS: presence by user");
+                a_replaced_connection_neither_joins_nor_leaves: feature("PS: presence by user");
+                a_kicked_user_leaves_after_the_on_close_of_its_last_connection: feature("PS: presence by user");
+                a_purge_ends_the_visits_of_users_without_on_leave: feature("PS: presence by user");
+                a_user_that_is_away_has_not_left: feature("PS: presence by user");
+                a_user_leaves_when_its_grace_ends: feature("PS: presence by user");
+                a_user_whose_kept_place_is_replaced_neither_joins_nor_leaves: feature("PS: presence by user");
+                users_lost_in_a_restart_leave_after_the_on_close_of_their_last_place: feature("PS: presence by user").alone(RESTARTS);
+                a_user_lost_in_a_restart_that_resumes_has_not_left: feature("PS: presence by user").alone(RESTARTS);
+                a_room_without_on_close_notices_a_lost_user_without_a_request: feature("PS: presence by user").alone(RESTARTS);
+                a_panic_in_on_close_does_not_lose_on_leave: feature("PS: presence by user").alone(PANICS);
+                a_panic_in_on_join_or_on_leave_does_not_run_it_again: feature("PS: presence by user").alone(PANICS);
+                a_user_that_is_back_before_on_close_has_ended_neither_joins_nor_leaves: feature("PS: presence by user");
+                a_user_does_not_leave_while_on_connect_of_its_next_connection_waits: feature("PS: presence by user");
+                a_user_that_comes_back_while_on_leave_runs_joins_after_its_end: feature("PS: presence by user");
+                errors_of_on_join_and_on_leave_are_reported_and_change_nothing: feature("PS: presence by user");
+                a_user_whose_connection_cannot_be_stored_neither_joins_nor_leaves: feature("PS: presence by user"), only memory: "workerd has no storage that fails";
             }
             life {
                 on_start_runs_first_and_once_for_each_start: feature("on_start");

@@ -98,7 +98,11 @@ pub mod chat {
         Ok(())
     }
 
+    fn on_join(_: &Ctx, _: &PeerId) {}
+
     fn on_close(_: &Ctx, _: &Peer, _: Close) {}
+
+    fn on_leave(_: &Ctx, _: &PeerId) {}
 
     fn on_alarm(_: &Ctx, alarm: Alarm) {
         match alarm {
