@@ -144,10 +144,10 @@ pub mod __private {
 
     pub use crate::{
         api::outcome::{
-            AlarmParameter, BytesParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter, DecodeErrorParameter,
-            EnvParameter, EventParameter, HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome,
-            PeerParameter, RequestOutcome, RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter,
-            UserParameter, ValueParameter, VersionParameter,
+            AlarmParameter, BytesParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter,
+            DecodeErrorParameter, EnvParameter, EventParameter, HandlerErrorParameter, InitOutcome, InitialState,
+            Missing, Outcome, PeerParameter, RequestOutcome, RequestParameter, ServicesOutcome, UpgradeOutcome,
+            UpgradeParameter, UserParameter, ValueParameter, VersionParameter,
         },
         object::cloudflare::{Object, install},
         wire::json::tagged::{Tagged, deserialize_tagged},

@@ -9,7 +9,10 @@ use crate::{
     args::Written,
     attrs,
     diag::{self, Errors},
-    model::{self, Accepted, By, Conditional, HANDLERS, Handler, HandlerKind, ON_BINARY, Options, Outcome, Parameter, SCHEMAS},
+    model::{
+        self, Accepted, By, Conditional, HANDLERS, Handler, HandlerKind, ON_BINARY, Options, Outcome, Parameter,
+        SCHEMAS,
+    },
     options,
     parse::{self, Declared, Function, RoomModule, is},
 };

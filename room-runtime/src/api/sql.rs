@@ -194,7 +194,8 @@ impl<'a, R: Room> Sql<'a, R> {
             }
             Ok(())
         })?;
-        value.ok_or_else(|| Error::new(ErrorKind::Platform, "the transaction did not run").in_room(self.ctx.id()).into())
+        value
+            .ok_or_else(|| Error::new(ErrorKind::Platform, "the transaction did not run").in_room(self.ctx.id()).into())
     }
 
     /// Runs the migrations of the database that have not run in this room. Returns their number.
@@ -269,8 +270,10 @@ fn read<R: Room>(
     parameters.append_to(&mut values).map_err(|error| error.0)?;
     let statement = Statement::read(statement, values.len())?;
     if statement.is_atomic() {
-        return Err("the rows of one `select` are read one by one; use `query` for several statements, and for `returning`"
-            .to_owned());
+        return Err(
+            "the rows of one `select` are read one by one; use `query` for several statements, and for `returning`"
+                .to_owned(),
+        );
     }
     let done = ctx.host.read_rows(|platform| Platform::read(platform, &statement, &values, batch));
     done.map_err(|refusal| refusal.0)

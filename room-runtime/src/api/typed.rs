@@ -54,7 +54,9 @@ impl<R: Room> Typed<R> {
         packing: if Codec::has_message_pack(R::CODECS.all()) {
             Some(Packing {
                 is_default: Codec::begins_with_message_pack(R::CODECS.all()),
-                decode: |call, bytes| wire::msgpack::decode_event::<R::Event>(bytes).map(|event| handle::<R>(call, event)),
+                decode: |call, bytes| {
+                    wire::msgpack::decode_event::<R::Event>(bytes).map(|event| handle::<R>(call, event))
+                },
                 encode: |message| wire::msgpack::encode_message(typed_ref::<R::Broadcast>(message)),
                 convert: |json| {
                     let message = wire::decode_value::<R::Broadcast>(json.as_bytes(), "the room's message")?;

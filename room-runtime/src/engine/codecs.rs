@@ -38,12 +38,7 @@ pub(super) struct Decoded {
 
 impl RoomHost {
     /// Decodes a frame.
-    pub(super) fn decode(
-        &self,
-        call: Invocation,
-        socket: Socket,
-        frame: OwnedFrame,
-    ) -> Result<Decoded, DecodeError> {
+    pub(super) fn decode(&self, call: Invocation, socket: Socket, frame: OwnedFrame) -> Result<Decoded, DecodeError> {
         let packing = self.room.packing.as_ref().filter(|_| self.platform.is_packed(socket));
         let event = match (frame, packing, self.room.on_binary) {
             (OwnedFrame::Text(text), None, _) => {
@@ -77,9 +72,7 @@ impl RoomHost {
     pub(super) fn send_json(self: &Rc<Self>, message: &str, to: Audience<'_>) -> Result<Sent, Error> {
         let sent = match &self.room.packing {
             None => Ok(self.send(Frame::Text(message), to)),
-            Some(packing) => {
-                self.send_in_codecs(packing, to, &|| Ok(message.into()), &|| (packing.convert)(message))
-            }
+            Some(packing) => self.send_in_codecs(packing, to, &|| Ok(message.into()), &|| (packing.convert)(message)),
         };
         sent.map_err(|error| error.in_room(&self.id))
     }

@@ -43,7 +43,10 @@ impl RoomHost {
                 Platform::sql(&*self.platform, &statement, &[]).map_err(|refusal| sql_error(refusal.0))?;
                 let bytes = wire::encode_value(&digests, "the record of the migrations")?;
                 Platform::put(&*self.platform, keys::MIGRATIONS, &bytes).map_err(|refusal| {
-                    Error::new(ErrorKind::Storage, format!("the record of the migrations could not be stored: {refusal}"))
+                    Error::new(
+                        ErrorKind::Storage,
+                        format!("the record of the migrations could not be stored: {refusal}"),
+                    )
                 })?;
                 Ok(())
             });

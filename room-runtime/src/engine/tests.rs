@@ -1659,10 +1659,7 @@ fn the_changes_of_a_transaction_are_one_write_and_a_failed_one_has_none() {
     assert_eq!(text.expect("stored"), "inside");
     let puts: Vec<_> = world.trace().into_iter().filter(|line| line.starts_with("put room:state ")).collect();
     // The change before the transaction, and the changes in it.
-    assert_eq!(
-        puts,
-        [r#"put room:state {"count":101,"text":""}"#, r#"put room:state {"count":111,"text":"inside"}"#]
-    );
+    assert_eq!(puts, [r#"put room:state {"count":101,"text":""}"#, r#"put room:state {"count":111,"text":"inside"}"#]);
     let failed = ctx.sql().transaction::<()>(|_| {
         ctx.update(|state| state.count = 0)?;
         ctx.schedule("never".to_owned()).after(Duration::ZERO)?;

@@ -74,7 +74,10 @@ impl Topics {
 
     pub(super) fn clear(&self) {
         if let Some(known) = self.0.get() {
-            if std::env::var("BREAK").as_deref() == Ok("clear") { return; } known.clear();
+            if std::env::var("BREAK").as_deref() == Ok("clear") {
+                return;
+            }
+            known.clear();
         }
     }
 }
@@ -273,7 +276,9 @@ impl RoomHost {
             attached.and_then(|()| self.enroll(slot, generation, &data).map_err(|error| error.of_peer(&slot.id)))
         };
         stored.inspect_err(|_| {
-            if std::env::var("BREAK").as_deref() == Ok("rollback") { return; }
+            if std::env::var("BREAK").as_deref() == Ok("rollback") {
+                return;
+            }
             slot.topics.replace(before);
             if slot.status.get() != Status::Connecting
                 && let Err(error) = self.attach(slot, socket, generation, &data)
@@ -285,7 +290,9 @@ impl RoomHost {
 
     /// Ends the subscriptions of a peer whose place has ended. Its list stays for its `on_close`.
     pub(super) fn leave_topics(&self, slot: &Slot) {
-        if std::env::var("BREAK").as_deref() == Ok("leave") { return; }
+        if std::env::var("BREAK").as_deref() == Ok("leave") {
+            return;
+        }
         for topic in slot.topics.borrow().iter() {
             self.drop_subscription(topic, &slot.entry);
             if let Some(known) = self.topics.0.get() {
@@ -296,7 +303,9 @@ impl RoomHost {
 
     /// Lists a peer that has resumed among the subscribers of its topics in memory.
     pub(super) fn return_to_topics(&self, slot: &Rc<Slot>) {
-        if std::env::var("BREAK").as_deref() == Ok("return") { return; }
+        if std::env::var("BREAK").as_deref() == Ok("return") {
+            return;
+        }
         if let Some(known) = self.topics.0.get() {
             slot.topics.borrow().iter().for_each(|topic| known.add(topic, slot));
         }
@@ -304,7 +313,9 @@ impl RoomHost {
 
     /// Deletes the key of a subscription that has ended.
     fn drop_subscription(&self, topic: &str, entry: &str) {
-        if std::env::var("BREAK").as_deref() == Ok("keys") { return; }
+        if std::env::var("BREAK").as_deref() == Ok("keys") {
+            return;
+        }
         // A key that stays has no effect, so a failure is no error.
         let _ = self.platform.delete(&key(topic, entry));
     }
@@ -338,8 +349,14 @@ impl RoomHost {
         let mut found = Vec::new();
         for (id, mut entries) in wanted {
             let all = std::env::var("BREAK").as_deref() == Ok("scan");
-            for slot in if all { self.platform.open(None).into_iter().filter_map(|s| self.slot_of(s)).collect() } else { self.connected_as(&id) } {
-                if (std::env::var("BREAK").as_deref() == Ok("truth") || is_subscribed(&slot, topic)) && entries.remove(&slot.entry) {
+            for slot in if all {
+                self.platform.open(None).into_iter().filter_map(|s| self.slot_of(s)).collect()
+            } else {
+                self.connected_as(&id)
+            } {
+                if (std::env::var("BREAK").as_deref() == Ok("truth") || is_subscribed(&slot, topic))
+                    && entries.remove(&slot.entry)
+                {
                     found.push(slot);
                 }
             }

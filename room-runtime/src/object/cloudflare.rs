@@ -22,7 +22,10 @@ use worker::{
 use crate::{
     Close, Error, ErrorKind, RateLimitBy, Room,
     api::typed::room_type,
-    engine::{MakeServices, RoomHost, RoomType, Upgraded, upgrade::{Accept, Handshaken}},
+    engine::{
+        MakeServices, RoomHost, RoomType, Upgraded,
+        upgrade::{Accept, Handshaken},
+    },
     platform::{
         LocalFuture, OwnedFrame, Platform, Socket,
         cloudflare::{Cloudflare, RUNNING, js, message_of, namespace, refusal, run_room, run_to_end},

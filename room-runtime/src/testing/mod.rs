@@ -712,12 +712,11 @@ impl<R: Room> TestPeer<R> {
     /// Returns the next error frame of the runtime; `None` if there is none. Earlier messages stay in place.
     pub fn receive_error(&self) -> Option<Error> {
         let waiting = self.waiting();
-        let (at, error) = waiting.iter().enumerate().find_map(|(at, frame)| {
-            match wire::Notice::parse(&notice_text(frame)?)? {
+        let (at, error) =
+            waiting.iter().enumerate().find_map(|(at, frame)| match wire::Notice::parse(&notice_text(frame)?)? {
                 wire::Notice::Error { code, message, .. } => Some((at, Error::new(code, message))),
                 wire::Notice::Resume(_) => None,
-            }
-        })?;
+            })?;
         self.take(at);
         Some(error)
     }

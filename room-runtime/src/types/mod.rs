@@ -11,6 +11,6 @@ pub(crate) mod id;
 pub(crate) mod limits;
 pub(crate) mod peer_info;
 pub(crate) mod schedule;
-pub(crate) mod topic;
 pub(crate) mod shards;
+pub(crate) mod topic;
 pub(crate) mod upgrade;

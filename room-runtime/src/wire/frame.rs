@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    encode_error, msgpack,
+    encode_error,
     json::{depth, round_trip::RoundTrip},
+    msgpack,
 };
 use crate::{Error, ErrorKind, Limits};
 

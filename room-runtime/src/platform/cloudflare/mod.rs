@@ -101,12 +101,8 @@ impl Cloudflare {
         // `#sent` in room.js documents the encoding.
         let (is_complete, outcome) = if outcome < 0.0 { (false, -1.0 - outcome) } else { (true, outcome) };
         let outcome = outcome as u64;
-        let sent = Sent {
-            sent: (outcome / 4) as usize,
-            held: outcome & 1 != 0,
-            others: outcome & 2 != 0,
-            ..Sent::default()
-        };
+        let sent =
+            Sent { sent: (outcome / 4) as usize, held: outcome & 1 != 0, others: outcome & 2 != 0, ..Sent::default() };
         if is_complete {
             return sent;
         }
@@ -198,7 +194,7 @@ impl Platform for Cloudflare {
                 match to {
                     Audience::All { tag, except } => {
                         sockets.send_all_text(text, size, max, hold, tag, one_exception(except))
-                    },
+                    }
                     Audience::Only(&[socket]) => sockets.send_one_text(text, size, max, hold, socket),
                     Audience::Only(only) => sockets.send_only_text(text, size, max, hold, only),
                 }

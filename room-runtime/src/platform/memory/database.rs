@@ -114,7 +114,8 @@ mod sqlite {
             let mut prepared = prepare(&connection, text, may_write)?;
             let columns: Vec<_> = prepared.column_names().into_iter().map(str::to_owned).collect();
             let mut is_checked = false;
-            let mut cursor = prepared.query(rusqlite::params_from_iter(parameters.iter().map(bound))).map_err(refusal)?;
+            let mut cursor =
+                prepared.query(rusqlite::params_from_iter(parameters.iter().map(bound))).map_err(refusal)?;
             loop {
                 let (mut rows, mut size, mut failed) = (Vec::new(), 0, None);
                 while rows.len() < BATCH_ROWS && size < BATCH_BYTES {

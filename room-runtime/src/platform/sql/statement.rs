@@ -443,7 +443,8 @@ mod tests {
         assert_eq!(Statement::without_casts(text.clone().into_owned()), "select 1; select ?, ?, '?', :c, ?1");
         assert_eq!(Statement::without_casts("/**/as integer))".to_owned()), "/**/as integer))");
         assert_eq!(statement.with_casts(&[const { SqlValue::Null }; 3]), "select 1; select ?, ?, '?', :c, ?1");
-        let exact = Statement::read("select 1; select a -- b\n", 0).expect("reads").exact("select 1; select a", 1, true);
+        let exact =
+            Statement::read("select 1; select a -- b\n", 0).expect("reads").exact("select 1; select a", 1, true);
         let value = "case typeof(c0) when 'integer' then 'i'||c0 when 'text' then 't'||c0 else c0 end";
         let rows = "with room_exact_rows(c0) as materialized (select a)";
         assert_eq!(exact, format!("select 1; {rows} select {value} from room_exact_rows"));

@@ -112,12 +112,15 @@ fn numbers_of_javascript_are_read_as_the_field_needs() {
     assert_eq!(decode_event::<u64>(&float(5_000_000_000.0)).expect("a whole number"), 5_000_000_000);
     assert_eq!(decode_event::<i64>(&float(-3.0)).expect("a whole number"), -3);
     assert_eq!(decode_event::<f64>(&[7]).expect("an integer"), 7.0);
-    for (v, reason) in [(0.5, "floating point"), (1e300, "floating point"), (300.0, "invalid value"), (-1.0, "invalid value")] {
+    for (v, reason) in
+        [(0.5, "floating point"), (1e300, "floating point"), (300.0, "invalid value"), (-1.0, "invalid value")]
+    {
         let fault = decode_event::<u8>(&float(v)).expect_err("it does not fit").to_string();
         assert!(fault.contains(reason), "{v}: {fault}");
     }
     // An object has only text as keys.
-    let keys = decode_event::<HashMap<u32, bool>>(&[0x82, 0xa1, b'7', 0xc3, 0xa2, b'1', b'2', 0xc2]).expect("keys as text");
+    let keys =
+        decode_event::<HashMap<u32, bool>>(&[0x82, 0xa1, b'7', 0xc3, 0xa2, b'1', b'2', 0xc2]).expect("keys as text");
     assert_eq!(keys, HashMap::from([(7, true), (12, false)]));
     assert!(decode_event::<HashMap<u32, bool>>(&[0x81, 0xa1, b'x', 0xc3]).is_err());
 }
@@ -170,7 +173,16 @@ fn the_key_of_a_variant_is_not_searched_for_without_an_end() {
     let tag = [&[0xa4][..], b"type", &[0xa3], b"Say"].concat();
     let mut value = [&[0x81, 0xa4][..], b"type", &[0xa4], b"Unit"].concat();
     for _ in 0..90 {
-        let fields = [&[0x85, 0xa4][..], b"text", &[0xa1, b'x', 0xa4], b"data", &[0xc4, 0, 0xa2], b"by", &[0x80, 0xa5], b"inner"];
+        let fields = [
+            &[0x85, 0xa4][..],
+            b"text",
+            &[0xa1, b'x', 0xa4],
+            b"data",
+            &[0xc4, 0, 0xa2],
+            b"by",
+            &[0x80, 0xa5],
+            b"inner",
+        ];
         value = [&fields.concat(), &*value, &tag].concat();
     }
     assert!(decode_event::<Tagged>(&value).is_ok());
@@ -179,7 +191,16 @@ fn the_key_of_a_variant_is_not_searched_for_without_an_end() {
     assert!(decode_event::<Tagged>(&long).is_ok());
     let mut value = long;
     for _ in 0..12 {
-        let fields = [&[0x85, 0xa4][..], b"text", &[0xa1, b'x', 0xa4], b"data", &[0xc4, 0, 0xa2], b"by", &[0x80, 0xa5], b"inner"];
+        let fields = [
+            &[0x85, 0xa4][..],
+            b"text",
+            &[0xa1, b'x', 0xa4],
+            b"data",
+            &[0xc4, 0, 0xa2],
+            b"by",
+            &[0x80, 0xa5],
+            b"inner",
+        ];
         value = [&fields.concat(), &*value, &tag].concat();
     }
     let fault = decode_event::<Tagged>(&value).expect_err("it is read too often").to_string();
@@ -210,7 +231,9 @@ fn lengths_that_are_not_true_and_deep_nesting_are_errors() {
     }
     let deep = |levels: usize| [vec![0x91; levels], vec![0xc0]].concat();
     let limit = usize::from(Limits::MAX_EVENT_DEPTH);
-    assert!(decode_event::<serde_json::Value>(&deep(limit)).is_ok() && decode_event::<IgnoredAny>(&deep(limit)).is_ok());
+    assert!(
+        decode_event::<serde_json::Value>(&deep(limit)).is_ok() && decode_event::<IgnoredAny>(&deep(limit)).is_ok()
+    );
     for levels in [limit + 1, 1_000_000] {
         for fault in [
             decode_event::<serde_json::Value>(&deep(levels)).map(drop).expect_err("too deep"),

@@ -27,7 +27,10 @@ pub enum Act {
     /// Makes the state this long.
     Fill(usize),
     /// Sets an alarm; returns nothing.
-    After { ms: u64, name: String },
+    After {
+        ms: u64,
+        name: String,
+    },
     /// Cancels the alarm with that key; returns whether it existed.
     Cancel(String),
     /// Returns when the next alarm is due.

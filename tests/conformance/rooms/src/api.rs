@@ -1,9 +1,8 @@
 //! The rooms' client as data: the requests of a case, carried out natively or by the Worker.
 
 use room_runtime::{
-    Incoming,
-    Delivery, Error, ErrorKind, Jurisdiction, LocationHint, OnDuplicate, OnResume, Room, RoomClient, RoomHandle,
-    RoomId, Shards, Upgrade,
+    Delivery, Error, ErrorKind, Incoming, Jurisdiction, LocationHint, OnDuplicate, OnResume, Room, RoomClient,
+    RoomHandle, RoomId, Shards, Upgrade,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -36,7 +36,8 @@ pub(super) async fn each_migration_runs_once_and_in_order<H: Harness>(h: H) -> R
 pub(super) async fn a_migration_that_fails_is_rolled_back_and_the_earlier_ones_stay<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let wrong = "insert into notes (text) values ('wrong'); create table more (a); insert into nowhere values (1)";
-    let failed = refused(&room, migrate(&[FIRST, THIRD.replace(", at_ms", "").replace(", 3", "").as_str(), wrong])).await?;
+    let failed =
+        refused(&room, migrate(&[FIRST, THIRD.replace(", at_ms", "").replace(", 3", "").as_str(), wrong])).await?;
     same!((failed.kind, failed.room.as_deref()), (ErrorKind::Sql, Some(room.id())));
     holds!(failed.message.starts_with("migration 3 of 3, `insert into notes (text) values ('wrong');"), "{failed:?}");
     holds!(failed.message.contains("no such table: nowhere"), "{failed:?}");
@@ -45,7 +46,9 @@ pub(super) async fn a_migration_that_fails_is_rolled_back_and_the_earlier_ones_s
     let right = [FIRST, "insert into notes (text) values ('third')", "create table more (a)"];
     same!(ask(&room, migrate(&right)).await?, 1);
     same!(notes(&room).await?, 1);
-    for (text, words) in [("", "no statement"), ("insert into notes (text) values (?)", "has 1 parameters"), ("begin", "begin")] {
+    for (text, words) in
+        [("", "no statement"), ("insert into notes (text) values (?)", "has 1 parameters"), ("begin", "begin")]
+    {
         let failed = refused(&room, migrate(&[right[0], right[1], right[2], text])).await?;
         same!(failed.kind, ErrorKind::Sql);
         holds!(failed.message.starts_with("migration 4 of 4") && failed.message.contains(words), "{failed:?}");

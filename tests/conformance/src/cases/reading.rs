@@ -47,7 +47,8 @@ pub(super) async fn each_row_reaches_the_closure_in_order<H: Harness>(h: H) -> R
         let all = rows(&room, &numbers(count, "x"), vec![]).await?;
         same!(all, (1..=count).map(|x| format!("x: Integer({x})")).collect::<Vec<_>>());
     }
-    let large = rows(&room, &numbers(20, "x, length(zeroblob(100000)) as n, zeroblob(100000) = x'' as same"), vec![]).await?;
+    let large =
+        rows(&room, &numbers(20, "x, length(zeroblob(100000)) as n, zeroblob(100000) = x'' as same"), vec![]).await?;
     same!((large.len(), &*large[19]), (20, "x: Integer(20), n: Integer(100000), same: Integer(0)"));
     Ok(())
 }
@@ -72,7 +73,8 @@ pub(super) async fn the_closure_ends_the_reading_with_a_break_or_an_error<H: Har
         let (rows, ..) = scan(&room, &numbers(1_000_000_000, "x, 'text'"), limit).await?;
         same!(rows, limit);
     }
-    let failed = refused(&room, each(&numbers(1_000_000_000, "x"), [], [Act::Add(1), Act::Fail("no".to_owned())])).await?;
+    let failed =
+        refused(&room, each(&numbers(1_000_000_000, "x"), [], [Act::Add(1), Act::Fail("no".to_owned())])).await?;
     same!(failed.kind, ErrorKind::Handler);
     same!(room.count().await?, 1);
     // The database is free again.
@@ -95,8 +97,14 @@ pub(super) async fn large_numbers_are_exact_wherever_they_are<H: Harness>(h: H) 
     }
     let extremes = "values (?1), (?2), (0.5), (1e17), ('i7'), ('t')";
     let all = rows(&room, extremes, vec![Bound::Integer(i64::MIN), Bound::Integer(i64::MAX)]).await?;
-    let expected =
-        ["Integer(-9223372036854775808)", "Integer(9223372036854775807)", "Real(0.5)", "Real(1e17)", "Text(\"i7\")", "Text(\"t\")"];
+    let expected = [
+        "Integer(-9223372036854775808)",
+        "Integer(9223372036854775807)",
+        "Real(0.5)",
+        "Real(1e17)",
+        "Text(\"i7\")",
+        "Text(\"t\")",
+    ];
     same!(all, expected.map(|value| format!("column1: {value}")));
     let sum = scan(&room, &numbers(100_000, &format!("x + {edge}, printf('%0400d', x)")), u64::MAX).await?;
     same!(sum, (100_000, (edge * 100_000).wrapping_add(5_000_050_000), 40_000_000));
@@ -112,7 +120,8 @@ pub(super) async fn an_error_in_a_later_row_follows_the_rows_before_it<H: Harnes
         same!(all, (1..at).map(|x| format!("a: Integer({x})")).collect::<Vec<_>>());
         holds!(error.contains("integer overflow"), "{error}");
     }
-    let failed = refused(&room, Plan::Scan { statement: numbers(300, "x, iif(x = 280, 1, 'a')"), limit: 1_000 }).await?;
+    let failed =
+        refused(&room, Plan::Scan { statement: numbers(300, "x, iif(x = 280, 1, 'a')"), limit: 1_000 }).await?;
     same!(failed.kind, ErrorKind::Sql);
     holds!(failed.message.starts_with("a row is not what was asked for"), "{failed:?}");
     Ok(())
@@ -137,7 +146,8 @@ pub(super) async fn inside_for_each_the_database_is_a_typed_error_and_the_rest_w
     same!(ask(&room, Plan::Act(vec![Act::One("select count(*) from lines".to_owned())])).await?, json!([2]));
     // In a transaction it reads the rows of that transaction.
     let inside = Act::Each("select id from lines order by id".to_owned(), vec![Act::Add(10)]);
-    let transaction = vec![Act::Exec("insert into lines (id) values (3)".to_owned()), inside, Act::Fail("no".to_owned())];
+    let transaction =
+        vec![Act::Exec("insert into lines (id) values (3)".to_owned()), inside, Act::Fail("no".to_owned())];
     let tried = ask(&room, Plan::Act(vec![Act::Try(Box::new(Act::Transact(transaction))), Act::Count])).await?;
     same!(tried, json!(["handler", 2]));
     Ok(())

@@ -216,8 +216,13 @@ pub(super) async fn a_state_that_cannot_be_stored_rolls_its_transaction_back<H: 
 pub(super) async fn work_that_a_transaction_spawned_runs_also_after_a_rollback<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     refused(&room, Plan::Transact(vec![Act::Add(1), Act::SpawnAdd(10), fail()])).await?;
-    crate::harness::until(&h, "the spawned work", || room.state(), |state| state.as_ref().is_some_and(|s| s.count == 10))
-        .await?;
+    crate::harness::until(
+        &h,
+        "the spawned work",
+        || room.state(),
+        |state| state.as_ref().is_some_and(|s| s.count == 10),
+    )
+    .await?;
     Ok(())
 }
 
