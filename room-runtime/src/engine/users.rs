@@ -27,6 +27,7 @@ use crate::{
 };
 
 /// The part of the engine for rooms with `on_join` or `on_leave`.
+#[allow(clippy::type_complexity, reason = "each field has the signature of a method of the engine")]
 pub(crate) struct Users {
     visit: fn(&RoomHost, &PeerId) -> Rc<Visit>,
     enter: fn(&RoomHost, &Slot) -> Result<(), Error>,
