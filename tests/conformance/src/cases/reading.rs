@@ -107,7 +107,7 @@ pub(super) async fn large_numbers_are_exact_wherever_they_are<H: Harness>(h: H) 
     ];
     same!(all, expected.map(|value| format!("column1: {value}")));
     let sum = scan(&room, &numbers(100_000, &format!("x + {edge}, printf('%0400d', x)")), u64::MAX).await?;
-    same!(sum, (100_000, (edge * 100_000).wrapping_add(5_000_050_000), 40_000_000));
+    same!(sum, (100_000, edge.wrapping_mul(100_000).wrapping_add(5_000_050_000), 40_000_000));
     Ok(())
 }
 
