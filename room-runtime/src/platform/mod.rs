@@ -86,12 +86,6 @@ pub(crate) struct Silence {
 /// The memory platform has the same limit, so that a test that passes natively does not fail on Cloudflare.
 pub(crate) const MAX_VALUE_BYTES: usize = 2_000_000;
 
-/// The most rows of one batch of [`Platform::read`].
-pub(crate) const BATCH_ROWS: usize = 256;
-
-/// The size from which a batch of [`Platform::read`] ends, in bytes. The row that reaches it is the last one.
-pub(crate) const BATCH_BYTES: usize = 262_144;
-
 /// The platform of this build.
 ///
 /// On Cloudflare it is a concrete type, called without a vtable, so that the wasm of a room contains only the functions
@@ -164,9 +158,8 @@ pub(crate) trait Platform: fmt::Debug {
     fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, PlatformError>;
     /// Runs one statement and passes its rows on in batches, until the closure returns false.
     ///
-    /// A batch ends at [`BATCH_ROWS`] rows or at [`BATCH_BYTES`]. The statement must not be
-    /// [atomic](Statement::is_atomic), and nothing may use the database in between. An error comes after the rows before
-    /// it.
+    /// A batch ends at 256 rows or 256 KiB. The statement must not be [atomic](Statement::is_atomic), and nothing may use
+    /// the database in between. An error comes after the rows before it.
     fn read(
         &self,
         statement: &Statement<'_>,

@@ -277,17 +277,21 @@ impl Platform for Cloudflare {
         let text = statement.with_casts(parameters);
         let Crossing { kinds, numbers, texts, bytes } = Crossing::of(parameters);
         let reading = self.storage.read(&text, &kinds, &numbers, &texts, &bytes).map_err(refusal)?;
-        let mut is_exact = false;
+        // The columns of the first run, once the rows are read exactly: in the second run they are expressions.
+        let mut first_columns = None;
         loop {
             let rows = reading.next().map_err(refusal)?;
             let (columns, texts) = names_and_texts(&rows)?;
             if rows.rounded() {
                 let exact = statement.exact(&text, columns.len(), false);
                 reading.again(&exact).map_err(|error| sql::rounded(&message_of(&error)))?;
-                is_exact = true;
+                first_columns = Some(columns);
                 continue;
             }
-            let rows = read_rows(&rows, columns, texts, is_exact)?;
+            let rows = match &first_columns {
+                Some(columns) => read_rows(&rows, columns.clone(), texts, true)?,
+                None => read_rows(&rows, columns, texts, false)?,
+            };
             if rows.rows.is_empty() || !batch(rows) {
                 return Ok(());
             }

