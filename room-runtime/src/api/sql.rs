@@ -121,7 +121,7 @@ impl<'a, R: Room> Sql<'a, R> {
     ///
     /// # Errors
     /// - The error of the closure, which ends the reading.
-    /// - The errors of [`query`](Sql::query). An error in a later row comes after the closure has seen the rows before it.
+    /// - The errors of [`query`](Sql::query). An error in a later row comes after the closure has seen the rows before it, on Cloudflare without the last of them.
     /// - [`ErrorKind::Sql`] for several statements, and for a statement with `returning`.
     pub fn for_each<T: DeserializeOwned, O: RowOutcome>(
         &self,

@@ -331,6 +331,8 @@ mod silence;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod topic_costs;
+#[cfg(test)]
 mod unlucky;
 #[cfg(test)]
 mod user_lives;

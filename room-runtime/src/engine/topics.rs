@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The number of topics in memory from which on topics without subscribers are not kept there.
-const MAX_EMPTY: usize = 1_024;
+pub(super) const MAX_EMPTY: usize = 1_024;
 
 /// The topics in memory.
 ///
@@ -379,6 +379,3 @@ impl RoomHost {
             || self.entry(entry)?.is_some_and(|entry| entry.is_subscribed(topic)))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -159,7 +159,7 @@ pub(crate) trait Platform: fmt::Debug {
     /// Runs one statement and passes its rows on in batches, until the closure returns false.
     ///
     /// A batch ends at 256 rows or 256 KiB. The statement must not be [atomic](Statement::is_atomic), and nothing may use
-    /// the database in between. An error comes after the rows before it.
+    /// the database in between. An error comes after the rows before it, except that it can hide the last of them.
     fn read(
         &self,
         statement: &Statement<'_>,

@@ -8,7 +8,7 @@ pub mod chat {
     pub struct Event {}
     pub struct Broadcast {}
 
-    pub fn on_binary(_ctx: &Ctx, _bytes: Bytes) {}
+    pub fn on_binary(_ctx: &Ctx, _bytes: room_runtime::Bytes) {}
 }
 
 fn main() {}

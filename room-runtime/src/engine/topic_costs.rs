@@ -321,10 +321,10 @@ fn memory_holds_the_topics_of_the_present_peers_only() {
     bob.close();
     assert_eq!(known(), 1);
     // The topics without subscribers are bounded.
-    for n in 0..2 * super::MAX_EMPTY {
+    for n in 0..2 * super::topics::MAX_EMPTY {
         assert_eq!(publish(&alice, &n.to_string()), "0");
     }
-    assert_eq!(known(), super::MAX_EMPTY);
+    assert_eq!(known(), super::topics::MAX_EMPTY);
     assert_eq!(publish(&alice, "a"), "1");
     alice.close();
     assert_eq!(known(), 0);
