@@ -14,7 +14,7 @@ pub(crate) struct Packing {
     /// True if clients that choose no codec speak MessagePack.
     pub(crate) is_default: bool,
     /// Decodes an event, and returns the run of its handler and the event's cost.
-    pub(crate) decode: fn(Invocation, &[u8]) -> Result<(Handling, u32), Fault>,
+    pub(crate) decode: Decode,
     /// Encodes a message of the room.
     pub(crate) encode: fn(&dyn Any) -> Result<Vec<u8>, Error>,
     /// Converts a message of the room from JSON.
@@ -22,6 +22,9 @@ pub(crate) struct Packing {
     /// Converts a frame of the runtime from JSON.
     pub(crate) convert_notice: fn(&str) -> Vec<u8>,
 }
+
+/// Decodes an event from MessagePack.
+type Decode = fn(Invocation, &[u8]) -> Result<(Handling, u32), Fault>;
 
 /// Runs `on_binary`. A room without the handler has none.
 pub(crate) type OnBinary = fn(Invocation, Bytes) -> Handling;

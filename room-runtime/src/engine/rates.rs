@@ -27,6 +27,9 @@ const MAX_ANSWERED: u32 = 100;
 /// The shortest time between two removals of full buckets from storage.
 const SWEEP_MS: u64 = 60_000;
 
+/// Returns the address of a client.
+type AddressOf = fn(&dyn Handshake) -> Option<Rc<str>>;
+
 /// The part of the engine for rooms with a rate limit.
 pub(crate) struct Rates {
     /// Takes the token of a frame, or answers the frame.
@@ -35,7 +38,7 @@ pub(crate) struct Rates {
     pub(super) charge: fn(&Rc<RoomHost>, &Slot, u32) -> bool,
     /// Removes the full buckets from memory.
     pub(super) release: fn(&RoomHost),
-    address_of: Option<fn(&dyn Handshake) -> Option<Rc<str>>>,
+    address_of: Option<AddressOf>,
     stored: Option<StoredBuckets>,
 }
 

@@ -74,9 +74,6 @@ impl Topics {
 
     pub(super) fn clear(&self) {
         if let Some(known) = self.0.get() {
-            if std::env::var("BREAK").as_deref() == Ok("clear") {
-                return;
-            }
             known.clear();
         }
     }
@@ -126,13 +123,16 @@ impl Known for RefCell<BTreeMap<String, Subscribers>> {
     }
 }
 
+/// Returns the sockets of a selection that subscribe to all of some topics.
+type Find = fn(&[String], &Selection, &RoomHost) -> Result<Vec<Socket>, Error>;
+
 /// The part of a [`Selection`] for topics.
 ///
 /// The code that finds subscribers is called through it only, so the linker drops that code from a room that selects no
 /// topic.
 pub(crate) struct InTopics {
     names: Vec<String>,
-    find: fn(&[String], &Selection, &RoomHost) -> Result<Vec<Socket>, Error>,
+    find: Find,
 }
 
 impl InTopics {
@@ -276,9 +276,6 @@ impl RoomHost {
             attached.and_then(|()| self.enroll(slot, generation, &data).map_err(|error| error.of_peer(&slot.id)))
         };
         stored.inspect_err(|_| {
-            if std::env::var("BREAK").as_deref() == Ok("rollback") {
-                return;
-            }
             slot.topics.replace(before);
             if slot.status.get() != Status::Connecting
                 && let Err(error) = self.attach(slot, socket, generation, &data)
@@ -290,9 +287,6 @@ impl RoomHost {
 
     /// Ends the subscriptions of a peer whose place has ended. Its list stays for its `on_close`.
     pub(super) fn leave_topics(&self, slot: &Slot) {
-        if std::env::var("BREAK").as_deref() == Ok("leave") {
-            return;
-        }
         for topic in slot.topics.borrow().iter() {
             self.drop_subscription(topic, &slot.entry);
             if let Some(known) = self.topics.0.get() {
@@ -303,9 +297,6 @@ impl RoomHost {
 
     /// Lists a peer that has resumed among the subscribers of its topics in memory.
     pub(super) fn return_to_topics(&self, slot: &Rc<Slot>) {
-        if std::env::var("BREAK").as_deref() == Ok("return") {
-            return;
-        }
         if let Some(known) = self.topics.0.get() {
             slot.topics.borrow().iter().for_each(|topic| known.add(topic, slot));
         }
@@ -313,9 +304,6 @@ impl RoomHost {
 
     /// Deletes the key of a subscription that has ended.
     fn drop_subscription(&self, topic: &str, entry: &str) {
-        if std::env::var("BREAK").as_deref() == Ok("keys") {
-            return;
-        }
         // A key that stays has no effect, so a failure is no error.
         let _ = self.platform.delete(&key(topic, entry));
     }
@@ -348,15 +336,8 @@ impl RoomHost {
         }
         let mut found = Vec::new();
         for (id, mut entries) in wanted {
-            let all = std::env::var("BREAK").as_deref() == Ok("scan");
-            for slot in if all {
-                self.platform.open(None).into_iter().filter_map(|s| self.slot_of(s)).collect()
-            } else {
-                self.connected_as(&id)
-            } {
-                if (std::env::var("BREAK").as_deref() == Ok("truth") || is_subscribed(&slot, topic))
-                    && entries.remove(&slot.entry)
-                {
+            for slot in self.connected_as(&id) {
+                if is_subscribed(&slot, topic) && entries.remove(&slot.entry) {
                     found.push(slot);
                 }
             }
@@ -372,7 +353,7 @@ impl RoomHost {
     /// Returns whether a peer without an open connection is subscribed to a topic and has a place.
     fn may_resume_subscribed(&self, topic: &str, entry: &str) -> Result<bool, Error> {
         // Without a roster, a subscription ends with its connection.
-        if self.room.parts.roster.is_none() || std::env::var("BREAK").as_deref() == Ok("stale") {
+        if self.room.parts.roster.is_none() {
             return Ok(false);
         }
         Ok(self.departing.borrow().contains_key(entry)

@@ -72,6 +72,7 @@ pub mod chat {
         ::std::result::Result::Ok(())
     }
 
+    #[must_use]
     pub fn event_cost(_event: &Event) -> u32 {
         1
     }

@@ -115,7 +115,7 @@ mod sqlite {
             let connection = self.open()?;
             let text = statement.parts().last().unwrap_or_default();
             let mut prepared = prepare(&connection, text, may_write)?;
-            let columns: Vec<_> = prepared.column_names().into_iter().map(str::to_owned).collect();
+            let columns: Vec<_> = prepared.column_names().map(str::to_owned).collect();
             let mut is_checked = false;
             let mut cursor =
                 prepared.query(rusqlite::params_from_iter(parameters.iter().map(bound))).map_err(refusal)?;

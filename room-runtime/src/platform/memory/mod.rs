@@ -642,10 +642,13 @@ impl Platform for Memory {
     }
 
     fn transaction(&self, work: &mut dyn FnMut() -> bool) -> Result<(), PlatformError> {
+        /// The values under the keys, and the alarm.
+        type Before = (BTreeMap<String, Vec<u8>>, Option<u64>);
+
         /// What the transaction restores, unless it succeeds. A panic of the work drops it too.
         struct Rollback<'a> {
             memory: &'a Memory,
-            before: Option<(BTreeMap<String, Vec<u8>>, Option<u64>)>,
+            before: Option<Before>,
         }
 
         impl Drop for Rollback<'_> {
