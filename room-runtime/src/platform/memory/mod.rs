@@ -645,7 +645,7 @@ impl Platform for Memory {
         /// The values under the keys, and the alarm.
         type Before = (BTreeMap<String, Vec<u8>>, Option<u64>);
 
-        /// What the transaction restores, unless it succeeds. A panic of the work drops it too.
+        /// The contents that the transaction restores, unless it succeeds. A panic of the work drops it too.
         struct Rollback<'a> {
             memory: &'a Memory,
             before: Option<Before>,

@@ -1,4 +1,4 @@
-//! What a handler does without waiting: in a transaction, for each row of a statement, and to the tables.
+//! The acts of a handler that waits for nothing: in a transaction, for each row of a statement, and to the tables.
 
 use std::{ops::ControlFlow, time::Duration};
 

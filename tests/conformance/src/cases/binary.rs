@@ -102,7 +102,7 @@ pub(super) async fn bytes_that_a_peer_does_not_read_close_its_connection<H: Harn
     bob.heartbeat().await?;
     bob.mute();
     // The limit is 200,000 bytes, and a heartbeat counts once as a sign of reading.
-    for _ in 0..6 {
+    for _ in 0..10 {
         alice.send_binary(command(raw::RELAY, &vec![1; 90_000])).await?;
         alice.next().await?;
     }

@@ -25,9 +25,10 @@ pub(super) async fn each_migration_runs_once_and_in_order<H: Harness>(h: H) -> R
     same!(ask(&room, migrate(&[])).await?, 0);
     same!(ask(&room, migrate(&[FIRST, SECOND])).await?, 2);
     same!(ask(&room, migrate(&[FIRST, SECOND])).await?, 0);
-    room.hibernate().await?;
-    same!(ask(&room, migrate(&[FIRST, SECOND, THIRD])).await?, 1);
     room.restart().await?;
+    same!(ask(&room, migrate(&[FIRST, SECOND, THIRD])).await?, 1);
+    // After the restart, because a restart forgets how often the room has started.
+    room.hibernate().await?;
     same!(ask(&room, migrate(&[FIRST, SECOND, THIRD])).await?, 0);
     same!(notes(&room).await?, 1);
     Ok(())
