@@ -524,6 +524,7 @@ impl std::error::Error for Refusal {}
 
 /// A frame that a client received, from [`TestPeer::receive_any`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TestFrame {
     /// A text frame.
     Text(String),

@@ -235,6 +235,7 @@ impl<R: Scripted> Socket for TestPeer<R> {
                     (Some(TestFrame::Text(text)), _) if text == R::HEARTBEAT.1 => continue,
                     (Some(TestFrame::Text(text)), _) => Poll::Ready(Arrival::Text(text)),
                     (Some(TestFrame::Binary(bytes)), _) => Poll::Ready(Arrival::Binary(bytes.into())),
+                    (Some(other), _) => unreachable!("a frame of another kind: {other:?}"),
                     (None, Some((code, reason))) => Poll::Ready(Arrival::Closed(code, reason)),
                     (None, None) => Poll::Pending,
                 };
