@@ -67,7 +67,7 @@ impl RoomHost {
     ) -> Result<(), PlatformError> {
         let Running { is_reading, .. } = &self.running;
         is_reading.set(true);
-        let done = read(&*self.platform);
+        let done = read(self.platform.as_ref());
         is_reading.set(false);
         done
     }

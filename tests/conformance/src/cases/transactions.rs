@@ -139,7 +139,7 @@ pub(super) async fn an_inner_transaction_that_fails_leaves_the_outer_one<H: Harn
 pub(super) async fn alarms_of_a_transaction_that_fails_are_neither_set_nor_cancelled<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let soon = |ms, name: &str| Plan::After { ms, key: Some(name.to_owned()), alarm: alarm(name, []) };
-    give(&room, [soon(5_000, "kept"), soon(900_000, "late")]).await?;
+    give(&room, [soon(12_000, "kept"), soon(900_000, "late")]).await?;
     let before = next(&room).await?;
     let acts = vec![
         Act::Cancel("kept".to_owned()),
