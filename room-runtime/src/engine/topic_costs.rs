@@ -314,7 +314,7 @@ fn a_topic_that_cannot_be_read_is_an_error() {
 #[test]
 fn memory_holds_the_topics_of_the_present_peers_only() {
     let (room, _memory) = hub::<Plain>();
-    let known = || room.object.host().topics.0.get().map_or(0, |known| known.len());
+    let known = || room.object.host().topics.known();
     let alice = room.connect(upgrade("alice", &["a"]));
     let bob = room.connect(upgrade("bob", &["a", "b"]));
     assert_eq!(known(), 2);

@@ -37,6 +37,14 @@ pub(super) const MAX_EMPTY: usize = 1_024;
 #[derive(Default)]
 pub(super) struct Topics(OnceCell<Box<dyn Known>>);
 
+#[cfg(test)]
+impl Topics {
+    /// The number of topics that are known.
+    pub(super) fn known(&self) -> usize {
+        self.0.get().map_or(0, |known| known.len())
+    }
+}
+
 /// The topics that were used in this incarnation, with their subscribers.
 trait Known {
     fn clear(&self);
