@@ -51,6 +51,8 @@ impl<const G: u64, const C: bool> Room for Hub<G, C> {
     const CLASS: &'static str = "HubRoom";
     const RECONNECT_GRACE_MS: u64 = G;
     const HAS_ON_CLOSE: bool = C;
+    const HAS_ON_JOIN: bool = C;
+    const HAS_ON_LEAVE: bool = C;
     const LIMITS: Limits = Limits::DEFAULT.max_peers(10_000);
     type State = u64;
     /// The topics that a peer joins in `on_connect`; with `!` among them, `on_connect` then fails.
