@@ -688,9 +688,10 @@ impl<R: Room> TestPeer<R> {
             match received {
                 Ok(Received::Message(message)) => return Some(message),
                 Ok(Received::ResumeToken(token)) => drop(self.resume_token.replace(Some(token))),
-                Err(error) if is_notice(&frame) => panic!(
-                    "peer `{}` received an error frame, not a message: {error}\n`receive_error` takes error frames",
-                    self.id
+                Err(_) if is_notice(&frame) => panic!(
+                    "peer `{}` received an error frame, not a message: {}\n`receive_error` takes error frames",
+                    self.id,
+                    notice_text(&frame).unwrap_or_default()
                 ),
                 Err(error) => panic!("peer `{}` received {frame:?}: {error}", self.id),
             }
