@@ -130,7 +130,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         ),
         needs: None,
         doc: "the codecs of events and messages: JSON in text frames (`\"json\"`), MessagePack in binary frames \
-              (`\"msgpack\"`), or both (`\"json, msgpack\"`), (`\"msgpack, json\"`): a client then chooses by the \
+              (`\"msgpack\"`), or both (`\"json, msgpack\"`) or (`\"msgpack, json\"`): with both, a client chooses by the \
               subprotocol `room.json` or `room.msgpack`, and otherwise gets the first",
     },
     OptionKind {

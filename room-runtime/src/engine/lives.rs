@@ -63,7 +63,7 @@ fn topics(peer: &Peer<Ledger>) -> Topics {
 /// Changes one topic of a peer. This may fail, because the peer may have left or storage may fail.
 fn change_topics(peer: &Peer<Ledger>, number: u64) {
     let topic = TOPICS[number as usize % TOPICS.len()];
-    let _ = if number % 3 == 0 { peer.unsubscribe(topic) } else { peer.subscribe(topic) };
+    let _ = if number.is_multiple_of(3) { peer.unsubscribe(topic) } else { peer.subscribe(topic) };
     note(peer, Note::Now(topics(peer)));
 }
 

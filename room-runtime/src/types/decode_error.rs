@@ -20,7 +20,7 @@ pub struct DecodeError {
 pub enum DecodeReason {
     /// The frame is not JSON, or not MessagePack, or not an `Event`.
     Malformed,
-    /// The frame is binary. The room expects JSON text.
+    /// The frame is binary. The peer speaks JSON, and the room has no `on_binary`.
     Binary,
     /// The frame is text. The peer speaks [MessagePack](crate::Codec::MessagePack).
     Text,

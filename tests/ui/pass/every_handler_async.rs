@@ -78,7 +78,9 @@ mod chat {
         wait(ctx).await
     }
 
-    async fn on_binary(_: &Ctx, _: Bytes) {}
+    async fn on_binary(ctx: &Ctx, _: Bytes) -> Result {
+        wait(ctx).await
+    }
 
     async fn on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
         wait(ctx).await?;

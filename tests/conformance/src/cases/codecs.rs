@@ -246,13 +246,12 @@ pub(super) async fn the_worker_is_a_peer_of_a_room_of_messagepack<H: Harness>(h:
     Ok(())
 }
 
-pub(super) async fn a_resumed_peer_may_choose_another_codec<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_peer_resumes_with_the_token_of_a_packed_frame<H: Harness>(h: H) -> Result<()> {
     let (room, alice, token) = enter(&h, guest("alice")).await?;
     run(&alice, [log("before")]).await?;
     fence(&alice, 1).await?;
     alice.disconnect();
     until(room.harness(), "the end", || room.peers(None), |peers| peers.is_empty()).await?;
-    // The room speaks MessagePack only, so the other codec is the same one, chosen by name.
     let alice = room.connect(offering("alice", Codec::MessagePack).resume(&token)).await?;
     same!(alice.protocol().as_deref(), Some("room.msgpack"));
     notice(&alice).await?;

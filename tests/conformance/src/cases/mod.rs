@@ -350,7 +350,7 @@ macro_rules! all_cases {
                 a_refusal_reaches_the_peer_in_its_own_codec: feature("FZ: MessagePack");
                 the_worker_broadcasts_to_peers_of_messagepack: feature("FZ: MessagePack");
                 the_worker_is_a_peer_of_a_room_of_messagepack: feature("DE: client");
-                a_resumed_peer_may_choose_another_codec: feature("FZ: MessagePack");
+                a_peer_resumes_with_the_token_of_a_packed_frame: feature("FZ: MessagePack");
                 a_crash_is_reported_to_its_sender_in_messagepack: rule(9).alone(PANICS);
             }
             binary {
