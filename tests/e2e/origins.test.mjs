@@ -3,8 +3,11 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { launchBrowser } from "./browser.mjs";
 import { startWorker } from "./harness.mjs";
 import { Raw, UPGRADE, request } from "./raw.mjs";
+
+const TIMEOUT = 15_000;
 
 let host;
 
@@ -51,5 +54,32 @@ test("a forged origin is refused with 403", async () => {
     [[`https://${"a".repeat(4_000)}.example.com`], 403],
   ]) {
     assert.deepEqual({ origins, status: await status(origins) }, { origins, status: expected });
+  }
+});
+
+test("a browser's page connects if its origin is allowed, and no other page does", async () => {
+  const browser = await launchBrowser();
+  try {
+    const url = new URL(path("browser"), host.url.replace("http", "ws")).href;
+    const connect = async (address) => {
+      const page = await browser.newPage();
+      page.setDefaultTimeout(TIMEOUT);
+      // Chromium asks its user before a page of the network may reach this machine. These pages come from no server.
+      // An older Chromium neither asks nor knows the permission.
+      await page.context().grantPermissions(["local-network-access"]).catch(() => {});
+      // The page has this origin, whoever serves it.
+      await page.route(`${address}/**`, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
+      await page.goto(`${address}/`);
+      return page.evaluate((url) => new Promise((resolve) => {
+        const socket = new WebSocket(url);
+        socket.addEventListener("open", () => resolve("open"));
+        socket.addEventListener("close", ({ code }) => resolve(code));
+      }), url);
+    };
+    assert.equal(await connect("http://localhost:8787"), "open");
+    assert.equal(await connect("http://localhost:8788"), 1006);
+    assert.equal(await connect("http://evil.example"), 1006);
+  } finally {
+    await browser.close();
   }
 });
