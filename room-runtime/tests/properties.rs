@@ -20,7 +20,7 @@ use room_runtime::{
 };
 use serde::{Deserialize, Serialize};
 
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 2_500;
 const STEPS: usize = 50;
 
 /// A room that keeps a ledger of its events.

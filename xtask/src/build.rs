@@ -27,6 +27,10 @@ pub(crate) fn build(repo: &Repo, worker: &Path) -> Result<()> {
     eprintln!("==> building {}", repo.display(worker));
     let mut command = Command::new(repo.path("target/tools/bin/worker-build"));
     command.arg("--release").current_dir(worker);
+    // wasm-opt takes minutes for the many rooms of the tests, whose size does not matter.
+    if repo.is_test_room(worker) {
+        command.arg("--no-opt");
+    }
     tools::environment(repo, &mut command)?;
     process::run(&mut command).with_context(|| format!("{} was not built", repo.display(worker)))
 }

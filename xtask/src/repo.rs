@@ -64,6 +64,11 @@ impl Repo {
         Ok(workers)
     }
 
+    /// Tells whether only tests use the worker of a folder.
+    pub(crate) fn is_test_room(&self, worker: &Path) -> bool {
+        TEST_ROOMS.iter().any(|folder| worker == self.path(folder))
+    }
+
     pub(crate) fn bench_workers(&self) -> Vec<PathBuf> {
         BENCH_WORKERS.map(|folder| self.path(folder)).to_vec()
     }

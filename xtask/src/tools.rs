@@ -117,6 +117,11 @@ fn cargo_install(repo: &Repo, package: &str, program: &str, version: &str, flags
         .arg(repo.path("target/tools"))
         .arg("--target-dir")
         .arg(&build)
+        // The tools run for seconds. Compiling them with all optimizations takes minutes.
+        .envs(
+            [("OPT_LEVEL", "1"), ("LTO", "off"), ("CODEGEN_UNITS", "16")]
+                .map(|(name, value)| (format!("CARGO_PROFILE_RELEASE_{name}"), value)),
+        )
         .current_dir(repo.root());
     process::run(&mut cargo)?;
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))

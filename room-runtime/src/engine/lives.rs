@@ -25,7 +25,7 @@ use crate::{
     testing::{TestPeer, TestRoom, World},
 };
 
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 2_500;
 const STEPS: usize = 40;
 const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
 const TOPICS: [&str; 2] = ["a", "a:b"];

@@ -25,7 +25,7 @@ use crate::{
     testing::{TestPeer, TestRoom, World},
 };
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 const STEPS: usize = 40;
 const USERS: [&str; 3] = ["ann", "ben", "cat"];
 

@@ -60,9 +60,12 @@ async fn main() -> Result<ExitCode> {
     }
     println!();
     for (platform, tally, took) in &tallies {
-        let run::Tally { passed, failed, not_here, .. } = tally;
+        let run::Tally { passed, failed, not_here, passed_alone, .. } = tally;
         let (name, seconds) = (platform.name(), took.as_secs_f64());
         println!("{name:<8} {passed} passed, {failed} failed, {not_here} not for it, in {seconds:.1} s");
+        for case in passed_alone {
+            println!("{name:<8} `{case}` failed beside others and passed alone");
+        }
     }
     if is_whole {
         parity
