@@ -103,6 +103,7 @@ pub use crate::{
         peer_info::PeerInfo,
         schedule::{ScheduleId, SystemFailure},
         shards::{ShardIds, Shards},
+        stats::Stats,
         upgrade::{OnDuplicate, OnResume},
     },
     wire::SUBPROTOCOL,

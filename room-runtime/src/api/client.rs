@@ -12,7 +12,7 @@ use worker::{Env, Request, Response};
 
 use crate::{
     Delivery, Error, ErrorKind, Federate, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Shards,
-    Upgrade,
+    Stats, Upgrade,
     platform::{
         cloudflare::namespace::Namespace,
         transport::{Address, Transport, Unreachable},
@@ -227,6 +227,18 @@ impl<R: Room> RoomHandle<R> {
     /// any other. Also the errors of reaching the room.
     pub fn fire_alarm(&self) -> Call<bool> {
         self.call(Ok(Command::FireAlarm.to_string()))
+    }
+
+    /// Returns the figures of the room: peers, frames, bytes, refusals, errors, alarms and the size of its storage.
+    ///
+    /// The call is retried if the room restarts during it. It loads a room that is not in memory, whose counters are then
+    /// all 0.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the storage cannot be read, and the errors of reaching the room. A room of an older
+    /// release answers with [`ErrorKind::Decode`].
+    pub fn stats(&self) -> impl Future<Output = Result<Stats, Error>> + Send + use<R> {
+        self.read(Command::Stats)
     }
 
     /// Forwards a WebSocket upgrade to the room, which gets a new peer with the given data, id and tags.

@@ -31,6 +31,7 @@ pub(crate) struct Firing {
     arm: fn(&RoomHost) -> Result<(), Error>,
     has_any: fn(&RoomHost) -> Result<bool, Error>,
     is_due: fn(&RoomHost) -> Result<bool, Error>,
+    count: fn(&RoomHost) -> Result<usize, Error>,
 }
 
 impl Firing {
@@ -40,6 +41,7 @@ impl Firing {
         arm: |host| host.schedules.arm(host.platform.as_ref()),
         has_any: |host| Ok(!host.schedules.is_empty(host.platform.as_ref())?),
         is_due: |host| host.schedules.is_due(host.platform.as_ref()),
+        count: |host| host.schedules.count_alarms(host.platform.as_ref()),
     };
 
     /// Serves the Worker's `fire_alarm`. Returns whether there was an alarm.
@@ -54,6 +56,11 @@ impl Firing {
         if let Err(error) = (self.arm)(host) {
             host.platform.log_error(&error.in_room(&host.id).to_string());
         }
+    }
+
+    /// The number of alarms that are set.
+    pub(super) fn count(&self, host: &RoomHost) -> Result<usize, Error> {
+        (self.count)(host).map_err(|error| error.in_room(&host.id))
     }
 
     /// Returns whether the room has any schedule that can fire.

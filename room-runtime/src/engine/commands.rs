@@ -119,6 +119,7 @@ impl RoomHost {
                 };
                 answer(prepared.map_err(|error| WireError::from(&error)))
             }
+            Command::Stats => self.stats().unwrap_or_else(|error| answer::<()>(Err((&error).into()))),
             Command::FireAlarm => match &self.room.parts.firing {
                 Some(firing) => answer(firing.fire_next(self).await),
                 None => answer(Ok(false)),

@@ -134,11 +134,13 @@ impl RoomHost {
     }
 
     pub(super) async fn report_error(&self, error: HandlerError, call: &Invocation) {
+        self.counters.failed();
         self.log(&error);
         let peer = error.peer().cloned();
         if let Err(failure) = self.run(self.room.code.on_error(call.clone(), error)).await
             && !is_own_purge(&failure)
         {
+            self.counters.failed();
             self.log(&HandlerError::new("on_error", peer, failure));
         }
     }
@@ -171,6 +173,7 @@ impl RoomHost {
     /// Sends the message or the error frame of a refusal to the peer; does nothing for any other failure.
     pub(super) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot) {
         let Some(refused) = failure.as_refused() else { return };
+        self.counters.refused(ErrorKind::Refused);
         // The connection may have ended while the handler waited.
         if to.status.get() == Status::Gone || to.socket.get() == NO_SOCKET {
             return;

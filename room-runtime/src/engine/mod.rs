@@ -6,6 +6,7 @@
 //! This file handles incoming frames and closes. The other modules:
 //!
 //! - `room` is the table of a room type, `handlers` runs its handlers, `start` starts a room, `purge` ends its life.
+//! - `stats` counts what happens.
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
 //! - `transaction` keeps or rolls back what a closure stores, `migrations` changes the tables of the database once.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
@@ -36,6 +37,7 @@ pub(crate) mod slot;
 mod sockets;
 mod start;
 mod state;
+mod stats;
 pub(crate) mod tickets;
 pub(crate) mod topics;
 mod transaction;
@@ -51,7 +53,7 @@ use std::{
     task::Waker,
 };
 
-use self::{idempotency::Answers, state::Cached, transaction::Running, users::Visit};
+use self::{idempotency::Answers, state::Cached, stats::Counters, transaction::Running, users::Visit};
 pub(crate) use self::{
     room::{Invocation, MakeServices, RoomType, Value},
     upgrade::Upgraded,
@@ -90,6 +92,7 @@ pub(crate) struct RoomHost {
     /// The number of occupied entries in `slots`.
     known_sockets: Cell<usize>,
     rates: RateLimiter,
+    counters: Counters,
     pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets,
     answers: Answers,
@@ -130,6 +133,7 @@ impl RoomHost {
             id_is_stored: Cell::new(false),
             services: OnceCell::new(),
             make_services,
+            counters: Counters::starting_at(platform.now_ms()),
             platform,
             state: RefCell::default(),
             running: Running::default(),
@@ -165,6 +169,7 @@ impl RoomHost {
             return;
         }
         let bytes = frame.len();
+        self.counters.received(bytes);
         if let Some(rates) = &self.room.parts.rates
             && !(rates.admit)(self, &slot)
         {
@@ -180,6 +185,7 @@ impl RoomHost {
                 "{} frames of this peer are waiting, which is all that a room keeps; this one was dropped",
                 slot.turn.queued()
             );
+            self.counters.refused(ErrorKind::Overloaded);
             self.send_error_frame(&slot, ErrorKind::Overloaded, &message, None);
             return;
         }
@@ -192,6 +198,7 @@ impl RoomHost {
         }
         // The start comes after the queue, so that frames which wait for the start count against the queue's limits.
         if let Err(error) = self.start(true).await {
+            self.counters.refused(error.kind());
             self.send_error_frame(&slot, error.kind(), error.message(), None);
             return;
         }
@@ -236,6 +243,7 @@ impl RoomHost {
 
     /// Answers a frame that is not an event, and runs `on_decode_error`.
     async fn invalid(self: &Rc<Self>, slot: &Rc<Slot>, error: DecodeError) {
+        self.counters.refused(error.kind());
         match self.room.on_invalid {
             OnInvalid::Report => self.send_error_frame(slot, error.kind(), error.message(), None),
             OnInvalid::Ignore => {}

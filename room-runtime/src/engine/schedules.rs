@@ -283,6 +283,11 @@ impl Schedules {
         Ok(self.loaded(platform)?.graces)
     }
 
+    pub(crate) fn count_alarms(&self, platform: &AnyPlatform) -> Result<usize, Error> {
+        let loaded = self.loaded(platform)?;
+        Ok(loaded.by_id.values().filter(|pending| matches!(pending.job, Job::Alarm(_))).count())
+    }
+
     /// The names of the places that are kept.
     pub(crate) fn grace_names(&self, platform: &AnyPlatform) -> Result<Vec<String>, Error> {
         let loaded = self.loaded(platform)?;

@@ -77,7 +77,9 @@ impl RoomHost {
     /// For clients that accept several messages in one frame, the frame is held until the room's batch window ends.
     pub(super) fn transmit(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
         let batches = self.room.batch_ms > 0;
+        let bytes = frame.len();
         let sent = self.platform.send(frame, to, self.room.limits.max_unread_bytes, batches);
+        self.counters.sent(sent.sent, bytes);
         if batches && sent.held && !self.releasing.get() {
             self.releasing.set(true);
             let host = self.clone();

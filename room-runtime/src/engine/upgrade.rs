@@ -137,6 +137,21 @@ impl RoomHost {
         handshake: Rc<dyn Handshake>,
         accept: Accept,
     ) -> Result<Upgraded, Error> {
+        let outcome = self.try_connect(options, handshake, accept).await;
+        match &outcome {
+            Ok(Upgraded::Refused(..) | Upgraded::Answered(_)) => self.counters.refused(ErrorKind::Refused),
+            Ok(_) => {}
+            Err(error) => self.counters.refused(error.kind()),
+        }
+        outcome
+    }
+
+    async fn try_connect(
+        self: &Rc<Self>,
+        options: UpgradeOptions<Value>,
+        handshake: Rc<dyn Handshake>,
+        accept: Accept,
+    ) -> Result<Upgraded, Error> {
         self.renew_silence_check();
         // A peer that reconnects already has a place.
         if !options.resume.as_deref().is_some_and(|token| self.has_place(token))

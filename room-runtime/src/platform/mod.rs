@@ -152,6 +152,8 @@ pub(crate) trait Platform: fmt::Debug {
     /// The values of all keys with this prefix.
     fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, PlatformError>;
     fn delete(&self, key: &str) -> Result<(), PlatformError>;
+    /// The size of all storage, in bytes.
+    fn stored_bytes(&self) -> Result<u64, PlatformError>;
     /// Deletes all storage: values, tables and the alarm.
     fn delete_all(&self) -> Result<(), PlatformError>;
     /// Runs a statement on the object's database, with one value for each of its parameters.

@@ -70,7 +70,7 @@ pub(crate) use self::world::Inner;
 use self::world::{Answer, Object, address, close_by_client, ticket};
 use crate::{
     Close, CloseCode, Delivery, Error, ErrorKind, Failure, PeerId, PeerInfo, Room, RoomClient, RoomHandle, RoomId,
-    SqlParameters, Upgrade,
+    SqlParameters, Stats, Upgrade,
     api::{
         client::prepare,
         room_socket::{self, Received},
@@ -354,6 +354,15 @@ impl<R: Room> TestRoom<R> {
     #[track_caller]
     pub fn fire_alarm(&self) -> Result<bool, Error> {
         self.world.block_on(self.handle().fire_alarm().into_future())
+    }
+
+    /// Calls [`RoomHandle::stats`].
+    ///
+    /// # Errors
+    /// The errors of the call.
+    #[track_caller]
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.world.block_on(self.handle().stats())
     }
 
     /// Calls [`RoomHandle::request`], with the types of the `http` crate.

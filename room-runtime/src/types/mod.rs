@@ -12,5 +12,6 @@ pub(crate) mod limits;
 pub(crate) mod peer_info;
 pub(crate) mod schedule;
 pub(crate) mod shards;
+pub(crate) mod stats;
 pub(crate) mod topic;
 pub(crate) mod upgrade;

@@ -26,6 +26,11 @@ pub(crate) fn encode_reply<T: Serialize>(reply: &Reply<T>) -> Result<String, Err
     serde_json::to_string(&RoundTrip::within(reply, MAX_DEPTH)).map_err(|error| encode_error("the answer", &error))
 }
 
+/// Makes the answer to a command from the JSON of its value.
+pub(crate) fn ok_reply(json: &str) -> String {
+    format!("{{\"ok\":{json}}}")
+}
+
 /// A command of the Worker's client to a room: one string over RPC, of a word, a space and the argument. Only the
 /// argument of the command that is called is decoded. The code is small, because it is in the wasm of every room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,7 @@ pub(crate) enum Command<'a> {
     /// The argument is the JSON of a broadcast, which is sent to the peers unchanged.
     Broadcast(&'a str),
     FireAlarm,
+    Stats,
     /// A command with an idempotency key. The room runs it once.
     Once {
         key: &'a str,
@@ -61,6 +67,7 @@ impl<'a> Command<'a> {
             "tagged" => Command::Peers(Some(rest)),
             "broadcast" => Command::Broadcast(rest),
             "fire_alarm" => Command::FireAlarm,
+            "stats" => Command::Stats,
             "once" => {
                 // The length comes first, because a key can contain spaces.
                 let (length, rest) = rest.split_once(' ')?;
@@ -85,6 +92,7 @@ impl fmt::Display for Command<'_> {
             Command::Peers(Some(tag)) => write!(f, "tagged {tag}"),
             Command::Broadcast(message) => write!(f, "broadcast {message}"),
             Command::FireAlarm => f.write_str("fire_alarm"),
+            Command::Stats => f.write_str("stats"),
             Command::Once { key, command } => write!(f, "once {} {key} {command}", key.len()),
             Command::Prepare { ticket, upgrade } => write!(f, "prepare {ticket} {upgrade}"),
         }
@@ -219,6 +227,7 @@ mod tests {
             Command::Peers(Some(" two words ")),
             Command::Broadcast("[1, 2]"),
             Command::FireAlarm,
+            Command::Stats,
             Command::Once { key: "a ké y", command: &send },
             Command::Prepare { ticket: "abc", upgrade: r#"{"data": {}}"# },
         ] {

@@ -22,6 +22,15 @@ pub(crate) enum Frame<'a> {
     Bytes(&'a [u8]),
 }
 
+impl Frame<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Frame::Text(text) => text.len(),
+            Frame::Packed(bytes) | Frame::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// A frame from a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OwnedFrame {

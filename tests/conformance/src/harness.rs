@@ -22,7 +22,7 @@ use conformance_rooms::{
     script::{Broadcast, Connection, Event, Scripted, State, Step, Visa},
 };
 use hyper::{Request, Response, body::Bytes};
-use room_runtime::{Delivery, ErrorKind, OnDuplicate, OnResume, PeerInfo};
+use room_runtime::{Delivery, ErrorKind, OnDuplicate, OnResume, PeerInfo, Stats};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -363,6 +363,7 @@ impl<H: Harness, R: Scripted> Room<H, R> {
             What::State => "state",
             What::Peers { .. } => "peers",
             What::Broadcast(_) => "broadcast",
+            What::Stats => "stats",
         };
         let calling =
             self.harness.clone().call::<R>(Call { room: self.address.clone(), what, key: key.map(str::to_owned) });
@@ -446,6 +447,12 @@ impl<H: Harness, R: Scripted> Room<H, R> {
     pub fn peer_ids(&self) -> impl Future<Output = Result<Vec<String>>> + use<H, R> {
         let peers = self.peers(None);
         async move { Ok(peers.await?.into_iter().map(|peer| peer.id.to_string()).collect()) }
+    }
+
+    /// Calls the client's `stats`.
+    #[track_caller]
+    pub fn stats(&self) -> impl Future<Output = Result<Stats>> + use<H, R> {
+        succeed(self.call(What::Stats, None))
     }
 
     /// Calls the client's `broadcast`.

@@ -118,6 +118,8 @@ extern "C" {
     pub(crate) fn delete(this: &Storage, key: &str) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn list(this: &Storage, prefix: &str) -> Result<Vec<js_sys::Uint8Array>, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn size(this: &Storage) -> Result<f64, JsValue>;
     #[wasm_bindgen(method, catch, js_name = deleteAll)]
     pub(crate) fn delete_all(this: &Storage) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]

@@ -246,6 +246,10 @@ impl Platform for Cloudflare {
         self.storage.delete(key).map_err(refusal)
     }
 
+    fn stored_bytes(&self) -> Result<u64, PlatformError> {
+        self.storage.size().map(|bytes| bytes as u64).map_err(refusal)
+    }
+
     fn delete_all(&self) -> Result<(), PlatformError> {
         self.storage.delete_all().map_err(refusal)
     }

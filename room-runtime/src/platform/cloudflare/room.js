@@ -630,6 +630,10 @@ export class Storage {
     return Array.from(this.#kv.list({ prefix }), ([, bytes]) => bytes);
   }
 
+  size() {
+    return this.#storage.sql.databaseSize;
+  }
+
   // The promises are not awaited, as for every write. `deleteAll` includes the alarm only from a later compatibility
   // date.
   deleteAll() {

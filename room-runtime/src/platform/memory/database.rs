@@ -53,6 +53,11 @@ mod without {
         pub(crate) fn roll_back(&self) {}
 
         pub(crate) fn clear(&self) {}
+
+        #[allow(clippy::unnecessary_wraps, reason = "the database of the feature can fail")]
+        pub(crate) fn size(&self) -> Result<u64, PlatformError> {
+            Ok(0)
+        }
     }
 }
 
@@ -170,6 +175,14 @@ mod sqlite {
             self.0.take();
         }
 
+        /// The size of the pages; 0 for a database that was never opened.
+        pub(crate) fn size(&self) -> Result<u64, PlatformError> {
+            let mut connection = self.0.borrow_mut();
+            let Some(connection) = connection.as_mut() else { return Ok(0) };
+            let (count, size) = pages(connection).map_err(refusal)?;
+            Ok(u64::from(count) * u64::from(size))
+        }
+
         fn open(&self) -> Result<RefMut<'_, Connection>, PlatformError> {
             let mut connection = self.0.borrow_mut();
             if connection.is_none() {
@@ -202,11 +215,25 @@ mod sqlite {
             connection.set_limit(limit, value)?;
         }
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        restrict(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// Allows only the statements that Cloudflare allows.
+    fn restrict(connection: &mut Connection) -> rusqlite::Result<()> {
         connection.authorizer(Some(|context: AuthContext<'_>| match allows(&context) {
             true => Authorization::Allow,
             false => Authorization::Deny,
-        }))?;
-        Ok(connection)
+        }))
+    }
+
+    /// The number of pages and the size of a page, which the room's own statements cannot read.
+    fn pages(connection: &mut Connection) -> rusqlite::Result<(u32, u32)> {
+        connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+        let read = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+        let pages = read("page_count").and_then(|count| Ok((count, read("page_size")?)));
+        restrict(connection)?;
+        pages
     }
 
     /// The functions that workerd allows. It refuses SQLite's other functions.

@@ -612,6 +612,14 @@ impl Platform for Memory {
         Ok(())
     }
 
+    fn stored_bytes(&self) -> Result<u64, PlatformError> {
+        if self.reads_fail.get() {
+            return Err(PlatformError("the disk is gone".to_owned()));
+        }
+        let values: usize = self.storage.borrow().iter().map(|(key, value)| key.len() + value.len()).sum();
+        Ok(values as u64 + self.database.size()?)
+    }
+
     fn delete_all(&self) -> Result<(), PlatformError> {
         if self.writes_fail.get() {
             return Err(PlatformError("the disk is full".to_owned()));

@@ -106,6 +106,7 @@ pub enum What<E, B> {
     State,
     Peers { tag: Option<String> },
     Broadcast(B),
+    Stats,
 }
 
 /// An error of the client.
@@ -164,6 +165,7 @@ async fn make<R: Room>(
         }
         What::State => value(room.state().await),
         What::Peers { tag } => value(room.peers(tag.as_deref()).await),
+        What::Stats => value(room.stats().await),
         What::Broadcast(message) => {
             let sending = room.broadcast(message);
             let delivery: Result<Delivery, Error> = match key {

@@ -36,6 +36,7 @@ mod services;
 mod silence;
 mod sql;
 mod state;
+mod stats;
 mod steps;
 mod topics;
 mod transactions;
@@ -728,6 +729,13 @@ macro_rules! all_cases {
                 work_that_the_purging_handler_spawned_changes_nothing_after: feature("DE: purge");
                 a_purge_in_on_request_is_no_error_for_the_caller: feature("DE: purge");
                 a_room_works_after_it_was_purged: feature("DE: purge");
+            }
+            stats {
+                the_stats_count_peers_frames_and_bytes: feature("stats");
+                the_stats_count_what_was_refused_by_its_kind_and_what_failed: feature("stats");
+                the_stats_count_waiting_frames_and_refused_upgrades: feature("stats");
+                the_stats_count_kept_places_schedules_and_stored_bytes: feature("stats");
+                the_counters_of_the_stats_begin_anew_after_hibernation: feature("stats");
             }
             sql {
                 rows_are_structs_tuples_and_values: feature("SQL");

@@ -1,0 +1,46 @@
+//! [`Stats`], the figures of a room.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ErrorKind;
+
+/// The figures of a room, from [`RoomHandle::stats`](crate::RoomHandle::stats).
+///
+/// The counters are in memory only, so that they cost no write. They begin at 0 each time the platform loads the room:
+/// after hibernation, a crash, a restart or a deploy. [`since`](Stats::since) is that time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The time from which the counters count, in milliseconds since the Unix epoch.
+    pub since: u64,
+    /// The number of connected peers.
+    pub peers: usize,
+    /// The number of disconnected peers whose place is kept for a reconnect.
+    pub away: usize,
+    /// The number of frames that wait for the handler of an earlier frame of the same peer.
+    pub queued: usize,
+    /// The number of frames that peers have sent, also of those that were dropped or refused. Heartbeats are not counted.
+    pub frames_in: u64,
+    /// The bytes of those frames.
+    pub bytes_in: u64,
+    /// The number of frames that were sent to peers: a message to ten peers counts ten times.
+    pub frames_out: u64,
+    /// The bytes of those frames.
+    pub bytes_out: u64,
+    /// The number of frames and upgrades that the room did not accept, by the kind of the error.
+    ///
+    /// A refusal by a handler has the kind [`ErrorKind::Refused`], and so has an upgrade that the room refused.
+    pub refused: HashMap<ErrorKind, u64>,
+    /// The number of failed handlers. A refusal is no failure.
+    pub handler_errors: u64,
+    /// The number of alarms that are set.
+    pub schedules: usize,
+    /// The size of the room's storage, in bytes: state, peers, schedules and tables.
+    ///
+    /// It is the size of the database, which has whole pages of 4,096 bytes. Natively it is the size of the stored values
+    /// and of the tables.
+    pub stored_bytes: u64,
+}
