@@ -74,6 +74,8 @@ mod wire;
 
 pub use room_macros::{data, room};
 
+#[cfg(feature = "logs")]
+pub use crate::api::logs;
 pub use crate::{
     api::{
         client::{Call, RoomClient, RoomHandle},

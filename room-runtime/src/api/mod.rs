@@ -4,6 +4,8 @@ pub(crate) mod client;
 pub(crate) mod context;
 pub(crate) mod federate;
 pub(crate) mod json;
+#[cfg(feature = "logs")]
+pub mod logs;
 pub(crate) mod outcome;
 pub(crate) mod peer;
 pub(crate) mod room;

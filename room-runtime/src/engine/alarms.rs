@@ -54,7 +54,7 @@ impl Firing {
     /// The platform may remember the alarm that the transaction has set.
     pub(super) fn restore(&self, host: &RoomHost) {
         if let Err(error) = (self.arm)(host) {
-            host.platform.log_error(&error.in_room(&host.id).to_string());
+            host.log_error(&error.in_room(&host.id).to_string());
         }
     }
 
@@ -96,7 +96,7 @@ impl RoomHost {
         let is_what_woke_it = !self.is_armed.get();
         self.platform.set_alarm(Some(now_ms.saturating_add(RESTART_MS)));
         if let Err(error) = self.start(false).await {
-            self.platform.log_error(&format!("{} {error}: its alarms wait", self.room.name));
+            self.log_error(&format!("{} {error}: its alarms wait", self.room.name));
             return;
         }
         self.check_silent_peers(is_what_woke_it);
@@ -111,7 +111,7 @@ impl RoomHost {
         if let Some(firing) = &self.room.parts.firing
             && let Err(error) = (firing.fire_due)(self.clone()).await
         {
-            self.platform.log_error(&error.in_room(&self.id).to_string());
+            self.log_error(&error.in_room(&self.id).to_string());
             return;
         }
         self.arm();
@@ -130,7 +130,7 @@ impl RoomHost {
             let host = self.clone();
             let firing = async move {
                 if let Err(error) = host.fire(due).await {
-                    host.platform.log_error(&error.in_room(&host.id).to_string());
+                    host.log_error(&error.in_room(&host.id).to_string());
                 }
             };
             self.begin(Box::pin(firing)).await;
@@ -164,7 +164,7 @@ impl RoomHost {
             Some(firing) => {
                 if let Err(error) = (firing.arm)(self) {
                     // The alarm that is set already stays in place.
-                    self.platform.log_error(&error.in_room(&self.id).to_string());
+                    self.log_error(&error.in_room(&self.id).to_string());
                 }
             }
             None => self.platform.set_alarm(self.schedules.own(self.platform.as_ref())),
@@ -177,7 +177,7 @@ impl RoomHost {
             return;
         }
         if let Err(error) = self.store_id() {
-            self.platform.log_error(&error.to_string());
+            self.log_error(&error.to_string());
         }
         self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(self.room.watchdog_ms)));
         self.arm();
@@ -200,13 +200,14 @@ impl RoomHost {
                 let handling = self.room.code.on_alarm(call.clone(), &alarm);
                 let is_known = handling.is_ok();
                 let outcome = match handling {
-                    Ok(handling) => self.limited(self.run(handling)).await,
+                    Ok(handling) => self.limited(self.run("on_alarm", call.sender.as_deref(), handling)).await,
                     Err(error) => Err(error.in_room(&self.id).into()),
                 };
                 self.schedules.ended((id, number));
                 match outcome {
                     Err(failure) if !is_own_purge(&failure) => {
                         let error = WireError::of_handler("on_alarm", &failure, false);
+                        self.note_retry(attempt);
                         let stays = self.schedules.fail(platform, (id, number));
                         // An alarm that does not decode stays stored for code that can decode it. It is reported once.
                         if is_known || attempt == 1 {

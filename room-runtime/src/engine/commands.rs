@@ -80,7 +80,7 @@ impl RoomHost {
                     Ok((handling, _)) => handling,
                     Err(error) => return answer::<()>(Err((&not_understood(error)).into())).into(),
                 };
-                let outcome = self.run(handling).await;
+                let outcome = self.run("on_event", call.sender.as_deref(), handling).await;
                 let reply = match &outcome {
                     // A purge by the handler is a success for the caller.
                     Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure, true)),
@@ -167,14 +167,17 @@ impl RoomHost {
     async fn run_on_request(self: Rc<Self>, request: Request<Bytes>) -> Result<Response<Bytes>, WireError> {
         self.start(false).await.map_err(|error| WireError::from(&error))?;
         let call = self.invocation(None);
-        let outcome = self.run(self.room.code.on_request(call.clone(), request)).await.and_then(|response| {
-            let status = response.status();
-            if http_codec::is_answer(status) {
-                return Ok(response);
-            }
-            let message = format!("a Worker cannot answer with {}, only with 200 to 599", status.as_u16());
-            Err(Failure::from(Error::new(ErrorKind::Encode, message)))
-        });
+        let outcome = self
+            .run("on_request", call.sender.as_deref(), self.room.code.on_request(call.clone(), request))
+            .await
+            .and_then(|response| {
+                let status = response.status();
+                if http_codec::is_answer(status) {
+                    return Ok(response);
+                }
+                let message = format!("a Worker cannot answer with {}, only with 200 to 599", status.as_u16());
+                Err(Failure::from(Error::new(ErrorKind::Encode, message)))
+            });
         match outcome {
             Ok(response) => Ok(response),
             // The handler purged the room, so there is no error to report.

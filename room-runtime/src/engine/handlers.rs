@@ -15,6 +15,7 @@ use crate::{
     engine::{
         purge::{interrupted, is_own_purge},
         slot::{Slot, Status},
+        trace::HandlerSpan,
     },
     platform::*,
     wire,
@@ -39,6 +40,7 @@ impl Drop for Waiting<'_> {
 pub(super) trait HandlerFailure {
     fn of(error: Error) -> Self;
     fn is_refusal(&self) -> bool;
+    fn is_purge(&self) -> bool;
 }
 
 impl HandlerFailure for Failure {
@@ -48,6 +50,10 @@ impl HandlerFailure for Failure {
 
     fn is_refusal(&self) -> bool {
         self.as_refused().is_some()
+    }
+
+    fn is_purge(&self) -> bool {
+        self.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::Purged)
     }
 }
 
@@ -74,7 +80,13 @@ impl RoomHost {
     }
 
     /// Runs a handler. Its changes are stored before each wait and at its end. A purge ends it.
-    pub(super) async fn run<T, E: HandlerFailure>(&self, mut handler: Handling<T, E>) -> Result<T, E> {
+    pub(super) async fn run<T, E: HandlerFailure>(
+        &self,
+        name: &'static str,
+        peer: Option<&Slot>,
+        mut handler: Handling<T, E>,
+    ) -> Result<T, E> {
+        let span = HandlerSpan::of(self, name, peer);
         let life = self.life.get();
         let number = self.handlers.replace(self.handlers.get() + 1);
         let waiting = Waiting { number, waiting: &self.waiting };
@@ -82,7 +94,7 @@ impl RoomHost {
             if self.life.get() != life {
                 return Poll::Ready(Err(E::of(interrupted().in_room(&self.id))));
             }
-            let poll = handler.as_mut().poll(cx);
+            let poll = span.within(|| handler.as_mut().poll(cx));
             if self.life.get() != life {
                 return match poll {
                     Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
@@ -98,7 +110,7 @@ impl RoomHost {
                 // The handler's own failure explains more than the failed write, which is logged. A refusal does not
                 // hide the failed write: it would imply that the earlier changes are stored.
                 (Err(error), Poll::Ready(Err(failure))) if !failure.is_refusal() => {
-                    self.platform.log_error(&error.to_string());
+                    self.log_error(&error.to_string());
                     Poll::Ready(Err(failure))
                 }
                 // The handler ends even if it still waits: its next steps would build on a change that is not stored.
@@ -107,6 +119,12 @@ impl RoomHost {
         })
         .await;
         drop(waiting);
+        span.end(self, || match &outcome {
+            Ok(_) => "ok",
+            Err(failure) if failure.is_refusal() => "refused",
+            Err(failure) if failure.is_purge() => "purged",
+            Err(_) => "failed",
+        });
         outcome
     }
 
@@ -117,7 +135,7 @@ impl RoomHost {
             if call.alive().is_err() {
                 return;
             }
-            let outcome = host.run(work).await;
+            let outcome = host.run("spawn", call.sender.as_deref(), work).await;
             host.report(outcome, "spawn", &call).await;
         }));
     }
@@ -137,7 +155,8 @@ impl RoomHost {
         self.counters.failed();
         self.log(&error);
         let peer = error.peer().cloned();
-        if let Err(failure) = self.run(self.room.code.on_error(call.clone(), error)).await
+        if let Err(failure) =
+            self.run("on_error", call.sender.as_deref(), self.room.code.on_error(call.clone(), error)).await
             && !is_own_purge(&failure)
         {
             self.counters.failed();
@@ -147,10 +166,11 @@ impl RoomHost {
 
     fn log(&self, error: &HandlerError) {
         let (name, room) = (self.room.name, &self.id);
-        self.platform.log_error(&match error.peer() {
+        let message = match error.peer() {
             Some(_) => format!("{name} room `{room}`, {error}"),
             None => format!("{name} room `{room}`: {error}"),
-        });
+        };
+        self.log_failure(error, &message);
     }
 
     pub(super) fn send_error_frame(
@@ -173,7 +193,7 @@ impl RoomHost {
     /// Sends the message or the error frame of a refusal to the peer; does nothing for any other failure.
     pub(super) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot) {
         let Some(refused) = failure.as_refused() else { return };
-        self.counters.refused(ErrorKind::Refused);
+        self.note_refused(Some(to), ErrorKind::Refused);
         // The connection may have ended while the handler waited.
         if to.status.get() == Status::Gone || to.socket.get() == NO_SOCKET {
             return;
@@ -182,7 +202,7 @@ impl RoomHost {
             Some(message) => {
                 // A send fails only if the socket is closing.
                 if let Err(error) = self.send_json(message, Audience::Only(&[to.socket.get()])) {
-                    self.platform.log_error(&error.to_string());
+                    self.log_error(&error.to_string());
                 }
             }
             None => self.send_error_frame(to, ErrorKind::Refused, refused.reason(), None),

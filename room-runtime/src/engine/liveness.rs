@@ -68,7 +68,7 @@ impl RoomHost {
             return;
         }
         if let Err(error) = self.store_id() {
-            self.platform.log_error(&error.to_string());
+            self.log_error(&error.to_string());
         }
         self.schedules.forget_check();
         self.arm();
@@ -87,6 +87,7 @@ impl RoomHost {
     /// Ends the connection of a silent peer as a lost one: its place is kept for the grace, or `on_close` runs.
     fn time_out(self: &Rc<Self>, slot: &Rc<Slot>) {
         let socket = slot.socket.get();
+        self.note_cut_off(slot, CloseCode::TIMEOUT, SILENT);
         // The close fails only if the socket is closing already.
         let _ = self.platform.close(socket, CloseCode::TIMEOUT.get(), SILENT);
         if slot.status.get() != Status::Connected || !self.holds_place(slot) {

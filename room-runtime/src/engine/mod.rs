@@ -6,7 +6,7 @@
 //! This file handles incoming frames and closes. The other modules:
 //!
 //! - `room` is the table of a room type, `handlers` runs its handlers, `start` starts a room, `purge` ends its life.
-//! - `stats` counts what happens.
+//! - `stats` counts what happens, `trace` tells it to the user's subscriber.
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
 //! - `transaction` keeps or rolls back what a closure stores, `migrations` changes the tables of the database once.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
@@ -40,6 +40,7 @@ mod state;
 mod stats;
 pub(crate) mod tickets;
 pub(crate) mod topics;
+mod trace;
 mod transaction;
 pub(crate) mod upgrade;
 mod users;
@@ -185,7 +186,7 @@ impl RoomHost {
                 "{} frames of this peer are waiting, which is all that a room keeps; this one was dropped",
                 slot.turn.queued()
             );
-            self.counters.refused(ErrorKind::Overloaded);
+            self.note_refused(Some(&slot), ErrorKind::Overloaded);
             self.send_error_frame(&slot, ErrorKind::Overloaded, &message, None);
             return;
         }
@@ -198,7 +199,7 @@ impl RoomHost {
         }
         // The start comes after the queue, so that frames which wait for the start count against the queue's limits.
         if let Err(error) = self.start(true).await {
-            self.counters.refused(error.kind());
+            self.note_refused(Some(&slot), error.kind());
             self.send_error_frame(&slot, error.kind(), error.message(), None);
             return;
         }
@@ -219,7 +220,7 @@ impl RoomHost {
                 {
                     return;
                 }
-                if let Err(failure) = self.run(handling).await {
+                if let Err(failure) = self.run(handler, Some(&slot), handling).await {
                     self.event_failed(&slot, life, handler, failure).await;
                 }
             }
@@ -243,7 +244,7 @@ impl RoomHost {
 
     /// Answers a frame that is not an event, and runs `on_decode_error`.
     async fn invalid(self: &Rc<Self>, slot: &Rc<Slot>, error: DecodeError) {
-        self.counters.refused(error.kind());
+        self.note_refused(Some(slot), error.kind());
         match self.room.on_invalid {
             OnInvalid::Report => self.send_error_frame(slot, error.kind(), error.message(), None),
             OnInvalid::Ignore => {}
@@ -254,7 +255,9 @@ impl RoomHost {
             }
         }
         let call = self.invocation(Some(slot));
-        let outcome = self.run(self.room.code.on_decode_error(call.clone(), error)).await;
+        let outcome = self
+            .run("on_decode_error", call.sender.as_deref(), self.room.code.on_decode_error(call.clone(), error))
+            .await;
         if let Err(failure) = &outcome {
             self.answer_refusal(failure, slot);
         }
@@ -281,7 +284,7 @@ impl RoomHost {
                 // The end is stored, and handled after the next successful start.
                 Err(error) => {
                     self.departing.borrow_mut().remove(&slot.entry);
-                    self.platform.log_error(&format!("{} {error}: on_close waits", self.room.name));
+                    self.log_error(&format!("{} {error}: on_close waits", self.room.name));
                 }
             }
         }

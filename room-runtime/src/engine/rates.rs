@@ -76,7 +76,7 @@ impl RoomHost {
                 true
             }
             Err(Refused { wait_ms, .. }) => {
-                self.counters.refused(ErrorKind::RateLimited);
+                self.note_refused(Some(slot), ErrorKind::RateLimited);
                 let dropped = slot.over_rate.get().saturating_add(1);
                 slot.over_rate.set(dropped);
                 if dropped <= MAX_ANSWERED {
@@ -114,7 +114,7 @@ impl RoomHost {
                 }
             },
         };
-        self.counters.refused(ErrorKind::RateLimited);
+        self.note_refused(Some(slot), ErrorKind::RateLimited);
         self.send_error_frame(slot, ErrorKind::RateLimited, &message, wait_ms);
         false
     }

@@ -103,7 +103,7 @@ impl RoomHost {
         }
         let restored = self.restore_entry(entry);
         // The entry is reported when its grace ends. Until then the peer joins as a new one.
-        Ok(restored.map_err(|error| self.platform.log_error(&error.to_string())).ok())
+        Ok(restored.map_err(|error| self.log_error(&error.to_string())).ok())
     }
 
     /// Returns whether the connection that has this place was closed for good: by the room, or by the peer.
@@ -216,7 +216,7 @@ impl RoomHost {
         }
         if let Err(error) = self.cancel_grace(&slot.entry) {
             // If the schedule of the grace stays stored, it finds the peer connected and does nothing.
-            self.platform.log_error(&error.in_room(&self.id).to_string());
+            self.log_error(&error.in_room(&self.id).to_string());
         }
         self.note_joined();
         self.start_watchdog();
@@ -235,7 +235,7 @@ impl RoomHost {
             return;
         }
         let call = self.invocation(Some(slot));
-        let outcome = self.run(self.room.code.on_resume(call.clone())).await;
+        let outcome = self.run("on_resume", call.sender.as_deref(), self.room.code.on_resume(call.clone())).await;
         slot.meta.take();
         // The peer may have reconnected again while the handler waited. The refusal does not concern that
         // connection.
@@ -290,7 +290,7 @@ impl RoomHost {
                     }
                 }
                 Ok(_) => return,
-                Err(error) => return self.platform.log_error(&error.to_string()),
+                Err(error) => return self.log_error(&error.to_string()),
             },
         };
         if slot.status.get() != Status::Away {
@@ -334,7 +334,7 @@ impl RoomHost {
             {
                 match self.restore_entry(entry) {
                     Ok(slot) => kept.push(slot),
-                    Err(error) => self.platform.log_error(&error.to_string()),
+                    Err(error) => self.log_error(&error.to_string()),
                 }
             }
         }

@@ -220,7 +220,7 @@ impl RoomHost {
     /// Decodes a stored value. One that does not decode is logged and does not affect the others.
     pub(super) fn readable<T: serde::de::DeserializeOwned>(&self, bytes: &[u8], what: &str) -> Option<T> {
         let decoded = wire::decode_value(bytes, what);
-        decoded.map_err(|error| self.platform.log_error(&error.in_room(&self.id).to_string())).ok()
+        decoded.map_err(|error| self.log_error(&error.in_room(&self.id).to_string())).ok()
     }
 
     pub(super) fn strike(&self, name: &str) -> Result<(), Error> {
@@ -233,7 +233,7 @@ impl RoomHost {
 
     pub(super) fn log_roster_error(&self, outcome: Result<(), Error>) {
         if let Err(error) = outcome {
-            self.platform.log_error(&error.to_string());
+            self.log_error(&error.to_string());
         }
     }
 
@@ -367,13 +367,15 @@ impl RoomHost {
             Departure::Away => {
                 self.user_stays(slot, false).await;
                 if self.room.has_on_away {
-                    let outcome = self.run(self.room.code.on_away(call.clone())).await;
+                    let outcome =
+                        self.run("on_away", call.sender.as_deref(), self.room.code.on_away(call.clone())).await;
                     self.report(outcome, "on_away", &call).await;
                 }
             }
             Departure::Closed => {
                 let visit = self.user_closes(&slot.entry, &slot.id, Some(slot));
-                let outcome = self.run(self.room.code.on_close(call.clone(), close)).await;
+                let outcome =
+                    self.run("on_close", call.sender.as_deref(), self.room.code.on_close(call.clone(), close)).await;
                 self.report(outcome, "on_close", &call).await;
                 self.user_closed(visit).await;
             }
@@ -407,7 +409,7 @@ impl RoomHost {
         };
         let departure = outcome.unwrap_or_else(|error| {
             // If storage fails, `on_close` runs now and may run again after a crash. This is better than no `on_close`.
-            self.platform.log_error(&error.of_peer(&slot.id).to_string());
+            self.log_error(&error.of_peer(&slot.id).to_string());
             Departure::Closed
         });
         // A handler may read the tags after the socket is forgotten.
@@ -437,7 +439,7 @@ impl RoomHost {
             Ok(Some(entry)) => entry.generation == slot.generation.get() && entry.away.is_none(),
             Ok(None) => false,
             Err(error) => {
-                self.platform.log_error(&error.to_string());
+                self.log_error(&error.to_string());
                 true
             }
         };
@@ -534,6 +536,7 @@ impl RoomHost {
             }
             match self.restore_entry(entry) {
                 Ok(slot) => {
+                    self.note_lost(&slot);
                     slot.is_final.set(is_final);
                     slot.noted.set(is_noted.then_some(is_final));
                     slot.ended.replace(Some(close.clone()));

@@ -99,7 +99,7 @@ impl RoomHost {
     /// Returns the selected sockets, or none after an error, which it logs.
     pub(crate) fn or_none(&self, sockets: Result<Vec<Socket>, Error>) -> Vec<Socket> {
         sockets.unwrap_or_else(|error| {
-            self.platform.log_error(&format!("{error}: nobody is selected"));
+            self.log_error(&format!("{error}: nobody is selected"));
             Vec::new()
         })
     }

@@ -41,7 +41,7 @@ impl RoomHost {
                 Some(slot)
             }
             Err(error) => {
-                self.platform.log_error(&error.in_room(&self.id).to_string());
+                self.log_error(&error.in_room(&self.id).to_string());
                 // The close fails only if the socket is closing already. Without an attachment the socket is ignored
                 // from now on.
                 let _ = self.platform.close(socket, 1011, "the room lost this connection");
@@ -67,7 +67,9 @@ impl RoomHost {
     pub(crate) fn send(self: &Rc<Self>, frame: Frame<'_>, to: Audience<'_>) -> Sent {
         let sent = self.transmit(frame, to);
         for slot in sent.unread.iter().filter_map(|socket| self.slot_of(*socket)) {
-            self.force_close(&slot, CloseCode::TRY_AGAIN, "this connection is not being read");
+            const REASON: &str = "this connection is not being read";
+            self.note_cut_off(&slot, CloseCode::TRY_AGAIN, REASON);
+            self.force_close(&slot, CloseCode::TRY_AGAIN, REASON);
         }
         sent
     }
@@ -168,7 +170,7 @@ impl RoomHost {
             let before = self.encode_current_data(slot);
             let restored = before.and_then(|before| self.attach(slot, socket, generation, &before));
             if let Err(error) = restored {
-                self.platform.log_error(&error.to_string());
+                self.log_error(&error.to_string());
             }
             error.of_peer(&slot.id)
         })

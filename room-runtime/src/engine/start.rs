@@ -65,7 +65,8 @@ impl RoomHost {
         let lost = self.find_lost(by_socket)?;
         self.find_outstanding(by_socket)?;
         let (life, call) = (self.life.get(), self.invocation(None));
-        if let Err(failure) = self.run(self.room.code.on_start(call.clone())).await {
+        if let Err(failure) = self.run("on_start", call.sender.as_deref(), self.room.code.on_start(call.clone())).await
+        {
             if is_own_purge(&failure) {
                 return Err(purged_at_start().in_room(&self.id));
             }
@@ -78,6 +79,7 @@ impl RoomHost {
             return Ok(());
         }
         self.started.set(true);
+        self.note_started();
         if self.room.has_watchdog()
             && self.schedules.watchdog().is_none()
             && (by_socket || Platform::has_sockets(&*self.platform))
@@ -130,7 +132,7 @@ impl RoomHost {
                 Ok(())
             }
             Err(failure) => {
-                self.platform.log_error(&format!("{} room `{}`: services failed: {failure}", self.room.name, self.id));
+                self.log_error(&format!("{} room `{}`: services failed: {failure}", self.room.name, self.id));
                 // The failure's text may contain the name of a secret, so it goes only to the log.
                 let message = "the room has no services, see its log";
                 Err(Error::new(ErrorKind::Services, message).in_room(&self.id))

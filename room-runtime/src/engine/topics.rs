@@ -288,7 +288,7 @@ impl RoomHost {
             if slot.status.get() != Status::Connecting
                 && let Err(error) = self.attach(slot, socket, generation, &data)
             {
-                self.platform.log_error(&error.to_string());
+                self.log_error(&error.to_string());
             }
         })
     }

@@ -113,8 +113,12 @@ impl HandlerFailure for Rejection {
     fn is_refusal(&self) -> bool {
         match self {
             Rejection::Response(_) => true,
-            Rejection::Failure(failure) => failure.as_refused().is_some(),
+            Rejection::Failure(failure) => failure.is_refusal(),
         }
+    }
+
+    fn is_purge(&self) -> bool {
+        matches!(self, Rejection::Failure(failure) if failure.is_purge())
     }
 }
 
@@ -139,9 +143,9 @@ impl RoomHost {
     ) -> Result<Upgraded, Error> {
         let outcome = self.try_connect(options, handshake, accept).await;
         match &outcome {
-            Ok(Upgraded::Refused(..) | Upgraded::Answered(_)) => self.counters.refused(ErrorKind::Refused),
+            Ok(Upgraded::Refused(..) | Upgraded::Answered(_)) => self.note_refused(None, ErrorKind::Refused),
             Ok(_) => {}
-            Err(error) => self.counters.refused(error.kind()),
+            Err(error) => self.note_refused(None, error.kind()),
         }
         outcome
     }
@@ -244,7 +248,7 @@ impl RoomHost {
             let offer = Offer { asked, handshake, protocols, id: Rc::default() };
             let id = offer.id.clone();
             let handling = self.room.code.on_upgrade(self.invocation(None), offer);
-            match self.run(handling).await {
+            match self.run("on_upgrade", None, handling).await {
                 Ok(asked) => Ok(asked),
                 Err(rejection) => Err(self.refuse(rejection, id.take(), life).await),
             }
@@ -258,7 +262,7 @@ impl RoomHost {
         // The resume token is the first frame of a connection, before any frame of a handler.
         self.send_resume_token(slot);
         let turn = slot.turn.take().await;
-        let outcome = self.run(self.room.code.on_connect(call.clone())).await;
+        let outcome = self.run("on_connect", call.sender.as_deref(), self.room.code.on_connect(call.clone())).await;
         slot.meta.take();
         let outcome = outcome.and_then(|()| Ok(self.admit(slot)?));
         if let Err(failure) = &outcome {
@@ -288,7 +292,7 @@ impl RoomHost {
                     .into_iter()
                     .filter(|old| kept.contains(&old.entry))
                     .for_each(|old| self.force_close(&old, CloseCode::RESTART, REPLACED)),
-                Err(error) => self.platform.log_error(&error.in_room(&self.id).to_string()),
+                Err(error) => self.log_error(&error.in_room(&self.id).to_string()),
             }
         }
     }
@@ -326,7 +330,7 @@ impl RoomHost {
     pub(super) fn close_refused(&self, socket: Socket, code: CloseCode, reason: &str) {
         let closed = self.platform.close(socket, code.get(), reason);
         if let Err(refusal) = closed {
-            self.platform.log_error(&format!("room `{}`: closing a refused peer: {refusal}", self.id));
+            self.log_error(&format!("room `{}`: closing a refused peer: {refusal}", self.id));
         }
         self.platform.detach(socket);
         // The slot is released now, because the client may never answer the close.

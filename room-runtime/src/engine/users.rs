@@ -369,11 +369,12 @@ impl RoomHost {
             return;
         }
         if let Err(error) = self.remove(&outstanding_key(&visit.id)) {
-            return self.platform.log_error(&error.to_string());
+            return self.log_error(&error.to_string());
         }
         visit.outstanding.set(None);
         let call = self.invocation(Some(slot));
-        let outcome = self.run(self.room.code.on_join(call.clone(), visit.id.clone())).await;
+        let outcome =
+            self.run("on_join", call.sender.as_deref(), self.room.code.on_join(call.clone(), visit.id.clone())).await;
         self.report(outcome, "on_join", &call).await;
     }
 
@@ -403,11 +404,12 @@ impl RoomHost {
             return;
         }
         if let Err(error) = self.remove(&outstanding_key(&visit.id)) {
-            return self.platform.log_error(&error.to_string());
+            return self.log_error(&error.to_string());
         }
         visit.outstanding.set(None);
         let call = self.invocation(visit.last.take().as_ref());
-        let outcome = self.run(self.room.code.on_leave(call.clone(), visit.id.clone())).await;
+        let outcome =
+            self.run("on_leave", call.sender.as_deref(), self.room.code.on_leave(call.clone(), visit.id.clone())).await;
         self.report(outcome, "on_leave", &call).await;
     }
 
@@ -460,7 +462,7 @@ impl RoomHost {
     fn restore_last(&self, bytes: &[u8]) -> Option<Rc<Slot>> {
         let entry = self.readable::<Entry>(bytes, "the last peer of a user")?;
         let restored = self.restore_entry(entry);
-        let slot = restored.map_err(|error| self.platform.log_error(&error.to_string())).ok()?;
+        let slot = restored.map_err(|error| self.log_error(&error.to_string())).ok()?;
         slot.status.set(Status::Gone);
         Some(slot)
     }
@@ -494,7 +496,7 @@ impl RoomHost {
         if let Some(slot) = self.connected_as(id).into_iter().find(|slot| self.is_present(slot)) {
             return Some(slot);
         }
-        let places = self.places_of(id).map_err(|error| self.platform.log_error(&error.to_string())).ok()?;
+        let places = self.places_of(id).map_err(|error| self.log_error(&error.to_string())).ok()?;
         places.iter().find_map(|name| {
             let departing = self.departing.borrow().get(name).cloned();
             let slot = match departing {

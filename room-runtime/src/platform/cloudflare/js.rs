@@ -177,3 +177,16 @@ extern "C" {
     #[wasm_bindgen(js_name = instanceEnded)]
     pub(crate) fn instance_ended();
 }
+
+#[cfg(feature = "logs")]
+#[wasm_bindgen(wasm_bindgen = ::worker::wasm_bindgen)]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    pub(crate) fn console_error(value: &JsValue);
+    #[wasm_bindgen(js_namespace = console, js_name = warn)]
+    pub(crate) fn console_warn(value: &JsValue);
+    #[wasm_bindgen(js_namespace = console, js_name = log)]
+    pub(crate) fn console_log(value: &JsValue);
+    #[wasm_bindgen(js_namespace = console, js_name = debug)]
+    pub(crate) fn console_debug(value: &JsValue);
+}

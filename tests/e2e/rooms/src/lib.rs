@@ -297,6 +297,11 @@ pub mod unbound {
     pub struct Broadcast {}
 }
 
+#[event(start)]
+fn start() {
+    room_runtime::logs::init(room_runtime::logs::Level::DEBUG);
+}
+
 #[event(fetch)]
 async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
     let path = req.path();

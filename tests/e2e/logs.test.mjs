@@ -1,0 +1,36 @@
+// Events of a room with `logs::init` on the console of a real workerd: one object for each, with its fields.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startWorker } from "./harness.mjs";
+
+let host;
+before(async () => {
+  host = await startWorker({ dir: "tests/e2e/rooms" });
+});
+after(() => host?.stop());
+
+/** Waits until the console has an object with these fields. */
+async function logged(room, level, fields) {
+  const wanted = Object.entries({ level, id: room, ...fields });
+  const text = ([name, value]) => `${name}: ${typeof value === "number" ? value : `'${value}'`}`;
+  const has = (object) => wanted.every((field) => object.includes(text(field)));
+  for (let tries = 0; tries < 200; tries += 1) {
+    // An object is printed on one line or on several.
+    const objects = host.logs().match(/\{[^{}]*\}/g) ?? [];
+    const found = objects.find(has);
+    if (found !== undefined) return found;
+    await sleep(50);
+  }
+  return assert.fail(`no ${JSON.stringify(fields)} in\n${host.logs()}`);
+}
+
+test("a start, a handler and a refused frame are objects with the fields to filter by", async () => {
+  const alice = await host.ws("/ws/logged?id=alice");
+  await logged("logged", "INFO", { message: "started", room: "probe" });
+  await logged("logged", "DEBUG", { message: "handled", handler: "on_connect", peer: "alice", outcome: "ok" });
+  alice.send("no event");
+  await logged("logged", "WARN", { message: "refused", room: "probe", peer: "alice", kind: "decode" });
+  await alice.close();
+});
