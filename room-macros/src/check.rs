@@ -7,6 +7,7 @@ mod misplaced;
 pub(crate) mod names;
 mod options;
 mod purge;
+mod rules;
 mod schemas;
 pub(crate) mod serde_attrs;
 pub(crate) mod tagging;
@@ -41,6 +42,7 @@ pub(crate) fn check(
     let declared = parse::declared(&module, SCHEMAS.map(|kind| kind.name));
     let Schemas { schemas, lacking, conditional, doubles } =
         schemas::check(&mut module, &declared, &options, &mut errors);
+    rules::check_unused(&module, &declared, written, &mut errors);
     let functions = handlers::check(&module, &declared, written, &options, &mut errors);
     let unimported = imports::check(&module, &functions.hidden, &options.krate, &mut errors);
     let Functions { handlers, meant, hidden, missed, conditional: twice, unless } = functions;

@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData, rc::Rc};
 
 use serde::de::DeserializeOwned;
 
-use super::typed::typed;
+use super::typed::{encode_broadcast, typed};
 use crate::{
     CloseCode, Delivery, Error, ErrorKind, PeerId, Room, RoomContext,
     api::upgrade::decode_meta,
@@ -15,10 +15,7 @@ use crate::{
     },
     platform::*,
     types::{close::check_reason, limits::MAX_DATA_BYTES},
-    wire::{
-        self,
-        handshake::{id_tag, user_tag},
-    },
+    wire::handshake::{id_tag, user_tag},
 };
 
 /// A connected peer: one WebSocket, with an id, tags and data.
@@ -76,6 +73,7 @@ impl<R: Room> Peer<R> {
     ///
     /// # Errors
     /// - [`ErrorKind::AttachmentTooLarge`] for data of more than [`Peer::MAX_DATA_BYTES`].
+    /// - [`ErrorKind::Invalid`] for data that breaks a rule of the room.
     /// - [`ErrorKind::Encode`] if the data is not serializable as JSON.
     /// - [`ErrorKind::PeerGone`] if the connection is closed.
     ///
@@ -111,6 +109,7 @@ impl<R: Room> Peer<R> {
         self.not_changing()?;
         self.host.not_updating().map_err(|error| self.locate(error))?;
         let slot = &*self.slot;
+        self.host.check_data(&slot.id, &data).map_err(Error::by_the_room)?;
         let encoded = self.host.encode_data(&slot.id, &data)?;
         match slot.status.get() {
             Status::Gone | Status::Away => return Err(self.gone()),
@@ -128,6 +127,7 @@ impl<R: Room> Peer<R> {
     /// - [`ErrorKind::PeerGone`] if the connection is closed or closing.
     /// - [`ErrorKind::Send`] if the socket does not accept the message.
     /// - [`ErrorKind::Unread`] if the peer is a slow consumer.
+    /// - [`ErrorKind::Invalid`] for a message that breaks a rule of the room.
     /// - [`ErrorKind::Encode`] if the message is not serializable as JSON.
     /// - The errors of storing changed state, which happens first.
     pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
@@ -135,7 +135,7 @@ impl<R: Room> Peer<R> {
             return Err(self.gone());
         }
         self.host.flush()?;
-        let text = wire::encode_frame(message).map_err(|error| self.locate(error))?;
+        let text = encode_broadcast::<R>(message).map_err(|error| self.locate(error.by_the_room()))?;
         let sent = self.host.send(Frame::Text(&text), Audience::Only(&[self.slot.socket.get()]));
         match (&*sent.failed, &*sent.unread) {
             ([], []) if sent.sent == 0 => Err(self.gone()),
@@ -296,12 +296,12 @@ impl<'a, R: Room> Peers<'a, R> {
     /// The message is encoded once. A peer that cannot be sent to does not stop the message to the others.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] if the message is not serializable as JSON, and the errors of storing changed state, which
-    /// happens first. A peer whose socket does not accept the message is no error; the [`Delivery`] lists it.
+    /// [`ErrorKind::Invalid`] for a message that breaks a rule of the room, [`ErrorKind::Encode`] if the message is not
+    /// serializable as JSON, and the errors of storing changed state, which happens first. Then nobody gets it. A peer whose socket does not accept the message is no error; the [`Delivery`] lists it.
     pub fn send(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         let host = self.host();
         host.flush()?;
-        let text = wire::encode_frame(message).map_err(|error| error.in_room(&host.id))?;
+        let text = encode_broadcast::<R>(message).map_err(|error| error.by_the_room().in_room(&host.id))?;
         if self.filters.is_empty() {
             return Ok(host.send_to(&text, &self.selection));
         }

@@ -75,7 +75,7 @@ impl<R: Room> RoomSocket<R> {
     ///
     /// # Errors
     /// - The error frame of the room for an event that it could not handle: [`ErrorKind::Decode`],
-    ///   [`ErrorKind::TooLarge`], [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Refused`],
+    ///   [`ErrorKind::Invalid`], [`ErrorKind::TooLarge`], [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Refused`],
     ///   [`ErrorKind::Services`] or [`ErrorKind::Restarted`].
     /// - [`ErrorKind::Decode`] for a message that is not a `Broadcast`.
     ///
@@ -167,7 +167,9 @@ pub(crate) enum Received<B> {
 /// Decodes a message of the room or a frame of the runtime.
 pub(crate) fn decode<B: serde::de::DeserializeOwned>(text: &str) -> Result<Received<B>, Error> {
     match wire::Notice::parse(text) {
-        Some(wire::Notice::Error { code, message, .. }) => Err(Error::new(code, message)),
+        Some(wire::Notice::Error { code, message, violations, .. }) => {
+            Err(Error::new(code, message).with_violations(violations.into_owned()))
+        }
         Some(wire::Notice::Resume(token)) => Ok(Received::ResumeToken(token.into_owned())),
         None => wire::decode_value(text.as_bytes(), "the room's message").map(Received::Message),
     }

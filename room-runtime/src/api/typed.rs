@@ -17,9 +17,10 @@ use crate::{
     Close, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
     engine::{
         Invocation, RoomType, Value,
-        room::{Handling, Needs, Parts, RoomCode},
+        room::{Handling, Needs, NoEvent, Parts, RoomCode},
         upgrade::{Asked, Offer, Rejection},
     },
+    types::violations::{Invalid, check},
     wire,
 };
 
@@ -56,6 +57,10 @@ impl<R: Room> Typed<R> {
             grace: R::RECONNECT_GRACE_MS > 0,
             purge_after: R::PURGE_AFTER_MS > 0,
         }),
+        check_data: match R::CONNECTION_RULES {
+            Some(_) => Some(check_data::<R>),
+            None => None,
+        },
         code: &Typed::<R>(PhantomData),
     };
 }
@@ -79,6 +84,17 @@ pub(crate) fn typed_mut<T: Clone + 'static>(value: &mut Value) -> &mut T {
         *value = Rc::new(typed_ref::<T>(&**value).clone());
     }
     Rc::get_mut(value).and_then(|value| value.downcast_mut()).expect(OWN_TYPE)
+}
+
+/// Checks a peer's data by the room's rules.
+fn check_data<R: Room>(data: &dyn Any) -> Result<(), Invalid> {
+    check(R::CONNECTION_RULES, typed_ref(data), "the peer's data")
+}
+
+/// Checks a message by the room's rules, and encodes it as the text of a frame.
+pub(crate) fn encode_broadcast<R: Room>(message: &R::Broadcast) -> Result<String, Error> {
+    check(R::BROADCAST_RULES, message, "the message")?;
+    wire::encode_frame(message)
 }
 
 /// The parameters of a handler that runs for a peer: the sender of the call is that peer.
@@ -180,8 +196,9 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_resume(&ctx, &peer).await })
     }
 
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error> {
-        let event = wire::decode_event::<R::Event>(json)?;
+    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, NoEvent> {
+        let event = wire::decode_event::<R::Event>(json).map_err(NoEvent::Malformed)?;
+        check(R::EVENT_RULES, &event, "this event").map_err(NoEvent::Invalid)?;
         let ctx = RoomContext::<R>::new(call);
         Ok(Box::pin(async move { R::on_event(&ctx, event).await }))
     }

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, selection::Selection};
+use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, room::NoEvent, selection::Selection};
 use crate::{
     Error, ErrorKind, Failure, PeerInfo,
     engine::purge::is_own_purge,
@@ -78,7 +78,8 @@ impl RoomHost {
                 let call = self.invocation(None);
                 let handling = match self.room.code.on_event(call.clone(), event) {
                     Ok(handling) => handling,
-                    Err(error) => return answer::<()>(Err((&not_understood(error)).into())).into(),
+                    Err(NoEvent::Malformed(error)) => return refused(&not_understood(error)),
+                    Err(NoEvent::Invalid(invalid)) => return refused(&invalid.into()),
                 };
                 let outcome = self.run(handling).await;
                 let reply = match &outcome {
@@ -190,6 +191,11 @@ impl RoomHost {
             }
         }
     }
+}
+
+/// The outcome of a command that was not carried out.
+fn refused(error: &Error) -> Done {
+    answer::<()>(Err(error.into())).into()
 }
 
 fn not_understood(what: impl Display) -> Error {

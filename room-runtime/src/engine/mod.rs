@@ -52,12 +52,13 @@ use crate::{
         fair_lock::FairLock,
         purge::is_own_purge,
         rate_limiter::RateLimiter,
+        room::NoEvent,
         schedules::Schedules,
         slot::{Slot, Status},
         tickets::Tickets,
     },
     platform::*,
-    wire::keys,
+    wire::{self, keys},
 };
 
 /// The most frames, and the most bytes, of one peer that wait while a handler of that peer runs. The room drops each
@@ -178,9 +179,10 @@ impl RoomHost {
         let call = self.invocation(Some(&slot));
         let life = call.life;
         let handling = match frame {
-            Ok(OwnedFrame::Text(text)) => {
-                self.room.code.on_event(call, &text).map_err(|error| DecodeError::malformed(error, text))
-            }
+            Ok(OwnedFrame::Text(text)) => self.room.code.on_event(call, &text).map_err(|error| match error {
+                NoEvent::Malformed(error) => DecodeError::malformed(error, text),
+                NoEvent::Invalid(invalid) => DecodeError::invalid(invalid, text),
+            }),
             Ok(OwnedFrame::Binary(bytes)) => Err(DecodeError::binary(bytes.len())),
             Err(error) => Err(error),
         };
@@ -211,7 +213,11 @@ impl RoomHost {
     /// Answers a frame that is not an event, and runs `on_decode_error`.
     async fn invalid(self: &Rc<Self>, slot: &Rc<Slot>, error: DecodeError) {
         match self.room.on_invalid {
-            OnInvalid::Report => self.send_error_frame(slot, error.kind(), error.message(), None),
+            OnInvalid::Report => {
+                let frame = wire::decode_error_frame(&error);
+                // A send fails only if the socket is closing.
+                self.send(Frame::Text(&frame), Audience::Only(&[slot.socket.get()]));
+            }
             OnInvalid::Ignore => {}
             OnInvalid::Close => {
                 let reason = shortened(error.message());

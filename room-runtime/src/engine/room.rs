@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
+    types::violations::Invalid,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -48,6 +49,8 @@ pub(crate) struct RoomType {
     pub(crate) has_on_away: bool,
     pub(crate) has_on_alarm: bool,
     pub(crate) parts: Parts,
+    /// Checks a peer's data by the room's rules.
+    pub(crate) check_data: Option<fn(&dyn Any) -> Result<(), Invalid>>,
     pub(crate) code: &'static dyn RoomCode,
 }
 
@@ -64,8 +67,8 @@ pub(crate) trait RoomCode {
     fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
     fn on_connect(&self, call: Invocation) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
-    /// Decodes the event, and returns the run of its handler.
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error>;
+    /// Decodes the event, checks it by the room's rules, and returns the run of its handler.
+    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, NoEvent>;
     fn on_away(&self, call: Invocation) -> Handling;
     fn on_close(&self, call: Invocation, close: Close) -> Handling;
     /// Decodes the alarm, and returns the run of its handler.
@@ -73,6 +76,12 @@ pub(crate) trait RoomCode {
     fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>>;
     fn on_decode_error(&self, call: Invocation, error: DecodeError) -> Handling;
     fn on_error(&self, call: Invocation, error: HandlerError) -> Handling;
+}
+
+/// The reason why JSON is no event.
+pub(crate) enum NoEvent {
+    Malformed(serde_json::Error),
+    Invalid(Invalid),
 }
 
 /// The call of a handler.

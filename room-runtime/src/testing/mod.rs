@@ -633,7 +633,9 @@ impl<R: Room> TestPeer<R> {
     pub fn receive_error(&self) -> Option<Error> {
         let waiting = self.waiting();
         let (at, error) = waiting.iter().enumerate().find_map(|(at, text)| match wire::Notice::parse(text)? {
-            wire::Notice::Error { code, message, .. } => Some((at, Error::new(code, message))),
+            wire::Notice::Error { code, message, violations, .. } => {
+                Some((at, Error::new(code, message).with_violations(violations.into_owned())))
+            }
             wire::Notice::Resume(_) => None,
         })?;
         self.take(at);

@@ -11,3 +11,4 @@ pub(crate) mod limits;
 pub(crate) mod peer_info;
 pub(crate) mod schedule;
 pub(crate) mod upgrade;
+pub(crate) mod violations;

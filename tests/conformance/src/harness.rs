@@ -22,7 +22,7 @@ use conformance_rooms::{
     script::{Broadcast, Connection, Event, Scripted, State, Step, Visa},
 };
 use hyper::{Request, Response, body::Bytes};
-use room_runtime::{Delivery, ErrorKind, OnDuplicate, OnResume, PeerInfo};
+use room_runtime::{Delivery, ErrorKind, OnDuplicate, OnResume, PeerInfo, Violation};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -695,6 +695,9 @@ pub struct FrameError {
     pub message: String,
     /// The delay in milliseconds after which a retry is allowed.
     pub retry_after_ms: Option<u64>,
+    /// The rules that the event breaks.
+    #[serde(default)]
+    pub violations: Vec<Violation>,
 }
 
 impl<H: Harness, R: Scripted> Peer<H, R> {

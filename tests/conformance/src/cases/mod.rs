@@ -30,6 +30,7 @@ mod sql;
 mod state;
 mod steps;
 mod upgrade;
+mod validation;
 
 use std::{future::Future, pin::Pin};
 
@@ -608,6 +609,21 @@ macro_rules! all_cases {
                 statements_that_cloudflare_forbids_are_refused_everywhere: feature("SQL");
                 tables_survive_hibernation: feature("SQL");
                 tables_survive_the_process: feature("SQL").alone(RESTARTS);
+            }
+            validation {
+                an_event_that_breaks_a_rule_is_an_error_frame_with_the_path_of_the_field: rule(7);
+                many_broken_rules_are_counted_and_some_are_shown: rule(7);
+                size_and_type_are_checked_before_rules: rule(7);
+                a_frame_over_the_rate_is_not_validated: rule(12);
+                a_room_that_closes_on_invalid_frames_closes_after_a_broken_rule: rule(7);
+                a_frame_that_breaks_a_rule_wakes_the_room: rule(7);
+                an_event_of_the_worker_that_breaks_a_rule_is_a_typed_error: rule(7);
+                a_peer_of_the_worker_gets_the_broken_rules: rule(7);
+                data_of_an_upgrade_that_breaks_a_rule_is_a_typed_error: rule(7);
+                data_that_on_upgrade_makes_invalid_is_an_error_of_the_room: rule(7);
+                a_change_of_data_that_breaks_a_rule_is_a_typed_error_and_changes_nothing: rule(7);
+                a_message_that_breaks_a_rule_is_a_typed_error_and_nobody_gets_it: rule(7);
+                a_room_without_the_option_checks_types_only: rule(7);
             }
         }
     };
