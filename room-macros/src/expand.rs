@@ -65,7 +65,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
     let (rules, needs_garde) = (rules(options), needs_garde(options));
-    let absent = absent(handlers);
+    let (absent, present) = (absent(handlers), present(handlers));
     let alarms = handlers.iter().filter(|handler| handler.kind.name == ON_ALARM);
     let alarms = alarms.map(|handler| handles_alarms(krate, &parse_quote!(Room), &handler.cfgs));
     let alarms: TokenStream = alarms.collect();
@@ -82,6 +82,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             #settings
             #rules
             #absent
+            #present
             #types
             #made
             #(#handlers)*
@@ -334,6 +335,7 @@ fn constant_type(takes: Takes, krate: &Path) -> TokenStream {
         Takes::Fraction => quote!(f64),
         Takes::Time { .. } => quote!(u64),
         Takes::TwoTexts { .. } => quote!((&'static str, &'static str)),
+        Takes::Origins => quote!(&'static [&'static str]),
         Takes::OneOf { ty, .. } | Takes::Parts { ty, .. } => {
             let ty = format_ident!("{ty}");
             quote!(#krate::#ty)
@@ -351,9 +353,14 @@ fn accepted(value: &Accepted, krate: &Path) -> TokenStream {
             let (ty, variant) = (format_ident!("{ty}"), format_ident!("{variant}"));
             quote!(#krate::#ty::#variant)
         }
-        Accepted::Made { ty, parts } => {
+        Accepted::Origins(origins) => quote!(&[#(#origins),*]),
+        Accepted::Made { ty, parts, methods } => {
             let (ty, parts) = (format_ident!("{ty}"), parts.iter().map(|part| accepted(part, krate)));
-            quote!(#krate::#ty::new(#(#parts),*))
+            let methods = methods.iter().map(|(name, argument)| {
+                let (name, argument) = (format_ident!("{name}"), accepted(argument, krate));
+                quote!(.#name(#argument))
+            });
+            quote!(#krate::#ty::new(#(#parts),*)#(#methods)*)
         }
     }
 }
@@ -367,6 +374,15 @@ fn absent(handlers: &[Handler]) -> TokenStream {
         Some(quote!(#cfg const #name: bool = false;))
     });
     absent.collect()
+}
+
+/// The constants that declare handlers to the engine that a room lacks by default.
+fn present(handlers: &[Handler]) -> TokenStream {
+    let present = handlers.iter().filter_map(|handler| {
+        let (name, cfgs) = (format_ident!("{}", handler.kind.declares?), &handler.cfgs);
+        Some(quote!(#(#cfgs)* const #name: bool = true;))
+    });
+    present.collect()
 }
 
 /// The impl that allows a room to schedule alarms.
@@ -475,9 +491,12 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
             Parameter::Env => quote!(&#private::worker::Env),
             Parameter::Upgrade => quote!(&mut #krate::UpgradeRequest<Self>),
             Parameter::Peer => quote!(&#krate::Peer<Self>),
+            Parameter::User => quote!(&#krate::PeerId),
             Parameter::Event => quote!(Self::Event),
+            Parameter::EventRef => quote!(&Self::Event),
             Parameter::Close => quote!(#krate::Close),
             Parameter::Alarm => quote!(Self::Alarm),
+            Parameter::Bytes => quote!(#krate::Bytes),
             Parameter::Request => quote!(#krate::http::Request<#krate::Bytes>),
             Parameter::DecodeError => quote!(&#krate::DecodeError),
             Parameter::HandlerError => quote!(&#krate::HandlerError),
@@ -492,12 +511,14 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     let call = call_at(*return_span, quote!(#ident), quote!(#(#arguments),*));
     let await_it = is_async.then(|| quote_spanned!(*return_span=> .await));
     let (output, error) = match kind.outcome {
-        Outcome::Done => (quote!(()), quote!(#krate::Failure)),
-        Outcome::State | Outcome::Migrated => (quote!(Self::State), quote!(#krate::Failure)),
-        Outcome::Services => (quote!(Self::Services), quote!(#krate::Failure)),
-        Outcome::Upgrade => (quote!(()), quote!(#krate::Reject)),
-        Outcome::Response => (quote!(#krate::http::Response<#krate::Bytes>), quote!(#krate::Failure)),
+        Outcome::Done => (quote!(()), Some(quote!(#krate::Failure))),
+        Outcome::State | Outcome::Migrated => (quote!(Self::State), Some(quote!(#krate::Failure))),
+        Outcome::Services => (quote!(Self::Services), Some(quote!(#krate::Failure))),
+        Outcome::Upgrade => (quote!(()), Some(quote!(#krate::Reject))),
+        Outcome::Cost => (quote!(u32), None),
+        Outcome::Response => (quote!(#krate::http::Response<#krate::Bytes>), Some(quote!(#krate::Failure))),
     };
+    let returns = error.map_or_else(|| output.clone(), |error| quote!(#private::Result<#output, #error>));
     let (passing, pass) = kind.outcome.passing();
     let (passing, pass) = (format_ident!("{passing}"), format_ident!("{pass}"));
     // The type is explicit: inferred from a wrong return type, the error would be about generated code.
@@ -510,7 +531,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     quote! {
         #stores
         #(#cfgs)*
-        #async_fn #name(#(#parameters),*) -> #private::Result<#output, #error> {
+        #async_fn #name(#(#parameters),*) -> #returns {
             #outcome
         }
     }

@@ -11,8 +11,6 @@ thread_local! {
 
 #[room(validate(event, connection), reconnect_grace = "10s")]
 pub mod game {
-    use room_runtime::prelude::*;
-
     #[derive(Default)]
     pub struct State {
         pub handled: u32,

@@ -69,7 +69,7 @@ macro_rules! __needs_garde {
     () => {
         ::core::compile_error! {
             "option `validate` needs the feature `garde` of `room-runtime`\nwrite in `Cargo.toml`, \
-     with the rest of the dependency unchanged: `room-runtime = { …, features = [\"garde\"] }`"
+with the rest of the dependency unchanged: `room-runtime = { …, features = [\"garde\"] }`"
         }
     };
 }

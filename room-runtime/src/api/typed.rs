@@ -14,9 +14,10 @@ use http::{Request, Response};
 use serde_json::value::RawValue;
 
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
+    Close, Codec, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
     engine::{
         Invocation, RoomType, Value,
+        codecs::Packing,
         room::{Handling, Needs, NoEvent, Parts, RoomCode},
         upgrade::{Asked, Offer, Rejection},
     },
@@ -46,21 +47,49 @@ impl<R: Room> Typed<R> {
         reconnect_grace_ms: R::RECONNECT_GRACE_MS,
         purge_after_ms: R::PURGE_AFTER_MS,
         watchdog_ms: R::WATCHDOG_MS,
+        peer_timeout_ms: R::PEER_TIMEOUT_MS,
         batch_ms: R::BATCH_MS,
         has_on_away: R::HAS_ON_AWAY,
         has_on_alarm: R::HAS_ON_ALARM,
+        codecs: R::CODECS.all(),
+        packing: if Codec::has_message_pack(R::CODECS.all()) {
+            Some(Packing {
+                is_default: Codec::begins_with_message_pack(R::CODECS.all()),
+                decode: |call, bytes| {
+                    let event = wire::msgpack::decode_event::<R::Event>(bytes).map_err(NoEvent::Malformed)?;
+                    handle::<R>(call, event).map_err(NoEvent::Invalid)
+                },
+                encode: |message| wire::msgpack::encode_message(typed_ref::<R::Broadcast>(message)),
+                convert: |json| {
+                    let message = wire::decode_value::<R::Broadcast>(json.as_bytes(), "the room's message")?;
+                    wire::msgpack::encode_message(&message)
+                },
+                convert_notice: wire::msgpack::from_json,
+            })
+        } else {
+            None
+        },
+        on_binary: if R::HAS_ON_BINARY {
+            Some(|call, bytes| {
+                let ctx = RoomContext::<R>::new(call);
+                Box::pin(async move { R::on_binary(&ctx, bytes).await })
+            })
+        } else {
+            None
+        },
         parts: Parts::of(&Needs {
             on_upgrade: R::HAS_ON_UPGRADE,
             on_close: R::HAS_ON_CLOSE,
+            users: R::HAS_ON_JOIN || R::HAS_ON_LEAVE,
             on_alarm: R::HAS_ON_ALARM,
             on_request: R::HAS_ON_REQUEST,
             grace: R::RECONNECT_GRACE_MS > 0,
             purge_after: R::PURGE_AFTER_MS > 0,
+            peer_timeout: R::PEER_TIMEOUT_MS > 0,
+            rate_limit: R::LIMITS.rate_limit,
         }),
-        check_data: match R::CONNECTION_RULES {
-            Some(_) => Some(check_data::<R>),
-            None => None,
-        },
+        check_data: if R::CONNECTION_RULES.is_some() { Some(check_data::<R>) } else { None },
+        check_message: if R::BROADCAST_RULES.is_some() { Some(check_message::<R>) } else { None },
         code: &Typed::<R>(PhantomData),
     };
 }
@@ -91,10 +120,25 @@ fn check_data<R: Room>(data: &dyn Any) -> Result<(), Invalid> {
     check(R::CONNECTION_RULES, typed_ref(data), "the peer's data")
 }
 
-/// Checks a message by the room's rules, and encodes it as the text of a frame.
+/// Checks a message by the room's rules.
+fn check_message<R: Room>(message: &dyn Any) -> Result<(), Invalid> {
+    check(R::BROADCAST_RULES, typed_ref(message), "the message")
+}
+
+/// Checks a message by the room's rules, and encodes it as JSON.
 pub(crate) fn encode_broadcast<R: Room>(message: &R::Broadcast) -> Result<String, Error> {
-    check(R::BROADCAST_RULES, message, "the message")?;
+    check(R::BROADCAST_RULES, message, "the message").map_err(Invalid::into_error)?;
     wire::encode_frame(message)
+}
+
+/// Checks an event by the room's rules, and returns the run of `on_event` and the cost of a peer's event.
+fn handle<R: Room>(call: Invocation, event: R::Event) -> Result<(Handling, u32), Invalid> {
+    check(R::EVENT_RULES, &event, "this event")?;
+    // The Worker's events are free.
+    let has_cost = R::LIMITS.rate_limit.is_some() && call.sender.is_some();
+    let cost = if has_cost { R::event_cost(&event) } else { 1 };
+    let ctx = RoomContext::<R>::new(call);
+    Ok((Box::pin(async move { R::on_event(&ctx, event).await }), cost))
 }
 
 /// The parameters of a handler that runs for a peer: the sender of the call is that peer.
@@ -191,16 +235,23 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_connect(&ctx, &peer).await })
     }
 
+    fn on_join(&self, call: Invocation, user: PeerId) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_join(&ctx, &user).await })
+    }
+
     fn on_resume(&self, call: Invocation) -> Handling {
         let (ctx, peer) = with_peer::<R>(call);
         Box::pin(async move { R::on_resume(&ctx, &peer).await })
     }
 
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, NoEvent> {
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), NoEvent<serde_json::Error>> {
         let event = wire::decode_event::<R::Event>(json).map_err(NoEvent::Malformed)?;
-        check(R::EVENT_RULES, &event, "this event").map_err(NoEvent::Invalid)?;
-        let ctx = RoomContext::<R>::new(call);
-        Ok(Box::pin(async move { R::on_event(&ctx, event).await }))
+        handle::<R>(call, event).map_err(NoEvent::Invalid)
+    }
+
+    fn encode_message(&self, message: &dyn Any) -> Result<String, Error> {
+        wire::encode_frame(typed_ref::<R::Broadcast>(message))
     }
 
     fn on_away(&self, call: Invocation) -> Handling {
@@ -211,6 +262,11 @@ impl<R: Room> RoomCode for Typed<R> {
     fn on_close(&self, call: Invocation, close: Close) -> Handling {
         let (ctx, peer) = with_peer::<R>(call);
         Box::pin(async move { R::on_close(&ctx, &peer, close).await })
+    }
+
+    fn on_leave(&self, call: Invocation, user: PeerId) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_leave(&ctx, &user).await })
     }
 
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error> {

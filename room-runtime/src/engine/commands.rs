@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, room::NoEvent, selection::Selection};
+use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, room::NoEvent};
 use crate::{
     Error, ErrorKind, Failure, PeerInfo,
     engine::purge::is_own_purge,
@@ -77,9 +77,9 @@ impl RoomHost {
             Command::Send(event) => {
                 let call = self.invocation(None);
                 let handling = match self.room.code.on_event(call.clone(), event) {
-                    Ok(handling) => handling,
+                    Ok((handling, _)) => handling,
                     Err(NoEvent::Malformed(error)) => return refused(&not_understood(error)),
-                    Err(NoEvent::Invalid(invalid)) => return refused(&invalid.into()),
+                    Err(NoEvent::Invalid(invalid)) => return refused(&invalid.into_error()),
                 };
                 let outcome = self.run(handling).await;
                 let reply = match &outcome {
@@ -109,8 +109,9 @@ impl RoomHost {
                 answer(infos.map_err(|error| WireError::from(&error)))
             }
             Command::Broadcast(message) => {
-                let sent = self.flush().map(|()| self.send_to(message, &Selection::default()));
-                answer(sent.map_err(|error| WireError::from(&error)))
+                let to = Audience::All { tag: None, except: &[] };
+                let sent = self.flush().and_then(|()| self.send_json(message, to));
+                answer(sent.map(|sent| self.delivery(sent)).map_err(|error| WireError::from(&error)))
             }
             Command::Prepare { ticket, upgrade } => {
                 let prepared = match self.decode_upgrade(upgrade) {
@@ -143,6 +144,7 @@ impl RoomHost {
             id: slot.id.clone(),
             tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).clone(),
             connected_at: slot.connected_at,
+            topics: slot.topics.borrow().clone(),
             data,
         })
     }

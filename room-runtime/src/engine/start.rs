@@ -50,7 +50,8 @@ impl RoomHost {
         let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
         // If storage cannot be read, assume that there is work.
         let has_schedules = self.room.parts.firing.as_ref().is_some_and(|firing| firing.has_any(self));
-        has_schedules || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
+        let has_timeouts = self.room.parts.liveness.is_some() && self.platform.count_open() > 0;
+        has_schedules || has_timeouts || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
     }
 
     /// Returns whether the room has started and no event is waiting for the start. Such an event must be handled first.
@@ -62,6 +63,7 @@ impl RoomHost {
         self.check_storage()?;
         self.prepare_services()?;
         let lost = self.find_lost(by_socket)?;
+        self.find_outstanding(by_socket)?;
         let (life, call) = (self.life.get(), self.invocation(None));
         if let Err(failure) = self.run(self.room.code.on_start(call.clone())).await {
             if is_own_purge(&failure) {
@@ -85,6 +87,10 @@ impl RoomHost {
             self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(self.room.watchdog_ms)));
         }
         self.close_lost(lost).await;
+        if self.life.get() != life {
+            return Ok(());
+        }
+        self.run_outstanding().await;
         if self.life.get() != life {
             return Ok(());
         }

@@ -22,12 +22,14 @@ pub struct DecodeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeReason {
-    /// The frame is text, but not JSON or not an `Event`.
+    /// The frame is not JSON, or not MessagePack, or not an `Event`.
     Malformed,
     /// The frame is an `Event` that breaks a rule of the room. The option `validate` chooses the rules.
     Invalid,
-    /// The frame is binary. The room expects JSON text.
+    /// The frame is binary. The peer speaks JSON, and the room has no `on_binary`.
     Binary,
+    /// The frame is text. The peer speaks [MessagePack](crate::Codec::MessagePack).
+    Text,
     /// The frame is larger than [`Limits::max_message_bytes`](crate::Limits::max_message_bytes) and was not decoded.
     TooLarge,
 }
@@ -35,27 +37,39 @@ pub enum DecodeReason {
 impl DecodeError {
     pub(crate) fn malformed(message: impl fmt::Display, text: String) -> Self {
         let message = format!("this is not an event of this room: {}", brief(message));
-        DecodeError {
-            reason: DecodeReason::Malformed,
-            message,
-            bytes: text.len(),
-            text: Some(text),
-            violations: Vec::new(),
-        }
+        Self::new(DecodeReason::Malformed, message, text.len(), Some(text))
+    }
+
+    pub(crate) fn malformed_bytes(message: impl fmt::Display, bytes: usize) -> Self {
+        let message = format!("this is not an event of this room: {}", brief(message));
+        Self::new(DecodeReason::Malformed, message, bytes, None)
     }
 
     pub(crate) fn invalid(Invalid { message, violations }: Invalid, text: String) -> Self {
-        DecodeError { reason: DecodeReason::Invalid, message, bytes: text.len(), text: Some(text), violations }
+        DecodeError { violations, ..Self::new(DecodeReason::Invalid, message, text.len(), Some(text)) }
+    }
+
+    pub(crate) fn invalid_bytes(Invalid { message, violations }: Invalid, bytes: usize) -> Self {
+        DecodeError { violations, ..Self::new(DecodeReason::Invalid, message, bytes, None) }
+    }
+
+    pub(crate) fn text_frame(text: String) -> Self {
+        let message = "this is a text frame, the events of this connection are MessagePack in binary frames".to_owned();
+        Self::new(DecodeReason::Text, message, text.len(), Some(text))
     }
 
     pub(crate) fn binary(bytes: usize) -> Self {
         let message = "this is a binary frame, the events of this room are JSON text".to_owned();
-        DecodeError { reason: DecodeReason::Binary, message, bytes, text: None, violations: Vec::new() }
+        Self::new(DecodeReason::Binary, message, bytes, None)
     }
 
     pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
         let message = format!("this frame has {bytes} bytes, the limit of this room is {limit}");
-        DecodeError { reason: DecodeReason::TooLarge, message, bytes, text: None, violations: Vec::new() }
+        Self::new(DecodeReason::TooLarge, message, bytes, None)
+    }
+
+    fn new(reason: DecodeReason, message: String, bytes: usize, text: Option<String>) -> Self {
+        DecodeError { reason, message, bytes, text, violations: Vec::new() }
     }
 
     /// The reason why the frame is not an event.
@@ -80,6 +94,7 @@ impl DecodeError {
 
     /// The path of the first field that breaks a rule, for example `items[3].name`.
     ///
+    /// garde checks the fields of a type in the order of their names.
     /// It is empty if the rule is one of the whole event, and `None` unless the reason is [`DecodeReason::Invalid`].
     pub fn path(&self) -> Option<&str> {
         self.violations.first().map(Violation::path)
@@ -97,14 +112,16 @@ impl DecodeError {
         match self.reason {
             DecodeReason::TooLarge => ErrorKind::TooLarge,
             DecodeReason::Invalid => ErrorKind::Invalid,
-            DecodeReason::Malformed | DecodeReason::Binary => ErrorKind::Decode,
+            DecodeReason::Malformed | DecodeReason::Binary | DecodeReason::Text => ErrorKind::Decode,
         }
     }
 
     pub(crate) fn close_code(&self) -> CloseCode {
         match self.reason {
             DecodeReason::TooLarge => CloseCode::TOO_BIG,
-            DecodeReason::Malformed | DecodeReason::Binary | DecodeReason::Invalid => CloseCode::INVALID,
+            DecodeReason::Malformed | DecodeReason::Binary | DecodeReason::Text | DecodeReason::Invalid => {
+                CloseCode::INVALID
+            }
         }
     }
 }

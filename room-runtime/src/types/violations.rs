@@ -130,9 +130,10 @@ pub(crate) struct Invalid {
     pub(crate) violations: Vec<Violation>,
 }
 
-impl From<Invalid> for Error {
-    fn from(Invalid { message, violations }: Invalid) -> Self {
-        Error::new(ErrorKind::Invalid, message).with_violations(violations)
+impl Invalid {
+    /// It is no `From`: with a second one, `?` would no longer infer the error of a closure.
+    pub(crate) fn into_error(self) -> Error {
+        Error::new(ErrorKind::Invalid, self.message).with_violations(self.violations)
     }
 }
 
