@@ -1,14 +1,14 @@
 //! Checks the option `validate`, and that no schema has rules which the room does not check.
 
 use quote::ToTokens;
-use syn::{Attribute, Item, Meta, spanned::Spanned};
+use syn::{Attribute, Item, Meta, Token, punctuated::Punctuated, spanned::Spanned};
 
 use super::values::{not_that, refuse};
 use crate::{
     args::{self, Given, Value, Written},
     attrs,
     diag::{self, Errors},
-    model::Ruled,
+    model::{Options, Ruled},
     options::{OptionKind, RULED, RuledSchema},
     parse::{Declared, ModuleItem, RoomModule},
 };
@@ -50,39 +50,62 @@ pub(super) fn chosen(
     Some(chosen.collect())
 }
 
-/// Reports a schema with rules that the room would not check: they would be silent.
-pub(super) fn check_unused(module: &RoomModule, declared: &[Declared], written: &Written, errors: &mut Errors) {
-    let given = written.given.iter().find(|given| given.name == VALIDATE);
-    // The option was meant, and has an error of its own.
-    if given.is_none() && written.meant.contains(&VALIDATE) {
+/// Checks the rules of the schemas: a schema that the room does not check has none, and no rules have a context.
+pub(super) fn check(
+    module: &RoomModule,
+    declared: &[Declared],
+    written: &Written,
+    options: &Options,
+    errors: &mut Errors,
+) {
+    // The option has an error of its own.
+    if written.meant.contains(&VALIDATE) && options.ruled.is_empty() {
         return;
     }
-    let list = match given.map(|given| &given.value) {
-        Some(Value::List(list)) => list.to_string(),
-        Some(_) => return,
-        None => String::new(),
-    };
     for schema in RULED {
-        let is_chosen = list.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == schema.word);
-        if is_chosen {
-            continue;
-        }
-        let of_schema = declared.iter().filter(|item| item.name == schema.schema);
-        let ruled = of_schema.filter(|item| match &module.items[item.index] {
-            ModuleItem::Other(item) => has_rules(item),
-            _ => false,
+        let is_chosen = options.ruled.iter().any(|ruled| ruled.schema.word == schema.word);
+        let items = declared.iter().filter(|item| item.name == schema.schema);
+        let items = items.filter_map(|declared| match &module.items[declared.index] {
+            ModuleItem::Other(item) => Some((&declared.ident, item)),
+            _ => None,
         });
-        if let Some(Declared { ident, .. }) = ruled.into_iter().next() {
-            let words = [list.trim().trim_end_matches(','), schema.word].map(str::trim);
-            let words: Vec<_> = words.into_iter().filter(|words| !words.is_empty()).collect();
-            errors.on(
-                ident,
-                format!(
+        for (ident, item) in items {
+            if is_chosen {
+                check_context(item, errors);
+            } else if has_rules(item) {
+                let words = options.ruled.iter().map(|ruled| ruled.schema.word).chain([schema.word]);
+                let message = format!(
                     "`{}` has rules of garde, but this room does not check them\nwrite `#[room(validate({}))]`",
                     schema.schema,
-                    words.join(", ")
-                ),
-            );
+                    words.collect::<Vec<_>>().join(", ")
+                );
+                errors.on(ident, message);
+                break;
+            }
+        }
+    }
+}
+
+/// Reports rules with a context: a room has none to give.
+fn check_context(item: &Item, errors: &mut Errors) {
+    let item_attrs = match item {
+        Item::Struct(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        _ => return,
+    };
+    for meta in attrs::metas(item_attrs) {
+        let Meta::List(list) = meta else { continue };
+        if !list.path.is_ident("garde") {
+            continue;
+        }
+        let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else { continue };
+        for part in &parts {
+            if let Meta::List(context) = part
+                && context.path.is_ident("context")
+                && !context.tokens.to_string().starts_with("()")
+            {
+                errors.on(context, "the rules of a room have no context\nremove `context(…)`");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::Violations;
         message = "`validate` needs rules of garde, and `{Self}` has none",
         label = "`{Self}` does not implement `garde::Validate`",
         note = "add `#[derive(garde::Validate)]` to `{Self}`",
-        note = "if it has the derive, write `garde = \"0.23\"` in `Cargo.toml`: the runtime uses that series"
+        note = "if it has the derive: its rules cannot have a context, and `Cargo.toml` needs `garde = \"0.23\"`, the series of the runtime"
     )
 )]
 pub trait Validated {
@@ -19,31 +19,14 @@ pub trait Validated {
 
 #[cfg(feature = "garde")]
 #[diagnostic::do_not_recommend]
-impl<T: garde::Validate<Context: NoContext>> Validated for T {
+impl<T: garde::Validate<Context = ()>> Validated for T {
     fn violations(&self) -> Violations {
         let mut violations = Violations::default();
-        if let Err(report) = self.validate_with(&NoContext::none()) {
+        if let Err(report) = self.validate() {
             report.iter().for_each(|(path, error)| violations.add(path, error.message()));
         }
         violations
     }
-}
-
-/// The context of rules that need none.
-#[cfg(feature = "garde")]
-#[diagnostic::on_unimplemented(
-    message = "rules cannot have the context `{Self}` in a room",
-    label = "expected rules without a context",
-    note = "remove `#[garde(context(…))]`: a room has no context to give"
-)]
-pub trait NoContext {
-    #[doc(hidden)]
-    fn none() -> Self;
-}
-
-#[cfg(feature = "garde")]
-impl NoContext for () {
-    fn none() {}
 }
 
 /// Without the feature, `__needs_garde` reports the option. A schema without rules must not be a second error.

@@ -216,12 +216,12 @@ scripted_room! {
 
 scripted_room! {
     /// A room with rules for all that is sent to it and that it sends.
-    ruled(validate(event, connection, broadcast), max_message_bytes = 2_000)
+    ruled(validate(event, connection, broadcast), max_message_bytes = 2_000, codec = "json, msgpack")
 }
 
 scripted_room! {
-    /// A room with rules and a rate, that closes a peer after an invalid frame.
-    picky(validate(event), on_invalid = "close", rate_limit(burst = 3, per_second = 0.25))
+    /// A room with rules, a rate and batches, that closes a peer after an invalid frame.
+    picky(validate(event, broadcast), on_invalid = "close", rate_limit(burst = 3, per_second = 0.25), batch = "50ms")
 }
 
 /// A room with every handler.

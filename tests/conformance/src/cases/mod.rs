@@ -787,6 +787,7 @@ macro_rules! all_cases {
             }
             validation {
                 an_event_that_breaks_a_rule_is_an_error_frame_with_the_path_of_the_field: rule(7);
+                an_event_in_messagepack_that_breaks_a_rule_is_an_error_frame_in_messagepack: rule(7);
                 many_broken_rules_are_counted_and_some_are_shown: rule(7);
                 size_and_type_are_checked_before_rules: rule(7);
                 a_frame_over_the_rate_is_not_validated: rule(12);
@@ -798,6 +799,8 @@ macro_rules! all_cases {
                 data_that_on_upgrade_makes_invalid_is_an_error_of_the_room: rule(7);
                 a_change_of_data_that_breaks_a_rule_is_a_typed_error_and_changes_nothing: rule(7);
                 a_message_that_breaks_a_rule_is_a_typed_error_and_nobody_gets_it: rule(7);
+                a_message_to_a_topic_that_breaks_a_rule_reaches_no_peer_of_either_codec: rule(7);
+                a_batch_has_no_message_that_breaks_a_rule: rule(7);
                 a_room_without_the_option_checks_types_only: rule(7);
             }
         }

@@ -4,12 +4,15 @@ use anyhow::Result;
 use conformance_rooms::{
     api::{Failed, Line, Said},
     picky, probe, ruled,
-    script::{Broadcast, Event, Item, Step, UpgradeStep},
+    script::{Broadcast, Event, Item, Selector, Step, UpgradeStep},
     small,
 };
-use room_runtime::{ErrorKind, Violation};
+use room_runtime::{Codec, ErrorKind, SUBPROTOCOL, Violation};
 
-use super::steps::{attempt, rename, say, set_data, whisper};
+use super::{
+    codecs,
+    steps::{attempt, rename, say, send, set_data, subscribe, topic, whisper, with_id},
+};
 use crate::harness::{Arrival, Harness, guest, room};
 
 /// A name that is too long for a peer of `ruled`.
@@ -63,6 +66,25 @@ pub(super) async fn an_event_that_breaks_a_rule_is_an_error_frame_with_the_path_
     bob.fence().await?;
     same!(room.count().await?, 1);
     same!(room.log().await?, log);
+    Ok(())
+}
+
+pub(super) async fn an_event_in_messagepack_that_breaks_a_rule_is_an_error_frame_in_messagepack<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let room = room::<ruled::Room, _>(&h, "r");
+    let alice = room.connect(codecs::offering("alice", Codec::MessagePack)).await?;
+    let event = order("x", &["a", ""]);
+    codecs::send(&alice, &event).await?;
+    let error = codecs::error(&alice).await?;
+    same!(error.code, ErrorKind::Invalid);
+    same!(texts(&error.violations), ["`items[1].name`: length is lower than 1"]);
+    same!(error.message, "this event breaks a rule of this room: `items[1].name`: length is lower than 1");
+    codecs::fence(&alice, 1).await?;
+    let log = room.log().await?;
+    same!(log.len(), 3);
+    holds!(log[1].starts_with("decode_error alice: invalid, ") && log[1].ends_with("bytes, unread"), "{log:?}");
+    same!(log[2], "invalid at \"items[1].name\": `items[1].name`: length is lower than 1");
     Ok(())
 }
 
@@ -229,7 +251,7 @@ pub(super) async fn a_message_that_breaks_a_rule_is_a_typed_error_and_nobody_get
     let alice = room.connect(guest("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     let long = "x".repeat(41);
-    for step in [say(&long), whisper(&long), super::steps::send([], &long), Step::RefuseWith(long.clone())] {
+    for step in [say(&long), whisper(&long), send([], &long), Step::RefuseWith(long.clone())] {
         let (kind, message) =
             is!(alice.ask([attempt(step)]).await?, Broadcast::Outcome { kind, message } => (kind, message));
         same!(kind, Some(ErrorKind::Invalid));
@@ -251,6 +273,44 @@ pub(super) async fn a_message_that_breaks_a_rule_is_a_typed_error_and_nobody_get
         peer.hears(Some("alice"), &"x".repeat(40)).await?;
         peer.fence().await?;
     }
+    Ok(())
+}
+
+pub(super) async fn a_message_to_a_topic_that_breaks_a_rule_reaches_no_peer_of_either_codec<H: Harness>(
+    h: H,
+) -> Result<()> {
+    let room = room::<ruled::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    let carol = room.connect(codecs::offering("carol", Codec::MessagePack)).await?;
+    is!(bob.ask([subscribe("news")]).await?, Broadcast::Topics { .. });
+    codecs::run(&carol, [subscribe("news")]).await?;
+    is!(codecs::next(&carol).await?, Broadcast::Topics { .. });
+    let (long, valid) = ("x".repeat(41), "x".repeat(40));
+    for to in [vec![topic("news")], vec![topic("news"), Selector::ExceptSender], vec![with_id("bob")]] {
+        let kind = is!(alice.ask([attempt(send(to, &long))]).await?, Broadcast::Outcome { kind, .. } => kind);
+        same!(kind, Some(ErrorKind::Invalid));
+    }
+    // A peer of MessagePack sends by the same rules.
+    codecs::run(&carol, [attempt(say(&long))]).await?;
+    is!(codecs::next(&carol).await?, Broadcast::Outcome { kind: Some(ErrorKind::Invalid), .. });
+    alice.run([send([topic("news")], &valid)]).await?;
+    bob.hears(Some("alice"), &valid).await?;
+    same!(codecs::next(&carol).await?, Broadcast::Said { from: Some("alice".to_owned()), text: valid });
+    Ok(())
+}
+
+pub(super) async fn a_batch_has_no_message_that_breaks_a_rule<H: Harness>(h: H) -> Result<()> {
+    let room = room::<picky::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice").offering(SUBPROTOCOL)).await?;
+    let bob = room.connect(guest("bob")).await?;
+    bob.run([say("one"), attempt(say(&"x".repeat(41))), say("two")]).await?;
+    bob.hears(Some("bob"), "one").await?;
+    is!(bob.next().await?, Broadcast::Outcome { kind: Some(ErrorKind::Invalid), .. });
+    bob.hears(Some("bob"), "two").await?;
+    let text = is!(alice.next_of_any_kind().await?, Arrival::Text(text) => text);
+    let said = |text: &str| Broadcast::Said { from: Some("bob".to_owned()), text: text.to_owned() };
+    same!(serde_json::from_str::<Vec<Broadcast>>(&text)?, [said("one"), said("two")]);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ pub mod chat {
     pub struct State {}
     pub struct Connection {}
     #[derive(garde::Validate)]
-    #[garde(context(super::Longest))]
+    #[garde(context(super::Longest as ctx))]
     pub enum Event {
         Say {
             #[garde(length(max = ctx.0))]
