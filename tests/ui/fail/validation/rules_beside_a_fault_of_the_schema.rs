@@ -8,8 +8,8 @@ pub mod chat {
     #[derive(garde::Validate)]
     pub enum Event {
         Say {
-            #[garde(ascii)]
-            text: &'static str,
+            #[garde(length(max = 9))]
+            text: &'static Vec<char>,
         },
     }
     pub struct Broadcast {}
