@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use room_runtime::{ErrorKind, OnResume, Upgrade, prelude::*, testing::TestRoom};
+use room_runtime::{Error, ErrorKind, OnResume, Upgrade, prelude::*, testing::TestRoom};
 
 thread_local! {
     /// The largest valid level. A deploy with stricter rules lowers it.
@@ -38,6 +38,35 @@ pub mod game {
         if let Some(peer) = ctx.sender() {
             peer.update_data(|data| data.level += by)?;
         }
+        Ok(())
+    }
+}
+
+/// A room of MessagePack only.
+#[room(validate(event, broadcast), codec = "msgpack")]
+pub mod packed {
+    #[derive(Default)]
+    pub struct State {}
+
+    pub struct Connection {}
+
+    #[derive(garde::Validate)]
+    pub enum Event {
+        Say {
+            #[garde(length(min = 1))]
+            text: String,
+        },
+    }
+
+    #[derive(garde::Validate)]
+    pub struct Broadcast {
+        #[garde(length(max = 3))]
+        pub text: String,
+    }
+
+    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+        let Event::Say { text } = event;
+        ctx.peers().send(&Broadcast { text })?;
         Ok(())
     }
 }
@@ -99,4 +128,34 @@ fn stored_data_is_valid_by_the_rules_of_its_time() {
     let _alice = room.connect(upgrade(5).resume(token).on_resume(OnResume::ReplaceData));
     assert_eq!(level(&room), 5);
     MOST.set(10);
+}
+
+#[test]
+fn a_peer_and_the_worker_get_the_broken_rules_in_a_room_of_messagepack() {
+    let room = TestRoom::<packed::Room>::new("r");
+    let alice = room.connect(Upgrade::new(packed::Connection {}).id("alice"));
+    let say = |text: &str| packed::Event::Say { text: text.to_owned() };
+    let is_about_the_text = |error: &Error| {
+        assert_eq!((error.kind(), error.violations()[0].path()), (ErrorKind::Invalid, "text"));
+        assert_eq!(error.violations()[0].message(), "length is lower than 1");
+    };
+    alice.send(&say(""));
+    is_about_the_text(&alice.receive_error().expect("an error frame"));
+    is_about_the_text(&room.send(&say("")).expect_err("invalid"));
+    let world = room.world().clone();
+    world.block_on(async {
+        let upgrade = Upgrade::new(packed::Connection {});
+        let mut socket = world.client::<packed::Room>().room("r").connect(upgrade).await.expect("a socket");
+        socket.send(&say("")).expect("sent");
+        is_about_the_text(&socket.receive().await.expect_err("an error frame"));
+    });
+
+    // The message that a handler makes of a valid event is invalid. The caller is not at fault.
+    let error = room.send(&say("long")).expect_err("invalid");
+    assert_eq!((error.kind(), error.status().as_u16(), error.handler()), (ErrorKind::Invalid, 500, Some("on_event")));
+    let error = room.broadcast(&packed::Broadcast { text: "long".to_owned() }).expect_err("invalid");
+    assert_eq!((error.kind(), error.status().as_u16()), (ErrorKind::Invalid, 422));
+    assert!(alice.receive().is_none());
+    room.broadcast(&packed::Broadcast { text: "yes".to_owned() }).expect("valid");
+    assert_eq!(alice.receive().map(|message| message.text), Some("yes".to_owned()));
 }
