@@ -65,7 +65,7 @@ fn all(cfgs: &[Attribute]) -> TokenStream {
 }
 
 /// The content of every attribute, including everything that a `cfg_attr` may add.
-fn metas(attrs: &[Attribute]) -> Vec<Meta> {
+pub(crate) fn metas(attrs: &[Attribute]) -> Vec<Meta> {
     let mut found = Vec::new();
     for attr in attrs {
         collect(&attr.meta, &mut found);
@@ -142,19 +142,21 @@ pub(crate) fn serde_keys(attrs: &[Attribute]) -> Vec<String> {
     keys
 }
 
+/// The attributes of derives.
+const HELPERS: [&str; 4] = ["derive", "serde", "default", "garde"];
+
 /// Removes all derives and their helper attributes.
 pub(crate) fn remove_derives(attrs: &mut Vec<Attribute>) {
     attrs.retain(|attr| {
         let path = match &attr.meta {
             Meta::List(list) if list.path.is_ident("cfg_attr") => {
                 let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
-                let is_ours =
-                    |meta: &Meta| ["derive", "serde", "default"].iter().any(|name| meta.path().is_ident(name));
+                let is_ours = |meta: &Meta| HELPERS.iter().any(|name| meta.path().is_ident(name));
                 return !parts.is_ok_and(|parts| parts.iter().skip(1).any(is_ours));
             }
             meta => meta.path(),
         };
-        !["derive", "serde", "default"].iter().any(|name| path.is_ident(name))
+        !HELPERS.iter().any(|name| path.is_ident(name))
     });
 }
 

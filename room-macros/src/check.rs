@@ -8,6 +8,7 @@ pub(crate) mod names;
 mod options;
 mod origins;
 mod purge;
+mod rules;
 mod schemas;
 pub(crate) mod serde_attrs;
 pub(crate) mod tagging;
@@ -42,6 +43,7 @@ pub(crate) fn check(
     let declared = parse::declared(&module, SCHEMAS.map(|kind| kind.name));
     let Schemas { schemas, lacking, conditional, doubles } =
         schemas::check(&mut module, &declared, &options, &mut errors);
+    rules::check(&module, &declared, written, &options, &mut errors);
     let functions = handlers::check(&module, &declared, written, &options, &mut errors);
     let unimported = imports::check(&module, &functions.hidden, &options.krate, &mut errors);
     let Functions { handlers, meant, hidden, missed, conditional: twice, unless } = functions;

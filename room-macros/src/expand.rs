@@ -12,7 +12,8 @@ use crate::{
     attrs,
     diag::Errors,
     model::{
-        Accepted, Conditional, HANDLERS, Handler, ON_ALARM, Options, Outcome, Parameter, Room, SCHEMAS, Schema, Sketch,
+        Accepted, Conditional, HANDLERS, Handler, ON_ALARM, Options, Outcome, Parameter, Room, Ruled, SCHEMAS, Schema,
+        Sketch,
     },
     options::{OPTIONS, Sets, Takes},
     parse::{self, Function, ModuleItem, is},
@@ -63,6 +64,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let start = format_ident!("__room_start_{class_name}");
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
+    let (rules, needs_garde) = (rules(options), needs_garde(options));
     let (absent, present) = (absent(handlers), present(handlers));
     let alarms = handlers.iter().filter(|handler| handler.kind.name == ON_ALARM);
     let alarms = alarms.map(|handler| handles_alarms(krate, &parse_quote!(Room), &handler.cfgs));
@@ -78,6 +80,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             const BINDING: &'static str = #binding;
             const CLASS: &'static str = #class_name;
             #settings
+            #rules
             #absent
             #present
             #types
@@ -85,6 +88,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             #(#handlers)*
         }
         #alarms
+        #needs_garde
 
         #[allow(missing_docs, tail_expr_drop_order, clippy::same_name_method)]
         mod __room {
@@ -295,11 +299,33 @@ fn settings(options: &Options) -> TokenStream {
                 let (name, ty) = (format_ident!("{name}"), constant_type(takes, krate));
                 constants.extend(quote!(const #name: #ty = #value;));
             }
-            Sets::Binding | Sets::Class | Sets::Tag | Sets::Crate => {}
+            Sets::Binding | Sets::Class | Sets::Tag | Sets::Crate | Sets::Rules(_) => {}
         }
     }
     let limits = (!limits.is_empty()).then(|| quote!(const LIMITS: #krate::Limits = #krate::Limits::DEFAULT #limits;));
     quote!(#limits #constants)
+}
+
+/// The constants with the rules of the schemas. An error about a schema's rules appears at the option.
+fn rules(options: &Options) -> TokenStream {
+    let krate = &options.krate;
+    let rules = options.ruled.iter().map(|Ruled { schema, span }| {
+        let (constant, name) = (format_ident!("{}", schema.constant), format_ident!("{}", schema.schema));
+        let span = Span::call_site().located_at(*span);
+        let violations = respanned(quote!(<Self::#name as #krate::__private::Validated>::violations), span);
+        quote! {
+            const #constant: #krate::__private::Option<fn(&Self::#name) -> #krate::Violations> =
+                #krate::__private::Some(#violations);
+        }
+    });
+    rules.collect()
+}
+
+/// The item that reports the option `validate` if the runtime lacks its feature.
+fn needs_garde(options: &Options) -> Option<TokenStream> {
+    let first = options.ruled.first()?;
+    let krate = &options.krate;
+    Some(respanned(quote!(#krate::__needs_garde! {}), Span::call_site().located_at(first.span)))
 }
 
 /// The type of the constant for an option with this kind of value.

@@ -6,7 +6,7 @@ use heck::ToSnakeCase;
 use proc_macro2::{Span, TokenStream};
 use syn::{Attribute, Ident, Path};
 
-use crate::{parse::RoomModule, twin::Twin};
+use crate::{options::RuledSchema, parse::RoomModule, twin::Twin};
 
 /// A schema that a room must or may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,6 +376,8 @@ pub(crate) struct Options {
     /// The class, with the span of the option or else of the module.
     pub(crate) class: Ident,
     pub(crate) tag: String,
+    /// The schemas whose rules the room checks.
+    pub(crate) ruled: Vec<Ruled>,
     /// The values of the other options that are given.
     pub(crate) settings: Vec<Setting>,
 }
@@ -385,6 +387,13 @@ impl Options {
     pub(crate) fn setting(&self, option: &str) -> Option<&Accepted> {
         self.settings.iter().find(|setting| setting.option == option).map(|setting| &setting.value)
     }
+}
+
+/// A schema whose rules the room checks, and the span of its word in the option.
+#[derive(Debug)]
+pub(crate) struct Ruled {
+    pub(crate) schema: RuledSchema,
+    pub(crate) span: Span,
 }
 
 /// An option that is given, and its value.

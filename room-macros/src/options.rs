@@ -46,7 +46,27 @@ pub(crate) enum Sets {
     Constant(&'static str, Takes),
     /// The limit with the option's name, in the constant `LIMITS`.
     Limit(Takes),
+    /// The constants of the trait `Room` with the rules of these schemas, each by the word that chooses it.
+    Rules(&'static [RuledSchema]),
 }
+
+/// A schema that can have rules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuledSchema {
+    /// The word in the option.
+    pub(crate) word: &'static str,
+    /// The name of the schema.
+    pub(crate) schema: &'static str,
+    /// The constant of the trait `Room`.
+    pub(crate) constant: &'static str,
+}
+
+/// The schemas that can have rules.
+pub(crate) const RULED: &[RuledSchema] = &[
+    RuledSchema { word: "event", schema: "Event", constant: "EVENT_RULES" },
+    RuledSchema { word: "connection", schema: "Connection", constant: "CONNECTION_RULES" },
+    RuledSchema { word: "broadcast", schema: "Broadcast", constant: "BROADCAST_RULES" },
+];
 
 /// The kind of value that an option takes.
 #[derive(Clone, Copy, Debug)]
@@ -204,6 +224,15 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         needs: None,
         doc: "the reaction to a frame that is not an `Event`: send the sender an error frame (`\"report\"`), ignore \
               the frame (`\"ignore\"`), or close the connection (`\"close\"`)",
+    },
+    OptionKind {
+        name: "validate",
+        example: "(event, connection, broadcast)",
+        default: Fallback::Text("types only"),
+        sets: Sets::Rules(RULED),
+        needs: None,
+        doc: "the schemas whose rules the room checks, one or more of `event`, `connection` and `broadcast`: each has \
+              `#[derive(garde::Validate)]`; it needs the feature `garde` of `room-runtime`",
     },
     OptionKind {
         name: "heartbeat",

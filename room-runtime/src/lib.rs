@@ -107,12 +107,18 @@ pub use crate::{
         shards::{ShardIds, Shards},
         stats::Stats,
         upgrade::{OnDuplicate, OnResume},
+        violations::{Violation, Violations},
     },
     wire::SUBPROTOCOL,
 };
 
 /// The body type of `on_request`, in its request and in its response.
 pub use bytes::Bytes;
+/// The crate whose rules the option `validate` of `#[room]` checks, with the feature `garde`.
+///
+/// Its derive writes `::garde`, so a crate with rules has its own dependency `garde = "0.23"`, of the same series.
+#[cfg(feature = "garde")]
+pub use garde;
 pub use http;
 /// The JSON types: `migrate` gets the stored state as a `serde_json::Value`.
 pub use serde_json;
@@ -138,6 +144,7 @@ pub mod __private {
         cmp::PartialEq,
         fmt::Debug,
         marker::Copy,
+        option::Option::{self, Some},
         result::Result::{self, Ok},
     };
     pub use std::{prelude::rust_2024 as prelude, string::String, vec::Vec};
@@ -152,6 +159,7 @@ pub mod __private {
             Missing, Outcome, PeerParameter, RequestOutcome, RequestParameter, ServicesOutcome, UpgradeOutcome,
             UpgradeParameter, UserParameter, ValueParameter, VersionParameter,
         },
+        api::rules::Validated,
         object::cloudflare::{Object, install},
         wire::json::tagged::{Tagged, deserialize_tagged},
     };

@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 
-use super::{names, values};
+use super::{names, rules, values};
 use crate::{
     args::Given,
     data,
@@ -19,6 +19,7 @@ pub(super) fn check(given: &[Given], module: &Ident, errors: &mut Errors) -> Opt
         binding: names::binding(given, module, errors),
         class: names::class(given, module, errors),
         tag: data::TAG.to_owned(),
+        ruled: Vec::new(),
         settings: Vec::new(),
     };
     for option in given {
@@ -28,6 +29,7 @@ pub(super) fn check(given: &[Given], module: &Ident, errors: &mut Errors) -> Opt
             Sets::Binding | Sets::Class => {}
             Sets::Tag => set(&mut options.tag, names::tag(option, errors)),
             Sets::Crate => set(&mut options.krate, names::krate(option, errors)),
+            Sets::Rules(schemas) => options.ruled = rules::chosen(kind, schemas, option, errors).unwrap_or_default(),
             Sets::Constant(_, takes) | Sets::Limit(takes) => {
                 let accepted = values::check(kind, takes, option, errors);
                 options.settings.extend(accepted.map(|value| Setting { option: kind.name, value }));

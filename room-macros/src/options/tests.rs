@@ -60,7 +60,9 @@ fn each_default_is_the_one_of_the_runtime() {
                 assert!(default.contains(&format!("{}:{value},", option.name)), "{}: {default}", option.name);
             }
             Sets::Tag => assert_eq!(value, format!("{:?}", data::TAG)),
-            Sets::Binding | Sets::Class | Sets::Crate => panic!("the default of `{}` is not a value", option.name),
+            Sets::Binding | Sets::Class | Sets::Crate | Sets::Rules(_) => {
+                panic!("the default of `{}` is not a value", option.name)
+            }
         }
     }
 }
@@ -93,7 +95,7 @@ fn ranges_read_as_in_prose() {
 fn takes(sets: Sets) -> Option<Takes> {
     match sets {
         Sets::Constant(_, takes) | Sets::Limit(takes) => Some(takes),
-        Sets::Binding | Sets::Class | Sets::Tag | Sets::Crate => None,
+        Sets::Binding | Sets::Class | Sets::Tag | Sets::Crate | Sets::Rules(_) => None,
     }
 }
 

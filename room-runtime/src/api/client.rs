@@ -10,6 +10,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use worker::{Env, Request, Response};
 
+use super::typed::encode_broadcast;
 use crate::{
     Delivery, Error, ErrorKind, Federate, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Shards,
     Stats, Upgrade,
@@ -179,6 +180,7 @@ impl<R: Room> RoomHandle<R> {
     /// # Errors
     /// - [`ErrorKind::Handler`], or the kind of the runtime's error, if `on_event` failed.
     /// - [`ErrorKind::Refused`] if `on_event` [refused](crate::RoomContext::refuse).
+    /// - [`ErrorKind::Invalid`] for an event that breaks a rule of the room. The room checks it, and changes nothing.
     /// - [`ErrorKind::InvalidRoomId`].
     /// - [`ErrorKind::Restarted`], [`ErrorKind::Overloaded`] and [`ErrorKind::Platform`] if the call did not reach the
     ///   room or its outcome is unknown.
@@ -212,10 +214,11 @@ impl<R: Room> RoomHandle<R> {
     /// Sends one message to every connected peer.
     ///
     /// # Errors
-    /// The errors of reaching the room. A peer whose socket does not accept the message is no error; the [`Delivery`]
+    /// [`ErrorKind::Invalid`] for a message that breaks a rule of the room; then the room is not called. Also the errors
+    /// of reaching the room. A peer whose socket does not accept the message is no error; the [`Delivery`]
     /// lists it.
     pub fn broadcast(&self, message: &R::Broadcast) -> Call<Delivery> {
-        self.call(wire::encode_frame(message).map(|message| Command::Broadcast(&message).to_string()))
+        self.call(encode_broadcast::<R>(message).map(|message| Command::Broadcast(&message).to_string()))
     }
 
     /// Runs the room's earliest alarm now, before its time, and marks it as fired.
@@ -262,7 +265,8 @@ impl<R: Room> RoomHandle<R> {
     /// # Errors
     /// [`ErrorKind::InvalidRoomId`], [`ErrorKind::InvalidPeerId`], [`ErrorKind::InvalidTag`],
     /// [`ErrorKind::InvalidProtocol`], [`ErrorKind::AttachmentTooLarge`] and [`ErrorKind::Encode`], and the errors of
-    /// reaching the room.
+    /// reaching the room. [`ErrorKind::Invalid`] for data that breaks a rule of the room, as given or as `on_upgrade`
+    /// left it.
     pub fn upgrade(
         &self,
         request: Request,

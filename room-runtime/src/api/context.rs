@@ -6,14 +6,13 @@ use http::StatusCode;
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::typed::room_type;
-use super::typed::{typed, typed_mut, typed_ref};
+use super::typed::{encode_broadcast, typed, typed_mut, typed_ref};
 use crate::{
     Delivery, Error, Failure, HandlesAlarms, Peer, Peers, Presence, Room, RoomClient, RoomHandle, RoomId, Schedule,
     ScheduleId, Sql, SystemFailure,
     engine::{Invocation, RoomHost, roster::User},
     platform::Platform,
     types::brief::brief,
-    wire,
 };
 
 /// The room, for a handler. `#[room]` adds the alias `Ctx` to the module.
@@ -135,14 +134,15 @@ impl<R: Room> RoomContext<R> {
     /// it from [`Error::refusal`].
     ///
     /// If the message is not serializable as JSON, the handler fails with
-    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode).
+    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode). If it breaks a rule of the room, the handler fails with
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
     pub fn refuse_with(&self, message: &R::Broadcast) -> Failure {
-        match wire::encode_frame(message) {
+        match encode_broadcast::<R>(message) {
             Ok(json) => {
                 let reason = format!("refused with {}", brief(&json));
                 Failure::refused(reason, StatusCode::FORBIDDEN, Some(json.into()))
             }
-            Err(error) => error.in_room(self.id()).into(),
+            Err(error) => error.by_the_room().in_room(self.id()).into(),
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod outcome;
 pub(crate) mod peer;
 pub(crate) mod room;
 pub(crate) mod room_socket;
+pub(crate) mod rules;
 pub(crate) mod schedule;
 pub(crate) mod sql;
 pub(crate) mod typed;

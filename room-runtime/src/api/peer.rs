@@ -79,6 +79,7 @@ impl<R: Room> Peer<R> {
     /// # Errors
     /// - [`ErrorKind::AttachmentTooLarge`] for data of more than [`Peer::MAX_DATA_BYTES`], and if the data does not fit
     ///   beside the peer's [topics](Peer::subscribe).
+    /// - [`ErrorKind::Invalid`] for data that breaks a rule of the room.
     /// - [`ErrorKind::Encode`] if the data is not serializable as JSON.
     /// - [`ErrorKind::PeerGone`] if the connection is closed.
     ///
@@ -115,6 +116,7 @@ impl<R: Room> Peer<R> {
         self.host.not_updating().map_err(|error| self.locate(error))?;
         self.host.not_in_transaction().map_err(|error| self.locate(error))?;
         let slot = &*self.slot;
+        self.host.check_data(&slot.id, &data).map_err(Error::by_the_room)?;
         let encoded = self.host.encode_data(&slot.id, &data)?;
         match slot.status.get() {
             Status::Gone | Status::Away => return Err(self.gone()),
@@ -182,6 +184,7 @@ impl<R: Room> Peer<R> {
     /// - [`ErrorKind::PeerGone`] if the connection is closed or closing.
     /// - [`ErrorKind::Send`] if the socket does not accept the message.
     /// - [`ErrorKind::Unread`] if the peer is a slow consumer.
+    /// - [`ErrorKind::Invalid`] for a message that breaks a rule of the room.
     /// - [`ErrorKind::Encode`] if the message is not serializable as JSON.
     /// - The errors of storing changed state, which happens first.
     pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
@@ -382,8 +385,10 @@ impl<'a, R: Room> Peers<'a, R> {
     /// The message is encoded once. A peer that cannot be sent to does not stop the message to the others.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] if the message is not serializable as JSON, the errors of selecting a
-    /// [topic](Peers::topic), and the errors of storing changed state, which happens first. A peer whose socket does not accept the message is no error; the [`Delivery`] lists it.
+    /// [`ErrorKind::Invalid`] for a message that breaks a rule of the room, [`ErrorKind::Encode`] if the message is not
+    /// serializable as JSON, the errors of selecting a [topic](Peers::topic), and the errors of storing changed state,
+    /// which happens first. Then nobody gets it. A peer whose socket does not accept the message is no error; the
+    /// [`Delivery`] lists it.
     pub fn send(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         let host = self.host();
         host.flush()?;

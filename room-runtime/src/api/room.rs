@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, RoomContext,
-    UpgradeRequest,
+    UpgradeRequest, Violations,
 };
 
 /// A room type: its schemas and its handlers.
@@ -93,6 +93,22 @@ pub trait Room: Sized + 'static {
     /// A message to peers of both codecs is encoded once for each. Storage, and the calls between Worker and room, use
     /// JSON.
     const CODECS: Codecs = Codecs::JSON;
+
+    /// The rules for an event, beyond its type; the option `validate(event)` of `#[room]` sets them.
+    ///
+    /// The room checks an event after it is decoded and before `on_event`. An event that breaks a rule changes nothing: the
+    /// sender of the frame gets an error frame, `on_decode_error` runs, and the Worker's `send` fails with
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
+    const EVENT_RULES: Option<fn(&Self::Event) -> Violations> = None;
+    /// The rules for the data of a peer, beyond its type; the option `validate(connection)` of `#[room]` sets them.
+    ///
+    /// The room checks the data of an upgrade before and after `on_upgrade`, and each change by `set_data` and
+    /// `update_data`. It does not check stored data, which was valid by the rules of its time.
+    const CONNECTION_RULES: Option<fn(&Self::Connection) -> Violations> = None;
+    /// The rules for a message to peers, beyond its type; the option `validate(broadcast)` of `#[room]` sets them.
+    ///
+    /// A message that breaks a rule is an error of the call that sends it, and no peer gets it.
+    const BROADCAST_RULES: Option<fn(&Self::Broadcast) -> Violations> = None;
 
     /// True if the room has `on_upgrade`; otherwise the engine does not call it.
     ///

@@ -134,7 +134,7 @@ impl<R: Room> RoomSocket<R> {
     ///
     /// # Errors
     /// - The error frame of the room for an event that it could not handle: [`ErrorKind::Decode`],
-    ///   [`ErrorKind::TooLarge`], [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Refused`],
+    ///   [`ErrorKind::Invalid`], [`ErrorKind::TooLarge`], [`ErrorKind::RateLimited`], [`ErrorKind::Overloaded`], [`ErrorKind::Refused`],
     ///   [`ErrorKind::Services`] or [`ErrorKind::Restarted`].
     /// - [`ErrorKind::Decode`] for a message that is not a `Broadcast`.
     ///
@@ -266,7 +266,9 @@ pub(crate) fn decode_packed<B: DeserializeOwned>(bytes: &[u8]) -> Result<Receive
 
 fn of_the_runtime<B>(notice: wire::Notice<'_>) -> Result<Received<B>, Error> {
     match notice {
-        wire::Notice::Error { code, message, .. } => Err(Error::new(code, message)),
+        wire::Notice::Error { code, message, violations, .. } => {
+            Err(Error::new(code, message).with_violations(violations.into_owned()))
+        }
         wire::Notice::Resume(token) => Ok(Received::ResumeToken(token.into_owned())),
     }
 }

@@ -18,9 +18,10 @@ use crate::{
     engine::{
         Invocation, RoomType, Value,
         codecs::Packing,
-        room::{Handling, Needs, Parts, RoomCode},
+        room::{Handling, Needs, NoEvent, Parts, RoomCode},
         upgrade::{Asked, Offer, Rejection},
     },
+    types::violations::{Invalid, check},
     wire,
 };
 
@@ -55,7 +56,8 @@ impl<R: Room> Typed<R> {
             Some(Packing {
                 is_default: Codec::begins_with_message_pack(R::CODECS.all()),
                 decode: |call, bytes| {
-                    wire::msgpack::decode_event::<R::Event>(bytes).map(|event| handle::<R>(call, event))
+                    let event = wire::msgpack::decode_event::<R::Event>(bytes).map_err(NoEvent::Malformed)?;
+                    handle::<R>(call, event).map_err(NoEvent::Invalid)
                 },
                 encode: |message| wire::msgpack::encode_message(typed_ref::<R::Broadcast>(message)),
                 convert: |json| {
@@ -86,6 +88,8 @@ impl<R: Room> Typed<R> {
             peer_timeout: R::PEER_TIMEOUT_MS > 0,
             rate_limit: R::LIMITS.rate_limit,
         }),
+        check_data: if R::CONNECTION_RULES.is_some() { Some(check_data::<R>) } else { None },
+        check_message: if R::BROADCAST_RULES.is_some() { Some(check_message::<R>) } else { None },
         code: &Typed::<R>(PhantomData),
     };
 }
@@ -111,13 +115,30 @@ pub(crate) fn typed_mut<T: Clone + 'static>(value: &mut Value) -> &mut T {
     Rc::get_mut(value).and_then(|value| value.downcast_mut()).expect(OWN_TYPE)
 }
 
-/// Returns the run of `on_event` and the cost of a peer's event.
-fn handle<R: Room>(call: Invocation, event: R::Event) -> (Handling, u32) {
+/// Checks a peer's data by the room's rules.
+fn check_data<R: Room>(data: &dyn Any) -> Result<(), Invalid> {
+    check(R::CONNECTION_RULES, typed_ref(data), "the peer's data")
+}
+
+/// Checks a message by the room's rules.
+fn check_message<R: Room>(message: &dyn Any) -> Result<(), Invalid> {
+    check(R::BROADCAST_RULES, typed_ref(message), "the message")
+}
+
+/// Checks a message by the room's rules, and encodes it as JSON.
+pub(crate) fn encode_broadcast<R: Room>(message: &R::Broadcast) -> Result<String, Error> {
+    check(R::BROADCAST_RULES, message, "the message").map_err(Invalid::into_error)?;
+    wire::encode_frame(message)
+}
+
+/// Checks an event by the room's rules, and returns the run of `on_event` and the cost of a peer's event.
+fn handle<R: Room>(call: Invocation, event: R::Event) -> Result<(Handling, u32), Invalid> {
+    check(R::EVENT_RULES, &event, "this event")?;
     // The Worker's events are free.
     let has_cost = R::LIMITS.rate_limit.is_some() && call.sender.is_some();
     let cost = if has_cost { R::event_cost(&event) } else { 1 };
     let ctx = RoomContext::<R>::new(call);
-    (Box::pin(async move { R::on_event(&ctx, event).await }), cost)
+    Ok((Box::pin(async move { R::on_event(&ctx, event).await }), cost))
 }
 
 /// The parameters of a handler that runs for a peer: the sender of the call is that peer.
@@ -224,8 +245,9 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_resume(&ctx, &peer).await })
     }
 
-    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error> {
-        wire::decode_event::<R::Event>(json).map(|event| handle::<R>(call, event))
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), NoEvent<serde_json::Error>> {
+        let event = wire::decode_event::<R::Event>(json).map_err(NoEvent::Malformed)?;
+        handle::<R>(call, event).map_err(NoEvent::Invalid)
     }
 
     fn encode_message(&self, message: &dyn Any) -> Result<String, Error> {

@@ -6,7 +6,11 @@ use std::{any::Any, borrow::Cow, rc::Rc};
 
 use bytes::Bytes;
 
-use super::{Invocation, RoomHost, room::Handling, slot::Slot};
+use super::{
+    Invocation, RoomHost,
+    room::{Handling, NoEvent},
+    slot::Slot,
+};
 use crate::{DecodeError, Error, platform::*, wire::msgpack::Fault};
 
 /// The part of the engine for rooms that speak MessagePack.
@@ -23,8 +27,8 @@ pub(crate) struct Packing {
     pub(crate) convert_notice: fn(&str) -> Vec<u8>,
 }
 
-/// Decodes an event from MessagePack.
-type Decode = fn(Invocation, &[u8]) -> Result<(Handling, u32), Fault>;
+/// Decodes an event from MessagePack, and checks it by the room's rules.
+type Decode = fn(Invocation, &[u8]) -> Result<(Handling, u32), NoEvent<Fault>>;
 
 /// Runs `on_binary`. A room without the handler has none.
 pub(crate) type OnBinary = fn(Invocation, Bytes) -> Handling;
@@ -44,12 +48,16 @@ impl RoomHost {
     pub(super) fn decode(&self, call: Invocation, socket: Socket, frame: OwnedFrame) -> Result<Decoded, DecodeError> {
         let packing = self.room.packing.as_ref().filter(|_| self.platform.is_packed(socket));
         let event = match (frame, packing, self.room.on_binary) {
-            (OwnedFrame::Text(text), None, _) => {
-                self.room.code.on_event(call, &text).map_err(|error| DecodeError::malformed(error, text))
-            }
+            (OwnedFrame::Text(text), None, _) => self.room.code.on_event(call, &text).map_err(|error| match error {
+                NoEvent::Malformed(fault) => DecodeError::malformed(fault, text),
+                NoEvent::Invalid(invalid) => DecodeError::invalid(invalid, text),
+            }),
             (OwnedFrame::Text(text), Some(_), _) => Err(DecodeError::text_frame(text)),
             (OwnedFrame::Binary(bytes), Some(packing), _) => {
-                (packing.decode)(call, &bytes).map_err(|fault| DecodeError::malformed_bytes(fault, bytes.len()))
+                (packing.decode)(call, &bytes).map_err(|error| match error {
+                    NoEvent::Malformed(fault) => DecodeError::malformed_bytes(fault, bytes.len()),
+                    NoEvent::Invalid(invalid) => DecodeError::invalid_bytes(invalid, bytes.len()),
+                })
             }
             (OwnedFrame::Binary(bytes), None, Some(on_binary)) => {
                 return Ok(Decoded { handling: on_binary(call, bytes.into()), handler: "on_binary", cost: 1 });
@@ -59,8 +67,11 @@ impl RoomHost {
         event.map(|(handling, cost)| Decoded { handling, handler: "on_event", cost })
     }
 
-    /// Sends a message of the room, encoded once for each codec of the receivers.
+    /// Sends a message of the room, checked by the room's rules and encoded once for each codec of the receivers.
     pub(crate) fn send_message(self: &Rc<Self>, message: &dyn Any, to: Audience<'_>) -> Result<Sent, Error> {
+        if let Some(check) = self.room.check_message {
+            check(message).map_err(|invalid| invalid.into_error().by_the_room().in_room(&self.id))?;
+        }
         let json = || self.room.code.encode_message(message);
         let sent = match &self.room.packing {
             None => json().map(|text| self.send(Frame::Text(&text), to)),

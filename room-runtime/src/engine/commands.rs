@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused};
+use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, room::NoEvent};
 use crate::{
     Error, ErrorKind, Failure, PeerInfo,
     engine::purge::is_own_purge,
@@ -78,7 +78,8 @@ impl RoomHost {
                 let call = self.invocation(None);
                 let handling = match self.room.code.on_event(call.clone(), event) {
                     Ok((handling, _)) => handling,
-                    Err(error) => return answer::<()>(Err((&not_understood(error)).into())).into(),
+                    Err(NoEvent::Malformed(error)) => return refused(&not_understood(error)),
+                    Err(NoEvent::Invalid(invalid)) => return refused(&invalid.into_error()),
                 };
                 let outcome = self.run("on_event", call.sender.as_deref(), handling).await;
                 let reply = match &outcome {
@@ -196,6 +197,11 @@ impl RoomHost {
             }
         }
     }
+}
+
+/// The outcome of a command that was not carried out.
+fn refused(error: &Error) -> Done {
+    answer::<()>(Err(error.into())).into()
 }
 
 fn not_understood(what: impl Display) -> Error {

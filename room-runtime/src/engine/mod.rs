@@ -72,7 +72,7 @@ use crate::{
         topics::Topics,
     },
     platform::*,
-    wire::keys,
+    wire::{self, keys},
 };
 
 /// The most frames, and the most bytes, of one peer that wait while a handler of that peer runs. The room drops each
@@ -246,7 +246,7 @@ impl RoomHost {
     async fn invalid(self: &Rc<Self>, slot: &Rc<Slot>, error: DecodeError) {
         self.note_refused(Some(slot), error.kind());
         match self.room.on_invalid {
-            OnInvalid::Report => self.send_error_frame(slot, error.kind(), error.message(), None),
+            OnInvalid::Report => self.send_notice(&wire::decode_error_frame(&error), slot),
             OnInvalid::Ignore => {}
             OnInvalid::Close => {
                 let reason = shortened(error.message());

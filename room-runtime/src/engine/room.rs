@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Close, Codec, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, PeerId, RateLimit, SystemFailure,
-    platform::LocalFuture,
+    platform::LocalFuture, types::violations::Invalid,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -57,8 +57,15 @@ pub(crate) struct RoomType {
     pub(crate) packing: Option<Packing>,
     pub(crate) on_binary: Option<OnBinary>,
     pub(crate) parts: Parts,
+    /// Checks a peer's data by the room's rules. A room without rules for it has none.
+    pub(crate) check_data: Option<Check>,
+    /// Checks a message to peers by the room's rules.
+    pub(crate) check_message: Option<Check>,
     pub(crate) code: &'static dyn RoomCode,
 }
+
+/// Checks a value by the rules of the room.
+type Check = fn(&dyn Any) -> Result<(), Invalid>;
 
 /// The handlers and the codecs of a room.
 pub(crate) trait RoomCode {
@@ -74,8 +81,9 @@ pub(crate) trait RoomCode {
     fn on_connect(&self, call: Invocation) -> Handling;
     fn on_join(&self, call: Invocation, user: PeerId) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
-    /// Decodes the event, and returns the run of its handler and the cost of a peer's event.
-    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error>;
+    /// Decodes the event, checks it by the room's rules, and returns the run of its handler and the cost of a peer's
+    /// event.
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), NoEvent<serde_json::Error>>;
     /// Encodes a message of the room as JSON.
     fn encode_message(&self, message: &dyn Any) -> Result<String, Error>;
     fn on_away(&self, call: Invocation) -> Handling;
@@ -86,6 +94,12 @@ pub(crate) trait RoomCode {
     fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>>;
     fn on_decode_error(&self, call: Invocation, error: DecodeError) -> Handling;
     fn on_error(&self, call: Invocation, error: HandlerError) -> Handling;
+}
+
+/// The reason why a frame is no event, with the fault of its codec.
+pub(crate) enum NoEvent<Fault> {
+    Malformed(Fault),
+    Invalid(Invalid),
 }
 
 /// The call of a handler.

@@ -209,6 +209,12 @@ impl RoomHost {
         self.encode_data(&slot.id, &data)
     }
 
+    /// Checks a peer's data by the rules of the room.
+    pub(crate) fn check_data(&self, id: &PeerId, data: &Value) -> Result<(), Error> {
+        let Some(check) = self.room.check_data else { return Ok(()) };
+        check(&**data).map_err(|invalid| invalid.into_error().in_room(&self.id).of_peer(id))
+    }
+
     /// Encodes a peer's data for storage and checks its size.
     pub(crate) fn encode_data(&self, id: &PeerId, data: &Value) -> Result<Box<RawValue>, Error> {
         let encoded = self.room.code.encode_data(&**data);

@@ -1,4 +1,4 @@
-//! Admits peers. The steps are: the limit of peers, `on_upgrade`, the subprotocol, the limit again, the check for
+//! Admits peers. The steps are: the limit of peers, the rules for the peer's data, `on_upgrade`, the rules again, the subprotocol, the limit again, the check for
 //! duplicates, the accept, `on_connect`, and the close of the replaced peers.
 //!
 //! Nothing waits between the subprotocol and the accept. For a peer that reconnects, `reconnect` replaces the steps
@@ -166,6 +166,8 @@ impl RoomHost {
 
         let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
         let id = id.unwrap_or_else(|| self.random_peer_id(self.platform.now_ms()));
+        // A handler sees valid data only. Stored data is not checked: it was valid by the rules of its time.
+        self.check_data(&id, &data)?;
         let protocols = handshake.protocols();
         let address = self.address_of(&*handshake);
         let mut asked = Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol };
@@ -174,6 +176,7 @@ impl RoomHost {
                 Ok(asked) => asked,
                 Err(answer) => return Ok(Upgraded::Answered(answer)),
             };
+            self.check_data(&asked.id, &asked.data).map_err(Error::by_the_room)?;
         }
         check_upgrade(Some(&asked.id), &asked.tags)?;
         asked.protocol = match choose_protocol(&protocols, asked.protocol.take(), self.room.codecs) {

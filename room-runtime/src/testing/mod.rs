@@ -725,7 +725,9 @@ impl<R: Room> TestPeer<R> {
         let waiting = self.waiting();
         let (at, error) =
             waiting.iter().enumerate().find_map(|(at, frame)| match wire::Notice::parse(&notice_text(frame)?)? {
-                wire::Notice::Error { code, message, .. } => Some((at, Error::new(code, message))),
+                wire::Notice::Error { code, message, violations, .. } => {
+                    Some((at, Error::new(code, message).with_violations(violations.into_owned())))
+                }
                 wire::Notice::Resume(_) => None,
             })?;
         self.take(at);

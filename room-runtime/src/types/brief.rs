@@ -7,11 +7,16 @@ const MAX_QUOTED_BYTES: usize = 500;
 
 /// Returns a text, cut if it is longer than a message should be.
 pub(crate) fn brief(text: impl fmt::Display) -> String {
-    struct Brief(String);
+    brief_to(MAX_QUOTED_BYTES, text)
+}
+
+/// Returns a text, cut if it has more than `most` bytes.
+pub(crate) fn brief_to(most: usize, text: impl fmt::Display) -> String {
+    struct Brief(String, usize);
 
     impl Write for Brief {
         fn write_str(&mut self, text: &str) -> fmt::Result {
-            let left = MAX_QUOTED_BYTES - self.0.len();
+            let left = self.1 - self.0.len();
             if text.len() <= left {
                 self.0.push_str(text);
                 return Ok(());
@@ -21,7 +26,7 @@ pub(crate) fn brief(text: impl fmt::Display) -> String {
         }
     }
 
-    let mut brief = Brief(String::new());
+    let mut brief = Brief(String::new(), most);
     match write!(brief, "{text}") {
         Ok(()) => brief.0,
         Err(fmt::Error) => brief.0 + "…",

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::brief::brief;
+use super::{
+    brief::brief,
+    violations::{Invalid, Violation},
+};
 use crate::{CloseCode, ErrorKind};
 
 /// A frame that is not an event of the room, for `on_decode_error`.
@@ -12,6 +15,7 @@ pub struct DecodeError {
     message: String,
     bytes: usize,
     text: Option<String>,
+    violations: Vec<Violation>,
 }
 
 /// The reason why a frame is not an event.
@@ -20,6 +24,8 @@ pub struct DecodeError {
 pub enum DecodeReason {
     /// The frame is not JSON, or not MessagePack, or not an `Event`.
     Malformed,
+    /// The frame is an `Event` that breaks a rule of the room. The option `validate` chooses the rules.
+    Invalid,
     /// The frame is binary. The peer speaks JSON, and the room has no `on_binary`.
     Binary,
     /// The frame is text. The peer speaks [MessagePack](crate::Codec::MessagePack).
@@ -31,27 +37,39 @@ pub enum DecodeReason {
 impl DecodeError {
     pub(crate) fn malformed(message: impl fmt::Display, text: String) -> Self {
         let message = format!("this is not an event of this room: {}", brief(message));
-        DecodeError { reason: DecodeReason::Malformed, message, bytes: text.len(), text: Some(text) }
+        Self::new(DecodeReason::Malformed, message, text.len(), Some(text))
     }
 
     pub(crate) fn malformed_bytes(message: impl fmt::Display, bytes: usize) -> Self {
         let message = format!("this is not an event of this room: {}", brief(message));
-        DecodeError { reason: DecodeReason::Malformed, message, bytes, text: None }
+        Self::new(DecodeReason::Malformed, message, bytes, None)
+    }
+
+    pub(crate) fn invalid(Invalid { message, violations }: Invalid, text: String) -> Self {
+        DecodeError { violations, ..Self::new(DecodeReason::Invalid, message, text.len(), Some(text)) }
+    }
+
+    pub(crate) fn invalid_bytes(Invalid { message, violations }: Invalid, bytes: usize) -> Self {
+        DecodeError { violations, ..Self::new(DecodeReason::Invalid, message, bytes, None) }
     }
 
     pub(crate) fn text_frame(text: String) -> Self {
         let message = "this is a text frame, the events of this connection are MessagePack in binary frames".to_owned();
-        DecodeError { reason: DecodeReason::Text, message, bytes: text.len(), text: Some(text) }
+        Self::new(DecodeReason::Text, message, text.len(), Some(text))
     }
 
     pub(crate) fn binary(bytes: usize) -> Self {
         let message = "this is a binary frame, the events of this room are JSON text".to_owned();
-        DecodeError { reason: DecodeReason::Binary, message, bytes, text: None }
+        Self::new(DecodeReason::Binary, message, bytes, None)
     }
 
     pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
         let message = format!("this frame has {bytes} bytes, the limit of this room is {limit}");
-        DecodeError { reason: DecodeReason::TooLarge, message, bytes, text: None }
+        Self::new(DecodeReason::TooLarge, message, bytes, None)
+    }
+
+    fn new(reason: DecodeReason, message: String, bytes: usize, text: Option<String>) -> Self {
+        DecodeError { reason, message, bytes, text, violations: Vec::new() }
     }
 
     /// The reason why the frame is not an event.
@@ -74,10 +92,26 @@ impl DecodeError {
         self.text.as_deref()
     }
 
+    /// The path of the first field that breaks a rule, for example `items[3].name`.
+    ///
+    /// garde checks the fields of a type in the order of their names.
+    /// It is empty if the rule is one of the whole event, and `None` unless the reason is [`DecodeReason::Invalid`].
+    pub fn path(&self) -> Option<&str> {
+        self.violations.first().map(Violation::path)
+    }
+
+    /// The rules that the event breaks, as the error frame shows them: the first ones, of at most 500 bytes together.
+    ///
+    /// The message states the number of all. The list is empty unless the reason is [`DecodeReason::Invalid`].
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
     /// The kind of the error frame for the sender.
     pub fn kind(&self) -> ErrorKind {
         match self.reason {
             DecodeReason::TooLarge => ErrorKind::TooLarge,
+            DecodeReason::Invalid => ErrorKind::Invalid,
             DecodeReason::Malformed | DecodeReason::Binary | DecodeReason::Text => ErrorKind::Decode,
         }
     }
@@ -85,7 +119,9 @@ impl DecodeError {
     pub(crate) fn close_code(&self) -> CloseCode {
         match self.reason {
             DecodeReason::TooLarge => CloseCode::TOO_BIG,
-            DecodeReason::Malformed | DecodeReason::Binary | DecodeReason::Text => CloseCode::INVALID,
+            DecodeReason::Malformed | DecodeReason::Binary | DecodeReason::Text | DecodeReason::Invalid => {
+                CloseCode::INVALID
+            }
         }
     }
 }
@@ -109,6 +145,11 @@ mod tests {
         assert_eq!((error.kind(), error.close_code()), (ErrorKind::Decode, CloseCode::INVALID));
         assert_eq!(error.to_string(), "this is not an event of this room: expected value");
         assert_eq!(error.to_string(), error.message());
+
+        let invalid = Invalid { message: "no".to_owned(), violations: Vec::new() };
+        let error = DecodeError::invalid(invalid, "{}".to_owned());
+        assert_eq!((error.reason(), error.bytes(), error.text()), (DecodeReason::Invalid, 2, Some("{}")));
+        assert_eq!((error.kind(), error.close_code(), error.message()), (ErrorKind::Invalid, CloseCode::INVALID, "no"));
 
         let error = DecodeError::binary(3);
         assert_eq!((error.reason(), error.bytes(), error.text()), (DecodeReason::Binary, 3, None));

@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use worker::js_sys;
 
+use super::violations::Violation;
 use crate::{PeerId, RoomId};
 
 /// The kinds with their names on the wire. The macro keeps them in one list, so that no kind is missing in a
@@ -71,6 +72,10 @@ error_kinds! {
         Encode = "encode",
         /// Bytes that do not decode: an unknown variant, a missing field, or text that is not JSON.
         Decode = "decode",
+        /// A value of the right type that breaks a rule of the room, which the option `validate` of `#[room]` chooses.
+        ///
+        /// [`Error::violations`] lists the fields.
+        Invalid = "invalid",
         /// The room was used inside the closure of an `update`.
         ///
         /// The same kind covers the state inside `init`, a peer's data inside the closure of an `update_data`, what a
@@ -137,6 +142,7 @@ impl ErrorKind {
     /// | 409 | `IdempotencyConflict` |
     /// | 410 | `PeerGone`, `Purged` |
     /// | 413 | `TooLarge` |
+    /// | 422 | `Invalid`: 500 for a value that a handler made |
     /// | 429 | `RateLimited` |
     /// | 503 | `NotStarted`, `Overloaded`, `Restarted`, `Ticket` |
     /// | 504 | `Timeout` |
@@ -151,6 +157,7 @@ impl ErrorKind {
             IdempotencyConflict => StatusCode::CONFLICT,
             PeerGone | Purged => StatusCode::GONE,
             TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             RateLimited => StatusCode::TOO_MANY_REQUESTS,
             NotStarted | Overloaded | Restarted | Ticket => StatusCode::SERVICE_UNAVAILABLE,
             Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -190,7 +197,8 @@ struct Inner {
     retryable: bool,
     handler: Option<String>,
     refusal: Option<Box<str>>,
-    /// The status of a refusal, if it differs from the status of its kind.
+    violations: Vec<Violation>,
+    /// The status, if it differs from the status of the kind.
     status: Option<StatusCode>,
     /// True if the handler itself purged the room. The text alone could be written by any code.
     is_own_purge: bool,
@@ -210,6 +218,7 @@ impl Error {
             retryable: false,
             handler: None,
             refusal: None,
+            violations: Vec::new(),
             status: None,
             is_own_purge: false,
         }))
@@ -255,10 +264,18 @@ impl Error {
         })
     }
 
+    /// The rules that a value breaks, for an error of the kind [`Invalid`](ErrorKind::Invalid): the first ones, of at
+    /// most 500 bytes together.
+    ///
+    /// The message states the number of all.
+    pub fn violations(&self) -> &[Violation] {
+        &self.0.violations
+    }
+
     /// The HTTP status with which a Worker reports the error to a client.
     ///
     /// It is the status of the error's [kind](ErrorKind::status), or the status that a refusal [was
-    /// given](Failure::with_status).
+    /// given](Failure::with_status). It is 500 for an invalid value that a handler made.
     pub fn status(&self) -> StatusCode {
         self.0.status.unwrap_or(self.kind().status())
     }
@@ -312,6 +329,17 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_violations(mut self, violations: Vec<Violation>) -> Self {
+        self.0.violations = violations;
+        self
+    }
+
+    /// Marks an invalid value that a handler of the room made: the client did not cause it.
+    pub(crate) fn by_the_room(self) -> Self {
+        let status = (self.kind() == ErrorKind::Invalid).then_some(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_some() { self.with_status(status) } else { self }
+    }
+
     /// The error by which a handler ends that has purged the room.
     pub(crate) fn own_purge() -> Self {
         let mut error = Error::new(ErrorKind::Purged, "the handler purged the room");
@@ -341,8 +369,19 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, room, peer, source, retryable, handler, refusal, status, is_own_purge: _ } =
-            &*self.0;
+        let Inner {
+            kind,
+            message,
+            room,
+            peer,
+            source,
+            retryable,
+            handler,
+            refusal,
+            violations,
+            status,
+            is_own_purge: _,
+        } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
@@ -352,6 +391,7 @@ impl fmt::Debug for Error {
             .field("retryable", retryable)
             .field("handler", handler)
             .field("refusal", refusal)
+            .field("violations", violations)
             .field("status", status)
             .finish()
     }

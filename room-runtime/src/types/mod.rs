@@ -15,3 +15,4 @@ pub(crate) mod shards;
 pub(crate) mod stats;
 pub(crate) mod topic;
 pub(crate) mod upgrade;
+pub(crate) mod violations;

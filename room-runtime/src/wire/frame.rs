@@ -9,7 +9,7 @@ use super::{
     json::{depth, round_trip::RoundTrip},
     msgpack,
 };
-use crate::{Error, ErrorKind, Limits};
+use crate::{DecodeError, Error, ErrorKind, Limits, Violation};
 
 /// A frame to a peer.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +69,15 @@ pub(crate) enum Notice<'a> {
         message: Cow<'a, str>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        #[serde(default, skip_serializing_if = "is_empty")]
+        violations: Cow<'a, [Violation]>,
     },
     /// The token by which the peer can reconnect to its place.
     Resume(Cow<'a, str>),
+}
+
+fn is_empty(violations: &[Violation]) -> bool {
+    violations.is_empty()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,7 +111,13 @@ pub(crate) fn unpack_notice(bytes: &[u8]) -> Option<String> {
 
 /// Returns the frame of an error, `{"$room": {"error": {"code": "…", "message": "…"}}}`.
 pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option<u64>) -> String {
-    Notice::Error { code, message: message.into(), retry_after_ms }.into_frame()
+    Notice::Error { code, message: message.into(), retry_after_ms, violations: Cow::default() }.into_frame()
+}
+
+/// Returns the frame of an error with the rules that the event breaks, as the list `violations`.
+pub(crate) fn decode_error_frame(error: &DecodeError) -> String {
+    let (code, message, violations) = (error.kind(), error.message().into(), error.violations().into());
+    Notice::Error { code, message, retry_after_ms: None, violations }.into_frame()
 }
 
 /// Returns the frame with a resume token, `{"$room": {"resume": "…"}}`.
@@ -171,7 +183,8 @@ mod tests {
             Some(Notice::Error {
                 code: ErrorKind::RateLimited,
                 message: "slow down".into(),
-                retry_after_ms: Some(250)
+                retry_after_ms: Some(250),
+                violations: Cow::default(),
             })
         );
         assert_eq!(Notice::parse(&resume_frame("0f")), Some(Notice::Resume("0f".into())));

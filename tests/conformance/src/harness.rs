@@ -22,7 +22,7 @@ use conformance_rooms::{
     script::{Broadcast, Connection, Event, Scripted, State, Step, Visa},
 };
 use hyper::{Request, Response, body::Bytes};
-use room_runtime::{Delivery, ErrorKind, OnDuplicate, OnResume, PeerInfo, Stats};
+use room_runtime::{Delivery, ErrorKind, OnDuplicate, OnResume, PeerInfo, Stats, Violation};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -725,6 +725,9 @@ pub struct FrameError {
     pub message: String,
     /// The delay in milliseconds after which a retry is allowed.
     pub retry_after_ms: Option<u64>,
+    /// The rules that the event breaks.
+    #[serde(default)]
+    pub violations: Vec<Violation>,
 }
 
 impl<H: Harness, R: Scripted> Peer<H, R> {

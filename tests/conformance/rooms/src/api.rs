@@ -2,7 +2,7 @@
 
 use room_runtime::{
     Delivery, Error, ErrorKind, Incoming, Jurisdiction, LocationHint, OnDuplicate, OnResume, Room, RoomClient,
-    RoomHandle, RoomId, Shards, Upgrade,
+    RoomHandle, RoomId, Shards, Upgrade, Violation,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -121,6 +121,8 @@ pub struct Failed {
     pub retryable: bool,
     pub handler: Option<Box<str>>,
     pub status: u16,
+    /// The rules that a value breaks.
+    pub violations: Vec<Violation>,
     /// The message of a refusal by a handler of these rooms.
     pub refusal: Option<Box<crate::script::Broadcast>>,
 }
@@ -136,6 +138,7 @@ impl From<Error> for Failed {
             retryable: error.is_retryable(),
             handler: error.handler().map(Into::into),
             status: error.status().as_u16(),
+            violations: error.violations().to_vec(),
             // Rooms with other schemas never refuse with a message.
             refusal: error.refusal().unwrap_or_default(),
         }

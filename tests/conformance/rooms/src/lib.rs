@@ -214,24 +214,53 @@ scripted_room! {
     silent(on_invalid = "ignore")
 }
 
+scripted_room! {
+    /// A room with rules for all that is sent to it and that it sends.
+    ruled(validate(event, connection, broadcast), max_message_bytes = 2_000, codec = "json, msgpack")
+}
+
+scripted_room! {
+    /// A room with rules, a rate and batches, that closes a peer after an invalid frame.
+    picky(validate(event, broadcast), on_invalid = "close", rate_limit(burst = 3, per_second = 0.25), batch = "50ms")
+}
+
 /// A room with every handler.
-#[room]
+#[room(validate(event))]
 pub mod probe {
     use crate::script::{self, Step};
-    pub use crate::script::{Alarm, Broadcast, Connection, State};
+    pub use crate::script::{Alarm, Broadcast, Connection, Item, State};
     use room_runtime::prelude::*;
     use std::time::Duration;
 
-    /// The events of all rooms here.
+    /// The events of all rooms here. Only the rooms with the option `validate` check its rules.
+    #[derive(garde::Validate)]
+    #[garde(allow_unvalidated)]
     pub enum Event {
         /// Runs a script. [`Broadcast`]s that answer it go to the sender, or to all peers if the Worker sent it.
         Do { steps: Vec<Step> },
         /// Answered with a `Pong`.
-        Ping { n: u32 },
+        Ping {
+            #[garde(range(max = Event::LARGEST_PING))]
+            n: u32,
+        },
         /// Sets an alarm.
         Schedule { after_ms: u64, steps: Vec<Step> },
         /// Handled like the inner event.
-        In { event: Box<Event> },
+        In {
+            #[garde(dive)]
+            event: Box<Event>,
+        },
+        /// Answered with a `Pong` of the number of items.
+        Order {
+            #[garde(length(min = 1, max = 20))]
+            text: String,
+            #[garde(dive)]
+            items: Vec<Item>,
+        },
+    }
+
+    impl Event {
+        pub const LARGEST_PING: u32 = 4_000_000_000;
     }
 
     pub async fn on_start(ctx: &Ctx) -> Result {

@@ -25,9 +25,11 @@ pub struct State {
 
 /// The data of a peer, with the scripts of its handlers.
 #[data]
-#[derive(Default)]
+#[derive(Default, garde::Validate)]
+#[garde(allow_unvalidated)]
 #[serde(default)]
 pub struct Connection {
+    #[garde(length(max = 20))]
     pub name: String,
     pub on_connect: Vec<Step>,
     pub on_close: Vec<Step>,
@@ -37,6 +39,18 @@ pub struct Connection {
 
 // A room's own schema, which the runtime reads instead of serde.
 pub use crate::probe::Event;
+
+/// A part of an event, with rules of its own.
+#[data]
+#[derive(garde::Validate)]
+pub struct Item {
+    #[garde(length(min = 1, max = 20), custom(no_shouting))]
+    pub name: String,
+}
+
+fn no_shouting(name: &str, _: &()) -> garde::Result {
+    if name.contains('!') { Err(garde::Error::new("shouts")) } else { Ok(()) }
+}
 
 #[data]
 pub struct Alarm {
@@ -228,12 +242,15 @@ pub enum Selector {
 }
 
 #[data]
+#[derive(garde::Validate)]
+#[garde(allow_unvalidated)]
 pub enum Broadcast {
     Pong {
         n: u32,
     },
     Said {
         from: Option<String>,
+        #[garde(length(max = 40))]
         text: String,
     },
     Holding {
@@ -422,6 +439,7 @@ pub async fn on_event<R: Scripted>(ctx: &RoomContext<R>, event: Event) -> Result
         Event::Do { steps } => run(ctx, ctx.sender(), &steps).await,
         Event::Ping { n } => answer(ctx, ctx.sender(), &Broadcast::Pong { n }),
         Event::In { event } => Box::pin(on_event(ctx, *event)).await,
+        Event::Order { items, .. } => answer(ctx, ctx.sender(), &Broadcast::Pong { n: items.len() as u32 }),
         Event::Schedule { .. } => Err(Failure::msg("this room has no alarms")),
     }
 }
@@ -441,11 +459,16 @@ pub async fn on_decode_error<R: Scripted>(ctx: &RoomContext<R>, error: &DecodeEr
         DecodeReason::Binary => "binary",
         DecodeReason::Text => "text",
         DecodeReason::TooLarge => "too large",
+        DecodeReason::Invalid => "invalid",
         _ => "something else",
     };
     let sender = ctx.sender().map_or("nobody", |peer| peer.id().as_str());
     let text = if error.text().is_some() { "with its text" } else { "unread" };
     log(ctx, format!("decode_error {sender}: {reason}, {} bytes, {text}", error.bytes()))?;
+    if let Some(path) = error.path() {
+        let all: Vec<_> = error.violations().iter().map(ToString::to_string).collect();
+        log(ctx, format!("invalid at {path:?}: {}", all.join(", ")))?;
+    }
     run(ctx, ctx.sender(), &backstage::script(R::NAME, ctx.id(), "on_decode_error")).await
 }
 

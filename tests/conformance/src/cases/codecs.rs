@@ -15,15 +15,15 @@ use super::steps::{fail, log};
 use crate::harness::{Arrival, FrameError, Guest, Harness, Peer, guest, room, until};
 
 /// A guest whose client offers a codec.
-fn offering(id: &str, codec: Codec) -> Guest {
+pub(super) fn offering(id: &str, codec: Codec) -> Guest {
     guest(id).offering(codec.protocol())
 }
 
-async fn send<H: Harness, R: Scripted>(peer: &Peer<H, R>, event: &Event) -> Result<()> {
+pub(super) async fn send<H: Harness, R: Scripted>(peer: &Peer<H, R>, event: &Event) -> Result<()> {
     peer.send_binary(rmp_serde::to_vec_named(event)?).await
 }
 
-async fn run<H: Harness, R: Scripted>(peer: &Peer<H, R>, steps: impl Into<Vec<Step>>) -> Result<()> {
+pub(super) async fn run<H: Harness, R: Scripted>(peer: &Peer<H, R>, steps: impl Into<Vec<Step>>) -> Result<()> {
     send(peer, &Event::Do { steps: steps.into() }).await
 }
 
@@ -31,7 +31,7 @@ async fn bytes<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<Vec<u8>> {
     Ok(is!(peer.next_of_any_kind().await?, Arrival::Binary(bytes) => bytes))
 }
 
-async fn next<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<Broadcast> {
+pub(super) async fn next<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<Broadcast> {
     let bytes = bytes(peer).await?;
     rmp_serde::from_slice(&bytes).with_context(|| format!("not a message: {bytes:x?}"))
 }
@@ -43,14 +43,14 @@ async fn notice<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<Value> {
     frame.get("$room").cloned().with_context(|| format!("{frame} is not from the runtime"))
 }
 
-async fn error<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<FrameError> {
+pub(super) async fn error<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<FrameError> {
     let notice = notice(peer).await?;
     let error = notice.get("error").cloned().with_context(|| format!("{notice} is no error"))?;
     Ok(serde_json::from_value(error)?)
 }
 
 /// Asserts that no other frame has arrived.
-async fn fence<H: Harness, R: Scripted>(peer: &Peer<H, R>, n: u32) -> Result<()> {
+pub(super) async fn fence<H: Harness, R: Scripted>(peer: &Peer<H, R>, n: u32) -> Result<()> {
     send(peer, &Event::Ping { n }).await?;
     same!(next(peer).await?, Broadcast::Pong { n });
     Ok(())

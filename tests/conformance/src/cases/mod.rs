@@ -42,6 +42,7 @@ mod topics;
 mod transactions;
 mod upgrade;
 mod users;
+mod validation;
 
 use std::{future::Future, pin::Pin};
 
@@ -791,6 +792,24 @@ macro_rules! all_cases {
                 an_error_in_a_later_row_follows_the_rows_before_it: feature("SQL: rows one by one");
                 inside_for_each_the_database_is_a_typed_error_and_the_rest_works: feature("SQL: rows one by one");
                 for_each_takes_one_statement_without_returning: feature("SQL: rows one by one");
+            }
+            validation {
+                an_event_that_breaks_a_rule_is_an_error_frame_with_the_path_of_the_field: rule(7);
+                an_event_in_messagepack_that_breaks_a_rule_is_an_error_frame_in_messagepack: rule(7);
+                many_broken_rules_are_counted_and_some_are_shown: rule(7);
+                size_and_type_are_checked_before_rules: rule(7);
+                a_frame_over_the_rate_is_not_validated: rule(12);
+                a_room_that_closes_on_invalid_frames_closes_after_a_broken_rule: rule(7);
+                a_frame_that_breaks_a_rule_wakes_the_room: rule(7);
+                an_event_of_the_worker_that_breaks_a_rule_is_a_typed_error: rule(7);
+                a_peer_of_the_worker_gets_the_broken_rules: rule(7);
+                data_of_an_upgrade_that_breaks_a_rule_is_a_typed_error: rule(7);
+                data_that_on_upgrade_makes_invalid_is_an_error_of_the_room: rule(7);
+                a_change_of_data_that_breaks_a_rule_is_a_typed_error_and_changes_nothing: rule(7);
+                a_message_that_breaks_a_rule_is_a_typed_error_and_nobody_gets_it: rule(7);
+                a_message_to_a_topic_that_breaks_a_rule_reaches_no_peer_of_either_codec: rule(7);
+                a_batch_has_no_message_that_breaks_a_rule: rule(7);
+                a_room_without_the_option_checks_types_only: rule(7);
             }
         }
     };

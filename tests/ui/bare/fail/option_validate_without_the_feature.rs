@@ -1,0 +1,15 @@
+// The schemas have no rules: the missing feature is the only error.
+use room_runtime::prelude::*;
+
+#[room(validate(event, connection))]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub enum Event {
+        Say { text: String },
+    }
+    pub struct Broadcast {}
+}
+
+fn main() {}
