@@ -59,6 +59,7 @@ use crate::parse::Annotated;
 /// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer; for a peer that lost its connection, after the option `reconnect_grace` has passed |
 /// | `on_alarm(ctx: &Ctx)` | when an alarm set with `ctx.schedule(())` is due, if the room has no type `Alarm` |
 /// | `on_alarm(ctx: &Ctx, alarm: Alarm)` | when an alarm set with `ctx.schedule(alarm)` is due, if the room has a type `Alarm` |
+/// | `on_undelivered(ctx: &Ctx, undelivered: &Undelivered)` | when a durable call to another room was given up, after the option `outbox_timeout` or because the other room refused |
 /// | `on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>>` | an HTTP request that the Worker forwards; without this handler the answer is 404 |
 /// | `on_decode_error(ctx: &Ctx, error: &DecodeError)` | a frame that is not an `Event` |
 /// | `on_error(ctx: &Ctx, error: &HandlerError)` | when any other handler returned an error |
@@ -71,6 +72,9 @@ use crate::parse::Annotated;
 ///
 /// `ctx.schedule(…)` needs a handler `on_alarm`. Without it the call is a compile error, because the alarm would never
 /// fire.
+///
+/// `ctx.room::<…>(…)?.send(…).durably()` needs a handler `on_undelivered`. Without it the call is a compile error, because
+/// a call that cannot be delivered would be lost.
 ///
 /// A handler is a `fn` at the top level of the module. A handler in an `impl`, in an inner module or in the tokens of a
 /// macro call is an error. `#[room]` cannot see a handler that comes from a glob import or exists only in the expansion

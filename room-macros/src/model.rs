@@ -42,6 +42,9 @@ pub(crate) const SHELL: &str = "__room";
 /// The handler without which a room cannot schedule alarms.
 pub(crate) const ON_ALARM: &str = "on_alarm";
 
+/// The handler without which a room cannot make durable calls.
+pub(crate) const ON_UNDELIVERED: &str = "on_undelivered";
+
 /// A handler that a room may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandlerKind {
@@ -60,8 +63,10 @@ pub(crate) struct HandlerKind {
 }
 
 /// All handlers, in the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 14] = {
-    use Parameter::{Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Upgrade, Value, Version};
+pub(crate) const HANDLERS: [HandlerKind; 15] = {
+    use Parameter::{
+        Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Undelivered, Upgrade, Value, Version,
+    };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
         HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
@@ -92,6 +97,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
         HandlerKind { needs: Some("reconnect_grace"), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
         HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
+        HandlerKind { has: Some("HAS_ON_UNDELIVERED"), ..on(ON_UNDELIVERED, &[Ctx, Undelivered]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
         on("on_decode_error", &[Ctx, DecodeError]),
         on("on_error", &[Ctx, HandlerError]),
@@ -99,7 +105,7 @@ pub(crate) const HANDLERS: [HandlerKind; 14] = {
 };
 
 /// The names of each handler in other systems.
-const FOREIGN: [(&str, &[&str]); 9] = [
+const FOREIGN: [(&str, &[&str]); 10] = [
     ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
     ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
     ("on_start", &["constructor", "on_started", "on_wake", "start", "started", "wake"]),
@@ -163,6 +169,10 @@ const FOREIGN: [(&str, &[&str]); 9] = [
         "on_alarm",
         &["alarm", "handle_alarm", "on_interval", "on_schedule", "on_tick", "on_timeout", "on_timer", "tick", "timer"],
     ),
+    (
+        "on_undelivered",
+        &["on_dead_letter", "on_delivery_failed", "on_undeliverable", "on_undelivered_message", "undelivered"],
+    ),
     ("on_request", &["fetch", "handle_request", "on_fetch", "on_http", "on_http_request", "request"]),
 ];
 
@@ -198,6 +208,7 @@ pub(crate) enum Parameter {
     Event,
     Close,
     Alarm,
+    Undelivered,
     Request,
     DecodeError,
     HandlerError,
@@ -224,6 +235,7 @@ impl Parameter {
             Parameter::Event => "EventParameter",
             Parameter::Close => "CloseParameter",
             Parameter::Alarm => "AlarmParameter",
+            Parameter::Undelivered => "UndeliveredParameter",
             Parameter::Request => "RequestParameter",
             Parameter::DecodeError => "DecodeErrorParameter",
             Parameter::HandlerError => "HandlerErrorParameter",
@@ -242,6 +254,7 @@ impl Parameter {
             Parameter::Event => "event",
             Parameter::Close => "close",
             Parameter::Alarm => "alarm",
+            Parameter::Undelivered => "undelivered",
             Parameter::Request => "request",
             Parameter::DecodeError | Parameter::HandlerError => "error",
         }
@@ -259,6 +272,7 @@ impl Parameter {
             Parameter::Event => "Event",
             Parameter::Close => "Close",
             Parameter::Alarm => "Alarm",
+            Parameter::Undelivered => "&Undelivered",
             Parameter::Request => "http::Request<Bytes>",
             Parameter::DecodeError => "&DecodeError",
             Parameter::HandlerError => "&HandlerError",

@@ -83,7 +83,9 @@ pub use crate::{
         room::Room,
         room_socket::RoomSocket,
         schedule::{HandlesAlarms, Schedule},
+        sibling::{HandlesUndelivered, Sibling, SiblingCall},
         sql::{Sql, SqlParameter, SqlParameters},
+        undelivered::Undelivered,
         upgrade::{Reject, Upgrade, UpgradeRequest},
     },
     platform::{
@@ -119,7 +121,7 @@ pub use worker;
 pub mod prelude {
     pub use crate::{
         Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, Json, OnDuplicate, OnResume,
-        PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Upgrade, data, http, room, serde_json,
+        PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Undelivered, Upgrade, data, http, room, serde_json,
     };
 }
 
@@ -142,7 +144,7 @@ pub mod __private {
         api::outcome::{
             AlarmParameter, CloseParameter, CtxParameter, DecodeErrorParameter, EnvParameter, EventParameter,
             HandlerErrorParameter, InitOutcome, InitialState, Missing, Outcome, PeerParameter, RequestOutcome,
-            RequestParameter, ServicesOutcome, UpgradeOutcome, UpgradeParameter, ValueParameter, VersionParameter,
+            RequestParameter, ServicesOutcome, UndeliveredParameter, UpgradeOutcome, UpgradeParameter, ValueParameter, VersionParameter,
         },
         object::cloudflare::{Object, install},
         wire::json::tagged::{Tagged, deserialize_tagged},

@@ -8,6 +8,8 @@ pub(crate) mod peer;
 pub(crate) mod room;
 pub(crate) mod room_socket;
 pub(crate) mod schedule;
+pub(crate) mod sibling;
 pub(crate) mod sql;
 pub(crate) mod typed;
+pub(crate) mod undelivered;
 pub(crate) mod upgrade;

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use serde_json::value::RawValue;
 
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
+    Close, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, Undelivered, UpgradeRequest,
     engine::{
         Invocation, RoomType, Value,
         room::{Handling, Needs, Parts, RoomCode},
@@ -46,12 +46,14 @@ impl<R: Room> Typed<R> {
         purge_after_ms: R::PURGE_AFTER_MS,
         watchdog_ms: R::WATCHDOG_MS,
         batch_ms: R::BATCH_MS,
+        outbox_timeout_ms: R::OUTBOX_TIMEOUT_MS,
         has_on_away: R::HAS_ON_AWAY,
         has_on_alarm: R::HAS_ON_ALARM,
         parts: Parts::of(&Needs {
             on_upgrade: R::HAS_ON_UPGRADE,
             on_close: R::HAS_ON_CLOSE,
             on_alarm: R::HAS_ON_ALARM,
+            on_undelivered: R::HAS_ON_UNDELIVERED,
             on_request: R::HAS_ON_REQUEST,
             grace: R::RECONNECT_GRACE_MS > 0,
             purge_after: R::PURGE_AFTER_MS > 0,
@@ -200,6 +202,15 @@ impl<R: Room> RoomCode for Typed<R> {
         let alarm = wire::decode_value::<R::Alarm>(json.get().as_bytes(), "a stored alarm")?;
         let ctx = RoomContext::<R>::new(call);
         Ok(Box::pin(async move { R::on_alarm(&ctx, alarm).await }))
+    }
+
+    fn on_undelivered(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error> {
+        if !R::HAS_ON_UNDELIVERED {
+            return Ok(Box::pin(async { Ok(()) }));
+        }
+        let undelivered = Undelivered::new(wire::decode_value(json.get().as_bytes(), "an undelivered call")?);
+        let ctx = RoomContext::<R>::new(call);
+        Ok(Box::pin(async move { R::on_undelivered(&ctx, &undelivered).await }))
     }
 
     fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>> {

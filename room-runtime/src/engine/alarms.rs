@@ -20,7 +20,9 @@ use crate::{
     wire::WireError,
 };
 
-/// The time limit of an `on_alarm` handler: 15 minutes, the platform's own limit for an alarm handler.
+const ON_ALARM: &str = "on_alarm";
+
+/// The time limit of an `on_alarm` or `on_undelivered` handler: 15 minutes, the platform's own limit for an alarm handler.
 const ALARM_LIMIT_MS: u64 = 15 * 60_000;
 
 /// The part of the engine for rooms that can have schedules: alarms, grace times or a planned purge.
@@ -88,6 +90,9 @@ impl RoomHost {
             if self.room.has_watchdog() && self.platform.count_open() > 0 {
                 self.schedules.set_watchdog(Some(now_ms.saturating_add(self.room.watchdog_ms)));
             }
+        }
+        if let Some(delivering) = &self.room.parts.delivering {
+            delivering.deliver(&self);
         }
         if let Some(firing) = &self.room.parts.firing
             && let Err(error) = (firing.fire_due)(self.clone()).await
@@ -175,23 +180,27 @@ impl RoomHost {
     async fn fire(self: &Rc<Self>, due: Due) -> Result<Result<(), WireError>, Error> {
         let Due { id, number, job, attempt, failure } = due;
         let platform = self.platform.as_ref();
+        let handler = if matches!(job, Job::Undelivered(_)) { "on_undelivered" } else { ON_ALARM };
         match job {
-            Job::Alarm(alarm) => {
+            Job::Alarm(json) | Job::Undelivered(json) => {
                 let call = Invocation { failure, ..self.invocation(None) };
-                let handling = self.room.code.on_alarm(call.clone(), &alarm);
+                let handling = match handler {
+                    ON_ALARM => self.room.code.on_alarm(call.clone(), &json),
+                    _ => self.room.code.on_undelivered(call.clone(), &json),
+                };
                 let is_known = handling.is_ok();
                 let outcome = match handling {
-                    Ok(handling) => self.limited(self.run(handling)).await,
+                    Ok(handling) => self.limited(handler, self.run(handling)).await,
                     Err(error) => Err(error.in_room(&self.id).into()),
                 };
                 self.schedules.ended((id, number));
                 match outcome {
                     Err(failure) if !is_own_purge(&failure) => {
-                        let error = WireError::of_handler("on_alarm", &failure, false);
+                        let error = WireError::of_handler(handler, &failure, false);
                         let stays = self.schedules.fail(platform, (id, number));
                         // An alarm that does not decode stays stored for code that can decode it. It is reported once.
                         if is_known || attempt == 1 {
-                            self.report(Err(failure), "on_alarm", &call).await;
+                            self.report(Err(failure), handler, &call).await;
                         }
                         return stays.map(|()| Err(error));
                     }
@@ -215,7 +224,11 @@ impl RoomHost {
     }
 
     /// Ends a handler that exceeds [`ALARM_LIMIT_MS`].
-    async fn limited(&self, handler: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    async fn limited(
+        &self,
+        name: &str,
+        handler: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
         let mut handler = pin!(handler);
         let mut limit: Option<LocalFuture> = None;
         poll_fn(|cx| {
@@ -225,7 +238,7 @@ impl RoomHost {
             // The timer is created at the first wait, because most handlers never wait.
             let limit = limit.get_or_insert_with(|| Platform::timer(self.platform.clone(), ALARM_LIMIT_MS));
             limit.as_mut().poll(cx).map(|()| {
-                let message = format!("on_alarm did not end within {} minutes", ALARM_LIMIT_MS / 60_000);
+                let message = format!("{name} did not end within {} minutes", ALARM_LIMIT_MS / 60_000);
                 Err(Error::new(ErrorKind::Timeout, message).in_room(&self.id).into())
             })
         })

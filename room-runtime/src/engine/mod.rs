@@ -11,6 +11,7 @@
 //!   `roster` keeps places and presence, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
+//! - `outbox` stores and delivers durable calls to other rooms, `inbox` handles each of theirs once.
 //! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
 
 mod alarms;
@@ -18,6 +19,8 @@ mod commands;
 pub(crate) mod fair_lock;
 mod handlers;
 mod idempotency;
+mod inbox;
+mod outbox;
 pub(crate) mod purge;
 mod rate_limiter;
 mod reconnect;
@@ -80,6 +83,10 @@ pub(crate) struct RoomHost {
     pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets,
     answers: Answers,
+    /// The room's outbox, in a room that has one. Its type is private to `outbox`.
+    outbox: OnceCell<Box<dyn Any>>,
+    /// The turns of the sources whose durable calls are being handled.
+    inbox: RefCell<HashMap<String, Rc<FairLock>>>,
     started: Cell<bool>,
     /// The number of the room's current life. A purge increments it.
     pub(crate) life: Cell<u64>,
@@ -119,9 +126,11 @@ impl RoomHost {
             slots: RefCell::default(),
             known_sockets: Cell::new(0),
             rates: RateLimiter::default(),
-            schedules: Schedules::new(room.has_on_alarm),
+            schedules: Schedules::new(room.has_on_alarm, room.parts.delivering.is_some()),
             tickets: Tickets::default(),
             answers: Answers::default(),
+            outbox: OnceCell::new(),
+            inbox: RefCell::default(),
             started: Cell::new(false),
             life: Cell::new(0),
             waiting: RefCell::default(),
@@ -283,6 +292,9 @@ impl RoomHost {
         }
         self.schedules.clear();
         self.answers.clear();
+        if let Some(delivering) = &self.room.parts.delivering {
+            delivering.clear(self);
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) enum Job {
     Grace(String),
     /// The empty room is purged.
     Purge,
+    /// A durable call that was given up, as JSON, for `on_undelivered`.
+    Undelivered(Box<RawValue>),
 }
 
 impl Job {
@@ -105,8 +107,12 @@ pub(crate) struct Schedules {
     ended: RefCell<BTreeSet<(ScheduleId, u64)>>,
     /// The time at which the runtime needs the platform's alarm for its watchdog.
     watchdog: Cell<Option<u64>>,
+    /// The time at which the outbox needs the platform's alarm.
+    outbox: Cell<Option<u64>>,
     /// True if the room has an `on_alarm`. Without it, alarms of earlier code stay in storage and do not fire.
     has_handler: bool,
+    /// The same for `on_undelivered`.
+    has_on_undelivered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -120,8 +126,8 @@ struct Loaded {
 }
 
 impl Schedules {
-    pub(crate) fn new(has_handler: bool) -> Self {
-        Schedules { has_handler, ..Schedules::default() }
+    pub(crate) fn new(has_handler: bool, has_on_undelivered: bool) -> Self {
+        Schedules { has_handler, has_on_undelivered, ..Schedules::default() }
     }
 
     /// Drops the cache.
@@ -135,6 +141,7 @@ impl Schedules {
         self.running.take();
         self.ended.take();
         self.watchdog.set(None);
+        self.outbox.set(None);
     }
 
     /// The time at which the watchdog needs the platform's alarm.
@@ -146,7 +153,16 @@ impl Schedules {
         self.watchdog.set(at_ms);
     }
 
-    /// Sets the platform's alarm to the earliest time of the schedules and the watchdog.
+    /// The time at which the outbox needs the platform's alarm.
+    pub(crate) fn outbox(&self) -> Option<u64> {
+        self.outbox.get()
+    }
+
+    pub(crate) fn set_outbox(&self, at_ms: Option<u64>) {
+        self.outbox.set(at_ms);
+    }
+
+    /// Sets the platform's alarm to the earliest time of the schedules, the watchdog and the outbox.
     pub(crate) fn arm(&self, platform: &AnyPlatform) -> Result<(), Error> {
         let loaded = self.loaded(platform)?;
         self.arm_for(platform, &loaded);
@@ -155,7 +171,7 @@ impl Schedules {
 
     fn arm_for(&self, platform: &AnyPlatform, loaded: &Loaded) {
         let earliest = loaded.order.first().map(|(due_ms, ..)| *due_ms);
-        platform.set_alarm(earliest.into_iter().chain(self.watchdog.get()).min());
+        platform.set_alarm(earliest.into_iter().chain(self.watchdog.get()).chain(self.outbox.get()).min());
     }
 
     /// Returns whether no schedule can fire.
@@ -387,8 +403,13 @@ impl Schedules {
                 }
             };
             loaded.next_number = loaded.next_number.max(pending.number + 1);
-            if matches!(pending.job, Job::Alarm(_)) && !self.has_handler {
-                // Without a handler the alarm never fires, but it can be cancelled.
+            let lacks_handler = match pending.job {
+                Job::Alarm(_) => !self.has_handler,
+                Job::Undelivered(_) => !self.has_on_undelivered,
+                Job::Grace(_) | Job::Purge => false,
+            };
+            if lacks_handler {
+                // Without a handler it never fires, but an alarm can be cancelled.
                 loaded.by_id.insert(pending.id, pending);
                 continue;
             }

@@ -45,12 +45,13 @@ impl RoomHost {
         if self.started.get() { Ok(()) } else { Err(purged_at_start().in_room(&self.id)) }
     }
 
-    /// Returns whether schedules, peers or ended connections wait for the room to start.
+    /// Returns whether schedules, durable calls, peers or ended connections wait for the room to start.
     fn has_work(&self) -> bool {
         let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
         // If storage cannot be read, assume that there is work.
         let has_schedules = self.room.parts.firing.as_ref().is_some_and(|firing| firing.has_any(self));
-        has_schedules || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
+        let has_calls = self.room.parts.delivering.is_some() && has(keys::OUTBOX_CALLS);
+        has_schedules || has_calls || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
     }
 
     /// Returns whether the room has started and no event is waiting for the start. Such an event must be handled first.
@@ -62,6 +63,10 @@ impl RoomHost {
         self.check_storage()?;
         self.prepare_services()?;
         let lost = self.find_lost(by_socket)?;
+        if let Some(delivering) = &self.room.parts.delivering {
+            // A schedule that `on_start` sets must not take the alarm away from the outbox.
+            delivering.load(self)?;
+        }
         let (life, call) = (self.life.get(), self.invocation(None));
         if let Err(failure) = self.run(self.room.code.on_start(call.clone())).await {
             if is_own_purge(&failure) {
@@ -94,6 +99,9 @@ impl RoomHost {
         if self.room.parts.firing.as_ref().is_some_and(|firing| firing.is_due(self)) {
             // The platform may have lost the alarm.
             self.arm();
+        }
+        if let Some(delivering) = &self.room.parts.delivering {
+            delivering.deliver(self);
         }
         Ok(())
     }

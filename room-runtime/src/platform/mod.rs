@@ -133,7 +133,7 @@ pub(crate) trait Platform: fmt::Debug {
     /// Runs a statement on the object's database, with one value for each of its parameters.
     fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, PlatformError>;
     /// The transport to the rooms of another binding.
-    fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, Unreachable>;
+    fn transport(&self, binding: &str, class: &str) -> Result<Transport, Unreachable>;
     /// Sets the object's single alarm, or deletes it.
     fn set_alarm(&self, at_ms: Option<u64>);
 }

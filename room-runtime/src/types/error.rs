@@ -101,6 +101,8 @@ error_kinds! {
         Refused = "refused",
         /// A schedule has a period of zero.
         InvalidSchedule = "invalid_schedule",
+        /// The room's outbox has no place for another [durable call](crate::SiblingCall::durably).
+        OutboxFull = "outbox_full",
         /// The database refused a statement, or a row does not match the requested type.
         Sql = "sql",
         /// The room was purged while the handler ran, which ends the handler.
@@ -129,7 +131,7 @@ impl ErrorKind {
     /// | 410 | `PeerGone`, `Purged` |
     /// | 413 | `TooLarge` |
     /// | 429 | `RateLimited` |
-    /// | 503 | `NotStarted`, `Overloaded`, `Restarted`, `Ticket` |
+    /// | 503 | `NotStarted`, `OutboxFull`, `Overloaded`, `Restarted`, `Ticket` |
     /// | 504 | `Timeout` |
     /// | 500 | all others: the client did not cause them and cannot correct them |
     pub const fn status(self) -> StatusCode {
@@ -143,7 +145,7 @@ impl ErrorKind {
             PeerGone | Purged => StatusCode::GONE,
             TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            NotStarted | Overloaded | Restarted | Ticket => StatusCode::SERVICE_UNAVAILABLE,
+            NotStarted | OutboxFull | Overloaded | Restarted | Ticket => StatusCode::SERVICE_UNAVAILABLE,
             Timeout => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

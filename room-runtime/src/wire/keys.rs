@@ -16,3 +16,11 @@ pub(crate) const LEAVING: &str = "room:leaving:";
 pub(crate) const SCHEDULES: &str = "room:schedule:";
 /// The answers to calls with an idempotency key, under their position in a ring.
 pub(crate) const ANSWERS: &str = "room:answer:";
+/// The identity of the outbox in this life of the room.
+pub(crate) const OUTBOX_SOURCE: &str = "room:outbox";
+/// The durable calls that wait, under their numbers.
+pub(crate) const OUTBOX_CALLS: &str = "room:outbox:call:";
+/// The failed attempts of durable calls, under their numbers.
+pub(crate) const OUTBOX_ATTEMPTS: &str = "room:outbox:attempts:";
+/// The last durable call that was handled of each other room, under the identity of that room's outbox.
+pub(crate) const MARKS: &str = "room:mark:";

@@ -6,11 +6,12 @@ pub(crate) mod handshake;
 pub(crate) mod http_codec;
 pub(crate) mod json;
 pub(crate) mod keys;
+mod outbox;
 mod ticket;
 mod value;
 
 pub use self::frame::SUBPROTOCOL;
-pub(crate) use self::{command::*, frame::*, ticket::*, value::*};
+pub(crate) use self::{command::*, frame::*, outbox::*, ticket::*, value::*};
 use crate::{Error, ErrorKind, types::brief::brief};
 
 fn encode_error(what: &str, error: &serde_json::Error) -> Error {

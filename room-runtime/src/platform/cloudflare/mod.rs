@@ -249,7 +249,7 @@ impl Platform for Cloudflare {
         read_rows(&rows, columns, texts, true)
     }
 
-    fn transport(&self, binding: &str, _class: &'static str) -> Result<Transport, Unreachable> {
+    fn transport(&self, binding: &str, _class: &str) -> Result<Transport, Unreachable> {
         namespace::Namespace::new(&self.env, binding).map(Transport::Cloudflare)
     }
 
