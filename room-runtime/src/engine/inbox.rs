@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Invocation, RoomHost, commands::answer};
 use crate::{
     Error, ErrorKind, Failure,
+    platform::Platform,
     wire::{self, keys},
 };
 
@@ -78,7 +79,7 @@ impl RoomHost {
     }
 
     fn mark(&self, key: &str) -> Result<Option<Mark>, Error> {
-        let stored = self.platform.get(key).map_err(|refusal| {
+        let stored = Platform::get(&*self.platform, key).map_err(|refusal| {
             let message = format!("the mark of a durable call could not be read: {refusal}");
             Error::new(ErrorKind::Storage, message).in_room(&self.id)
         })?;

@@ -1300,6 +1300,7 @@ mod without_handlers {
         const HAS_ON_UPGRADE: bool = false;
         const HAS_ON_CLOSE: bool = false;
         const HAS_ON_ALARM: bool = false;
+        const HAS_ON_UNDELIVERED: bool = false;
         const HAS_ON_REQUEST: bool = false;
         type State = ();
         type Connection = ();
