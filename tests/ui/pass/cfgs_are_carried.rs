@@ -47,6 +47,9 @@ mod without {
 
     #[cfg(any())]
     fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
+
+    #[cfg(any())]
+    fn on_undelivered(_ctx: &Ctx, _undelivered: &room_runtime::Undelivered) {}
 }
 
 #[room(state_version = 1, reconnect_grace = "10s")]
@@ -106,9 +109,13 @@ mod with {
 
     #[cfg(all())]
     fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
+
+    #[cfg(all())]
+    fn on_undelivered(_ctx: &Ctx, _undelivered: &room_runtime::Undelivered) {}
 }
 
 fn handles_alarms<R: room_runtime::HandlesAlarms>() {}
+fn handles_undelivered<R: room_runtime::HandlesUndelivered>() {}
 
 fn main() {
     let (): <without::Room as Room>::Alarm = ();
@@ -121,5 +128,7 @@ fn main() {
     assert!(<with::Room as Room>::migrate(0, Value::Null).is_ok());
     assert!(!<without::Room as Room>::HAS_ON_AWAY && !<without::Room as Room>::HAS_ON_ALARM);
     assert!(<with::Room as Room>::HAS_ON_AWAY && <with::Room as Room>::HAS_ON_ALARM);
+    assert!(!<without::Room as Room>::HAS_ON_UNDELIVERED && <with::Room as Room>::HAS_ON_UNDELIVERED);
     handles_alarms::<with::Room>();
+    handles_undelivered::<with::Room>();
 }

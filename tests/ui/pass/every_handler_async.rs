@@ -65,6 +65,10 @@ mod chat {
         wait(ctx).await
     }
 
+    async fn on_undelivered(ctx: &Ctx, _undelivered: &Undelivered) -> Result {
+        wait(ctx).await
+    }
+
     async fn on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
         wait(ctx).await?;
         Ok(http::Response::builder().status(200).body(request.into_body())?)

@@ -43,6 +43,8 @@ mod chat {
 
     fn on_alarm(_: &Ctx) {}
 
+    fn on_undelivered(_: &Ctx, _: &Undelivered) {}
+
     fn on_request(_: &Ctx, _: http::Request<Bytes>) -> http::Response<&'static str> {
         http::Response::new("hello")
     }

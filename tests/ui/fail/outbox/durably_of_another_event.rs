@@ -1,0 +1,19 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
+        ctx.room::<Room>("main")?.send(&Broadcast {}).durably()?;
+        Ok(())
+    }
+
+    pub fn on_undelivered(_ctx: &Ctx, _undelivered: &Undelivered) {}
+}
+
+fn main() {}

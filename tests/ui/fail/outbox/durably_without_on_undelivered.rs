@@ -1,0 +1,17 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+        ctx.room::<Room>("main")?.send(&event).durably()?;
+        Ok(())
+    }
+}
+
+fn main() {}

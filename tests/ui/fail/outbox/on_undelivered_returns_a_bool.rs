@@ -1,0 +1,16 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub fn on_undelivered(_ctx: &Ctx, _undelivered: &Undelivered) -> bool {
+        true
+    }
+}
+
+fn main() {}
