@@ -6,6 +6,7 @@ mod javascript;
 mod misplaced;
 pub(crate) mod names;
 mod options;
+mod origins;
 mod purge;
 mod schemas;
 pub(crate) mod serde_attrs;

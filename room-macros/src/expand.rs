@@ -63,7 +63,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let start = format_ident!("__room_start_{class_name}");
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
-    let absent = absent(handlers);
+    let (absent, present) = (absent(handlers), present(handlers));
     let enabled: TokenStream =
         handlers.iter().map(|handler| enables(handler.kind.name, krate, &parse_quote!(Room), &handler.cfgs)).collect();
     let handlers = handlers.iter().map(|each| handler(each, krate));
@@ -78,6 +78,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             const CLASS: &'static str = #class_name;
             #settings
             #absent
+            #present
             #types
             #made
             #(#handlers)*
@@ -308,6 +309,7 @@ fn constant_type(takes: Takes, krate: &Path) -> TokenStream {
         Takes::Fraction => quote!(f64),
         Takes::Time { .. } => quote!(u64),
         Takes::TwoTexts { .. } => quote!((&'static str, &'static str)),
+        Takes::Origins => quote!(&'static [&'static str]),
         Takes::OneOf { ty, .. } | Takes::Parts { ty, .. } => {
             let ty = format_ident!("{ty}");
             quote!(#krate::#ty)
@@ -325,9 +327,14 @@ fn accepted(value: &Accepted, krate: &Path) -> TokenStream {
             let (ty, variant) = (format_ident!("{ty}"), format_ident!("{variant}"));
             quote!(#krate::#ty::#variant)
         }
-        Accepted::Made { ty, parts } => {
+        Accepted::Origins(origins) => quote!(&[#(#origins),*]),
+        Accepted::Made { ty, parts, methods } => {
             let (ty, parts) = (format_ident!("{ty}"), parts.iter().map(|part| accepted(part, krate)));
-            quote!(#krate::#ty::new(#(#parts),*))
+            let methods = methods.iter().map(|(name, argument)| {
+                let (name, argument) = (format_ident!("{name}"), accepted(argument, krate));
+                quote!(.#name(#argument))
+            });
+            quote!(#krate::#ty::new(#(#parts),*)#(#methods)*)
         }
     }
 }
@@ -341,6 +348,15 @@ fn absent(handlers: &[Handler]) -> TokenStream {
         Some(quote!(#cfg const #name: bool = false;))
     });
     absent.collect()
+}
+
+/// The constants that declare handlers to the engine that a room lacks by default.
+fn present(handlers: &[Handler]) -> TokenStream {
+    let present = handlers.iter().filter_map(|handler| {
+        let (name, cfgs) = (format_ident!("{}", handler.kind.declares?), &handler.cfgs);
+        Some(quote!(#(#cfgs)* const #name: bool = true;))
+    });
+    present.collect()
 }
 
 /// The impl by which a handler allows a room to schedule alarms or to make durable calls. Most handlers have none.
@@ -454,10 +470,13 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
             Parameter::Env => quote!(&#private::worker::Env),
             Parameter::Upgrade => quote!(&mut #krate::UpgradeRequest<Self>),
             Parameter::Peer => quote!(&#krate::Peer<Self>),
+            Parameter::User => quote!(&#krate::PeerId),
             Parameter::Event => quote!(Self::Event),
+            Parameter::EventRef => quote!(&Self::Event),
             Parameter::Close => quote!(#krate::Close),
             Parameter::Alarm => quote!(Self::Alarm),
             Parameter::Undelivered => quote!(&#krate::Undelivered),
+            Parameter::Bytes => quote!(#krate::Bytes),
             Parameter::Request => quote!(#krate::http::Request<#krate::Bytes>),
             Parameter::DecodeError => quote!(&#krate::DecodeError),
             Parameter::HandlerError => quote!(&#krate::HandlerError),
@@ -472,12 +491,14 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     let call = call_at(*return_span, quote!(#ident), quote!(#(#arguments),*));
     let await_it = is_async.then(|| quote_spanned!(*return_span=> .await));
     let (output, error) = match kind.outcome {
-        Outcome::Done => (quote!(()), quote!(#krate::Failure)),
-        Outcome::State | Outcome::Migrated => (quote!(Self::State), quote!(#krate::Failure)),
-        Outcome::Services => (quote!(Self::Services), quote!(#krate::Failure)),
-        Outcome::Upgrade => (quote!(()), quote!(#krate::Reject)),
-        Outcome::Response => (quote!(#krate::http::Response<#krate::Bytes>), quote!(#krate::Failure)),
+        Outcome::Done => (quote!(()), Some(quote!(#krate::Failure))),
+        Outcome::State | Outcome::Migrated => (quote!(Self::State), Some(quote!(#krate::Failure))),
+        Outcome::Services => (quote!(Self::Services), Some(quote!(#krate::Failure))),
+        Outcome::Upgrade => (quote!(()), Some(quote!(#krate::Reject))),
+        Outcome::Cost => (quote!(u32), None),
+        Outcome::Response => (quote!(#krate::http::Response<#krate::Bytes>), Some(quote!(#krate::Failure))),
     };
+    let returns = error.map_or_else(|| output.clone(), |error| quote!(#private::Result<#output, #error>));
     let (passing, pass) = kind.outcome.passing();
     let (passing, pass) = (format_ident!("{passing}"), format_ident!("{pass}"));
     // The type is explicit: inferred from a wrong return type, the error would be about generated code.
@@ -490,7 +511,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
     quote! {
         #stores
         #(#cfgs)*
-        #async_fn #name(#(#parameters),*) -> #private::Result<#output, #error> {
+        #async_fn #name(#(#parameters),*) -> #returns {
             #outcome
         }
     }

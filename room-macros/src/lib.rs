@@ -42,8 +42,8 @@ use crate::parse::Annotated;
 ///
 /// # Handlers
 ///
-/// Handlers are plain functions, `fn` or `async fn`. Each is optional and returns `()` or a `Result`. They are listed
-/// in the order of a room's life:
+/// Handlers are plain functions, `fn` or `async fn`. Each is optional and, except `event_cost`, returns `()` or a
+/// `Result`. They are listed in the order of a room's life:
 ///
 /// | handler | when |
 /// |---|---|
@@ -53,10 +53,14 @@ use crate::parse::Annotated;
 /// | `on_start(ctx: &Ctx)` | once each time the object is loaded into memory, before it handles anything else |
 /// | `on_upgrade(ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject>` | before a socket is accepted: to authorise, to change the peer's data, id and tags, or to refuse |
 /// | `on_connect(ctx: &Ctx, peer: &Peer)` | once per socket, before its first event |
+/// | `on_join(ctx: &Ctx, user: &PeerId)` | for the first connection of a peer id, after its `on_connect` and before its first event |
 /// | `on_resume(ctx: &Ctx, peer: &Peer)` | in place of `on_connect`, when a peer that lost its connection reconnects within the option `reconnect_grace` |
+/// | `event_cost(event: &Event) -> u32` | before `on_event`, for an event of a peer: the number of tokens that it takes from the option `rate_limit`, which the handler needs; no `async fn` |
 /// | `on_event(ctx: &Ctx, event: Event)` | an event from a peer, or from the Worker |
+/// | `on_binary(ctx: &Ctx, bytes: Bytes)` | a binary frame of a peer, in a room that speaks JSON; without this handler it is not an event |
 /// | `on_away(ctx: &Ctx, peer: &Peer)` | when a peer loses its connection; if it reconnects within the option `reconnect_grace`, `on_resume` runs, otherwise `on_close` |
 /// | `on_close(ctx: &Ctx, peer: &Peer, close: Close)` | once per connected peer; for a peer that lost its connection, after the option `reconnect_grace` has passed |
+/// | `on_leave(ctx: &Ctx, user: &PeerId)` | after the last connection of a peer id, after its `on_close`; not while the peer can still reconnect |
 /// | `on_alarm(ctx: &Ctx)` | when an alarm set with `ctx.schedule(())` is due, if the room has no type `Alarm` |
 /// | `on_alarm(ctx: &Ctx, alarm: Alarm)` | when an alarm set with `ctx.schedule(alarm)` is due, if the room has a type `Alarm` |
 /// | `on_undelivered(ctx: &Ctx, undelivered: &Undelivered)` | when a durable call to another room was given up, after the option `outbox_timeout` or because the other room refused |
@@ -85,9 +89,12 @@ use crate::parse::Annotated;
 ///
 #[doc = include_str!("options.md")]
 ///
-/// The `watchdog` is an alarm. It is set while the room has peers, in a room with `on_close`, `reconnect_grace` or
-/// `purge_after`. Each of these alarms costs one request and one written row: at 5 minutes about 9,000 of each a month
+/// The `watchdog` is an alarm. It is set while the room has peers, in a room with `on_close`, `on_join`, `on_leave`,
+/// `reconnect_grace` or `purge_after`. Each of these alarms costs one request and one written row: at 5 minutes about 9,000 of each a month
 /// for a room that is never empty.
+///
+/// With a `peer_timeout`, clients have to send the `heartbeat` two or three times within it. An alarm looks for silent
+/// peers while peers are connected; a timeout of less than about 15 seconds keeps the room awake.
 #[proc_macro_attribute]
 pub fn room(args: TokenStream, item: TokenStream) -> TokenStream {
     room_impl(args.into(), item.into()).into()

@@ -45,6 +45,9 @@ pub(crate) const ON_ALARM: &str = "on_alarm";
 /// The handler without which a room cannot make durable calls.
 pub(crate) const ON_UNDELIVERED: &str = "on_undelivered";
 
+/// The handler that a room cannot have if it speaks MessagePack.
+pub(crate) const ON_BINARY: &str = "on_binary";
+
 /// A handler that a room may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandlerKind {
@@ -60,16 +63,28 @@ pub(crate) struct HandlerKind {
     pub(crate) needs: Option<&'static str>,
     /// The constant that declares to the engine that the room lacks the handler.
     pub(crate) has: Option<&'static str>,
+    /// The constant that declares to the engine that the room has the handler.
+    pub(crate) declares: Option<&'static str>,
 }
 
 /// All handlers, in the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 15] = {
+pub(crate) const HANDLERS: [HandlerKind; 19] = {
     use Parameter::{
-        Alarm, Close, Ctx, DecodeError, Env, Event, HandlerError, Peer, Request, Undelivered, Upgrade, Value, Version,
+        Alarm, Bytes, Close, Ctx, DecodeError, Env, Event, EventRef, HandlerError, Peer, Request, Undelivered, Upgrade,
+        User, Value, Version,
     };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
-        HandlerKind { name, parameters, outcome: Outcome::Done, sync: None, makes: None, needs: None, has: None }
+        HandlerKind {
+            name,
+            parameters,
+            outcome: Outcome::Done,
+            sync: None,
+            makes: None,
+            needs: None,
+            has: None,
+            declares: None,
+        }
     }
     [
         HandlerKind {
@@ -92,10 +107,19 @@ pub(crate) const HANDLERS: [HandlerKind; 15] = {
         on("on_start", &[Ctx]),
         HandlerKind { outcome: Outcome::Upgrade, has: Some("HAS_ON_UPGRADE"), ..on("on_upgrade", &[Ctx, Upgrade]) },
         on("on_connect", &[Ctx, Peer]),
+        HandlerKind { has: Some("HAS_ON_JOIN"), ..on("on_join", &[Ctx, User]) },
         HandlerKind { needs: Some("reconnect_grace"), ..on("on_resume", &[Ctx, Peer]) },
+        HandlerKind {
+            outcome: Outcome::Cost,
+            sync: Some("the event is charged before it is handled, where nothing can wait"),
+            needs: Some("rate_limit"),
+            ..on("event_cost", &[EventRef])
+        },
         on("on_event", &[Ctx, Event]),
+        HandlerKind { declares: Some("HAS_ON_BINARY"), ..on(ON_BINARY, &[Ctx, Bytes]) },
         HandlerKind { needs: Some("reconnect_grace"), has: Some("HAS_ON_AWAY"), ..on("on_away", &[Ctx, Peer]) },
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
+        HandlerKind { has: Some("HAS_ON_LEAVE"), ..on("on_leave", &[Ctx, User]) },
         HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
         HandlerKind { has: Some("HAS_ON_UNDELIVERED"), ..on(ON_UNDELIVERED, &[Ctx, Undelivered]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
@@ -105,7 +129,7 @@ pub(crate) const HANDLERS: [HandlerKind; 15] = {
 };
 
 /// The names of each handler in other systems.
-const FOREIGN: [(&str, &[&str]); 10] = [
+const FOREIGN: [(&str, &[&str]); 13] = [
     ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
     ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
     ("on_start", &["constructor", "on_started", "on_wake", "start", "started", "wake"]),
@@ -120,16 +144,14 @@ const FOREIGN: [(&str, &[&str]); 10] = [
             "connected",
             "handle_connection",
             "handle_socket",
-            "join",
             "on_connected",
             "on_connection",
-            "on_join",
-            "on_joined",
             "on_open",
             "open",
             "websocket_open",
         ],
     ),
+    ("on_join", &["join", "joined", "on_enter", "on_joined", "on_user_join", "on_user_joined", "user_joined"]),
     (
         "on_event",
         &[
@@ -147,6 +169,7 @@ const FOREIGN: [(&str, &[&str]); 10] = [
             "websocket_message",
         ],
     ),
+    ("on_binary", &["binary", "on_buffer", "on_bytes", "on_array_buffer"]),
     (
         "on_close",
         &[
@@ -154,17 +177,15 @@ const FOREIGN: [(&str, &[&str]); 10] = [
             "closed",
             "disconnect",
             "disconnected",
-            "leave",
             "on_closed",
             "on_disconnect",
             "on_disconnected",
             "on_disconnection",
-            "on_leave",
-            "on_left",
             "websocket_close",
             "websocket_error",
         ],
     ),
+    ("on_leave", &["leave", "left", "on_exit", "on_left", "on_user_leave", "on_user_left", "user_left"]),
     (
         "on_alarm",
         &["alarm", "handle_alarm", "on_interval", "on_schedule", "on_tick", "on_timeout", "on_timer", "tick", "timer"],
@@ -205,7 +226,10 @@ pub(crate) enum Parameter {
     Env,
     Upgrade,
     Peer,
+    User,
     Event,
+    Bytes,
+    EventRef,
     Close,
     Alarm,
     Undelivered,
@@ -232,7 +256,10 @@ impl Parameter {
             Parameter::Env => "EnvParameter",
             Parameter::Upgrade => "UpgradeParameter",
             Parameter::Peer => "PeerParameter",
+            Parameter::User => "UserParameter",
             Parameter::Event => "EventParameter",
+            Parameter::Bytes => "BytesParameter",
+            Parameter::EventRef => "CostedEventParameter",
             Parameter::Close => "CloseParameter",
             Parameter::Alarm => "AlarmParameter",
             Parameter::Undelivered => "UndeliveredParameter",
@@ -251,7 +278,9 @@ impl Parameter {
             Parameter::Env => "env",
             Parameter::Upgrade => "upgrade",
             Parameter::Peer => "peer",
-            Parameter::Event => "event",
+            Parameter::Event | Parameter::EventRef => "event",
+            Parameter::Bytes => "bytes",
+            Parameter::User => "user",
             Parameter::Close => "close",
             Parameter::Alarm => "alarm",
             Parameter::Undelivered => "undelivered",
@@ -269,7 +298,10 @@ impl Parameter {
             Parameter::Env => "&worker::Env",
             Parameter::Upgrade => "&mut UpgradeRequest",
             Parameter::Peer => "&Peer",
+            Parameter::User => "&PeerId",
             Parameter::Event => "Event",
+            Parameter::Bytes => "Bytes",
+            Parameter::EventRef => "&Event",
             Parameter::Close => "Close",
             Parameter::Alarm => "Alarm",
             Parameter::Undelivered => "&Undelivered",
@@ -310,6 +342,7 @@ pub(crate) enum Outcome {
     Migrated,
     Services,
     Upgrade,
+    Cost,
     Response,
 }
 
@@ -321,6 +354,7 @@ impl Outcome {
             Outcome::State | Outcome::Migrated => ("InitOutcome", "into_init_outcome"),
             Outcome::Services => ("ServicesOutcome", "into_services_outcome"),
             Outcome::Upgrade => ("UpgradeOutcome", "into_upgrade_outcome"),
+            Outcome::Cost => ("CostOutcome", "into_cost_outcome"),
             Outcome::Response => ("RequestOutcome", "into_request_outcome"),
         }
     }
@@ -332,6 +366,7 @@ impl Outcome {
             Outcome::State | Outcome::Migrated => "Result<State>",
             Outcome::Services => "Result<Services>",
             Outcome::Upgrade => "Result<(), Reject>",
+            Outcome::Cost => "u32",
             Outcome::Response => "Result<http::Response<Bytes>>",
         }
     }
@@ -382,10 +417,12 @@ pub(crate) enum Accepted {
         variant: &'static str,
     },
     Texts([String; 2]),
-    /// The arguments of `new` of a type of the runtime.
+    Origins(Vec<String>),
+    /// The arguments of `new` of a type of the runtime, and of its methods.
     Made {
         ty: &'static str,
         parts: Vec<Accepted>,
+        methods: Vec<(&'static str, Accepted)>,
     },
 }
 

@@ -63,8 +63,11 @@ pub(crate) enum Takes {
     OneOf { ty: &'static str, choices: &'static [(&'static str, &'static str)] },
     /// Two string literals of 1 to `most_bytes` bytes.
     TwoTexts { are: &'static str, most_bytes: usize },
-    /// A list of all these parts. They are the arguments of `new` of this type of the runtime.
+    /// A list of these parts. The required ones are the arguments of `new` of this type of the runtime, and each other
+    /// one is the argument of its method of the same name.
     Parts { ty: &'static str, parts: &'static [Part] },
+    /// Origins of web pages, as string literals.
+    Origins,
 }
 
 /// A nested option.
@@ -73,6 +76,7 @@ pub(crate) struct Part {
     pub(crate) name: &'static str,
     example: &'static str,
     pub(crate) takes: Takes,
+    pub(crate) required: bool,
 }
 
 /// The units of a time, in milliseconds.
@@ -109,6 +113,27 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
               set their own key with `#[data(tag = \"…\")]`",
     },
     OptionKind {
+        name: "codec",
+        example: r#""json""#,
+        default: Fallback::Value(r#""json""#),
+        sets: Sets::Constant(
+            "CODECS",
+            Takes::OneOf {
+                ty: "Codecs",
+                choices: &[
+                    ("json", "JSON"),
+                    ("msgpack", "MESSAGE_PACK"),
+                    ("json, msgpack", "JSON_AND_MESSAGE_PACK"),
+                    ("msgpack, json", "MESSAGE_PACK_AND_JSON"),
+                ],
+            },
+        ),
+        needs: None,
+        doc: "the codecs of events and messages: JSON in text frames (`\"json\"`), MessagePack in binary frames \
+              (`\"msgpack\"`), or both (`\"json, msgpack\"`) or (`\"msgpack, json\"`): with both, a client chooses by the \
+              subprotocol `room.json` or `room.msgpack`, and otherwise gets the first",
+    },
+    OptionKind {
         name: "max_peers",
         example: "1000",
         default: Fallback::Value("1000"),
@@ -140,13 +165,30 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         sets: Sets::Limit(Takes::Parts {
             ty: "RateLimit",
             parts: &[
-                Part { name: "burst", example: "10", takes: Takes::WholeNumber { most: u32::MAX } },
-                Part { name: "per_second", example: "2", takes: Takes::Fraction },
+                Part { name: "burst", example: "10", takes: Takes::WholeNumber { most: u32::MAX }, required: true },
+                Part { name: "per_second", example: "2", takes: Takes::Fraction, required: true },
+                Part {
+                    name: "by",
+                    example: r#""address""#,
+                    takes: Takes::OneOf { ty: "RateLimitBy", choices: &[("peer", "Peer"), ("address", "Address")] },
+                    required: false,
+                },
             ],
         }),
         needs: None,
         doc: "the number of frames that a peer may send at once, and the number added each second; `per_second` can \
-              be a fraction",
+              be a fraction; `by = \"address\"` counts the frames of a client's IP address, in place of a peer id; \
+              the handler `event_cost` gives events other costs than 1",
+    },
+    OptionKind {
+        name: "allowed_origins",
+        example: r#"("https://example.com", "https://*.example.com")"#,
+        default: Fallback::Text("every origin"),
+        sets: Sets::Constant("ALLOWED_ORIGINS", Takes::Origins),
+        needs: None,
+        doc: "the origins of the web pages that may open a WebSocket to the room; the upgrade of another page is \
+              answered with 403; a `*` stands for one label of the host; clients that send no `origin` header are \
+              not restricted",
     },
     OptionKind {
         name: "on_invalid",
@@ -223,6 +265,15 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         needs: Some("on_undelivered"),
         doc: "how long a durable call to another room is repeated, {range}; it needs the handler `on_undelivered`, which \
               then gets the call",
+    },
+    OptionKind {
+        name: "peer_timeout",
+        example: r#""90s""#,
+        default: Fallback::Text("none"),
+        sets: Sets::Constant("PEER_TIMEOUT_MS", Takes::Time { least: SECOND, most: DAY }),
+        needs: None,
+        doc: "how long a peer may send neither a frame nor a heartbeat before the room closes its connection as lost, \
+              {range}; clients have to send heartbeats",
     },
     OptionKind {
         name: "crate",

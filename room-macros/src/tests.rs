@@ -30,7 +30,7 @@ fn the_counters_expansion_is_the_one_in_the_snapshot() {
 fn each_handler_adds_few_tokens() {
     let schemas = "pub struct State; pub struct Connection; pub struct Event; pub struct Broadcast;
         pub struct Services; fn services(env: &worker::Env) -> Result<Services> {}";
-    let options = "state_version = 1, reconnect_grace = \"10s\"";
+    let options = "state_version = 1, reconnect_grace = \"10s\", rate_limit(burst = 1, per_second = 1)";
     let expand = |handler: &str| {
         // The option `state_version` requires this handler.
         let migrate = "fn migrate(version: u32, state: serde_json::Value) -> Result<State> {}";

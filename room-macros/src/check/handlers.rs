@@ -9,7 +9,10 @@ use crate::{
     args::Written,
     attrs,
     diag::{self, Errors},
-    model::{self, By, Conditional, HANDLERS, Handler, HandlerKind, Options, Outcome, Parameter, SCHEMAS},
+    model::{
+        self, Accepted, By, Conditional, HANDLERS, Handler, HandlerKind, ON_BINARY, Options, Outcome, Parameter,
+        SCHEMAS,
+    },
     options,
     parse::{self, Declared, Function, RoomModule, is},
 };
@@ -71,6 +74,7 @@ pub(super) fn check(
     check_made(module, declared, &mut functions, errors);
     check_taken(module, declared, &mut functions, errors);
     check_needed(module, written, checked, &functions, errors);
+    check_binary(checked, &functions, errors);
     functions
 }
 
@@ -230,6 +234,8 @@ fn gives(function: &Function, outcome: Outcome) -> bool {
     let made = match outcome {
         Outcome::State | Outcome::Migrated => "State",
         Outcome::Services => "Services",
+        // Many helpers return a number; only one with the same parameter can be meant.
+        Outcome::Cost if function.sig.inputs.iter().map(last_name).eq([Some("Event".to_owned())]) => "u32",
         _ => return false,
     };
     match &function.sig.output {
@@ -300,6 +306,18 @@ fn check_needed(module: &RoomModule, written: &Written, checked: &Options, funct
                 errors.on(given.fault(), format!("{message}\nadd `{} {{ … }}`", kind.signature(kind.parameters)));
             }
         }
+    }
+}
+
+/// Reports a handler of binary frames in a room whose binary frames can be events.
+fn check_binary(checked: &Options, functions: &Functions, errors: &mut Errors) {
+    let codec = checked.setting("codec");
+    if !codec.is_some_and(|value| matches!(value, Accepted::Variant { variant, .. } if *variant != "JSON")) {
+        return;
+    }
+    for handler in functions.handlers.iter().filter(|handler| handler.kind.name == ON_BINARY) {
+        let message = "a room that speaks MessagePack cannot have `on_binary`: its binary frames are events";
+        errors.on(&handler.ident, format!("{message}\nremove the handler, or write `codec = \"json\"`"));
     }
 }
 
@@ -463,6 +481,7 @@ fn instead(argument: &FnArg, kind: HandlerKind, taken: &[Parameter]) -> Option<&
             Some("`ctx.sender()` is the peer that sent the event")
         }
         "State" => Some("`ctx.state()` reads the state, `ctx.update(|state| …)` changes it"),
+        "Peer" if taken.contains(&Parameter::User) => Some("`ctx.sender()` is the peer of the user's connection"),
         "Connection" if taken.contains(&Parameter::Peer) => Some("`peer.data()` reads the peer's `Connection`"),
         "Services" => Some("`ctx.services()` gives the services"),
         "Env" => Some("read the Worker's `Env` in the handler `services`; `ctx.services()` gives what it makes"),

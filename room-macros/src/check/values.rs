@@ -5,7 +5,7 @@ use std::fmt::Display;
 use quote::ToTokens;
 use syn::{Expr, Lit, LitStr, Token, parse::Parser, punctuated::Punctuated};
 
-use super::written;
+use super::{origins, written};
 use crate::{
     args::{self, Given, Value},
     diag::{self, Errors},
@@ -37,6 +37,7 @@ impl Asked<'_> {
             Takes::OneOf { ty, choices } => self.one_of(ty, choices, errors),
             Takes::TwoTexts { are, most_bytes } => self.two_texts(are, most_bytes, errors),
             Takes::Parts { ty, parts } => self.parts(ty, parts, errors),
+            Takes::Origins => origins::check(self.given, &self.what, &self.example, errors),
         }
     }
 
@@ -142,26 +143,34 @@ impl Asked<'_> {
         let Asked { given, what, example } = self;
         let names: Vec<_> = parts.iter().map(|part| part.name).collect();
         let Value::List(list) = &given.value else {
-            let message = format!("{what} takes {}", diag::list(names));
+            let required = parts.iter().filter(|part| part.required).map(|part| part.name);
+            let message = format!("{what} takes {}", diag::list(required));
             return refuse(given.fault(), format!("{message}\nwrite for example `{example}`"), errors);
         };
         let before = errors.len();
         let written = args::list(given.name, &names, list.clone(), errors).given;
         let find = |part: &Part| written.iter().find(|given| given.name == part.name);
-        let lacking: Vec<_> = parts.iter().filter(|part| find(part).is_none()).map(|part| part.name).collect();
+        let lacks = |part: &&Part| part.required && find(part).is_none();
+        let lacking: Vec<_> = parts.iter().filter(lacks).map(|part| part.name).collect();
         // An unknown key is probably the missing key misspelled, and has been reported.
         if !lacking.is_empty() && errors.len() == before {
             let message = format!("{what} lacks {}", diag::list(lacking));
             errors.on(&given.key, format!("{message}\nwrite for example `{example}`"));
         }
-        let accepted: Vec<_> = parts
-            .iter()
-            .map(|part| {
-                let what = format!("`{}` of `{}`", part.name, given.name);
-                Asked { given: find(part)?, what, example: part.written() }.accept(part.takes, errors)
-            })
-            .collect();
-        Some(Accepted::Made { ty, parts: accepted.into_iter().collect::<Option<_>>()? })
+        let (mut arguments, mut methods) = (Vec::new(), Vec::new());
+        for part in parts {
+            let value = find(part).map(|given| {
+                let what = format!("`{}` of `{}`", part.name, self.given.name);
+                Asked { given, what, example: part.written() }.accept(part.takes, errors)
+            });
+            match (part.required, value) {
+                (true, value) => arguments.push(value.flatten()),
+                (false, Some(value)) => methods.push(value.map(|value| (part.name, value))),
+                (false, None) => {}
+            }
+        }
+        let (parts, methods): (Option<_>, Option<_>) = (arguments.into_iter().collect(), methods.into_iter().collect());
+        Some(Accepted::Made { ty, parts: parts?, methods: methods? })
     }
 }
 

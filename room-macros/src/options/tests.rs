@@ -147,7 +147,7 @@ fn range(takes: Takes) -> Option<String> {
         Takes::Bytes { most } => Some(format!("up to {}", bytes(most.into()))),
         Takes::TwoTexts { most_bytes, .. } => Some(format!("up to {}", bytes(most_bytes as u64))),
         Takes::Time { least, most } => Some(format!("from {} to {}", time(least), time(most))),
-        Takes::Fraction | Takes::OneOf { .. } | Takes::Parts { .. } => None,
+        Takes::Fraction | Takes::OneOf { .. } | Takes::Parts { .. } | Takes::Origins => None,
     }
 }
 

@@ -126,8 +126,10 @@ pub mod counter {
         const BINDING: &'static str = "COUNTER";
         const CLASS: &'static str = "CounterRoom";
         const HAS_ON_UPGRADE: bool = false;
+        const HAS_ON_JOIN: bool = false;
         const HAS_ON_AWAY: bool = false;
         const HAS_ON_CLOSE: bool = false;
+        const HAS_ON_LEAVE: bool = false;
         const HAS_ON_ALARM: bool = false;
         const HAS_ON_REQUEST: bool = false;
         type State = State;

@@ -11,12 +11,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use worker::{Env, Request, Response};
 
 use crate::{
-    Delivery, Error, ErrorKind, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Upgrade,
+    Delivery, Error, ErrorKind, Federate, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Shards,
+    Upgrade,
     platform::{
         cloudflare::namespace::Namespace,
         transport::{Address, Transport, Unreachable},
     },
-    wire::{self, Command, new_ticket},
+    wire::{self, Command, new_ticket, origin::Origins},
 };
 
 /// The rooms of one type, for the Worker. `#[room]` adds an alias with the room's own type to the module.
@@ -27,6 +28,15 @@ pub struct RoomClient<R> {
 }
 
 impl<R: Room> RoomClient<R> {
+    /// The number of rooms that [`federate`](RoomClient::federate) calls at a time, unless
+    /// [`Federate::concurrency`] sets another.
+    ///
+    /// It is Cloudflare's limit for the connections of one invocation that wait for an answer; the platform queues further
+    /// ones (<https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections>). That page
+    /// lists `fetch`, KV, R2, the cache, queues and sockets among the calls that count, and not the calls of Durable
+    /// Objects, so a higher number can be faster. A local workerd has no such limit.
+    pub const CONCURRENCY: usize = 6;
+
     /// Creates a client from the room's Durable Object binding.
     ///
     /// # Errors
@@ -57,6 +67,56 @@ impl<R: Room> RoomClient<R> {
     pub fn room(&self, id: impl Into<RoomId>) -> RoomHandle<R> {
         let address = Address { id: id.into(), jurisdiction: self.jurisdiction, location_hint: None };
         RoomHandle { transport: self.transport.for_room(), address, room: PhantomData }
+    }
+
+    /// Returns the shard of a key: the room with the id [`shards.of(key)`](Shards::of).
+    ///
+    /// ```no_run
+    /// # use room_runtime::{Error, Room, RoomClient, RoomHandle};
+    /// use room_runtime::Shards;
+    ///
+    /// # fn example<R: Room>(rooms: RoomClient<R>, user: &str) -> Result<RoomHandle<R>, Error> {
+    /// let lobby = Shards::new("lobby", 16)?;
+    /// let room = rooms.shard(user, &lobby);
+    /// # Ok(room) }
+    /// ```
+    pub fn shard(&self, key: impl AsRef<str>, shards: &Shards) -> RoomHandle<R> {
+        self.room(shards.of(key))
+    }
+
+    /// Calls several rooms concurrently and returns the result of each.
+    ///
+    /// The closure gets the handle of each room and returns a call, or a future with more steps. A room that fails
+    /// affects no other room: its error is its result. The order of the results is that of the ids. A room is called once,
+    /// also if its id occurs several times; its place is the first.
+    ///
+    /// The rooms are called when the [`Federate`] is awaited, at most [`CONCURRENCY`](RoomClient::CONCURRENCY) at a time.
+    ///
+    /// ```no_run
+    /// # use room_runtime::{Error, Room, RoomClient, Shards};
+    /// # async fn example<R: Room>(rooms: RoomClient<R>, event: R::Event, lobby: Shards) -> Result<(), Error> {
+    /// // One event for several rooms:
+    /// let sent = rooms.federate(["r1", "r2"], |room| room.send(&event)).await;
+    /// for (room, error) in sent.failed() {
+    ///     println!("{room} did not get the event: {error}");
+    /// }
+    ///
+    /// // The states of all shards, or the first error:
+    /// let states = rooms.federate(&lobby, |room| room.state()).await.all()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Each call is a subrequest of the Worker. Cloudflare allows an invocation 1,000 subrequests to its own services on
+    /// the free plan, and on a paid plan 10,000 in all, which `limits.subrequests` in `wrangler.toml` raises
+    /// (<https://developers.cloudflare.com/workers/platform/limits/#subrequests>). The calls past that limit fail with
+    /// [`ErrorKind::Platform`].
+    pub fn federate<I, F, C, T>(&self, rooms: I, call: F) -> Federate<R, F, C, T>
+    where
+        I: IntoIterator<Item: Into<RoomId>>,
+        F: FnMut(RoomHandle<R>) -> C,
+        C: IntoFuture<Output = Result<T, Error>>,
+    {
+        Federate::new(self.clone(), rooms.into_iter().map(Into::into), call)
     }
 }
 
@@ -179,11 +239,12 @@ impl<R: Room> RoomHandle<R> {
     /// - 426 if the request is no WebSocket upgrade, or if its WebSocket version is not 13;
     /// - 400 if the method is not GET, if the key is missing or malformed, if the request has a body, or if it offers
     ///   subprotocols and [none of them is chosen](Upgrade::protocol);
+    /// - 403 if the request comes from a page whose origin is [not allowed](Room::ALLOWED_ORIGINS);
     /// - 503 if the room is [full](crate::Limits::max_peers);
     /// - 409 if the peer's id is connected already and [`OnDuplicate::Reject`](crate::OnDuplicate::Reject) is chosen;
     /// - the status with which `on_upgrade` refused.
     ///
-    /// A request that is no handshake is refused without a call to the room. `wrangler dev` forwards every upgrade as a
+    /// A request that is no handshake, or that has another origin, is refused without a call to the room. `wrangler dev` forwards every upgrade as a
     /// GET, so a HEAD is not noticed there.
     ///
     /// # Errors
@@ -198,7 +259,7 @@ impl<R: Room> RoomHandle<R> {
         let ticket = new_ticket(self.transport.random());
         let upgrading = self.cloudflare().map(|namespace| {
             let prepare = prepare(&ticket, upgrade);
-            namespace.upgrade(&self.address, request, ticket, prepare)
+            namespace.upgrade(&self.address, request, Origins::of(R::ALLOWED_ORIGINS), ticket, prepare)
         });
         located(&self.address, async move { upgrading?.await })
     }

@@ -203,6 +203,22 @@ impl<R: Room> RoomContext<R> {
     pub fn peers(&self) -> Peers<'_, R> {
         Peers::new(self)
     }
+
+    /// The peers that are [subscribed](Peer::subscribe) to a topic: the same as `ctx.peers().topic(name)`.
+    ///
+    /// ```
+    /// # use room_runtime::{Failure, Room, RoomContext};
+    /// # fn example<R: Room>(ctx: &RoomContext<R>, message: &R::Broadcast) -> Result<(), Failure> {
+    /// if let Some(sender) = ctx.sender() {
+    ///     sender.subscribe("doc:7")?;
+    /// }
+    /// ctx.topic("doc:7").except_sender().send(message)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn topic(&self, name: &str) -> Peers<'_, R> {
+        self.peers().topic(name)
+    }
 }
 
 impl<R: Room> RoomContext<R> {
@@ -267,11 +283,19 @@ impl<R: Room> RoomContext<R> {
     /// [`ErrorKind::Binding`](crate::ErrorKind::Binding) if the Worker has no binding for the type of the other room.
     /// The message shows the configuration to add.
     pub fn room<Other: Room>(&self, id: impl Into<RoomId>) -> Result<Sibling<R, Other>, Error> {
+        Ok(Sibling::new(self.rooms()?.room(id), self.host.clone(), self.life))
+    }
+
+    /// Returns the client for other rooms, of this type or of another, for example to
+    /// [call several](RoomClient::federate).
+    ///
+    /// # Errors
+    /// Those of [`room`](RoomContext::room).
+    pub fn rooms<Other: Room>(&self) -> Result<RoomClient<Other>, Error> {
         #[cfg(not(target_arch = "wasm32"))]
         crate::engine::room::register(room_type::<Other>());
         let transport = Platform::transport(&*self.host.platform, Other::BINDING, Other::CLASS);
-        let client = self.located(RoomClient::<Other>::reaching(transport))?;
-        Ok(Sibling::new(client.room(id), self.host.clone(), self.life))
+        self.located(RoomClient::<Other>::reaching(transport))
     }
 
     /// The users of the room: each peer id with its connections, also if it is away and can still reconnect.

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod context;
+pub(crate) mod federate;
 pub(crate) mod json;
 pub(crate) mod outcome;
 pub(crate) mod peer;

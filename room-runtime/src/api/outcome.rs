@@ -55,6 +55,23 @@ impl UpgradeOutcome for Result<(), Reject> {
     }
 }
 
+/// The result of `event_cost`.
+#[diagnostic::on_unimplemented(
+    message = "`event_cost` cannot return `{Self}`",
+    label = "expected `u32`",
+    note = "the cost is a number of tokens, and an event is not refused here: write `-> u32`"
+)]
+pub trait CostOutcome {
+    /// Converts the result for the engine.
+    fn into_cost_outcome(self) -> u32;
+}
+
+impl CostOutcome for u32 {
+    fn into_cost_outcome(self) -> u32 {
+        self
+    }
+}
+
 /// The result of `on_request`.
 #[diagnostic::on_unimplemented(
     message = "`on_request` cannot return `{Self}`",
@@ -188,6 +205,22 @@ impl<T> PeerParameter<T> for T {
     }
 }
 
+/// The user parameter of a handler.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_join` and of `on_leave` must be `&PeerId`, not `&{Self}`",
+    label = "expected `PeerId`"
+)]
+pub trait UserParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &Expected) -> &Self;
+}
+
+impl<T> UserParameter<T> for T {
+    fn pass(expected: &T) -> &T {
+        expected
+    }
+}
+
 /// The event that `on_event` handles.
 #[diagnostic::on_unimplemented(
     message = "the parameter of `on_event` must be `Event`, not `{Self}`",
@@ -200,6 +233,22 @@ pub trait EventParameter<Expected> {
 
 impl<T> EventParameter<T> for T {
     fn pass(expected: T) -> T {
+        expected
+    }
+}
+
+/// The event that `event_cost` reads.
+#[diagnostic::on_unimplemented(
+    message = "the parameter of `event_cost` must be `&Event`, not `&{Self}`",
+    label = "expected `Event`"
+)]
+pub trait CostedEventParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &Expected) -> &Self;
+}
+
+impl<T> CostedEventParameter<T> for T {
+    fn pass(expected: &T) -> &T {
         expected
     }
 }
@@ -279,6 +328,22 @@ pub trait RequestParameter<Expected> {
 }
 
 impl<T> RequestParameter<T> for T {
+    fn pass(expected: T) -> T {
+        expected
+    }
+}
+
+/// The frame that `on_binary` handles.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_binary` must be `Bytes`, not `{Self}`",
+    label = "expected `Bytes`"
+)]
+pub trait BytesParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: Expected) -> Self;
+}
+
+impl<T> BytesParameter<T> for T {
     fn pass(expected: T) -> T {
         expected
     }

@@ -14,11 +14,8 @@ use crate::{
         slot::{Slot, Status},
     },
     platform::*,
-    types::{close::check_reason, limits::MAX_DATA_BYTES},
-    wire::{
-        self,
-        handshake::{id_tag, user_tag},
-    },
+    types::{close::check_reason, limits::MAX_DATA_BYTES, topic::MAX_TOPIC_BYTES},
+    wire::handshake::{id_tag, user_tag},
 };
 
 /// A connected peer: one WebSocket, with an id, tags and data.
@@ -37,6 +34,11 @@ impl<R: Room> Peer<R> {
     /// Cloudflare keeps at most 16,384 serialized bytes with a hibernating socket. The rest is for the peer's id, which
     /// takes up to 1.5 KB as JSON, and for the runtime's own fields.
     pub const MAX_DATA_BYTES: usize = MAX_DATA_BYTES;
+
+    /// The longest name of a topic, in bytes: 128.
+    ///
+    /// It is a limit of the runtime, which uses the name in a storage key. Cloudflare allows a key 2,048 bytes.
+    pub const MAX_TOPIC_BYTES: usize = MAX_TOPIC_BYTES;
 
     pub(crate) fn new(host: Rc<RoomHost>, slot: Rc<Slot>) -> Self {
         Peer { host, slot, room: PhantomData }
@@ -75,7 +77,8 @@ impl<R: Room> Peer<R> {
     /// Replaces the peer's data, which survives hibernation together with the socket.
     ///
     /// # Errors
-    /// - [`ErrorKind::AttachmentTooLarge`] for data of more than [`Peer::MAX_DATA_BYTES`].
+    /// - [`ErrorKind::AttachmentTooLarge`] for data of more than [`Peer::MAX_DATA_BYTES`], and if the data does not fit
+    ///   beside the peer's [topics](Peer::subscribe).
     /// - [`ErrorKind::Encode`] if the data is not serializable as JSON.
     /// - [`ErrorKind::PeerGone`] if the connection is closed.
     ///
@@ -110,16 +113,67 @@ impl<R: Room> Peer<R> {
     fn replace_data(&self, data: Value) -> Result<(), Error> {
         self.not_changing()?;
         self.host.not_updating().map_err(|error| self.locate(error))?;
+        self.host.not_in_transaction().map_err(|error| self.locate(error))?;
         let slot = &*self.slot;
         let encoded = self.host.encode_data(&slot.id, &data)?;
         match slot.status.get() {
             Status::Gone | Status::Away => return Err(self.gone()),
-            // The data of a connecting peer is stored once, after `on_connect` has succeeded.
-            Status::Connecting => {}
+            // The data of a connecting peer is stored once, after `on_connect` has succeeded. Without topics, data that
+            // passed the check above fits into the attachment.
+            Status::Connecting if slot.topics.borrow().is_empty() => {}
+            Status::Connecting => drop(self.host.encode_attachment(slot, slot.generation.get(), &encoded)?),
             Status::Connected => self.host.store_data(slot, &encoded)?,
         }
         slot.data.replace(data);
         Ok(())
+    }
+
+    /// Subscribes the peer to a topic. Returns whether it was not subscribed.
+    ///
+    /// [`RoomContext::topic`] selects the subscribers of a topic. A topic needs no creation. Its name has 1 to
+    /// [`Peer::MAX_TOPIC_BYTES`] characters of `A-Z`, `a-z`, `0-9` and `:_./-`.
+    ///
+    /// A subscription survives hibernation, a crash, and a resume. It ends with the peer's place: before its `on_close`.
+    /// A peer that subscribes in `on_connect` is unsubscribed again if `on_connect` fails.
+    ///
+    /// The topics of a peer are stored with its socket, beside its id and its data. Together they have at most 16,320
+    /// bytes as JSON, from Cloudflare's limit of 16,384 bytes for an attachment. A topic takes the length of its name and
+    /// one byte: a peer with data of 1 KiB can have about 1,300 topics with names of 10 characters.
+    ///
+    /// A subscription writes one row to the room's storage, and a second one in a room with `on_close` or
+    /// `reconnect_grace`.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::InvalidTopic`] for any other name.
+    /// - [`ErrorKind::AttachmentTooLarge`] if the peer's id, data and topics are too large together.
+    /// - [`ErrorKind::PeerGone`] if the connection is closed.
+    /// - [`ErrorKind::Storage`].
+    /// - [`ErrorKind::NestedUpdate`] inside the closure of an `update`.
+    ///
+    /// An error changes nothing.
+    pub fn subscribe(&self, topic: &str) -> Result<bool, Error> {
+        if !self.slot.has_socket() {
+            return Err(self.gone());
+        }
+        self.host.subscribe(&self.slot, topic).map_err(|error| self.locate(error))
+    }
+
+    /// Ends the peer's subscription to a topic. Returns whether it was subscribed.
+    ///
+    /// # Errors
+    /// The errors of [`Peer::subscribe`]. An error changes nothing.
+    pub fn unsubscribe(&self, topic: &str) -> Result<bool, Error> {
+        if !self.slot.has_socket() {
+            return Err(self.gone());
+        }
+        self.host.unsubscribe(&self.slot, topic).map_err(|error| self.locate(error))
+    }
+
+    /// The topics that the peer is subscribed to, sorted.
+    ///
+    /// In `on_close` they are the topics that it had last.
+    pub fn topics(&self) -> Vec<String> {
+        self.slot.topics.borrow().clone()
     }
 
     /// Sends the peer one message.
@@ -135,8 +189,27 @@ impl<R: Room> Peer<R> {
             return Err(self.gone());
         }
         self.host.flush()?;
-        let text = wire::encode_frame(message).map_err(|error| self.locate(error))?;
-        let sent = self.host.send(Frame::Text(&text), Audience::Only(&[self.slot.socket.get()]));
+        let sent = self.host.send_message(message, Audience::Only(&[self.slot.socket.get()]));
+        self.check_sent(&sent.map_err(|error| self.locate(error))?)
+    }
+
+    /// Sends the peer one binary frame, for a protocol of the room's own.
+    ///
+    /// A room with `on_binary` receives such frames. The frame is sent as it is, in any codec. It is in order with the
+    /// messages of [`send`](Peer::send) and counts against the same [budget](crate::Limits::max_unread_bytes). The bytes
+    /// are copied once, out of the wasm memory.
+    ///
+    /// # Errors
+    /// The errors of [`send`](Peer::send), except [`ErrorKind::Encode`].
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        if !self.slot.has_socket() {
+            return Err(self.gone());
+        }
+        self.host.flush()?;
+        self.check_sent(&self.host.send(Frame::Bytes(bytes), Audience::Only(&[self.slot.socket.get()])))
+    }
+
+    fn check_sent(&self, sent: &Sent) -> Result<(), Error> {
         match (&*sent.failed, &*sent.unread) {
             ([], []) if sent.sent == 0 => Err(self.gone()),
             ([], []) => Ok(()),
@@ -241,6 +314,19 @@ impl<'a, R: Room> Peers<'a, R> {
         self
     }
 
+    /// Selects the peers that are [subscribed](Peer::subscribe) to this topic.
+    ///
+    /// The cost depends on the number of subscribers and not on the number of peers. With several topics it depends on
+    /// the subscribers of the first.
+    ///
+    /// A name that is not the name of a topic selects nobody, and so does a topic that cannot be read from storage.
+    /// [`send`](Peers::send) and [`close`](Peers::close) return the error; [`len`](Peers::len),
+    /// [`is_empty`](Peers::is_empty) and [`iter`](Peers::iter) log it.
+    pub fn topic(mut self, name: &str) -> Self {
+        self.selection.in_topic(name);
+        self
+    }
+
     /// Selects the peers with this id; several peers can share one.
     pub fn with_id(mut self, id: impl AsRef<str>) -> Self {
         self.selection.all.push(id_tag(id.as_ref()));
@@ -275,7 +361,7 @@ impl<'a, R: Room> Peers<'a, R> {
 
     /// The number of selected peers.
     pub fn len(&self) -> usize {
-        self.sockets().len()
+        self.found().len()
     }
 
     /// Returns whether no peer is selected.
@@ -286,7 +372,7 @@ impl<'a, R: Room> Peers<'a, R> {
     /// The selected peers as of now, in no particular order.
     pub fn iter(&self) -> std::vec::IntoIter<Peer<R>> {
         let host = self.host();
-        let slots = self.sockets().into_iter().filter_map(|socket| host.slot_of(socket));
+        let slots = self.found().into_iter().filter_map(|socket| host.slot_of(socket));
         let peers: Vec<_> = slots.map(|slot| Peer::new(host.clone(), slot)).collect();
         peers.into_iter()
     }
@@ -296,34 +382,55 @@ impl<'a, R: Room> Peers<'a, R> {
     /// The message is encoded once. A peer that cannot be sent to does not stop the message to the others.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] if the message is not serializable as JSON, and the errors of storing changed state, which
-    /// happens first. A peer whose socket does not accept the message is no error; the [`Delivery`] lists it.
+    /// [`ErrorKind::Encode`] if the message is not serializable as JSON, the errors of selecting a
+    /// [topic](Peers::topic), and the errors of storing changed state, which happens first. A peer whose socket does not accept the message is no error; the [`Delivery`] lists it.
     pub fn send(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         let host = self.host();
         host.flush()?;
-        let text = wire::encode_frame(message).map_err(|error| error.in_room(&host.id))?;
-        if self.filters.is_empty() {
-            return Ok(host.send_to(&text, &self.selection));
+        Ok(host.delivery(self.to_audience(|to| host.send_message(message, to))??))
+    }
+
+    /// Sends one binary frame to all selected peers, for a protocol of the room's own.
+    ///
+    /// The bytes are copied once, whatever the number of peers. See [`Peer::send_bytes`].
+    ///
+    /// # Errors
+    /// The errors of storing changed state, which happens first.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<Delivery, Error> {
+        let host = self.host();
+        host.flush()?;
+        Ok(host.delivery(self.to_audience(|to| host.send(Frame::Bytes(bytes), to))?))
+    }
+
+    fn to_audience<T>(&self, send: impl FnOnce(Audience<'_>) -> T) -> Result<T, Error> {
+        match &*self.filters {
+            [] => self.host().to_selected(&self.selection, send),
+            _ => Ok(send(Audience::Only(&self.sockets()?))),
         }
-        Ok(host.delivery(host.send(Frame::Text(&text), Audience::Only(&self.sockets()))))
     }
 
     /// Closes the connections of all selected peers. Returns their number.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidClose`] if the reason is too long; then no connection is closed.
+    /// [`ErrorKind::InvalidClose`] if the reason is too long, and the errors of selecting a [topic](Peers::topic); then
+    /// no connection is closed.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<usize, Error> {
         check_reason(reason)?;
         self.host().flush()?;
-        Ok(self.host().close_sockets(self.sockets(), code, reason))
+        Ok(self.host().close_sockets(self.sockets()?, code, reason))
     }
 
     fn host(&self) -> &Rc<RoomHost> {
         &self.ctx.host
     }
 
-    fn sockets(&self) -> Vec<Socket> {
-        let mut sockets = self.selection.sockets(self.host());
+    /// The selected sockets, or none after an error, which is logged.
+    fn found(&self) -> Vec<Socket> {
+        self.host().or_none(self.sockets())
+    }
+
+    fn sockets(&self) -> Result<Vec<Socket>, Error> {
+        let mut sockets = self.selection.sockets(self.host())?;
         if !self.filters.is_empty() {
             sockets.retain(|socket| {
                 let slot = self.host().slot_of(*socket);
@@ -331,7 +438,7 @@ impl<'a, R: Room> Peers<'a, R> {
                 peer.is_some_and(|peer| self.filters.iter().all(|keep| keep(&peer)))
             });
         }
-        sockets
+        Ok(sockets)
     }
 }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Close, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, Reject, RoomContext, Undelivered, UpgradeRequest,
+    Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, RoomContext, Undelivered,
+    UpgradeRequest,
 };
 
 /// A room type: its schemas and its handlers.
@@ -25,10 +26,25 @@ pub trait Room: Sized + 'static {
     /// The heartbeat: a text frame, and the text frame with which the platform answers it.
     ///
     /// The answer does not wake the room. A client that sends a heartbeat now and then notices a dead connection, and
-    /// keeps the connection open through proxies. Each of the two has at most 2,048 bytes.
+    /// keeps the connection open through proxies. In a room with a [`PEER_TIMEOUT_MS`](Room::PEER_TIMEOUT_MS) clients have
+    /// to send it. Each of the two has at most 2,048 bytes.
     const HEARTBEAT: (&'static str, &'static str) = ("ping", "pong");
     /// The limits for peers and their frames.
     const LIMITS: Limits = Limits::DEFAULT;
+    /// The origins of the web pages that may open a WebSocket to the room; an empty list allows every origin.
+    ///
+    /// An origin is a scheme, a host and a port, `https://example.com` or `http://localhost:8787`. `https://` has the
+    /// default port 443 and `http://` has 80. Upper and lower case are the same. A first label `*` stands for exactly
+    /// one label: `https://*.example.com` allows `https://app.example.com`, but neither `https://example.com` nor
+    /// `https://a.b.example.com`. `null`, the origin of sandboxed frames and local files, is allowed only if it is
+    /// listed; any site can make a page of this origin. The origin of the Worker itself has to be listed too.
+    ///
+    /// [`RoomHandle::upgrade`](crate::RoomHandle::upgrade) answers the upgrade of another page with 403 and does not
+    /// call the room. This protects a room whose Worker knows its users by a cookie: browsers send cookies with every
+    /// WebSocket, also with that of a hostile page. It is no substitute for authentication. A request without an
+    /// `origin` header passes, because every browser sends one with a WebSocket, and other clients can send any. The
+    /// requests of `on_request` are not restricted: the Worker answers those with CORS headers of its own.
+    const ALLOWED_ORIGINS: &'static [&'static str] = &[];
     /// The reaction to a frame that is not an event.
     const ON_INVALID: OnInvalid = OnInvalid::Report;
     /// True if the state that [`init`](Room::init) returns is stored at once.
@@ -50,9 +66,20 @@ pub trait Room: Sized + 'static {
     ///
     /// A restart, a deploy, or an eviction together with the sockets ends connections, and Cloudflare does not report
     /// it. An alarm, the watchdog, therefore loads the room if no event does. The alarm is set while the room has peers
-    /// whose end matters: in a room with `on_close`, a [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS) or a
-    /// [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed as one request and one written row.
+    /// whose end matters: in a room with `on_close`, `on_join`, `on_leave`, a
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS) or a [`PURGE_AFTER_MS`](Room::PURGE_AFTER_MS). Each such alarm is billed as one request and one written row.
     const WATCHDOG_MS: u64 = 300_000;
+
+    /// The time without a sign of life after which a peer is closed as lost, in milliseconds; 0 is no limit.
+    ///
+    /// The signs of life are a frame and a [heartbeat](Room::HEARTBEAT), so clients have to send one of them in time.
+    /// The platform answers heartbeats without waking the room. An alarm, set while peers are connected, finds a silent
+    /// peer. It is never closed early, and at the latest after 1.25 times this time.
+    ///
+    /// The peer is treated as one whose connection is lost: it keeps its place for the
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS), or [`on_close`](Room::on_close) runs with the code 1006. A client
+    /// that is still there gets the close [`CloseCode::TIMEOUT`](crate::CloseCode::TIMEOUT), 3008.
+    const PEER_TIMEOUT_MS: u64 = 0;
 
     /// The time for which a message can wait for others to share a frame with, in milliseconds.
     ///
@@ -66,15 +93,31 @@ pub trait Room: Sized + 'static {
     /// tried at least once after its target was reached again. The default is a day.
     const OUTBOX_TIMEOUT_MS: u64 = 86_400_000;
 
+    /// The codecs of the room's events and messages. A client that chooses none by a
+    /// [subprotocol](crate::Codec::protocol) gets the first.
+    ///
+    /// A message to peers of both codecs is encoded once for each. Storage, and the calls between Worker and room, use
+    /// JSON.
+    const CODECS: Codecs = Codecs::JSON;
+
     /// True if the room has `on_upgrade`; otherwise the engine does not call it.
     ///
     /// A missing handler costs no time, and code that only it needs is not in the room's wasm. `#[room]` sets the
     /// constant to `false` for each handler that the module does not have.
     #[doc(hidden)]
     const HAS_ON_UPGRADE: bool = true;
+    /// True if the room has `on_join`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    ///
+    /// A room without it and without `on_leave` stores nothing for each user.
+    #[doc(hidden)]
+    const HAS_ON_JOIN: bool = true;
+    /// True if the room has `on_leave`, as for [`HAS_ON_JOIN`](Room::HAS_ON_JOIN).
+    #[doc(hidden)]
+    const HAS_ON_LEAVE: bool = true;
     /// True if the room has `on_close`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     ///
-    /// A room without it keeps no roster in storage, unless it has a [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
+    /// A room without it keeps no roster in storage, unless it has `on_join`, `on_leave` or a
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
     #[doc(hidden)]
     const HAS_ON_CLOSE: bool = true;
     /// True if the room has `on_away`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
@@ -90,6 +133,11 @@ pub trait Room: Sized + 'static {
     /// Durable calls of an earlier deploy that had the handler stay in storage until a deploy has it again.
     #[doc(hidden)]
     const HAS_ON_UNDELIVERED: bool = true;
+    /// True if the room has `on_binary`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    ///
+    /// Without it, a binary frame of a peer that speaks JSON is not an event. A room that is written by hand with an
+    /// `on_binary` sets it to true.
+    const HAS_ON_BINARY: bool = false;
     /// True if the room has `on_request`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     #[doc(hidden)]
     const HAS_ON_REQUEST: bool = true;
@@ -159,6 +207,21 @@ pub trait Room: Sized + 'static {
         ready(Ok(()))
     }
 
+    /// Runs when a user joins: for the first connection of a peer id, after the success of its `on_connect`.
+    ///
+    /// A user is all connections with the same peer id, for example several tabs of a browser. The handler ends before
+    /// the first frame of the user is handled. [`RoomContext::sender`] is the peer, and [`RoomContext::presence`]
+    /// contains the user. It does not run for a user that has any place in the room: a connection, a place that is kept
+    /// for a reconnect, or a connection whose `on_close` has not begun.
+    ///
+    /// For each user, `on_join` and [`on_leave`](Room::on_leave) alternate, and neither begins while the other runs. An
+    /// error is reported and changes nothing. A crash during the handler does not run it again; after a crash before it
+    /// begins, it runs when the room is next loaded.
+    fn on_join(ctx: &RoomContext<Self>, user: &PeerId) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, user);
+        ready(Ok(()))
+    }
+
     /// Runs in place of `on_connect` for a peer that reconnected in time and has its place again.
     ///
     /// An error is reported and changes nothing. A [refusal](RoomContext::refuse) closes the socket with 1008.
@@ -171,6 +234,18 @@ pub trait Room: Sized + 'static {
     fn on_event(ctx: &RoomContext<Self>, event: Self::Event) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, event);
         ready(Ok(()))
+    }
+
+    /// Returns the cost of an event of a peer, in tokens of the [rate limit](crate::Limits::rate_limit).
+    ///
+    /// It runs before `on_event`, in a room with a rate limit. One token is taken before the frame is decoded, and the
+    /// rest of the cost after that. If too few tokens are left, `on_event` does not run, and the sender gets an error
+    /// frame with `retry_after_ms`. The first token stays spent, because the room has decoded the frame. A cost of 0
+    /// gives the first token back. An event that costs more than the burst is never handled: its error frame has no
+    /// `retry_after_ms`. The Worker's events are free.
+    fn event_cost(event: &Self::Event) -> u32 {
+        let _ = event;
+        1
     }
 
     /// Runs when a peer loses its connection, or closes it with 1001, and keeps its place.
@@ -187,6 +262,19 @@ pub trait Room: Sized + 'static {
     /// Runs once for each connected peer, after its last frame. The peer is no longer among [`RoomContext::peers`].
     fn on_close(ctx: &RoomContext<Self>, peer: &Peer<Self>, close: Close) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, peer, close);
+        ready(Ok(()))
+    }
+
+    /// Runs when a user leaves: after the `on_close` of its last place, unless the user is back by then.
+    ///
+    /// A user that is away and can still reconnect has not left. [`RoomContext::presence`] does not contain the user.
+    /// [`RoomContext::sender`] is the peer that had the last place; it is `None` if the data of this peer cannot be read
+    /// after a change of its schema.
+    ///
+    /// A crash during the handler does not run it again; after a crash before it begins, it runs when the room is next
+    /// loaded. A [purge](RoomContext::purge) ends the visits of all users without `on_leave`.
+    fn on_leave(ctx: &RoomContext<Self>, user: &PeerId) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, user);
         ready(Ok(()))
     }
 
@@ -208,6 +296,19 @@ pub trait Room: Sized + 'static {
         undelivered: &Undelivered,
     ) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, undelivered);
+        ready(Ok(()))
+    }
+
+    /// Handles a binary frame of a peer, in a room with a binary protocol of its own.
+    ///
+    /// The frame has the limits of an event: its size, its rate, and its place in the order of the peer's frames. The
+    /// platform's copy into the wasm memory is the only one; a clone or a slice of `bytes` shares it.
+    /// [`Peer::send_bytes`](crate::Peer::send_bytes) answers.
+    ///
+    /// A failure is reported like that of [`on_event`](Room::on_event). Peers that speak
+    /// [MessagePack](crate::Codec::MessagePack) send their events as binary frames, so a room cannot have both.
+    fn on_binary(ctx: &RoomContext<Self>, bytes: Bytes) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, bytes);
         ready(Ok(()))
     }
 

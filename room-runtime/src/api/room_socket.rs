@@ -8,11 +8,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
+use serde::de::DeserializeOwned;
 
 use crate::{
-    Close, CloseCode, Error, ErrorKind, Room,
+    Close, CloseCode, Codec, Error, ErrorKind, Room,
     platform::socket::{Arrival, ClientSocket},
+    types::brief::brief,
     wire,
 };
 
@@ -47,7 +50,20 @@ pub struct RoomSocket<R> {
     room: PhantomData<fn() -> R>,
 }
 
+/// A frame of a room that is not an error, from [`RoomSocket::receive_any`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incoming<B> {
+    /// A message of the room.
+    Message(B),
+    /// A binary frame of [`Peer::send_bytes`](crate::Peer::send_bytes).
+    Bytes(Bytes),
+}
+
 impl<R: Room> RoomSocket<R> {
+    /// True if the room's first codec is MessagePack, because the connection chooses no other.
+    const IS_PACKED: bool = Codec::begins_with_message_pack(R::CODECS.all());
+
     pub(crate) fn new(socket: ClientSocket) -> Self {
         RoomSocket { socket, closed: None, resume_token: None, room: PhantomData }
     }
@@ -55,23 +71,66 @@ impl<R: Room> RoomSocket<R> {
     /// Sends an event to the room.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`] if the event is not serializable as JSON, [`ErrorKind::PeerGone`] if the connection is
+    /// [`ErrorKind::Encode`] if the event is not serializable, [`ErrorKind::PeerGone`] if the connection is
     /// closed, and [`ErrorKind::Send`] if the socket does not accept it.
     pub fn send(&self, event: &R::Event) -> Result<(), Error> {
-        if self.closed.is_some() {
-            return Err(Error::new(ErrorKind::PeerGone, "the connection is closed"));
+        self.check_open()?;
+        match Self::IS_PACKED {
+            true => self.transmit_bytes(&wire::msgpack::encode_event(event)?),
+            false => self.transmit(wire::encode_event(event)?),
         }
-        let text = wire::encode_event(event)?;
+    }
+
+    /// Sends the room's [heartbeat](crate::Room::HEARTBEAT), which the platform answers without waking the room.
+    ///
+    /// The runtime sends no heartbeats on its own. In a room with a [`peer_timeout`](crate::Room::PEER_TIMEOUT_MS), a
+    /// Worker that only listens has to call this in time: two or three times within the timeout.
+    /// [`receive`](RoomSocket::receive) skips the answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PeerGone`] if the connection is closed, and [`ErrorKind::Send`] if the socket does not accept the
+    /// heartbeat.
+    pub fn heartbeat(&self) -> Result<(), Error> {
+        self.check_open()?;
+        self.transmit(R::HEARTBEAT.0.to_owned())
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        match self.closed {
+            Some(_) => Err(Error::new(ErrorKind::PeerGone, "the connection is closed")),
+            None => Ok(()),
+        }
+    }
+
+    fn transmit(&self, text: String) -> Result<(), Error> {
         match &self.socket {
             ClientSocket::Cloudflare(socket) => socket.send(&text),
             #[cfg(not(target_arch = "wasm32"))]
-            ClientSocket::Memory(socket) => socket.send(text),
+            ClientSocket::Memory(socket) => socket.send(text.into()),
+        }
+    }
+
+    /// Sends a binary frame to the room, for a room with `on_binary`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PeerGone`] if the connection is closed, and [`ErrorKind::Send`] if the socket does not accept it.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.check_open()?;
+        self.transmit_bytes(bytes)
+    }
+
+    fn transmit_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        match &self.socket {
+            ClientSocket::Cloudflare(socket) => socket.send_bytes(bytes),
+            #[cfg(not(target_arch = "wasm32"))]
+            ClientSocket::Memory(socket) => socket.send(bytes.to_vec().into()),
         }
     }
 
     /// Returns the next message; `None` after either side has closed the connection.
     ///
-    /// The frame with the [`resume_token`](RoomSocket::resume_token) is not a message.
+    /// The frame with the [`resume_token`](RoomSocket::resume_token) and the answers to
+    /// [heartbeats](RoomSocket::heartbeat) are not messages.
     ///
     /// # Errors
     /// - The error frame of the room for an event that it could not handle: [`ErrorKind::Decode`],
@@ -84,7 +143,28 @@ impl<R: Room> RoomSocket<R> {
         poll_fn(|cx| self.poll_receive(cx)).await.transpose()
     }
 
+    /// Returns the next message or binary frame; `None` after either side has closed the connection.
+    ///
+    /// In a room that speaks [MessagePack](Codec::MessagePack) first, every binary frame is a message.
+    ///
+    /// # Errors
+    /// The errors of [`receive`](RoomSocket::receive).
+    pub async fn receive_any(&mut self) -> Result<Option<Incoming<R::Broadcast>>, Error> {
+        poll_fn(|cx| self.poll_any(cx)).await.transpose()
+    }
+
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<R::Broadcast, Error>>> {
+        let any = ready!(self.poll_any(cx));
+        Poll::Ready(any.map(|any| match any? {
+            Incoming::Message(message) => Ok(message),
+            Incoming::Bytes(bytes) => {
+                let message = format!("a binary frame of {} bytes, which `receive_any` returns", bytes.len());
+                Err(Error::new(ErrorKind::Decode, message))
+            }
+        }))
+    }
+
+    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Incoming<R::Broadcast>, Error>>> {
         if self.closed.is_some() {
             return Poll::Ready(None);
         }
@@ -95,20 +175,20 @@ impl<R: Room> RoomSocket<R> {
                 #[cfg(not(target_arch = "wasm32"))]
                 ClientSocket::Memory(socket) => socket.poll_receive(cx),
             };
-            match ready!(arrival) {
-                Arrival::Text(text) => match decode(&text) {
-                    Ok(Received::Message(message)) => return Poll::Ready(Some(Ok(message))),
-                    Ok(Received::ResumeToken(token)) => self.resume_token = Some(token),
-                    Err(error) => return Poll::Ready(Some(Err(error))),
-                },
-                Arrival::Binary(bytes) => {
-                    let message = format!("a binary frame of {bytes} bytes, where JSON text is spoken");
-                    return Poll::Ready(Some(Err(Error::new(ErrorKind::Decode, message))));
-                }
+            let received = match ready!(arrival) {
+                Arrival::Text(text) if text == R::HEARTBEAT.1 => continue,
+                Arrival::Text(text) => decode(&text),
+                Arrival::Binary(bytes) if Self::IS_PACKED => decode_packed(&bytes),
+                Arrival::Binary(bytes) => return Poll::Ready(Some(Ok(Incoming::Bytes(bytes.into())))),
                 Arrival::Closed(close) => {
                     self.closed = Some(close);
                     return Poll::Ready(None);
                 }
+            };
+            match received {
+                Ok(Received::Message(message)) => return Poll::Ready(Some(Ok(Incoming::Message(message)))),
+                Ok(Received::ResumeToken(token)) => self.resume_token = Some(token),
+                Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
     }
@@ -165,10 +245,28 @@ pub(crate) enum Received<B> {
 }
 
 /// Decodes a message of the room or a frame of the runtime.
-pub(crate) fn decode<B: serde::de::DeserializeOwned>(text: &str) -> Result<Received<B>, Error> {
+pub(crate) fn decode<B: DeserializeOwned>(text: &str) -> Result<Received<B>, Error> {
     match wire::Notice::parse(text) {
-        Some(wire::Notice::Error { code, message, .. }) => Err(Error::new(code, message)),
-        Some(wire::Notice::Resume(token)) => Ok(Received::ResumeToken(token.into_owned())),
+        Some(notice) => of_the_runtime(notice),
         None => wire::decode_value(text.as_bytes(), "the room's message").map(Received::Message),
+    }
+}
+
+/// Decodes a message of the room or a frame of the runtime from MessagePack.
+pub(crate) fn decode_packed<B: DeserializeOwned>(bytes: &[u8]) -> Result<Received<B>, Error> {
+    let frame = wire::unpack_notice(bytes);
+    if let Some(notice) = frame.as_deref().and_then(wire::Notice::parse) {
+        return of_the_runtime(notice);
+    }
+    let message = wire::msgpack::decode_message(bytes).map_err(|fault| {
+        Error::new(ErrorKind::Decode, format!("the room's message does not decode: {}", brief(fault)))
+    });
+    message.map(Received::Message)
+}
+
+fn of_the_runtime<B>(notice: wire::Notice<'_>) -> Result<Received<B>, Error> {
+    match notice {
+        wire::Notice::Error { code, message, .. } => Err(Error::new(code, message)),
+        wire::Notice::Resume(token) => Ok(Received::ResumeToken(token.into_owned())),
     }
 }

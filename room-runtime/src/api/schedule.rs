@@ -96,7 +96,7 @@ impl<'a, R: Room> Schedule<'a, R> {
     fn set(self, due_ms: u64, every_ms: Option<u64>) -> Result<ScheduleId, Error> {
         self.ctx.alive()?;
         let host = &self.ctx.host;
-        host.flush()?;
+        host.store_state()?;
         host.store_id()?;
         let job = Job::alarm(&self.alarm).map_err(|error| error.in_room(&host.id))?;
         let added = host.schedules.add(host.platform.as_ref(), job, self.key, due_ms, every_ms);

@@ -1,11 +1,11 @@
 //! The room's own database: SQL statements with bound parameters, and rows as typed values.
 
-use std::fmt;
+use std::{fmt, ops::ControlFlow};
 
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Error, ErrorKind, Room, RoomContext, SqlValue,
+    Error, ErrorKind, Failure, Room, RoomContext, SqlValue,
     platform::{
         Platform,
         sql::{SqlRows, statement::Statement},
@@ -14,14 +14,14 @@ use crate::{
 
 /// The SQLite database of a room, from [`RoomContext::sql`].
 ///
-/// The database belongs to the room and is a part of the same storage as its state. Use
-/// [`on_start`](crate::Room::on_start) for `create table if not exists`. In native tests the database needs the feature
+/// The database belongs to the room and is a part of the same storage as its state. Create and change its tables in
+/// [`on_start`](crate::Room::on_start), with [`migrate`](Sql::migrate). In native tests the database needs the feature
 /// `sqlite` of this crate.
 ///
 /// Statements run at once and in order. The changes of statements and the changes of the state become durable together,
 /// if no await is between them: a crash loses both or neither. The changes of a successful statement stay if the
-/// handler fails later, also if the state cannot be stored. A statement inside the closure of an `update` is an
-/// [`ErrorKind::NestedUpdate`].
+/// handler fails later, also if the state cannot be stored; [`transaction`](Sql::transaction) rolls them back. A
+/// statement inside the closure of an `update` or of a [`for_each`](Sql::for_each) is an [`ErrorKind::NestedUpdate`].
 ///
 /// ```
 /// # use room_runtime::{Failure, Room, RoomContext};
@@ -94,9 +94,151 @@ impl<'a, R: Room> Sql<'a, R> {
         Ok(self.query(statement, parameters)?.into_iter().next())
     }
 
-    fn run(&self, statement: &str, parameters: impl SqlParameters) -> Result<SqlRows, Error> {
+    /// Calls a closure for each row of a `select`, without all rows in memory.
+    ///
+    /// At most 256 rows, or rows of 256 KiB and the row that exceeds them, are in memory at a time. Each row has the
+    /// forms of [`query`](Sql::query). An `Ok(())` of the closure continues, and so does an `Ok` of
+    /// [`ControlFlow::Continue`]; `Ok(ControlFlow::Break(()))` ends the reading with success.
+    ///
+    /// The closure cannot await, and it cannot use the database, because SQLite does not define the rows of a table that
+    /// changes while it is read. Each statement, transaction and purge inside it is an [`ErrorKind::NestedUpdate`]. It
+    /// can change the state, send and schedule.
+    ///
+    /// The statement runs a second time, from its start, if a row has a [large number](Sql#values). Give it an `order by`
+    /// if the table can have such numbers: a statement with another order in its second run is an error.
+    ///
+    /// ```
+    /// # use room_runtime::{Failure, Room, RoomContext};
+    /// # fn example<R: Room>(ctx: &RoomContext<R>) -> Result<(), Failure> {
+    /// let mut letters = 0;
+    /// ctx.sql().for_each("select text from lines order by id", (), |text: String| {
+    ///     letters += text.len();
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - The error of the closure, which ends the reading.
+    /// - The errors of [`query`](Sql::query). An error in a later row comes after the closure has seen the rows before it, on Cloudflare without the last of them.
+    /// - [`ErrorKind::Sql`] for several statements, and for a statement with `returning`.
+    pub fn for_each<T: DeserializeOwned, O: RowOutcome>(
+        &self,
+        statement: &str,
+        parameters: impl SqlParameters,
+        mut each: impl FnMut(T) -> O,
+    ) -> Result<(), Failure> {
+        self.usable()?;
+        let mut failure = None;
+        let mut batch = |rows: SqlRows| {
+            let outcome = rows.read_each().try_for_each(|row| {
+                let row = row.map_err(|message| Some(self.error(message).into()))?;
+                match each(row).into_flow() {
+                    Ok(ControlFlow::Continue(())) => Ok(()),
+                    Ok(ControlFlow::Break(())) => Err(None),
+                    Err(failure) => Err(Some(failure)),
+                }
+            });
+            outcome.map_err(|ended| failure = ended).is_ok()
+        };
+        let done = read(self.ctx, statement, parameters, &mut batch);
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(done.map_err(|message| self.error(message))?),
+        }
+    }
+
+    /// Runs a closure in a transaction: if it fails, everything that it stored is rolled back.
+    ///
+    /// A rollback undoes the statements, the changes of the state, and the alarms that the closure has set or cancelled.
+    /// If the closure succeeds, its changes of the state are stored together with its statements. A statement that fails
+    /// has no effect; if the closure handles the error and returns `Ok`, its other changes stay. A crash inside the
+    /// closure rolls back too.
+    ///
+    /// Changes of the state before the transaction are stored first, and stay. The closure cannot await. It cannot do
+    /// what a rollback could not undo: to send, to close a connection, to purge the room and to change a peer's data is
+    /// an [`ErrorKind::NestedUpdate`]. Do that after the transaction. Work that the closure
+    /// [spawns](RoomContext::spawn) runs also after a rollback.
+    ///
+    /// Transactions nest: the failure of an inner one rolls back only the changes of the inner one, if the outer closure
+    /// handles the error.
+    ///
+    /// ```
+    /// # use room_runtime::{Failure, Room, RoomContext};
+    /// # fn example<R: Room<State = i64>>(ctx: &RoomContext<R>, from: &str, to: &str, amount: i64) -> Result<(), Failure> {
+    /// ctx.sql().transaction(|sql| {
+    ///     sql.exec("update accounts set money = money - ? where name = ?", (amount, from))?;
+    ///     sql.exec("update accounts set money = money + ? where name = ?", (amount, to))?;
+    ///     ctx.update(|transfers| *transfers += 1)?;
+    ///     if sql.query_one("select money from accounts where name = ?", (from,))? < Some(0) {
+    ///         return Err(ctx.refuse("there is not enough money"));
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - The error of the closure.
+    /// - The errors of storing changed state, before the closure and after it.
+    /// - [`ErrorKind::NestedUpdate`] inside the closure of an `update` or of a [`for_each`](Sql::for_each).
+    /// - [`ErrorKind::Storage`] if the transaction could not be stored.
+    pub fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.ctx.alive()?;
+        let (mut work, mut value) = (Some(work), None);
+        self.ctx.host.transaction(&mut || {
+            // The platform runs it once.
+            if let Some(work) = work.take() {
+                value = Some(work(self)?);
+            }
+            Ok(())
+        })?;
+        value
+            .ok_or_else(|| Error::new(ErrorKind::Platform, "the transaction did not run").in_room(self.ctx.id()).into())
+    }
+
+    /// Runs the migrations of the database that have not run in this room. Returns their number.
+    ///
+    /// Each entry of the list runs once in the life of a room, in order, and is stored together with the record that it
+    /// ran. An entry is one statement or several, separated by `;`, without parameters. Call this in
+    /// [`on_start`](crate::Room::on_start). It reads one value from storage if there is nothing to do.
+    ///
+    /// Add new entries at the end, and keep the text of each entry that was deployed. A room has one list. A purge
+    /// deletes the tables and the record.
+    ///
+    /// ```
+    /// # use room_runtime::{Failure, Room, RoomContext};
+    /// # fn on_start<R: Room>(ctx: &RoomContext<R>) -> Result<(), Failure> {
+    /// ctx.sql().migrate(&[
+    ///     "create table lines (id integer primary key, user text not null, text text not null)",
+    ///     "alter table lines add column at_ms integer; create index lines_by_user on lines (user)",
+    /// ])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Sql`] if the database refuses an entry. The entry is rolled back, and the entries before it stay.
+    /// - [`ErrorKind::Sql`] if an entry that has run in this room is missing or has another text; then nothing runs. This
+    ///   also refuses an older deploy, whose code may not fit the newer tables.
+    /// - [`ErrorKind::Storage`] and [`ErrorKind::Decode`] if the record cannot be read or stored.
+    /// - [`ErrorKind::NestedUpdate`] inside the closure of an `update` or of a [`for_each`](Sql::for_each).
+    ///
+    /// The error names the entry.
+    pub fn migrate(&self, migrations: &[&str]) -> Result<usize, Error> {
+        self.ctx.alive()?;
+        self.ctx.host.migrate_database(migrations)
+    }
+
+    fn usable(&self) -> Result<(), Error> {
         self.ctx.alive()?;
         self.ctx.host.not_updating()?;
+        self.ctx.host.not_reading()
+    }
+
+    fn run(&self, statement: &str, parameters: impl SqlParameters) -> Result<SqlRows, Error> {
+        self.usable()?;
         run(&*self.ctx.host.platform, statement, parameters).map_err(|error| self.error(error))
     }
 
@@ -115,6 +257,50 @@ pub(crate) fn run(
     parameters.append_to(&mut values).map_err(|error| error.0)?;
     let statement = Statement::read(statement, values.len())?;
     Platform::sql(platform, &statement, &values).map_err(|refusal| refusal.0)
+}
+
+/// Runs a statement and passes its rows on in batches, until the closure returns false.
+fn read<R: Room>(
+    ctx: &RoomContext<R>,
+    statement: &str,
+    parameters: impl SqlParameters,
+    batch: &mut dyn FnMut(SqlRows) -> bool,
+) -> Result<(), String> {
+    let mut values = Vec::new();
+    parameters.append_to(&mut values).map_err(|error| error.0)?;
+    let statement = Statement::read(statement, values.len())?;
+    if statement.is_atomic() {
+        return Err(
+            "the rows of one `select` are read one by one; use `query` for several statements, and for `returning`"
+                .to_owned(),
+        );
+    }
+    let done = ctx.host.read_rows(|platform| Platform::read(platform, &statement, &values, batch));
+    done.map_err(|refusal| refusal.0)
+}
+
+/// The result of the closure of a [`for_each`](Sql::for_each): `Result<(), Failure>`, or
+/// `Result<ControlFlow<()>, Failure>` if it can end the reading early.
+#[diagnostic::on_unimplemented(
+    message = "the closure of a `for_each` cannot return `{Self}`",
+    label = "expected `Result<(), Failure>` or `Result<ControlFlow<()>, Failure>`",
+    note = "end the closure with `Ok(())`, or with `Ok(ControlFlow::Break(()))` to end the reading"
+)]
+pub trait RowOutcome {
+    #[doc(hidden)]
+    fn into_flow(self) -> Result<ControlFlow<()>, Failure>;
+}
+
+impl RowOutcome for Result<(), Failure> {
+    fn into_flow(self) -> Result<ControlFlow<()>, Failure> {
+        self.map(ControlFlow::Continue)
+    }
+}
+
+impl RowOutcome for Result<ControlFlow<()>, Failure> {
+    fn into_flow(self) -> Result<ControlFlow<()>, Failure> {
+        self
+    }
 }
 
 impl<R: Room> fmt::Debug for Sql<'_, R> {

@@ -14,9 +14,11 @@ use http::{Request, Response};
 use serde_json::value::RawValue;
 
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, Undelivered, UpgradeRequest,
+    Close, Codec, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, Undelivered,
+    UpgradeRequest,
     engine::{
         Invocation, RoomType, Value,
+        codecs::Packing,
         room::{Handling, Needs, Parts, RoomCode},
         upgrade::{Asked, Offer, Rejection},
     },
@@ -45,18 +47,47 @@ impl<R: Room> Typed<R> {
         reconnect_grace_ms: R::RECONNECT_GRACE_MS,
         purge_after_ms: R::PURGE_AFTER_MS,
         watchdog_ms: R::WATCHDOG_MS,
+        peer_timeout_ms: R::PEER_TIMEOUT_MS,
         batch_ms: R::BATCH_MS,
         outbox_timeout_ms: R::OUTBOX_TIMEOUT_MS,
         has_on_away: R::HAS_ON_AWAY,
         has_on_alarm: R::HAS_ON_ALARM,
+        codecs: R::CODECS.all(),
+        packing: if Codec::has_message_pack(R::CODECS.all()) {
+            Some(Packing {
+                is_default: Codec::begins_with_message_pack(R::CODECS.all()),
+                decode: |call, bytes| {
+                    wire::msgpack::decode_event::<R::Event>(bytes).map(|event| handle::<R>(call, event))
+                },
+                encode: |message| wire::msgpack::encode_message(typed_ref::<R::Broadcast>(message)),
+                convert: |json| {
+                    let message = wire::decode_value::<R::Broadcast>(json.as_bytes(), "the room's message")?;
+                    wire::msgpack::encode_message(&message)
+                },
+                convert_notice: wire::msgpack::from_json,
+            })
+        } else {
+            None
+        },
+        on_binary: if R::HAS_ON_BINARY {
+            Some(|call, bytes| {
+                let ctx = RoomContext::<R>::new(call);
+                Box::pin(async move { R::on_binary(&ctx, bytes).await })
+            })
+        } else {
+            None
+        },
         parts: Parts::of(&Needs {
             on_upgrade: R::HAS_ON_UPGRADE,
             on_close: R::HAS_ON_CLOSE,
+            users: R::HAS_ON_JOIN || R::HAS_ON_LEAVE,
             on_alarm: R::HAS_ON_ALARM,
             on_undelivered: R::HAS_ON_UNDELIVERED,
             on_request: R::HAS_ON_REQUEST,
             grace: R::RECONNECT_GRACE_MS > 0,
             purge_after: R::PURGE_AFTER_MS > 0,
+            peer_timeout: R::PEER_TIMEOUT_MS > 0,
+            rate_limit: R::LIMITS.rate_limit,
         }),
         code: &Typed::<R>(PhantomData),
     };
@@ -81,6 +112,15 @@ pub(crate) fn typed_mut<T: Clone + 'static>(value: &mut Value) -> &mut T {
         *value = Rc::new(typed_ref::<T>(&**value).clone());
     }
     Rc::get_mut(value).and_then(|value| value.downcast_mut()).expect(OWN_TYPE)
+}
+
+/// Returns the run of `on_event` and the cost of a peer's event.
+fn handle<R: Room>(call: Invocation, event: R::Event) -> (Handling, u32) {
+    // The Worker's events are free.
+    let has_cost = R::LIMITS.rate_limit.is_some() && call.sender.is_some();
+    let cost = if has_cost { R::event_cost(&event) } else { 1 };
+    let ctx = RoomContext::<R>::new(call);
+    (Box::pin(async move { R::on_event(&ctx, event).await }), cost)
 }
 
 /// The parameters of a handler that runs for a peer: the sender of the call is that peer.
@@ -177,15 +217,22 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_connect(&ctx, &peer).await })
     }
 
+    fn on_join(&self, call: Invocation, user: PeerId) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_join(&ctx, &user).await })
+    }
+
     fn on_resume(&self, call: Invocation) -> Handling {
         let (ctx, peer) = with_peer::<R>(call);
         Box::pin(async move { R::on_resume(&ctx, &peer).await })
     }
 
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error> {
-        let event = wire::decode_event::<R::Event>(json)?;
-        let ctx = RoomContext::<R>::new(call);
-        Ok(Box::pin(async move { R::on_event(&ctx, event).await }))
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error> {
+        wire::decode_event::<R::Event>(json).map(|event| handle::<R>(call, event))
+    }
+
+    fn encode_message(&self, message: &dyn Any) -> Result<String, Error> {
+        wire::encode_frame(typed_ref::<R::Broadcast>(message))
     }
 
     fn on_away(&self, call: Invocation) -> Handling {
@@ -196,6 +243,11 @@ impl<R: Room> RoomCode for Typed<R> {
     fn on_close(&self, call: Invocation, close: Close) -> Handling {
         let (ctx, peer) = with_peer::<R>(call);
         Box::pin(async move { R::on_close(&ctx, &peer, close).await })
+    }
+
+    fn on_leave(&self, call: Invocation, user: PeerId) -> Handling {
+        let ctx = RoomContext::<R>::new(call);
+        Box::pin(async move { R::on_leave(&ctx, &user).await })
     }
 
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error> {

@@ -1,4 +1,5 @@
-//! The object's alarm: it fires the schedules that are due, and is the watchdog that loads a room after a restart.
+//! The object's alarm: it fires the schedules that are due, looks for silent peers, and is the watchdog that loads a room
+//! after a restart.
 
 use std::{
     future::{Future, poll_fn},
@@ -48,6 +49,15 @@ impl Firing {
         (self.fire_next)(host.clone()).await
     }
 
+    /// Sets the platform's alarm again, after a change of the schedules was rolled back.
+    ///
+    /// The platform may remember the alarm that the transaction has set.
+    pub(super) fn restore(&self, host: &RoomHost) {
+        if let Err(error) = (self.arm)(host) {
+            host.platform.log_error(&error.in_room(&host.id).to_string());
+        }
+    }
+
     /// Returns whether the room has any schedule that can fire.
     pub(super) fn has_any(&self, host: &RoomHost) -> bool {
         (self.has_any)(host).unwrap_or(false)
@@ -84,10 +94,12 @@ impl RoomHost {
             self.platform.log_error(&format!("{} {error}: its alarms wait", self.room.name));
             return;
         }
+        self.check_silent_peers(is_what_woke_it);
         if is_what_woke_it || self.schedules.watchdog().is_none_or(|at_ms| at_ms <= now_ms) {
             self.schedules.set_watchdog(None);
-            // Sockets that the room has closed and that have not answered need no watchdog.
-            if self.room.has_watchdog() && self.platform.count_open() > 0 {
+            // Sockets that the room has closed and that have not answered need no watchdog. A user whose `on_leave` waits
+            // for an `on_close` does: after a crash nothing else would load the room.
+            if self.room.has_watchdog() && (self.platform.count_open() > 0 || self.has_outstanding()) {
                 self.schedules.set_watchdog(Some(now_ms.saturating_add(self.room.watchdog_ms)));
             }
         }
@@ -143,7 +155,7 @@ impl RoomHost {
         let _ = is_polled.await;
     }
 
-    /// Sets the platform's alarm to the earliest time of the schedules and the watchdog.
+    /// Sets the platform's alarm to the earliest time of the schedules, the watchdog and the silent peers.
     pub(super) fn arm(&self) {
         self.is_armed.set(true);
         match &self.room.parts.firing {
@@ -153,7 +165,7 @@ impl RoomHost {
                     self.platform.log_error(&error.in_room(&self.id).to_string());
                 }
             }
-            None => self.platform.set_alarm(self.schedules.watchdog()),
+            None => self.platform.set_alarm(self.schedules.own(self.platform.as_ref())),
         }
     }
 

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, selection::Selection};
+use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused};
 use crate::{
     Error, ErrorKind, Failure, PeerInfo,
     engine::purge::is_own_purge,
@@ -98,8 +98,9 @@ impl RoomHost {
                 answer(infos.map_err(|error| WireError::from(&error)))
             }
             Command::Broadcast(message) => {
-                let sent = self.flush().map(|()| self.send_to(message, &Selection::default()));
-                answer(sent.map_err(|error| WireError::from(&error)))
+                let to = Audience::All { tag: None, except: &[] };
+                let sent = self.flush().and_then(|()| self.send_json(message, to));
+                answer(sent.map(|sent| self.delivery(sent)).map_err(|error| WireError::from(&error)))
             }
             Command::Prepare { ticket, upgrade } => {
                 let prepared = match self.decode_upgrade(upgrade) {
@@ -126,7 +127,7 @@ impl RoomHost {
     ) -> (Result<(), WireError>, Option<(Failure, Invocation)>) {
         let call = self.invocation(None);
         let handling = match self.room.code.on_event(call.clone(), event) {
-            Ok(handling) => handling,
+            Ok((handling, _)) => handling,
             Err(error) => return (Err((&not_understood(error)).into()), None),
         };
         let outcome = self.run(handling).await;
@@ -153,6 +154,7 @@ impl RoomHost {
             id: slot.id.clone(),
             tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).clone(),
             connected_at: slot.connected_at,
+            topics: slot.topics.borrow().clone(),
             data,
         })
     }

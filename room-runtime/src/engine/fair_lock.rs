@@ -58,6 +58,14 @@ impl FairLock {
 #[derive(Debug)]
 pub(crate) struct Taken<'a>(&'a FairLock);
 
+impl Taken<'_> {
+    /// Passes the lock on to work that is polled later, before all that wait. That work must [come](FairLock::come).
+    pub(crate) fn pass_on(self) -> Place {
+        std::mem::forget(self);
+        Place(None)
+    }
+}
+
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         loop {
@@ -97,5 +105,19 @@ mod tests {
         drop((&mut fourth).now_or_never().expect("its turn"));
         assert!(!turn.is_taken());
         assert_eq!(turn.queued(), 0);
+    }
+
+    #[test]
+    fn it_is_passed_on_before_all_that_wait() {
+        let turn = FairLock::default();
+        let first = turn.take().now_or_never().expect("it is free");
+        let mut second = Box::pin(turn.take());
+        assert!((&mut second).now_or_never().is_none());
+        let place = first.pass_on();
+        assert!(turn.is_taken());
+        assert!((&mut second).now_or_never().is_none());
+        drop(turn.come(place).now_or_never().expect("it was passed on"));
+        drop(second.now_or_never().expect("its turn"));
+        assert!(!turn.is_taken());
     }
 }

@@ -158,9 +158,7 @@ impl RoomHost {
         message: &str,
         retry_after_ms: Option<u64>,
     ) {
-        let frame = wire::error_frame(code, message, retry_after_ms);
-        // A send fails only if the socket is closing.
-        self.send(Frame::Text(&frame), Audience::Only(&[to.socket.get()]));
+        self.send_notice(&wire::error_frame(code, message, retry_after_ms), to);
     }
 
     /// Answers the sender of an event whose handler failed. The text of the failure goes only to the log.
@@ -180,7 +178,9 @@ impl RoomHost {
         match refused.message() {
             Some(message) => {
                 // A send fails only if the socket is closing.
-                self.send(Frame::Text(message), Audience::Only(&[to.socket.get()]));
+                if let Err(error) = self.send_json(message, Audience::Only(&[to.socket.get()])) {
+                    self.platform.log_error(&error.to_string());
+                }
             }
             None => self.send_error_frame(to, ErrorKind::Refused, refused.reason(), None),
         }

@@ -173,7 +173,7 @@ fn conflict(key: &str) -> Error {
 }
 
 /// The FNV-1a hash of a call. Only the holder of the binding can construct a collision, and it harms only itself.
-fn digest(call: &str) -> u64 {
+pub(super) fn digest(call: &str) -> u64 {
     call.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 

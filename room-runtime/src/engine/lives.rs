@@ -4,8 +4,8 @@
 //! restarts and is purged; its storage fails and has entries that do not decode.
 //!
 //! After every order of events these promises must hold: a place has one `on_close` of its own; exactly the peers that
-//! may reconnect to their place can do so; frames are handled in order; acknowledged changes are stored; and presence
-//! lists the connected peers.
+//! may reconnect to their place can do so; frames are handled in order; acknowledged changes are stored; a place keeps its
+//! topics; a topic selects exactly its subscribers; and presence lists the connected peers.
 //!
 //! `ROOM_SEED=… cargo test -p room-runtime --lib lives` repeats one sequence and prints its events. `ROOM_SEEDS=…` sets
 //! the number of sequences.
@@ -21,13 +21,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Close, CloseCode, Failure, OnDuplicate, Peer, Room, RoomContext, Upgrade,
+    Close, CloseCode, Failure, OnDuplicate, Peer, Peers, Room, RoomContext, Upgrade,
     testing::{TestPeer, TestRoom, World},
 };
 
 const SEEDS: u64 = 10_000;
 const STEPS: usize = 40;
 const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
+const TOPICS: [&str; 2] = ["a", "a:b"];
 
 /// A handler that ran. The notes are kept outside of the room, because a purge must not delete them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,14 @@ enum Note {
     Away,
     Close,
     Said(u64),
+    /// The topics of the place, at the begin of a handler.
+    Has(Topics),
+    /// The topics of the place, after a change.
+    Now(Topics),
 }
+
+/// A set of [`TOPICS`], by their positions.
+type Topics = [bool; TOPICS.len()];
 
 thread_local! {
     static NOTES: RefCell<Vec<(u64, Note)>> = const { RefCell::new(Vec::new()) };
@@ -45,6 +53,31 @@ thread_local! {
 
 fn note(peer: &Peer<Ledger>, what: Note) {
     NOTES.with_borrow_mut(|notes| notes.push((peer.data().place, what)));
+}
+
+fn topics(peer: &Peer<Ledger>) -> Topics {
+    let own = peer.topics();
+    TOPICS.map(|topic| own.iter().any(|other| other == topic))
+}
+
+/// Changes one topic of a peer. This may fail, because the peer may have left or storage may fail.
+fn change_topics(peer: &Peer<Ledger>, number: u64) {
+    let topic = TOPICS[number as usize % TOPICS.len()];
+    let _ = if number.is_multiple_of(3) { peer.unsubscribe(topic) } else { peer.subscribe(topic) };
+    note(peer, Note::Now(topics(peer)));
+}
+
+/// Checks that each topic selects the connected peers whose own list has it.
+fn check_topics(ctx: &RoomContext<Ledger>) {
+    for topic in TOPICS {
+        let places = |peers: Peers<'_, Ledger>| {
+            let mut places: Vec<_> = peers.iter().map(|peer| peer.data().place).collect();
+            places.sort_unstable();
+            places
+        };
+        let listed = places(ctx.peers().filter(|peer| peer.topics().iter().any(|own| own == topic)));
+        assert_eq!(places(ctx.topic(topic)), listed, "the subscribers of {topic}");
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +97,7 @@ struct Data {
 #[derive(Debug, Serialize, Deserialize)]
 enum Event {
     Say { number: u64, wait_ms: u64 },
+    CheckTopics,
     Kick { user: String },
     Purge,
 }
@@ -96,6 +130,7 @@ impl Room for Ledger {
     }
 
     async fn on_connect(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> Result<(), Failure> {
+        change_topics(peer, peer.data().place);
         wait(ctx, peer.data().slow_ms).await;
         note(peer, Note::Connect);
         Ok(())
@@ -103,6 +138,7 @@ impl Room for Ledger {
 
     async fn on_resume(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> Result<(), Failure> {
         note(peer, Note::Resume);
+        note(peer, Note::Has(topics(peer)));
         wait(ctx, peer.data().slow_ms).await;
         Ok(())
     }
@@ -113,12 +149,15 @@ impl Room for Ledger {
                 let peer = ctx.sender().expect("only peers speak here");
                 let place = peer.data().place;
                 note(peer, Note::Said(number));
+                note(peer, Note::Has(topics(peer)));
+                change_topics(peer, number);
                 ctx.update(|state| state.entry(place).or_default().push(number))?;
                 // This may fail, because the peer may have left.
                 let _ = peer.update_data(|data| data.said += 1);
                 wait(ctx, wait_ms).await;
                 peer.send(&Message::Said { number }).unwrap_or_default();
             }
+            Event::CheckTopics => check_topics(ctx),
             Event::Kick { user } => drop(ctx.peers().with_id(user).close(CloseCode::POLICY, "out")?),
             Event::Purge => return ctx.purge(),
         }
@@ -127,12 +166,14 @@ impl Room for Ledger {
 
     async fn on_away(ctx: &RoomContext<Self>, peer: &Peer<Self>) -> Result<(), Failure> {
         note(peer, Note::Away);
+        note(peer, Note::Has(topics(peer)));
         wait(ctx, peer.data().slow_ms).await;
         Ok(())
     }
 
     async fn on_close(ctx: &RoomContext<Self>, peer: &Peer<Self>, _close: Close) -> Result<(), Failure> {
         note(peer, Note::Close);
+        note(peer, Note::Has(topics(peer)));
         let place = peer.data().place;
         wait(ctx, peer.data().slow_ms).await;
         ctx.broadcast(&Message::Gone { place })?;
@@ -173,6 +214,8 @@ struct Client {
     end: End,
     is_closed: bool,
     last_said: u64,
+    /// The topics after the last change; `None` if it is not known.
+    topics: Option<Topics>,
 }
 
 struct Life {
@@ -285,6 +328,7 @@ impl Life {
             acknowledged: 0,
             is_closed: false,
             last_said: 0,
+            topics: None,
         });
     }
 
@@ -436,6 +480,10 @@ impl Life {
 
     /// Checks the received frames, the handlers' notes and the stored state.
     fn check(&mut self) {
+        // The check reads the topics, also in the first event after a wake.
+        if self.chance(8) == 0 {
+            self.room.send(&Event::CheckTopics).expect("the topics are right");
+        }
         self.check_notes();
         let stored: State = match self.room.stored_state() {
             Some(json) => serde_json::from_str(&json).expect("the state"),
@@ -472,7 +520,8 @@ impl Life {
                 // The peer is still connecting, or was refused.
                 continue;
             };
-            assert!(!client.is_closed, "{place}: {what:?} after its on_close");
+            let is_after = client.is_closed && !matches!(what, Note::Has(_));
+            assert!(!is_after, "{place}: {what:?} after its on_close");
             match what {
                 Note::Connect | Note::Resume => {}
                 Note::Away => assert!(client.end != End::No || !client.peer.is_open(), "{place} is here, and away"),
@@ -484,6 +533,10 @@ impl Life {
                 Note::Said(number) => {
                     assert!(client.last_said < number, "{place}: {number} after {}", client.last_said);
                     client.last_said = number;
+                }
+                Note::Now(topics) => client.topics = Some(topics),
+                Note::Has(topics) => {
+                    assert!(client.topics.is_none_or(|known| known == topics), "{place} has other topics: {topics:?}");
                 }
             }
         }

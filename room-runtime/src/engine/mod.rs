@@ -7,22 +7,29 @@
 //!
 //! - `room` is the table of a room type, `handlers` runs its handlers, `start` starts a room, `purge` ends its life.
 //! - `state` holds the stored state, `slot` is the record of a peer, `sockets` has the sockets and their attachments.
+//! - `transaction` keeps or rolls back what a closure stores, `migrations` changes the tables of the database once.
 //! - `tickets` joins the halves of an upgrade, `upgrade` admits peers, `reconnect` gives them their places back,
-//!   `roster` keeps places and presence, `selection` selects peers.
-//! - `schedules` stores what will be due, `alarms` fires it.
+//!   `roster` keeps places and presence, `users` has the handlers of users, `selection` selects peers.
+//! - `schedules` stores what will be due, `alarms` fires it, `liveness` closes silent peers in the alarm.
+//! - `codecs` decodes frames and sends messages in the codec of each peer.
+//! - `topics` holds the peers' subscriptions and selects the subscribers.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
 //! - `outbox` stores and delivers durable calls to other rooms, `inbox` handles each of theirs once.
-//! - `fair_lock` is the turn of a peer and of a start, `rate_limiter` counts the frames of a peer.
+//! - `fair_lock` is the turn of a peer and of a start, `rates` limits the rate of frames with the buckets of `rate_limiter`.
 
 mod alarms;
+pub(crate) mod codecs;
 mod commands;
 pub(crate) mod fair_lock;
 mod handlers;
 mod idempotency;
 mod inbox;
+mod liveness;
+mod migrations;
 mod outbox;
 pub(crate) mod purge;
 mod rate_limiter;
+mod rates;
 mod reconnect;
 pub(crate) mod room;
 pub(crate) mod roster;
@@ -33,7 +40,10 @@ mod sockets;
 mod start;
 mod state;
 pub(crate) mod tickets;
+pub(crate) mod topics;
+mod transaction;
 pub(crate) mod upgrade;
+mod users;
 
 use std::{
     any::Any,
@@ -44,20 +54,22 @@ use std::{
     task::Waker,
 };
 
-use self::{idempotency::Answers, state::Cached};
+use self::{idempotency::Answers, state::Cached, transaction::Running, users::Visit};
 pub(crate) use self::{
     room::{Invocation, MakeServices, RoomType, Value},
     upgrade::Upgraded,
 };
 use crate::{
-    Close, DecodeError, Error, ErrorKind, Failure, OnInvalid, RoomId,
+    Close, DecodeError, Error, ErrorKind, Failure, OnInvalid, PeerId, RoomId,
     engine::{
+        codecs::Decoded,
         fair_lock::FairLock,
         purge::is_own_purge,
         rate_limiter::RateLimiter,
         schedules::Schedules,
         slot::{Slot, Status},
         tickets::Tickets,
+        topics::Topics,
     },
     platform::*,
     wire::keys,
@@ -76,6 +88,7 @@ pub(crate) struct RoomHost {
     services: OnceCell<Box<dyn Any>>,
     make_services: MakeServices,
     state: RefCell<Cached>,
+    running: Running,
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     /// The number of occupied entries in `slots`.
     known_sockets: Cell<usize>,
@@ -83,6 +96,7 @@ pub(crate) struct RoomHost {
     pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets,
     answers: Answers,
+    topics: Topics,
     /// The room's outbox, in a room that has one. Its type is private to `outbox`.
     outbox: OnceCell<Box<dyn Any>>,
     /// The turns of the sources whose durable calls are being handled.
@@ -95,6 +109,8 @@ pub(crate) struct RoomHost {
     handlers: Cell<u64>,
     /// The peers whose connection has ended and whose end is not handled yet, by the names of their roster entries.
     departing: RefCell<HashMap<String, Rc<Slot>>>,
+    /// The users whose handlers are not all over.
+    visits: RefCell<HashMap<PeerId, Rc<Visit>>>,
     /// `Some(true)` if any peer has joined in this life; `None` until it is first read.
     joined: Cell<Option<bool>>,
     /// True if this incarnation has set the platform's alarm.
@@ -123,12 +139,18 @@ impl RoomHost {
             make_services,
             platform,
             state: RefCell::default(),
+            running: Running::default(),
             slots: RefCell::default(),
             known_sockets: Cell::new(0),
             rates: RateLimiter::default(),
-            schedules: Schedules::new(room.has_on_alarm, room.parts.delivering.is_some()),
+            schedules: Schedules::new(
+                room.has_on_alarm,
+                room.parts.delivering.is_some(),
+                room.parts.liveness.as_ref().map(|liveness| liveness.next_check),
+            ),
             tickets: Tickets::default(),
             answers: Answers::default(),
+            topics: Topics::default(),
             outbox: OnceCell::new(),
             inbox: RefCell::default(),
             started: Cell::new(false),
@@ -136,6 +158,7 @@ impl RoomHost {
             waiting: RefCell::default(),
             handlers: Cell::new(0),
             departing: RefCell::default(),
+            visits: RefCell::default(),
             joined: Cell::new(None),
             is_armed: Cell::new(false),
             failed_starts: Cell::new(0),
@@ -147,13 +170,14 @@ impl RoomHost {
     /// Handles one frame of one peer.
     pub(crate) async fn message(self: &Rc<Self>, socket: Socket, frame: OwnedFrame) {
         let Some(slot) = self.slot_of(socket) else { return };
+        // The room has timed this connection out, and its peer waits for its turn to leave.
+        if slot.ended.borrow().is_some() {
+            return;
+        }
         let bytes = frame.len();
-        if let Some(limit) = self.room.limits.rate_limit
-            && let Err(wait_ms) = self.rates.take(&slot.id, limit, self.platform.now_ms())
+        if let Some(rates) = &self.room.parts.rates
+            && !(rates.admit)(self, &slot)
         {
-            let message =
-                format!("this peer sends more than {} frames a second, this one was dropped", limit.per_second);
-            self.send_error_frame(&slot, ErrorKind::RateLimited, &message, Some(wait_ms));
             return;
         }
         // The size is checked before decoding and before queueing, so that an oversized frame takes no memory.
@@ -181,36 +205,39 @@ impl RoomHost {
             self.send_error_frame(&slot, error.kind(), error.message(), None);
             return;
         }
+        if slot.is_closing.get() {
+            return;
+        }
+        self.user_stays(&slot, true).await;
         if slot.status.get() != Status::Connected || slot.is_closing.get() {
             return;
         }
         let call = self.invocation(Some(&slot));
         let life = call.life;
-        let handling = match frame {
-            Ok(OwnedFrame::Text(text)) => {
-                self.room.code.on_event(call, &text).map_err(|error| DecodeError::malformed(error, text))
-            }
-            Ok(OwnedFrame::Binary(bytes)) => Err(DecodeError::binary(bytes.len())),
-            Err(error) => Err(error),
-        };
-        match handling {
-            Ok(handling) => {
+        // A reconnect may have moved the peer to another socket while the frame waited.
+        match frame.and_then(|frame| self.decode(call, socket, frame)) {
+            Ok(Decoded { handling, handler, cost }) => {
+                if let Some(rates) = &self.room.parts.rates
+                    && !(rates.charge)(self, &slot, cost)
+                {
+                    return;
+                }
                 if let Err(failure) = self.run(handling).await {
-                    self.event_failed(&slot, life, failure).await;
+                    self.event_failed(&slot, life, handler, failure).await;
                 }
             }
             Err(error) => self.invalid(&slot, error).await,
         }
     }
 
-    /// Answers an event whose handler failed, and runs `on_error`.
-    async fn event_failed(self: &Rc<Self>, slot: &Rc<Slot>, life: u64, failure: Failure) {
+    /// Answers a frame whose handler failed, and runs `on_error`.
+    async fn event_failed(self: &Rc<Self>, slot: &Rc<Slot>, life: u64, handler: &'static str, failure: Failure) {
         if failure.as_refused().is_some() {
             return self.answer_refusal(&failure, slot);
         }
         let is_over = is_own_purge(&failure);
         let call = Invocation { life, ..self.invocation(Some(slot)) };
-        self.report(Err(failure), "on_event", &call).await;
+        self.report(Err(failure), handler, &call).await;
         // The answer comes after `on_error`: if the room crashes there, the sender is informed of the crash instead.
         if !is_over && self.life.get() == life {
             self.answer_failure(slot);
@@ -287,11 +314,12 @@ impl RoomHost {
         self.slots.take();
         self.known_sockets.set(0);
         // Buckets that are not full are kept, so that a peer cannot refill its bucket by reconnecting.
-        if let Some(limit) = self.room.limits.rate_limit {
-            self.rates.sweep(limit, self.platform.now_ms());
+        if let Some(rates) = &self.room.parts.rates {
+            (rates.release)(self);
         }
         self.schedules.clear();
         self.answers.clear();
+        self.topics.clear();
         if let Some(delivering) = &self.room.parts.delivering {
             delivering.clear(self);
         }
@@ -312,6 +340,12 @@ fn shortened(text: &str) -> &str {
 #[cfg(test)]
 mod lives;
 #[cfg(test)]
+mod silence;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod topic_costs;
+#[cfg(test)]
 mod unlucky;
+#[cfg(test)]
+mod user_lives;

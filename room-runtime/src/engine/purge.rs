@@ -26,6 +26,8 @@ impl RoomHost {
     pub(crate) fn purge(self: &Rc<Self>) -> Result<(), Error> {
         // The closure of an `update` would store its change in the next life.
         self.not_updating()?;
+        self.not_in_transaction()?;
+        self.not_reading()?;
         Platform::delete_all(&*self.platform).map_err(|refusal| {
             Error::new(ErrorKind::Storage, format!("the room could not be purged: {refusal}")).in_room(&self.id)
         })?;
@@ -47,6 +49,7 @@ impl RoomHost {
         }
         self.is_armed.set(false);
         self.departing.take();
+        self.purge_users();
         self.joined.set(None);
         self.id_is_stored.set(false);
         // The purge also deleted what `on_start` made, for example tables, so `on_start` must run again.

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct Places {
     has_place: fn(&RoomHost, &str) -> bool,
     place_of: fn(&RoomHost, &PeerId, &str) -> Result<Option<Rc<Slot>>, Error>,
-    reconnect: fn(Rc<RoomHost>, Rc<Slot>, Asked, Accept) -> LocalFuture<Result<Upgraded, Error>>,
+    reconnect: fn(Rc<RoomHost>, Rc<Slot>, Asked, Option<Rc<str>>, Accept) -> LocalFuture<Result<Upgraded, Error>>,
     kept_for: fn(&RoomHost, &PeerId) -> Result<Vec<Rc<Slot>>, Error>,
     count_kept: fn(&RoomHost) -> Result<usize, Error>,
     pub(super) send_away: fn(&RoomHost, &Slot, &Close) -> Result<(), Error>,
@@ -37,7 +37,7 @@ impl Places {
     pub(super) const PART: Places = Places {
         has_place: RoomHost::is_place,
         place_of: RoomHost::find_place,
-        reconnect: |host, slot, asked, accept| Box::pin(host.reconnect(slot, asked, accept)),
+        reconnect: |host, slot, asked, address, accept| Box::pin(host.reconnect(slot, asked, address, accept)),
         kept_for: RoomHost::find_kept,
         count_kept: RoomHost::count_places,
         send_away: RoomHost::send_away,
@@ -59,13 +59,14 @@ impl RoomHost {
     pub(super) async fn try_reconnect(
         self: &Rc<Self>,
         asked: Asked,
+        address: &Option<Rc<str>>,
         accept: Accept,
     ) -> Result<Result<Upgraded, (Asked, Accept)>, Error> {
         if let Some(places) = &self.room.parts.places
             && let Some(token) = &asked.resume
             && let Some(slot) = (places.place_of)(self, &asked.id, token)?
         {
-            return (places.reconnect)(self.clone(), slot, asked, accept).await.map(Ok);
+            return (places.reconnect)(self.clone(), slot, asked, address.clone(), accept).await.map(Ok);
         }
         Ok(Err((asked, accept)))
     }
@@ -113,7 +114,13 @@ impl RoomHost {
     }
 
     /// Moves a peer that reconnects to its place.
-    async fn reconnect(self: Rc<Self>, slot: Rc<Slot>, asked: Asked, accept: Accept) -> Result<Upgraded, Error> {
+    async fn reconnect(
+        self: Rc<Self>,
+        slot: Rc<Slot>,
+        asked: Asked,
+        address: Option<Rc<str>>,
+        accept: Accept,
+    ) -> Result<Upgraded, Error> {
         let Asked { data, id, meta, on_duplicate, on_resume, protocol, .. } = asked;
         let mut others = Vec::new();
         if on_duplicate != OnDuplicate::Allow {
@@ -132,8 +139,11 @@ impl RoomHost {
         let data = if on_resume == OnResume::ReplaceData { data } else { slot.data.borrow().clone() };
         // Encoded before there is a socket: data that is too large can still be refused.
         let encoded = self.encode_data(&id, &data)?;
+        if !slot.topics.borrow().is_empty() {
+            self.encode_attachment(&slot, slot.generation.get().wrapping_add(1), &encoded)?;
+        }
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
-        if self.resume(&slot, socket, (data, &encoded), meta).await {
+        if self.resume(&slot, socket, address, (data, &encoded), meta).await {
             for other in others {
                 self.force_close(&other, CloseCode::RESTART, REPLACED);
             }
@@ -149,12 +159,15 @@ impl RoomHost {
         self: &Rc<Self>,
         slot: &Rc<Slot>,
         socket: Socket,
+        address: Option<Rc<str>>,
         (data, encoded): (Value, &RawValue),
         meta: Option<Box<RawValue>>,
     ) -> bool {
         let generation = slot.generation.get().wrapping_add(1);
         // The place is written before memory changes: if the write fails, the old connection keeps the place.
+        let earlier = slot.address.replace(address);
         if let Err(error) = self.write_place(slot, socket, generation, encoded) {
+            slot.address.replace(earlier);
             self.close_refused(socket, CloseCode::ERROR, NOT_ADMITTED);
             self.report(Err(error.into()), "on_resume", &self.invocation(Some(slot))).await;
             return false;
@@ -192,6 +205,7 @@ impl RoomHost {
         slot.ended.take();
         slot.meta.replace(meta);
         self.keep(socket, slot);
+        self.return_to_topics(slot);
         self.departing.borrow_mut().remove(&slot.entry);
         self.forget_leaving(slot);
         if old != NO_SOCKET {
@@ -206,11 +220,17 @@ impl RoomHost {
         }
         self.note_joined();
         self.start_watchdog();
+        self.plan_silence_check();
         self.send_token(slot);
     }
 
     /// Runs `on_resume`, unless the peer has left or reconnected again before its turn came.
     async fn resumed(self: &Rc<Self>, slot: &Rc<Slot>, generation: u32) {
+        if slot.generation.get() != generation || slot.status.get() != Status::Connected {
+            return;
+        }
+        self.user_stays(slot, false).await;
+        // The peer may have left or reconnected again while `on_join` waited.
         if slot.generation.get() != generation || slot.status.get() != Status::Connected {
             return;
         }
@@ -238,8 +258,7 @@ impl RoomHost {
     }
 
     fn send_token(self: &Rc<Self>, slot: &Slot) {
-        let frame = wire::resume_frame(&slot.entry);
-        self.send(Frame::Text(&frame), Audience::Only(&[slot.socket.get()]));
+        self.send_notice(&wire::resume_frame(&slot.entry), slot);
     }
 
     /// Keeps the place of a lost connection for the grace.

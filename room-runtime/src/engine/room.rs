@@ -10,15 +10,20 @@ use serde_json::value::RawValue;
 use super::{
     RoomHost, Slot,
     alarms::Firing,
+    codecs::{OnBinary, Packing},
     commands::Requests,
+    liveness::Liveness,
     outbox::Delivering,
     purge::Purging,
+    rates::Rates,
     reconnect::Places,
     roster::Roster,
     upgrade::{Asked, Asking, Offer, Rejection},
+    users::Users,
 };
 use crate::{
-    Close, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, SystemFailure, platform::LocalFuture,
+    Close, Codec, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, PeerId, RateLimit, SystemFailure,
+    platform::LocalFuture,
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -45,10 +50,14 @@ pub(crate) struct RoomType {
     pub(crate) reconnect_grace_ms: u64,
     pub(crate) purge_after_ms: u64,
     pub(crate) watchdog_ms: u64,
+    pub(crate) peer_timeout_ms: u64,
     pub(crate) batch_ms: u64,
     pub(crate) outbox_timeout_ms: u64,
     pub(crate) has_on_away: bool,
     pub(crate) has_on_alarm: bool,
+    pub(crate) codecs: &'static [Codec],
+    pub(crate) packing: Option<Packing>,
+    pub(crate) on_binary: Option<OnBinary>,
     pub(crate) parts: Parts,
     pub(crate) code: &'static dyn RoomCode,
 }
@@ -65,11 +74,15 @@ pub(crate) trait RoomCode {
     fn on_start(&self, call: Invocation) -> Handling;
     fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
     fn on_connect(&self, call: Invocation) -> Handling;
+    fn on_join(&self, call: Invocation, user: PeerId) -> Handling;
     fn on_resume(&self, call: Invocation) -> Handling;
-    /// Decodes the event, and returns the run of its handler.
-    fn on_event(&self, call: Invocation, json: &str) -> Result<Handling, serde_json::Error>;
+    /// Decodes the event, and returns the run of its handler and the cost of a peer's event.
+    fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), serde_json::Error>;
+    /// Encodes a message of the room as JSON.
+    fn encode_message(&self, message: &dyn Any) -> Result<String, Error>;
     fn on_away(&self, call: Invocation) -> Handling;
     fn on_close(&self, call: Invocation, close: Close) -> Handling;
+    fn on_leave(&self, call: Invocation, user: PeerId) -> Handling;
     /// Decodes the alarm, and returns the run of its handler.
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error>;
     /// Decodes the call, and returns the run of its handler.
@@ -94,11 +107,15 @@ pub(crate) struct Invocation {
 pub(crate) struct Needs {
     pub(crate) on_upgrade: bool,
     pub(crate) on_close: bool,
+    /// True for `on_join` and for `on_leave`.
+    pub(crate) users: bool,
     pub(crate) on_alarm: bool,
     pub(crate) on_undelivered: bool,
     pub(crate) on_request: bool,
     pub(crate) grace: bool,
     pub(crate) purge_after: bool,
+    pub(crate) peer_timeout: bool,
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 /// The parts of the engine that not every room needs.
@@ -110,8 +127,12 @@ pub(crate) struct Parts {
     pub(crate) roster: Option<Roster>,
     /// The places of peers that can reconnect.
     pub(crate) places: Option<Places>,
+    /// The handlers of users.
+    pub(crate) users: Option<Users>,
     /// The purge of an empty room.
     pub(crate) purging: Option<Purging>,
+    /// The timeout of silent peers.
+    pub(crate) liveness: Option<Liveness>,
     /// The platform's alarm.
     pub(crate) alarm: Option<fn(Rc<RoomHost>) -> LocalFuture>,
     /// The alarms, grace times, planned purges and undelivered calls that become due.
@@ -120,21 +141,29 @@ pub(crate) struct Parts {
     pub(crate) delivering: Option<Delivering>,
     pub(crate) asking: Option<Asking>,
     pub(crate) requests: Option<Requests>,
+    /// The rate limit.
+    pub(crate) rates: Option<Rates>,
 }
 
 impl Parts {
     pub(crate) const fn of(needs: &Needs) -> Self {
-        let has_roster = needs.on_close || needs.grace;
+        let has_roster = needs.on_close || needs.users || needs.grace;
         let has_schedules = needs.on_alarm || needs.on_undelivered || needs.grace || needs.purge_after;
         Parts {
             roster: if has_roster { Some(Roster::PART) } else { None },
             places: if needs.grace { Some(Places::PART) } else { None },
+            users: if needs.users { Some(Users::PART) } else { None },
             purging: if needs.purge_after { Some(Purging::PART) } else { None },
-            alarm: if has_schedules || has_roster { Some(RoomHost::alarm_boxed) } else { None },
+            liveness: if needs.peer_timeout { Some(Liveness::PART) } else { None },
+            alarm: if has_schedules || has_roster || needs.peer_timeout { Some(RoomHost::alarm_boxed) } else { None },
             firing: if has_schedules { Some(Firing::PART) } else { None },
             delivering: if needs.on_undelivered { Some(Delivering::PART) } else { None },
             asking: if needs.on_upgrade { Some(RoomHost::ask) } else { None },
             requests: if needs.on_request { Some(RoomHost::answer_request) } else { None },
+            rates: match needs.rate_limit {
+                Some(limit) => Some(Rates::of(limit)),
+                None => None,
+            },
         }
     }
 }

@@ -21,13 +21,14 @@ use crate::{
     engine::{
         reconnect::may_come_back,
         slot::{Slot, Status},
+        topics,
     },
     platform::*,
     wire::{self, keys, new_ticket},
 };
 
-/// The prefixes of the storage keys that hold peers.
-pub(super) const PREFIXES: [&str; 2] = [keys::PEERS, keys::LEAVING];
+/// The prefixes of the storage keys that hold peers, and handlers that wait for the start.
+pub(super) const PREFIXES: [&str; 3] = [keys::PEERS, keys::LEAVING, keys::OUTSTANDING];
 
 /// One peer in storage. Its data stays undecoded, so that an entry is readable even if the type of the data changed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub(super) struct Entry {
     #[serde(default, skip_serializing_if = "is_zero")]
     generation: u32,
     tags: Vec<String>,
+    /// The topics, separated by spaces.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    topics: String,
     data: Box<RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) away: Option<Away>,
@@ -98,7 +102,7 @@ pub(crate) struct User {
     pub(crate) away_since: Option<u64>,
 }
 
-/// The part of the engine for rooms that keep a roster, because they have `on_close` or a grace.
+/// The part of the engine for rooms that keep a roster, because they have `on_close`, handlers by user or a grace.
 pub(crate) struct Roster {
     enroll: fn(&RoomHost, &Slot, u32, &RawValue) -> Result<(), Error>,
     store_leaving: fn(&RoomHost, &Slot, &Close) -> Option<Close>,
@@ -141,6 +145,12 @@ pub(super) fn may_return(close: &Close) -> bool {
     close.is_lost() || matches!(close.code, 1001 | 1006)
 }
 
+impl Entry {
+    pub(super) fn is_subscribed(&self, topic: &str) -> bool {
+        self.topics.split(' ').any(|other| other == topic)
+    }
+}
+
 impl RoomHost {
     // Entries.
 
@@ -158,6 +168,17 @@ impl RoomHost {
         data: &RawValue,
         away: Option<Away>,
     ) -> Result<(), Error> {
+        let bytes = self.encode_entry(slot, generation, data, away)?;
+        self.platform.put(&key(&slot.entry), &bytes).map_err(|refusal| self.roster_error("written", &refusal))
+    }
+
+    pub(super) fn encode_entry(
+        &self,
+        slot: &Slot,
+        generation: u32,
+        data: &RawValue,
+        away: Option<Away>,
+    ) -> Result<Vec<u8>, Error> {
         #[derive(Serialize)]
         struct Borrowed<'a> {
             name: &'a str,
@@ -166,21 +187,24 @@ impl RoomHost {
             #[serde(skip_serializing_if = "is_zero")]
             generation: u32,
             tags: &'a [String],
+            #[serde(skip_serializing_if = "str::is_empty")]
+            topics: &'a str,
             data: &'a RawValue,
             #[serde(skip_serializing_if = "Option::is_none")]
             away: Option<Away>,
         }
+        let topics = slot.topics.borrow().join(" ");
         let entry = Borrowed {
             name: &slot.entry,
             id: &slot.id,
             connected_at: slot.connected_at,
             generation,
             tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())),
+            topics: &topics,
             data,
             away,
         };
-        let bytes = wire::encode_value(&entry, "the peer's data")?;
-        self.platform.put(&key(&slot.entry), &bytes).map_err(|refusal| self.roster_error("written", &refusal))
+        wire::encode_value(&entry, "the peer's data")
     }
 
     pub(super) fn entry(&self, name: &str) -> Result<Option<Entry>, Error> {
@@ -215,13 +239,14 @@ impl RoomHost {
 
     /// The peer of an entry whose socket is gone.
     pub(super) fn restore_entry(&self, entry: Entry) -> Result<Rc<Slot>, Error> {
-        let Entry { name, id, connected_at, generation, tags, data, away } = entry;
+        let Entry { name, id, connected_at, generation, tags, topics, data, away } = entry;
         let data = self.room.code.decode_data(data.get()).map_err(|error| {
             wire::decode_failed("the data of a peer in the room's roster", error).in_room(&self.id).of_peer(&id)
         })?;
         let status = if away.is_some() { Status::Away } else { Status::Connected };
         let slot = Slot::new(NO_SOCKET, id, connected_at, data, status, name, generation);
         let _ = slot.tags.set(tags);
+        slot.topics.replace(topics::split(&topics));
         slot.is_enrolled.set(true);
         slot.ended.replace(away.map(|away| away.close));
         Ok(Rc::new(slot))
@@ -233,8 +258,10 @@ impl RoomHost {
         if self.room.parts.places.is_some() {
             self.log_roster_error(self.cancel_grace(name));
         }
+        let visit = self.user_closes(name, &id, None);
         let error = HandlerError::new("on_close", Some(id), Failure::from(error));
         self.report_error(error, &self.invocation(None)).await;
+        self.user_closed(visit).await;
     }
 
     // Ends of connections.
@@ -338,14 +365,17 @@ impl RoomHost {
         match departure {
             Departure::Nothing => {}
             Departure::Away => {
+                self.user_stays(slot, false).await;
                 if self.room.has_on_away {
                     let outcome = self.run(self.room.code.on_away(call.clone())).await;
                     self.report(outcome, "on_away", &call).await;
                 }
             }
             Departure::Closed => {
+                let visit = self.user_closes(&slot.entry, &slot.id, Some(slot));
                 let outcome = self.run(self.room.code.on_close(call.clone(), close)).await;
                 self.report(outcome, "on_close", &call).await;
+                self.user_closed(visit).await;
             }
         }
         if slot.generation.get() == generation {
@@ -358,6 +388,7 @@ impl RoomHost {
             Some(roster) => (roster.give_up)(self, slot, close),
             None => {
                 slot.status.set(Status::Gone);
+                self.leave_topics(slot);
                 Departure::Nothing
             }
         }
@@ -381,7 +412,12 @@ impl RoomHost {
         });
         // A handler may read the tags after the socket is forgotten.
         slot.tags.get_or_init(|| self.tags_of(slot.socket.get()));
-        slot.status.set(if departure == Departure::Away { Status::Away } else { Status::Gone });
+        if departure == Departure::Away {
+            slot.status.set(Status::Away);
+        } else {
+            slot.status.set(Status::Gone);
+            self.leave_topics(slot);
+        }
         departure
     }
 
@@ -415,7 +451,9 @@ impl RoomHost {
     pub(super) fn begin_departure(&self, slot: &Rc<Slot>, close: Close) -> Close {
         let is_busy = !self.has_started() || slot.turn.is_taken();
         let noted = if is_busy { self.note_leaving(slot, &close) } else { None };
-        let close = noted.unwrap_or(close);
+        // A connection that has timed out is closed once more when its client answers.
+        let known = slot.ended.borrow().clone();
+        let close = known.or(noted).unwrap_or(close);
         if self.room.parts.roster.is_some() {
             slot.ended.replace(Some(close.clone()));
         }

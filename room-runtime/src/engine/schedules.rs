@@ -109,11 +109,20 @@ pub(crate) struct Schedules {
     watchdog: Cell<Option<u64>>,
     /// The time at which the outbox needs the platform's alarm.
     outbox: Cell<Option<u64>>,
+    /// The time of the next look for silent peers. The outer `None` is not known: an earlier incarnation has set the
+    /// alarm for it.
+    check: Cell<Option<Option<u64>>>,
+    /// Finds that time, in a room with a `peer_timeout`.
+    find_check: Option<FindCheck>,
     /// True if the room has an `on_alarm`. Without it, alarms of earlier code stay in storage and do not fire.
     has_handler: bool,
     /// The same for `on_undelivered`.
     has_on_undelivered: bool,
+    /// True if the platform's alarm was set for a schedule since the last transaction began.
+    pub(super) has_armed: Cell<bool>,
 }
+
+type FindCheck = fn(&AnyPlatform) -> Option<u64>;
 
 #[derive(Debug, Default)]
 struct Loaded {
@@ -126,8 +135,8 @@ struct Loaded {
 }
 
 impl Schedules {
-    pub(crate) fn new(has_handler: bool, has_on_undelivered: bool) -> Self {
-        Schedules { has_handler, has_on_undelivered, ..Schedules::default() }
+    pub(crate) fn new(has_handler: bool, has_on_undelivered: bool, find_check: Option<FindCheck>) -> Self {
+        Schedules { has_handler, has_on_undelivered, find_check, ..Schedules::default() }
     }
 
     /// Drops the cache.
@@ -142,6 +151,7 @@ impl Schedules {
         self.ended.take();
         self.watchdog.set(None);
         self.outbox.set(None);
+        self.forget_check();
     }
 
     /// The time at which the watchdog needs the platform's alarm.
@@ -162,7 +172,41 @@ impl Schedules {
         self.outbox.set(at_ms);
     }
 
-    /// Sets the platform's alarm to the earliest time of the schedules, the watchdog and the outbox.
+    /// Returns whether it is known that a look for silent peers is planned.
+    pub(crate) fn has_check(&self) -> bool {
+        self.check.get().flatten().is_some()
+    }
+
+    /// Returns whether it is known if, and when, a look for silent peers is planned.
+    pub(crate) fn knows_check(&self) -> bool {
+        self.check.get().is_some()
+    }
+
+    pub(crate) fn is_check_due(&self, now_ms: u64) -> bool {
+        self.check.get().flatten().is_some_and(|at_ms| at_ms <= now_ms)
+    }
+
+    pub(crate) fn set_check(&self, at_ms: Option<u64>) {
+        self.check.set(Some(at_ms));
+    }
+
+    /// Makes [`own`](Schedules::own) find the time of the next look again.
+    pub(crate) fn forget_check(&self) {
+        self.check.set(None);
+    }
+
+    /// The time at which the runtime itself needs the platform's alarm.
+    pub(crate) fn own(&self, platform: &AnyPlatform) -> Option<u64> {
+        // A room that wakes leaves the alarm as it is. The peers are looked at only if it is set anew.
+        let check = self.find_check.and_then(|find| {
+            let check = self.check.get().unwrap_or_else(|| find(platform));
+            self.check.set(Some(check));
+            check
+        });
+        self.watchdog.get().into_iter().chain(self.outbox.get()).chain(check).min()
+    }
+
+    /// Sets the platform's alarm to the earliest time of the schedules and of the runtime itself.
     pub(crate) fn arm(&self, platform: &AnyPlatform) -> Result<(), Error> {
         let loaded = self.loaded(platform)?;
         self.arm_for(platform, &loaded);
@@ -171,7 +215,8 @@ impl Schedules {
 
     fn arm_for(&self, platform: &AnyPlatform, loaded: &Loaded) {
         let earliest = loaded.order.first().map(|(due_ms, ..)| *due_ms);
-        platform.set_alarm(earliest.into_iter().chain(self.watchdog.get()).chain(self.outbox.get()).min());
+        self.has_armed.set(true);
+        platform.set_alarm(earliest.into_iter().chain(self.own(platform)).min());
     }
 
     /// Returns whether no schedule can fire.

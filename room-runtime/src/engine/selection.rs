@@ -3,7 +3,7 @@
 use std::{mem, rc::Rc};
 
 use super::{RoomHost, Slot};
-use crate::{CloseCode, Delivery, platform::*};
+use crate::{CloseCode, Delivery, Error, engine::topics::InTopics, platform::*};
 
 /// A choice of the connected peers. The criteria intersect.
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub(crate) struct Selection {
     pub(crate) any: Vec<Vec<String>>,
     pub(crate) only: Option<Vec<Rc<Slot>>>,
     pub(crate) except: Vec<Rc<Slot>>,
+    /// The topics that a peer must all be subscribed to.
+    pub(crate) topics: Option<InTopics>,
 }
 
 impl Selection {
@@ -36,14 +38,22 @@ impl Selection {
         }
     }
 
-    fn excepted(&self) -> Vec<Socket> {
+    pub(super) fn excepted(&self) -> Vec<Socket> {
         let here = self.except.iter().filter(|slot| slot.has_socket());
         here.map(|slot| slot.socket.get()).collect()
     }
 
     /// The sockets of the selected peers.
-    pub(crate) fn sockets(&self, host: &RoomHost) -> Vec<Socket> {
+    ///
+    /// # Errors
+    /// The errors of finding the subscribers of a topic. Without topics there is none.
+    pub(crate) fn sockets(&self, host: &RoomHost) -> Result<Vec<Socket>, Error> {
         let platform = &host.platform;
+        if let Some(topics) = &self.topics {
+            let mut sockets = topics.sockets(self, host)?;
+            sockets.retain(|socket| platform.is_open(*socket));
+            return Ok(sockets);
+        }
         let mut sockets = match &self.only {
             Some(slots) => {
                 let here = slots.iter().filter(|slot| slot.has_socket()).map(|slot| slot.socket.get());
@@ -67,19 +77,31 @@ impl Selection {
         }
         let except = self.excepted();
         sockets.retain(|socket| !except.contains(socket));
-        sockets
+        Ok(sockets)
     }
 }
 
 impl RoomHost {
-    /// Sends one message to the selected peers.
-    pub(crate) fn send_to(self: &Rc<Self>, message: &str, selection: &Selection) -> Delivery {
-        let frame = Frame::Text(message);
-        let sent = match selection.audience_tag() {
-            Some(tag) => self.send(frame, Audience::All { tag, except: &selection.excepted() }),
-            None => self.send(frame, Audience::Only(&selection.sockets(self))),
-        };
-        self.delivery(sent)
+    /// Calls `send` with the audience of the selected peers.
+    pub(crate) fn to_selected<T>(
+        &self,
+        selection: &Selection,
+        send: impl FnOnce(Audience<'_>) -> T,
+    ) -> Result<T, Error> {
+        Ok(match (&selection.topics, selection.audience_tag()) {
+            // The platform skips closed sockets itself.
+            (Some(topics), _) => send(Audience::Only(&topics.sockets(selection, self)?)),
+            (None, Some(tag)) => send(Audience::All { tag, except: &selection.excepted() }),
+            (None, None) => send(Audience::Only(&selection.sockets(self)?)),
+        })
+    }
+
+    /// Returns the selected sockets, or none after an error, which it logs.
+    pub(crate) fn or_none(&self, sockets: Result<Vec<Socket>, Error>) -> Vec<Socket> {
+        sockets.unwrap_or_else(|error| {
+            self.platform.log_error(&format!("{error}: nobody is selected"));
+            Vec::new()
+        })
     }
 
     /// Closes the connections of these sockets. Returns their number.

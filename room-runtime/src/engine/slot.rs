@@ -1,6 +1,9 @@
 //! The engine's record of a peer in memory.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    rc::Rc,
+};
 
 use serde_json::value::RawValue;
 
@@ -31,6 +34,8 @@ pub(crate) struct Slot {
     /// The peer's data.
     pub(crate) data: RefCell<Value>,
     pub(crate) tags: OnceCell<Vec<String>>,
+    /// The topics of the peer, sorted. After its end they are those that it had last.
+    pub(crate) topics: RefCell<Vec<String>>,
     /// The metadata of the upgrade. It is dropped when `on_connect` or `on_resume` ends.
     pub(crate) meta: RefCell<Option<Box<RawValue>>>,
     /// The bytes of this peer's frames that wait for its turn.
@@ -49,6 +54,10 @@ pub(crate) struct Slot {
     pub(crate) is_final: Cell<bool>,
     /// True if the closure of an `update_data` is running.
     pub(crate) is_changing: Cell<bool>,
+    /// The client's address, in a room that limits the rate of an address.
+    pub(crate) address: RefCell<Option<Rc<str>>>,
+    /// The frames over the rate limit since a frame last passed it.
+    pub(crate) over_rate: Cell<u32>,
     /// Taken by the running handler of this peer.
     pub(crate) turn: FairLock,
 }
@@ -71,6 +80,7 @@ impl Slot {
             status: Cell::new(status),
             data: RefCell::new(data),
             tags: OnceCell::new(),
+            topics: RefCell::default(),
             meta: RefCell::new(None),
             queued_bytes: Cell::new(0),
             entry,
@@ -80,6 +90,8 @@ impl Slot {
             is_closing: Cell::new(false),
             is_final: Cell::new(false),
             is_changing: Cell::new(false),
+            address: RefCell::new(None),
+            over_rate: Cell::new(0),
             turn: FairLock::default(),
         }
     }

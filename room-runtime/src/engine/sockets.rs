@@ -7,9 +7,12 @@ use serde_json::value::RawValue;
 use super::{RoomHost, Value};
 use crate::{
     CloseCode, Error, ErrorKind, PeerId,
-    engine::slot::{Slot, Status},
+    engine::{
+        slot::{Slot, Status},
+        topics,
+    },
     platform::*,
-    types::limits::MAX_DATA_BYTES,
+    types::limits::{MAX_ATTACHMENT_BYTES, MAX_DATA_BYTES},
     wire::{self, Attachment, handshake::TAG_MARK},
 };
 
@@ -51,9 +54,13 @@ impl RoomHost {
     fn decode_attachment(&self, socket: Socket, bytes: &[u8]) -> Result<Slot, Error> {
         const WHAT: &str = "the attachment of a socket";
         let attachment = wire::decode_value::<Attachment<PeerId, Box<RawValue>, String>>(bytes, WHAT)?;
-        let Attachment(id, connected_at, data, entry, generation) = attachment;
+        let Attachment(id, connected_at, data, mut entry, generation, address) = attachment;
+        let topics = topics::split_off(&mut entry);
         let data = self.room.code.decode_data(data.get()).map_err(|error| wire::decode_failed(WHAT, error))?;
-        Ok(Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation))
+        let slot = Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation);
+        slot.topics.replace(topics);
+        slot.address.replace(address.map(Rc::from));
+        Ok(slot)
     }
 
     /// Sends a frame and closes slow consumers, whose unsent frames would fill the memory and block hibernation.
@@ -112,6 +119,10 @@ impl RoomHost {
     pub(super) fn forget(&self, socket: Socket) {
         self.release_socket(socket);
         self.platform.forget(socket);
+        self.release_memory_if_empty();
+    }
+
+    pub(super) fn release_memory_if_empty(&self) {
         // An empty room drops its caches, so that it costs little memory while the object stays loaded. A socket
         // without any event in this incarnation has no slot, so the platform is asked too.
         if self.known_sockets.get() == 0 && self.platform.open(None).is_empty() {
@@ -123,10 +134,15 @@ impl RoomHost {
     pub(super) fn admit(&self, slot: &Slot) -> Result<(), Error> {
         let data = self.encode_current_data(slot)?;
         self.write_place(slot, slot.socket.get(), slot.generation.get(), &data)?;
+        if let Err(error) = self.user_enters(slot) {
+            self.log_roster_error(self.strike(&slot.entry));
+            return Err(error.of_peer(&slot.id));
+        }
         slot.is_enrolled.set(true);
         slot.status.set(Status::Connected);
         self.note_joined();
         self.start_watchdog();
+        self.plan_silence_check();
         Ok(())
     }
 
@@ -156,13 +172,26 @@ impl RoomHost {
         })
     }
 
-    fn attach(&self, slot: &Slot, socket: Socket, generation: u32, data: &RawValue) -> Result<(), Error> {
-        let attachment = Attachment(&slot.id, slot.connected_at, data, &slot.entry, generation);
-        let attached = wire::encode_value(&attachment, "the peer's data").and_then(|bytes| {
-            let attached = self.platform.attach(socket, &bytes);
-            attached.map_err(|refusal| Error::new(ErrorKind::AttachmentTooLarge, refusal.0))
+    pub(super) fn attach(&self, slot: &Slot, socket: Socket, generation: u32, data: &RawValue) -> Result<(), Error> {
+        let bytes = self.encode_attachment(slot, generation, data)?;
+        let attached = self.platform.attach(socket, &bytes);
+        attached
+            .map_err(|refusal| Error::new(ErrorKind::AttachmentTooLarge, refusal.0).in_room(&self.id).of_peer(&slot.id))
+    }
+
+    /// Encodes the attachment of a peer's socket and checks its size.
+    pub(crate) fn encode_attachment(&self, slot: &Slot, generation: u32, data: &RawValue) -> Result<Vec<u8>, Error> {
+        let entry = topics::join(&slot.entry, &slot.topics.borrow());
+        let address = slot.address.borrow();
+        let attachment = Attachment(&slot.id, slot.connected_at, data, &*entry, generation, address.as_deref());
+        let encoded = wire::encode_value(&attachment, "the peer's data").and_then(|bytes| match bytes.len() {
+            n if n > MAX_ATTACHMENT_BYTES => Err(Error::new(
+                ErrorKind::AttachmentTooLarge,
+                format!("the peer's id, data and topics have {n} bytes as JSON, the limit is {MAX_ATTACHMENT_BYTES}"),
+            )),
+            _ => Ok(bytes),
         });
-        attached.map_err(|error| error.in_room(&self.id).of_peer(&slot.id))
+        encoded.map_err(|error| error.in_room(&self.id).of_peer(&slot.id))
     }
 
     pub(crate) fn tags_of(&self, socket: Socket) -> Vec<String> {

@@ -50,8 +50,13 @@ impl RoomHost {
         let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
         // If storage cannot be read, assume that there is work.
         let has_schedules = self.room.parts.firing.as_ref().is_some_and(|firing| firing.has_any(self));
+        let has_timeouts = self.room.parts.liveness.is_some() && self.platform.count_open() > 0;
         let has_calls = self.room.parts.delivering.is_some() && has(keys::OUTBOX_CALLS);
-        has_schedules || has_calls || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
+        has_schedules
+            || has_timeouts
+            || has_calls
+            || roster::PREFIXES.into_iter().any(has)
+            || self.platform.get(keys::ID).is_err()
     }
 
     /// Returns whether the room has started and no event is waiting for the start. Such an event must be handled first.
@@ -63,6 +68,7 @@ impl RoomHost {
         self.check_storage()?;
         self.prepare_services()?;
         let lost = self.find_lost(by_socket)?;
+        self.find_outstanding(by_socket)?;
         if let Some(delivering) = &self.room.parts.delivering {
             // A schedule that `on_start` sets must not take the alarm away from the outbox.
             delivering.load(self)?;
@@ -90,6 +96,10 @@ impl RoomHost {
             self.schedules.set_watchdog(Some(self.platform.now_ms().saturating_add(self.room.watchdog_ms)));
         }
         self.close_lost(lost).await;
+        if self.life.get() != life {
+            return Ok(());
+        }
+        self.run_outstanding().await;
         if self.life.get() != life {
             return Ok(());
         }

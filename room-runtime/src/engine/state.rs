@@ -85,12 +85,20 @@ impl RoomHost {
         wire::raw_json(json, "the room's state").map(Some)
     }
 
+    /// Stores the state if it changed since it was last stored. Then the room may do what a rollback could not undo.
+    ///
+    /// Inside a transaction this is an error.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        self.not_in_transaction()?;
+        self.store_state()
+    }
+
     /// Stores the state if it changed since it was last stored.
     ///
     /// Inside the closure of an `update` this is an error, because the message to be sent would describe an unfinished
     /// change. A state that cannot be stored is dropped from memory: the room goes on with the stored state, as after a
     /// restart.
-    pub(crate) fn flush(&self) -> Result<(), Error> {
+    pub(crate) fn store_state(&self) -> Result<(), Error> {
         let mut cached = self.borrow_state()?;
         let Cached { value: Some(value), dirty: true, .. } = &*cached else { return Ok(()) };
         let written = self.room.code.encode_state(&**value).and_then(|bytes| match bytes.len() {
@@ -130,6 +138,13 @@ impl RoomHost {
     pub(super) fn purge_state(&self) {
         if let Ok(mut cached) = self.state.try_borrow_mut() {
             *cached = Cached::default();
+        }
+    }
+
+    /// Drops the state and its changes from memory, because they are rolled back. `init` may be running.
+    pub(super) fn drop_state(&self) {
+        if let Ok(mut cached) = self.state.try_borrow_mut() {
+            *cached = Cached { is_initializing: cached.is_initializing, ..Cached::default() };
         }
     }
 

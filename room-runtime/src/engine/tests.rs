@@ -279,6 +279,10 @@ impl Handshake for NoHandshake {
     fn protocols(&self) -> Vec<String> {
         Vec::new()
     }
+
+    fn address(&self) -> Option<String> {
+        None
+    }
 }
 
 fn new_host(memory: &Rc<Memory>) -> Rc<RoomHost> {
@@ -393,7 +397,12 @@ impl World {
     }
 
     fn received(&self, socket: Socket) -> Vec<String> {
-        self.memory.with_socket(socket, |socket| std::mem::take(&mut socket.received)).into()
+        let frames = self.memory.with_socket(socket, |socket| std::mem::take(&mut socket.received));
+        let texts = frames.into_iter().map(|frame| match frame {
+            OwnedFrame::Text(text) => text,
+            OwnedFrame::Binary(bytes) => panic!("a binary frame of {} bytes", bytes.len()),
+        });
+        texts.collect()
     }
 
     fn trace(&self) -> Vec<String> {
@@ -1180,7 +1189,7 @@ mod tickets {
 
 mod limits {
     use super::*;
-    use crate::{Limits, RateLimit, platform::memory::Memory};
+    use crate::{Limits, RateLimit, RateLimitBy, platform::memory::Memory};
 
     #[test]
     fn a_frame_of_exactly_the_limit_is_decoded_and_one_byte_more_is_not() {
@@ -1277,7 +1286,7 @@ mod limits {
         let limits = Limits::DEFAULT.max_peers(1).max_message_bytes(2).max_unread_bytes(3);
         let limits = limits.rate_limit(RateLimit::new(4, 5.0));
         assert_eq!((limits.max_peers, limits.max_message_bytes, limits.max_unread_bytes), (1, 2, 3));
-        assert_eq!(limits.rate_limit, Some(RateLimit { burst: 4, per_second: 5.0 }));
+        assert_eq!(limits.rate_limit, Some(RateLimit { burst: 4, per_second: 5.0, by: RateLimitBy::Peer }));
         assert_eq!(Limits::default(), Limits::DEFAULT);
     }
 }
@@ -1298,7 +1307,9 @@ mod without_handlers {
         const PURGE_AFTER_MS: u64 = PURGE_AFTER_MS;
         const RECONNECT_GRACE_MS: u64 = GRACE_MS;
         const HAS_ON_UPGRADE: bool = false;
+        const HAS_ON_JOIN: bool = false;
         const HAS_ON_CLOSE: bool = false;
+        const HAS_ON_LEAVE: bool = false;
         const HAS_ON_ALARM: bool = false;
         const HAS_ON_UNDELIVERED: bool = false;
         const HAS_ON_REQUEST: bool = false;
@@ -1634,4 +1645,113 @@ mod keeping {
         room.advance(Duration::from_secs(3_600));
         assert!(memory.keys("").is_empty(), "{:?}", memory.keys(""));
     }
+}
+
+#[test]
+fn the_changes_of_a_transaction_are_one_write_and_a_failed_one_has_none() {
+    let world = World::new();
+    let ctx = probe(&world.host);
+    ctx.update(|state| state.count += 1).expect("changed");
+    let text = ctx.sql().transaction(|_| {
+        ctx.update(|state| state.count += 10)?;
+        ctx.update(|state| state.text = "inside".to_owned())?;
+        Ok(ctx.state()?.text.clone())
+    });
+    assert_eq!(text.expect("stored"), "inside");
+    let puts: Vec<_> = world.trace().into_iter().filter(|line| line.starts_with("put room:state ")).collect();
+    // The change before the transaction, and the changes in it.
+    assert_eq!(puts, [r#"put room:state {"count":101,"text":""}"#, r#"put room:state {"count":111,"text":"inside"}"#]);
+    let failed = ctx.sql().transaction::<()>(|_| {
+        ctx.update(|state| state.count = 0)?;
+        ctx.schedule("never".to_owned()).after(Duration::ZERO)?;
+        Err(Failure::msg("no"))
+    });
+    assert_eq!(failed.expect_err("it fails").to_string(), "no");
+    assert_eq!(ctx.state().expect("read").count, 111);
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":111,"text":"inside"}"#));
+    assert_eq!((ctx.next_alarm().expect("read"), world.memory.next_alarm()), (None, None));
+    // The id that the schedule needs is stored again by the next one.
+    assert_eq!(world.stored(keys::ID), None);
+    ctx.schedule("set".to_owned()).after(Duration::ZERO).expect("set");
+    assert!(world.stored(keys::ID).is_some());
+}
+
+#[test]
+fn a_transaction_that_cannot_be_written_keeps_the_old_state() {
+    let world = World::new();
+    let ctx = probe(&world.host);
+    ctx.sql().transaction(|_| Ok(ctx.update(|state| state.count = 1)?)).expect("stored");
+    let failed = ctx.sql().transaction(|_| {
+        world.memory.writes_fail.set(true);
+        Ok(ctx.update(|state| state.count = 2)?)
+    });
+    assert_eq!(failed.expect_err("the disk is full").kind(), ErrorKind::Storage);
+    world.memory.writes_fail.set(false);
+    assert_eq!(ctx.state().expect("read").count, 1);
+    ctx.sql().transaction(|_| Ok(ctx.update(|state| state.count = 3)?)).expect("stored");
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":3,"text":""}"#));
+}
+
+#[test]
+fn a_panic_in_a_transaction_rolls_it_back() {
+    let mut world = World::new();
+    let ctx = probe(&world.host);
+    ctx.update(|state| state.count = 1).expect("changed");
+    let crashed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        ctx.sql().transaction::<()>(|sql| {
+            ctx.schedule("never".to_owned()).after(Duration::ZERO)?;
+            sql.transaction(|_| Ok(ctx.update(|state| state.count = 2)?))?;
+            panic!("on purpose");
+        })
+    }));
+    assert!(crashed.is_err());
+    world.hibernate();
+    assert_eq!(world.state().as_deref(), Some(r#"{"count":1,"text":""}"#));
+    assert_eq!((world.stored(keys::ID), world.memory.next_alarm()), (None, None));
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn migrations_with_nothing_to_do_cost_one_read() {
+    let world = World::new();
+    let ctx = probe(&world.host);
+    let list = ["create table a (x)", "insert into a values (1)"];
+    assert_eq!(ctx.sql().migrate(&list).expect("runs"), 2);
+    world.trace();
+    assert_eq!(ctx.sql().migrate(&list).expect("knows"), 0);
+    assert_eq!(world.trace(), ["get room:migrations"]);
+    world.memory.reads_fail.set(true);
+    assert_eq!(ctx.sql().migrate(&list).expect_err("the disk is gone").kind(), ErrorKind::Storage);
+    world.memory.reads_fail.set(false);
+    world.memory.writes_fail.set(true);
+    let list = ["create table a (x)", "insert into a values (1)", "select x from a"];
+    let error = ctx.sql().migrate(&list).expect_err("the disk is full");
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.message().starts_with("migration 3 of 3, `select x from a`: "), "{error}");
+    world.memory.writes_fail.set(false);
+    assert_eq!(ctx.sql().migrate(&list).expect("runs"), 1);
+    world.memory.store(keys::MIGRATIONS, b"[1,");
+    assert_eq!(ctx.sql().migrate(&list).expect_err("it does not decode").kind(), ErrorKind::Decode);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_batch_of_rows_is_bounded_in_rows_and_bytes() {
+    use crate::platform::sql::statement::Statement;
+
+    let sizes = |select: &str| {
+        let text = format!("with recursive n(x) as (select 1 union all select x + 1 from n where x < 700) {select}");
+        let statement = Statement::read(&text, 0).expect("reads");
+        let mut sizes = Vec::new();
+        let memory = Memory::alone("r1");
+        let done = memory.read(&statement, &[], &mut |rows| {
+            sizes.push(rows.rows.len());
+            sizes.len() < 4
+        });
+        done.expect("read");
+        sizes
+    };
+    assert_eq!(sizes("select x from n"), [256, 256, 188]);
+    assert_eq!(sizes("select zeroblob(100000) from n"), [3, 3, 3, 3]);
+    assert_eq!(sizes("select zeroblob(2000000) from n"), [1, 1, 1, 1]);
 }

@@ -91,6 +91,8 @@ impl<const G: u64, const P: u64, const C: bool, const M: usize> Room for Rig<G, 
     const RECONNECT_GRACE_MS: u64 = G;
     const PURGE_AFTER_MS: u64 = P;
     const HAS_ON_CLOSE: bool = C;
+    const HAS_ON_JOIN: bool = false;
+    const HAS_ON_LEAVE: bool = false;
     const LIMITS: Limits = Limits::DEFAULT.max_peers(M);
     type State = u64;
     /// The name of the connection.

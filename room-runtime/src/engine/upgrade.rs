@@ -25,8 +25,8 @@ use crate::{
     platform::*,
     types::{error::Refused, upgrade::check_upgrade},
     wire::{
-        self, UpgradeOptions,
-        handshake::{Handshake, NoProtocol, choose_protocol, id_tag, user_tag},
+        self, SUBPROTOCOL, UpgradeOptions,
+        handshake::{Handshake, NoProtocol, choose_protocol, id_tag, speaks_message_pack, user_tag},
     },
 };
 
@@ -35,8 +35,18 @@ pub(super) const NOT_ADMITTED: &str = "the room could not let this peer in";
 
 pub(super) const REPLACED: &str = "replaced by a new connection";
 
-/// Makes the socket of an upgrade. It gets the socket's tags and the subprotocol of the handshake's answer.
-pub(crate) type Accept = Box<dyn FnOnce(&[String], Option<&str>) -> Result<Socket, PlatformError>>;
+/// Makes the socket of an upgrade. It gets the socket's tags and the outcome of the handshake.
+pub(crate) type Accept = Box<dyn FnOnce(&[String], &Handshaken<'_>) -> Result<Socket, PlatformError>>;
+
+/// The outcome of a handshake.
+pub(crate) struct Handshaken<'a> {
+    /// The subprotocol of the answer.
+    pub(crate) protocol: Option<&'a str>,
+    /// True if the client accepts several messages in one frame.
+    pub(crate) is_v1: bool,
+    /// True if the client speaks MessagePack.
+    pub(crate) is_packed: bool,
+}
 
 /// The part of the engine for rooms with `on_upgrade`.
 pub(crate) type Asking =
@@ -127,6 +137,7 @@ impl RoomHost {
         handshake: Rc<dyn Handshake>,
         accept: Accept,
     ) -> Result<Upgraded, Error> {
+        self.renew_silence_check();
         // A peer that reconnects already has a place.
         if !options.resume.as_deref().is_some_and(|token| self.has_place(token))
             && let Some(full) = self.full()?
@@ -137,6 +148,7 @@ impl RoomHost {
         let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
         let id = id.unwrap_or_else(|| self.random_peer_id(self.platform.now_ms()));
         let protocols = handshake.protocols();
+        let address = self.address_of(&*handshake);
         let mut asked = Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol };
         if let Some(ask) = self.room.parts.asking {
             asked = match ask(self.clone(), asked, handshake, protocols.clone()).await {
@@ -145,16 +157,16 @@ impl RoomHost {
             };
         }
         check_upgrade(Some(&asked.id), &asked.tags)?;
-        asked.protocol = match choose_protocol(&protocols, asked.protocol.take()) {
+        asked.protocol = match choose_protocol(&protocols, asked.protocol.take(), self.room.codecs) {
             Ok(protocol) => protocol,
             Err(NoProtocol::Refused(text)) => return Ok(Upgraded::Refused(400, text)),
             Err(NoProtocol::Invalid(error)) => return Err(error),
         };
 
         // Other peers may have joined while `on_upgrade` waited. Nothing waits from here to the accept.
-        match self.try_reconnect(asked, accept).await? {
+        match self.try_reconnect(asked, &address, accept).await? {
             Ok(upgraded) => Ok(upgraded),
-            Err((asked, accept)) => self.join(asked, accept).await,
+            Err((asked, accept)) => self.join(asked, address, accept).await,
         }
     }
 
@@ -165,7 +177,7 @@ impl RoomHost {
     }
 
     /// Lets a new peer join.
-    async fn join(self: &Rc<Self>, asked: Asked, accept: Accept) -> Result<Upgraded, Error> {
+    async fn join(self: &Rc<Self>, asked: Asked, address: Option<Rc<str>>, accept: Accept) -> Result<Upgraded, Error> {
         let Asked { data, id, tags, meta, on_duplicate, protocol, .. } = asked;
         if let Some(full) = self.full()? {
             return Ok(full);
@@ -185,6 +197,7 @@ impl RoomHost {
         let slot = Slot::new(NO_SOCKET, id, self.platform.now_ms(), data, Status::Connecting, name, 0);
         let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
+        slot.address.replace(address);
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
         slot.socket.set(socket);
         let slot = Rc::new(slot);
@@ -197,7 +210,9 @@ impl RoomHost {
     pub(super) fn accept(&self, slot: &Slot, protocol: Option<&str>, accept: Accept) -> Result<Socket, Error> {
         let tags = slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).iter().map(|tag| user_tag(tag));
         let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags).collect();
-        accept(&marked, protocol).map_err(|refusal| {
+        let is_packed = speaks_message_pack(protocol, self.room.codecs);
+        let handshaken = Handshaken { protocol, is_v1: protocol == Some(SUBPROTOCOL), is_packed };
+        accept(&marked, &handshaken).map_err(|refusal| {
             Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&slot.id)
         })
     }
@@ -224,26 +239,31 @@ impl RoomHost {
     /// Runs `on_connect` for a new peer, and then closes the peers that it replaces.
     async fn let_in(self: &Rc<Self>, slot: &Rc<Slot>, replaced: Vec<Rc<Slot>>, kept: Vec<String>) {
         let call = self.invocation(Some(slot));
+        let visit = self.user_connects(&slot.id);
         // The resume token is the first frame of a connection, before any frame of a handler.
         self.send_resume_token(slot);
-        let outcome = {
-            let _turn = slot.turn.take().await;
-            let outcome = self.run(self.room.code.on_connect(call.clone())).await;
-            slot.meta.take();
-            let outcome = outcome.and_then(|()| Ok(self.admit(slot)?));
-            if let Err(failure) = &outcome {
-                self.turn_away(slot, failure);
-            }
-            outcome
-        };
-        if outcome.is_err() {
+        let turn = slot.turn.take().await;
+        let outcome = self.run(self.room.code.on_connect(call.clone())).await;
+        slot.meta.take();
+        let outcome = outcome.and_then(|()| Ok(self.admit(slot)?));
+        if let Err(failure) = &outcome {
+            self.turn_away(slot, failure);
+            drop(turn);
             self.report(unless_refused(outcome), "on_connect", &call).await;
+            self.user_refused(visit);
             return;
         }
         // A peer that `on_connect` itself has closed replaces no other peer.
-        if slot.is_closing.get() {
-            return;
+        if !slot.is_closing.get() {
+            self.replace(slot, replaced, kept);
         }
+        if let Some(visit) = visit {
+            self.user_connected(slot, visit, || turn.pass_on());
+        }
+    }
+
+    /// Closes the peers that a new peer replaces.
+    fn replace(self: &Rc<Self>, slot: &Slot, replaced: Vec<Rc<Slot>>, kept: Vec<String>) {
         for old in replaced {
             self.force_close(&old, CloseCode::RESTART, REPLACED);
         }
@@ -283,6 +303,7 @@ impl RoomHost {
         };
         self.answer_refusal(failure, slot);
         slot.status.set(Status::Gone);
+        self.leave_topics(slot);
         self.close_refused(slot.socket.get(), code, reason);
     }
 

@@ -45,6 +45,10 @@ impl Handshake for Nobody {
     fn protocols(&self) -> Vec<String> {
         Vec::new()
     }
+
+    fn address(&self) -> Option<String> {
+        None
+    }
 }
 
 fn now<T>(work: impl Future<Output = T>) -> T {

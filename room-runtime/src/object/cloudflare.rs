@@ -20,16 +20,19 @@ use worker::{
 };
 
 use crate::{
-    Close, Error, ErrorKind, Room,
+    Close, Error, ErrorKind, RateLimitBy, Room,
     api::typed::room_type,
-    engine::{MakeServices, RoomHost, RoomType, Upgraded, upgrade::Accept},
+    engine::{
+        MakeServices, RoomHost, RoomType, Upgraded,
+        upgrade::{Accept, Handshaken},
+    },
     platform::{
         LocalFuture, OwnedFrame, Platform, Socket,
         cloudflare::{Cloudflare, RUNNING, js, message_of, namespace, refusal, run_room, run_to_end},
     },
     wire::{
-        ERROR_HEADER, Reply, SUBPROTOCOL, TICKET_HEADER, WireError, decode_value,
-        handshake::{Handshake, parse_protocols},
+        ERROR_HEADER, Reply, TICKET_HEADER, WireError, decode_value,
+        handshake::{ADDRESS_HEADER, Handshake, parse_protocols},
         http_codec::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
         is_ticket,
     },
@@ -45,6 +48,7 @@ struct Incoming {
     request: JsValue,
     /// The `sec-websocket-protocol` header. The platform joins several such headers into one.
     offered: Option<String>,
+    address: Option<String>,
     http: Option<&'static Http>,
 }
 
@@ -58,6 +62,10 @@ impl Handshake for Incoming {
 
     fn protocols(&self) -> Vec<String> {
         parse_protocols(self.offered.as_deref())
+    }
+
+    fn address(&self) -> Option<String> {
+        self.address.clone()
     }
 }
 
@@ -127,7 +135,7 @@ impl Object {
         // replace the instance in the middle of the next call.
         worker::wasm_bindgen::handler::set_on_abort(js::instance_ended);
         let (ping, pong) = room.heartbeat;
-        let sockets = js::Sockets::new(state.as_raw(), ping, pong);
+        let sockets = js::Sockets::new(state.as_raw(), ping, pong, room.peer_timeout_ms as f64);
         let platform = Rc::new(Cloudflare::new(state, env, sockets));
         let number = platform.number();
         let host = RoomHost::new(room, platform.clone(), make_services);
@@ -147,13 +155,15 @@ impl Object {
             return Response::error("this room is reached through its client", 403);
         };
         let offered = request.headers().get("sec-websocket-protocol")?;
+        let by_address = self.host.room.limits.rate_limit.is_some_and(|limit| limit.by == RateLimitBy::Address);
+        let address = if by_address { request.headers().get(ADDRESS_HEADER)? } else { None };
         let request: &JsValue = request.inner();
-        let handshake = Rc::new(Incoming { request: request.clone(), offered, http: self.http });
+        let handshake = Rc::new(Incoming { request: request.clone(), offered, address, http: self.http });
         let (platform, incoming) = (self.platform.clone(), request.clone());
-        let accept: Accept = Box::new(move |tags, protocol| {
+        let accept: Accept = Box::new(move |tags, handshaken| {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
-            let v1 = protocol == Some(SUBPROTOCOL);
-            platform.sockets.accept(&incoming, tags, protocol, v1).map_err(refusal)
+            let Handshaken { protocol, is_v1, is_packed } = *handshaken;
+            platform.sockets.accept(&incoming, tags, protocol, is_v1, is_packed).map_err(refusal)
         });
         match run_to_end(self.host.upgrade(&ticket, handshake, accept)).await {
             Ok(Upgraded::Accepted) => Ok(js::upgraded(request)?.unchecked_into::<worker::web_sys::Response>().into()),

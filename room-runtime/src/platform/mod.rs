@@ -61,6 +61,24 @@ pub(crate) struct Sent {
     pub(crate) unread: Vec<Socket>,
     /// True if the platform holds any frame for a later batch, from this send or an earlier one.
     pub(crate) held: bool,
+    /// True if sockets were skipped because they speak another codec.
+    pub(crate) others: bool,
+}
+
+/// The parts of the [timeout](crate::Room::PEER_TIMEOUT_MS) of peers: the time of a peer's last frame is stored with its
+/// socket if the stored time is older than one part, and two looks for silent peers are at least one part apart.
+///
+/// After a wake the stored time is taken to be one part later, so that no peer is closed early. A silent peer is
+/// therefore closed after ten parts at the latest. `room.js` has the same number.
+pub(crate) const SIGN_STEPS: u64 = 8;
+
+/// The outcome of a look for silent sockets.
+#[derive(Debug, Default)]
+pub(crate) struct Silence {
+    /// The open sockets that showed no sign of life for the timeout.
+    pub(crate) sockets: Vec<Socket>,
+    /// The earliest time at which another open socket can be one of them.
+    pub(crate) next_ms: Option<u64>,
 }
 
 /// The largest value under one key, in bytes. Cloudflare stores 2 MB, with a few bytes of its format around the value.
@@ -102,15 +120,21 @@ pub(crate) trait Platform: fmt::Debug {
     fn count_open(&self) -> usize;
     /// Returns whether there is any socket, open or closing.
     fn has_sockets(&self) -> bool;
+    /// Returns whether the socket speaks MessagePack.
+    fn is_packed(&self, socket: Socket) -> bool;
     fn tags(&self, socket: Socket) -> Vec<String>;
     /// The attachment of a socket; `None` if it has none.
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), PlatformError>;
-    /// Sends a frame to the open sockets of an audience.
+    /// Sends a frame to the open sockets of an audience. Those that speak another codec than the frame's are skipped.
     ///
     /// A socket with more than `max_unread` bytes sent since it last showed that it reads is skipped. With `hold`,
     /// frames to sockets that accept several messages in one frame are held for a batch, and count as sent.
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
+    /// Returns the sockets that showed no sign of life for the room's `peer_timeout`.
+    ///
+    /// A socket without an attachment belongs to a peer that is still connecting, and has no timeout.
+    fn silent(&self) -> Silence;
     /// Sends the held frames, as one frame for each socket. A close also sends the held frames of its socket first.
     fn release(&self);
     fn close(&self, socket: Socket, code: u16, reason: &str) -> Result<(), PlatformError>;
@@ -132,6 +156,21 @@ pub(crate) trait Platform: fmt::Debug {
     fn delete_all(&self) -> Result<(), PlatformError>;
     /// Runs a statement on the object's database, with one value for each of its parameters.
     fn sql(&self, statement: &Statement<'_>, parameters: &[SqlValue]) -> Result<SqlRows, PlatformError>;
+    /// Runs one statement and passes its rows on in batches, until the closure returns false.
+    ///
+    /// A batch ends at 256 rows or 256 KiB. The statement must not be [atomic](Statement::is_atomic), and nothing may use
+    /// the database in between. An error comes after the rows before it, except that it can hide the last of them.
+    fn read(
+        &self,
+        statement: &Statement<'_>,
+        parameters: &[SqlValue],
+        batch: &mut dyn FnMut(SqlRows) -> bool,
+    ) -> Result<(), PlatformError>;
+    /// Runs work in a transaction of the storage: values, tables and the alarm.
+    ///
+    /// If the work returns false or panics, everything that it stored is rolled back. Transactions nest. An error means
+    /// that nothing was stored.
+    fn transaction(&self, work: &mut dyn FnMut() -> bool) -> Result<(), PlatformError>;
     /// The transport to the rooms of another binding.
     fn transport(&self, binding: &str, class: &str) -> Result<Transport, Unreachable>;
     /// Sets the object's single alarm, or deletes it.

@@ -15,6 +15,6 @@ pub(crate) enum ClientSocket {
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Text(String),
-    Binary(usize),
+    Binary(Vec<u8>),
     Closed(Close),
 }

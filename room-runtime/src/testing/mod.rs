@@ -53,6 +53,8 @@
 //! point where it waits for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else.
 //! [`World::together`] lets several frames arrive before anything runs.
 
+#[cfg(test)]
+mod rate_tests;
 mod world;
 
 use std::{
@@ -60,7 +62,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -77,6 +79,7 @@ use crate::{
     wire::{
         self,
         handshake::{ID_MARK, TAG_MARK},
+        origin::{NOT_ALLOWED, ORIGIN_HEADER, Origins},
     },
 };
 
@@ -275,10 +278,22 @@ impl<R: Room> TestRoom<R> {
     ) -> impl Future<Output = Result<TestPeer<R>, Refusal>> + use<R> {
         let link = self.world.0.link::<R>();
         let ticket = ticket(&link);
-        let prepare = prepare(&ticket, upgrade);
-        let opening = link.open(&address(&self.id, None), ticket, prepare, request);
+        // As on the platform, several headers of one name are one list.
+        let origins = request.headers().get_all(ORIGIN_HEADER).iter();
+        let origins: Vec<_> = origins.map(|origin| String::from_utf8_lossy(origin.as_bytes())).collect();
+        let origin = (!origins.is_empty()).then(|| origins.join(", "));
+        let is_allowed = Origins::of(R::ALLOWED_ORIGINS).is_none_or(|origins| origins.allow(origin.as_deref()));
+        // The Worker refuses such a request without a call to the room.
+        let opening = is_allowed.then(|| {
+            let prepare = prepare(&ticket, upgrade);
+            link.open(&address(&self.id, None), ticket, prepare, request)
+        });
         let (world, object, id) = (self.world.clone(), self.object.clone(), self.id.clone());
         async move {
+            let Some(opening) = opening else {
+                let response = wire::http_codec::text(StatusCode::FORBIDDEN, NOT_ALLOWED);
+                return Err(Refusal::Response(Box::new(response)));
+            };
             match opening.await {
                 Ok((_, Answer::Socket(socket))) => {
                     let marked = object.memory.tags(socket);
@@ -522,6 +537,43 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// A frame that a client received, from [`TestPeer::receive_any`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TestFrame {
+    /// A text frame.
+    Text(String),
+    /// A binary frame.
+    Binary(Bytes),
+}
+
+/// Returns a frame as the text of a notice, if it can be one.
+fn notice_text(frame: &OwnedFrame) -> Option<String> {
+    match frame {
+        OwnedFrame::Text(text) => Some(text.clone()),
+        OwnedFrame::Binary(bytes) => wire::unpack_notice(bytes),
+    }
+}
+
+fn is_notice(frame: &OwnedFrame) -> bool {
+    notice_text(frame).is_some_and(|text| wire::Notice::parse(&text).is_some())
+}
+
+/// Returns the resume token in a frame.
+fn token_in(frame: &OwnedFrame) -> Option<String> {
+    match wire::Notice::parse(&notice_text(frame)?)? {
+        wire::Notice::Resume(token) => Some(token.into_owned()),
+        wire::Notice::Error { .. } => None,
+    }
+}
+
+fn into_text(frame: OwnedFrame) -> Option<String> {
+    match frame {
+        OwnedFrame::Text(text) => Some(text),
+        OwnedFrame::Binary(_) => None,
+    }
+}
+
 /// A client of the room, with its end of the WebSocket.
 pub struct TestPeer<R: Room> {
     world: World,
@@ -530,7 +582,7 @@ pub struct TestPeer<R: Room> {
     id: PeerId,
     tags: Vec<String>,
     /// The other messages of a frame from which one message was taken, for clients of `room.v1`.
-    unpacked: RefCell<VecDeque<String>>,
+    unpacked: RefCell<VecDeque<OwnedFrame>>,
     /// The last resume token in the frames that were taken.
     resume_token: RefCell<Option<String>>,
     room: PhantomData<fn() -> R>,
@@ -552,13 +604,21 @@ impl<R: Room> TestPeer<R> {
     /// Sends an event to the room.
     ///
     /// # Panics
-    /// Panics if the event is not serializable as JSON.
+    /// Panics if the event is not serializable.
     #[track_caller]
     pub fn send(&self, event: &R::Event) {
-        match wire::encode_event(event) {
-            Ok(text) => self.send_raw(text),
+        let encoded = match self.is_packed() {
+            true => wire::msgpack::encode_event(event).map(OwnedFrame::Binary),
+            false => wire::encode_event(event).map(OwnedFrame::Text),
+        };
+        match encoded {
+            Ok(frame) => self.send_frame(frame),
             Err(error) => panic!("{error}"),
         }
+    }
+
+    fn is_packed(&self) -> bool {
+        self.with_socket(|socket| socket.is_packed)
     }
 
     /// Sends any text to the room.
@@ -585,7 +645,8 @@ impl<R: Room> TestPeer<R> {
 
     /// Sends the room's heartbeat, which the platform answers without waking the room.
     ///
-    /// The heartbeat is a sign that the client [reads](crate::Limits::max_unread_bytes) and that it continues to send
+    /// In a room with a [`peer_timeout`](crate::Room::PEER_TIMEOUT_MS), a test that lets time pass has to call this, or the
+    /// room closes the peer. The heartbeat is also a sign that the client [reads](crate::Limits::max_unread_bytes) and that it continues to send
     /// heartbeats. The answer arrives as after [`send_raw`](TestPeer::send_raw).
     pub fn heartbeat(&self) {
         self.send_raw(R::HEARTBEAT.0);
@@ -628,29 +689,51 @@ impl<R: Room> TestPeer<R> {
     #[track_caller]
     pub fn receive(&self) -> Option<R::Broadcast> {
         loop {
-            let text = self.receive_text()?;
-            if text == R::HEARTBEAT.1 {
-                continue;
-            }
-            match room_socket::decode(&text) {
+            let frame = self.receive_frame()?;
+            let received = match &frame {
+                OwnedFrame::Text(text) if text == R::HEARTBEAT.1 => continue,
+                OwnedFrame::Text(text) => room_socket::decode(text),
+                OwnedFrame::Binary(bytes) if self.is_packed() => room_socket::decode_packed(bytes),
+                OwnedFrame::Binary(bytes) => panic!(
+                    "peer `{}` received a binary frame of {} bytes, not a message\n`receive_bytes` takes binary frames",
+                    self.id,
+                    bytes.len()
+                ),
+            };
+            match received {
                 Ok(Received::Message(message)) => return Some(message),
                 Ok(Received::ResumeToken(token)) => drop(self.resume_token.replace(Some(token))),
-                Err(_) if wire::Notice::parse(&text).is_some() => panic!(
-                    "peer `{}` received an error frame, not a message: {text}\n`receive_error` takes error frames",
-                    self.id
+                Err(_) if is_notice(&frame) => panic!(
+                    "peer `{}` received an error frame, not a message: {}\n`receive_error` takes error frames",
+                    self.id,
+                    notice_text(&frame).unwrap_or_default()
                 ),
-                Err(error) => panic!("peer `{}` received {text}: {error}", self.id),
+                Err(error) => panic!("peer `{}` received {frame:?}: {error}", self.id),
             }
         }
+    }
+
+    /// Returns the next binary frame; `None` if there is none. Earlier messages stay in place.
+    ///
+    /// For a client that speaks [MessagePack](crate::Codec::MessagePack) every frame of the room is binary.
+    pub fn receive_bytes(&self) -> Option<Bytes> {
+        let waiting = self.waiting();
+        let (at, bytes) = waiting.into_iter().enumerate().find_map(|(at, frame)| match frame {
+            OwnedFrame::Binary(bytes) => Some((at, bytes)),
+            OwnedFrame::Text(_) => None,
+        })?;
+        self.take(at);
+        Some(bytes.into())
     }
 
     /// Returns the next error frame of the runtime; `None` if there is none. Earlier messages stay in place.
     pub fn receive_error(&self) -> Option<Error> {
         let waiting = self.waiting();
-        let (at, error) = waiting.iter().enumerate().find_map(|(at, text)| match wire::Notice::parse(text)? {
-            wire::Notice::Error { code, message, .. } => Some((at, Error::new(code, message))),
-            wire::Notice::Resume(_) => None,
-        })?;
+        let (at, error) =
+            waiting.iter().enumerate().find_map(|(at, frame)| match wire::Notice::parse(&notice_text(frame)?)? {
+                wire::Notice::Error { code, message, .. } => Some((at, Error::new(code, message))),
+                wire::Notice::Resume(_) => None,
+            })?;
         self.take(at);
         Some(error)
     }
@@ -660,15 +743,12 @@ impl<R: Room> TestPeer<R> {
     /// A room with a [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS) sends it when it accepts the peer.
     pub fn resume_token(&self) -> Option<String> {
         let waiting = self.waiting();
-        let token = waiting.iter().rev().find_map(|text| match wire::Notice::parse(text)? {
-            wire::Notice::Resume(token) => Some(token.into_owned()),
-            wire::Notice::Error { .. } => None,
-        });
+        let token = waiting.iter().rev().find_map(token_in);
         token.or_else(|| self.resume_token.borrow().clone())
     }
 
-    /// Returns everything that has arrived and was not taken, one message in each string.
-    fn waiting(&self) -> Vec<String> {
+    /// Returns everything that has arrived and was not taken, one message in each frame.
+    fn waiting(&self) -> Vec<OwnedFrame> {
         let arrived: Vec<_> = self.with_socket(|socket| socket.received.iter().cloned().collect());
         let mut waiting: Vec<_> = self.unpacked.borrow().iter().cloned().collect();
         waiting.extend(arrived.iter().flat_map(|frame| self.messages(frame)));
@@ -695,44 +775,65 @@ impl<R: Room> TestPeer<R> {
                 continue;
             }
             messages.remove(at);
-            self.with_socket(|socket| match &messages[..] {
+            let left: Vec<_> = messages.into_iter().filter_map(into_text).collect();
+            self.with_socket(|socket| match &left[..] {
                 [] => _ = socket.received.remove(index),
-                left => socket.received[index] = wire::packed(left),
+                left => socket.received[index] = wire::packed(left).into(),
             });
             return;
         }
     }
 
     /// Returns the messages of one frame.
-    fn messages(&self, frame: &str) -> Vec<String> {
-        // The platform sends the answer to a heartbeat as a frame of its own.
-        if !self.with_socket(|socket| socket.v1) || frame == R::HEARTBEAT.1 {
-            return vec![frame.to_owned()];
-        }
-        match serde_json::from_str::<Vec<Box<RawValue>>>(frame) {
-            Ok(messages) => messages.iter().map(|message| message.get().to_owned()).collect(),
-            Err(error) => panic!("peer `{}` got {frame}: {error}", self.id),
+    fn messages(&self, frame: &OwnedFrame) -> Vec<OwnedFrame> {
+        match frame {
+            // The platform sends the answer to a heartbeat as a frame of its own.
+            OwnedFrame::Text(text) if self.with_socket(|socket| socket.v1) && text != R::HEARTBEAT.1 => {
+                match serde_json::from_str::<Vec<Box<RawValue>>>(text) {
+                    Ok(messages) => messages.iter().map(|message| message.get().to_owned().into()).collect(),
+                    Err(error) => panic!("peer `{}` got {text}: {error}", self.id),
+                }
+            }
+            frame => vec![frame.clone()],
         }
     }
 
-    fn receive_text(&self) -> Option<String> {
+    fn receive_frame(&self) -> Option<OwnedFrame> {
         if self.unpacked.borrow().is_empty() {
-            let frame = self.receive_raw()?;
+            let frame = self.take_frame()?;
             self.unpacked.borrow_mut().extend(self.messages(&frame));
         }
         self.unpacked.borrow_mut().pop_front()
     }
 
-    /// Returns the next frame as text; `None` if there is none. A client that [offered `room.v1`](crate::SUBPROTOCOL)
-    /// gets arrays.
-    pub fn receive_raw(&self) -> Option<String> {
+    /// Takes the next frame, and records the resume token in it.
+    fn take_frame(&self) -> Option<OwnedFrame> {
         let frame = self.with_socket(|socket| socket.received.pop_front())?;
-        for message in self.messages(&frame) {
-            if let Some(wire::Notice::Resume(token)) = wire::Notice::parse(&message) {
-                self.resume_token.replace(Some(token.into_owned()));
-            }
+        if let Some(token) = self.messages(&frame).iter().find_map(token_in) {
+            self.resume_token.replace(Some(token));
         }
         Some(frame)
+    }
+
+    /// Returns the next frame as text; `None` if there is none. A client that [offered `room.v1`](crate::SUBPROTOCOL)
+    /// gets arrays.
+    ///
+    /// # Panics
+    /// Panics if the next frame is binary; [`receive_bytes`](TestPeer::receive_bytes) returns those.
+    #[track_caller]
+    pub fn receive_raw(&self) -> Option<String> {
+        match self.take_frame()? {
+            OwnedFrame::Text(text) => Some(text),
+            OwnedFrame::Binary(bytes) => panic!("peer `{}` received a binary frame of {} bytes", self.id, bytes.len()),
+        }
+    }
+
+    /// Returns the next frame; `None` if there is none.
+    pub fn receive_any(&self) -> Option<TestFrame> {
+        Some(match self.take_frame()? {
+            OwnedFrame::Text(text) => TestFrame::Text(text),
+            OwnedFrame::Binary(bytes) => TestFrame::Binary(bytes.into()),
+        })
     }
 
     /// Returns all messages that [`receive`](TestPeer::receive) would return one by one.

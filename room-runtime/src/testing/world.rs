@@ -39,7 +39,7 @@ use crate::{
     },
     wire::{
         self, decode_reply,
-        handshake::{Handshake, parse_protocols},
+        handshake::{ADDRESS_HEADER, Handshake, parse_protocols},
         new_ticket,
     },
 };
@@ -370,10 +370,12 @@ impl Object {
             None => Err(Unreachable::NotBound(format!("the test has no room of the class `{class}`"))),
         });
         let (executor, clock, random) = (executor.clone(), clock.clone(), random.clone());
+        let memory = Memory::new(key.id.as_str(), number, (reach, owner), executor, clock, random);
+        memory.peer_timeout_ms.set(room.peer_timeout_ms);
         Rc::new(Object {
             room,
             world: Rc::downgrade(world),
-            memory: Memory::new(key.id.as_str(), number, (reach, owner), executor, clock, random),
+            memory,
             host: RefCell::new(None),
             incarnations: Cell::new(0),
             name: format!("{} room `{}`", room.name, key.id),
@@ -391,7 +393,7 @@ impl Object {
             None => Err(Failure::msg("the test is over")),
         });
         let host = RoomHost::new(room, self.memory.clone(), services);
-        self.memory.forget_unread();
+        self.memory.forget_sockets_memory();
         self.host.replace(Some(host.clone()));
         self.incarnations.set(self.incarnations.get() + 1);
         host
@@ -478,11 +480,12 @@ impl Object {
         self.spawn(Work::Call, async move {
             let accepted = Rc::new(Cell::new(None));
             let opening = Opening { sender: Some(sender), accepted: accepted.clone() };
-            let accept: Accept = Box::new(move |tags, protocol| {
+            let accept: Accept = Box::new(move |tags, handshaken| {
                 let socket = memory.accept(tags);
                 memory.with_socket(socket, |socket| {
-                    socket.v1 = protocol == Some(wire::SUBPROTOCOL);
-                    socket.protocol = protocol.map(str::to_owned);
+                    socket.v1 = handshaken.is_v1;
+                    socket.is_packed = handshaken.is_packed;
+                    socket.protocol = handshaken.protocol.map(str::to_owned);
                 });
                 accepted.set(Some(socket));
                 Ok(socket)
@@ -498,7 +501,7 @@ impl Object {
         if matches!(&frame, OwnedFrame::Text(text) if text == heartbeat) {
             return self.memory.heartbeat(socket, answer);
         }
-        self.memory.with_socket(socket, |socket| socket.unread = 0);
+        self.memory.heard(socket);
         let object = self.clone();
         self.spawn(Work::Frame(socket), async move { object.host().message(socket, frame).await });
     }
@@ -530,7 +533,10 @@ impl Object {
         for work in &ended {
             if let Work::Frame(socket) = work {
                 let only = crate::platform::Audience::Only(&[*socket]);
-                self.memory.send(crate::platform::Frame::Text(&frame), only, usize::MAX, false);
+                let packed = wire::msgpack::from_json(&frame);
+                for frame in [crate::platform::Frame::Text(&frame), crate::platform::Frame::Packed(&packed)] {
+                    self.memory.send(frame, only, usize::MAX, false);
+                }
             }
         }
         for socket in half_open {
@@ -586,6 +592,11 @@ impl Handshake for Sent {
     fn protocols(&self) -> Vec<String> {
         let values = self.0.headers().get_all(http::header::SEC_WEBSOCKET_PROTOCOL);
         parse_protocols(values.iter().filter_map(|value| value.to_str().ok()))
+    }
+
+    fn address(&self) -> Option<String> {
+        let address = self.0.headers().get(ADDRESS_HEADER)?;
+        address.to_str().ok().map(str::to_owned)
     }
 }
 
@@ -726,12 +737,12 @@ struct WorldSocket {
 }
 
 impl NativeSocket for WorldSocket {
-    fn send(&self, text: String) -> Result<(), Error> {
+    fn send(&self, frame: OwnedFrame) -> Result<(), Error> {
         let (world, object) = self.link.object(&self.to)?;
         if object.memory.with_socket(self.socket, |socket| socket.closing || socket.ended.is_some()) {
             return Err(Error::new(ErrorKind::Send, "the connection is closing"));
         }
-        object.frame(self.socket, OwnedFrame::Text(text));
+        object.frame(self.socket, frame);
         world.settle();
         Ok(())
     }
@@ -741,7 +752,8 @@ impl NativeSocket for WorldSocket {
         let Ok((world, object)) = self.link.object(&self.to) else { return Poll::Ready(lost()) };
         world.settle();
         object.memory.with_socket(self.socket, |socket| match (socket.received.pop_front(), &socket.ended) {
-            (Some(text), _) => Poll::Ready(Arrival::Text(text)),
+            (Some(OwnedFrame::Text(text)), _) => Poll::Ready(Arrival::Text(text)),
+            (Some(OwnedFrame::Binary(bytes)), _) => Poll::Ready(Arrival::Binary(bytes)),
             (None, Some((code, reason))) => {
                 let was_clean = *code != 1006;
                 Poll::Ready(Arrival::Closed(Close::new(*code, reason.clone(), was_clean)))

@@ -11,7 +11,7 @@ pub struct Close {
     /// The close code as it arrived.
     ///
     /// It can be a code that cannot be sent: 1005 if the close had no code, and 1006 if the connection was lost without
-    /// a close frame.
+    /// a close frame, or if the peer was silent for the [`PEER_TIMEOUT_MS`](crate::Room::PEER_TIMEOUT_MS).
     pub code: u16,
     /// The reason, often empty.
     pub reason: String,
@@ -60,6 +60,8 @@ impl CloseCode {
     pub const RESTART: CloseCode = CloseCode(1012);
     /// 1013: try again later.
     pub const TRY_AGAIN: CloseCode = CloseCode(1013);
+    /// 3008: the connection timed out. IANA's registry of close codes has it as "Timeout".
+    pub const TIMEOUT: CloseCode = CloseCode(3008);
 
     /// Creates a code that can be sent.
     ///

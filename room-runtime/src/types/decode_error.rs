@@ -18,10 +18,12 @@ pub struct DecodeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeReason {
-    /// The frame is text, but not JSON or not an `Event`.
+    /// The frame is not JSON, or not MessagePack, or not an `Event`.
     Malformed,
-    /// The frame is binary. The room expects JSON text.
+    /// The frame is binary. The peer speaks JSON, and the room has no `on_binary`.
     Binary,
+    /// The frame is text. The peer speaks [MessagePack](crate::Codec::MessagePack).
+    Text,
     /// The frame is larger than [`Limits::max_message_bytes`](crate::Limits::max_message_bytes) and was not decoded.
     TooLarge,
 }
@@ -30,6 +32,16 @@ impl DecodeError {
     pub(crate) fn malformed(message: impl fmt::Display, text: String) -> Self {
         let message = format!("this is not an event of this room: {}", brief(message));
         DecodeError { reason: DecodeReason::Malformed, message, bytes: text.len(), text: Some(text) }
+    }
+
+    pub(crate) fn malformed_bytes(message: impl fmt::Display, bytes: usize) -> Self {
+        let message = format!("this is not an event of this room: {}", brief(message));
+        DecodeError { reason: DecodeReason::Malformed, message, bytes, text: None }
+    }
+
+    pub(crate) fn text_frame(text: String) -> Self {
+        let message = "this is a text frame, the events of this connection are MessagePack in binary frames".to_owned();
+        DecodeError { reason: DecodeReason::Text, message, bytes: text.len(), text: Some(text) }
     }
 
     pub(crate) fn binary(bytes: usize) -> Self {
@@ -66,14 +78,14 @@ impl DecodeError {
     pub fn kind(&self) -> ErrorKind {
         match self.reason {
             DecodeReason::TooLarge => ErrorKind::TooLarge,
-            DecodeReason::Malformed | DecodeReason::Binary => ErrorKind::Decode,
+            DecodeReason::Malformed | DecodeReason::Binary | DecodeReason::Text => ErrorKind::Decode,
         }
     }
 
     pub(crate) fn close_code(&self) -> CloseCode {
         match self.reason {
             DecodeReason::TooLarge => CloseCode::TOO_BIG,
-            DecodeReason::Malformed | DecodeReason::Binary => CloseCode::INVALID,
+            DecodeReason::Malformed | DecodeReason::Binary | DecodeReason::Text => CloseCode::INVALID,
         }
     }
 }

@@ -49,15 +49,21 @@ error_kinds! {
         Binding = "binding",
         /// A room id that is empty or longer than [`RoomId::MAX_BYTES`].
         InvalidRoomId = "invalid_room_id",
+        /// A number of shards that is 0 or more than [`Shards::MAX`](crate::Shards::MAX).
+        InvalidShards = "invalid_shards",
+        /// A bound of 0 concurrent calls, with which [`federate`](crate::RoomClient::federate) calls no room.
+        InvalidConcurrency = "invalid_concurrency",
         /// A peer id that is empty or longer than [`PeerId::MAX_BYTES`].
         InvalidPeerId = "invalid_peer_id",
         /// A peer has more tags than [`Upgrade::MAX_TAGS`](crate::Upgrade::MAX_TAGS), or a tag is too long.
         InvalidTag = "invalid_tag",
+        /// The name of a topic is empty, longer than 128 bytes, or has other characters than `A-Z a-z 0-9 : _ . / -`.
+        InvalidTopic = "invalid_topic",
         /// The [chosen](crate::Upgrade::protocol) WebSocket subprotocol is not one that the client offers.
         InvalidProtocol = "invalid_protocol",
         /// A close code that cannot be sent, or a reason of more than 123 bytes.
         InvalidClose = "invalid_close",
-        /// The encoded data of a peer is larger than the platform keeps with a socket.
+        /// The encoded data of a peer, or its data and its topics, are larger than the platform keeps with a socket.
         AttachmentTooLarge = "attachment_too_large",
         /// An encoded value is larger than the platform stores under one key.
         ValueTooLarge = "value_too_large",
@@ -67,7 +73,9 @@ error_kinds! {
         Decode = "decode",
         /// The room was used inside the closure of an `update`.
         ///
-        /// The same kind covers the state inside `init`, and a peer's data inside the closure of an `update_data`.
+        /// The same kind covers the state inside `init`, a peer's data inside the closure of an `update_data`, what a
+        /// rollback could not undo inside a [`transaction`](crate::Sql::transaction), and the database inside a
+        /// [`for_each`](crate::Sql::for_each).
         NestedUpdate = "nested_update",
         /// Storage failed a read or a write.
         Storage = "storage",
@@ -103,7 +111,8 @@ error_kinds! {
         InvalidSchedule = "invalid_schedule",
         /// The room's outbox has no place for another [durable call](crate::SiblingCall::durably).
         OutboxFull = "outbox_full",
-        /// The database refused a statement, or a row does not match the requested type.
+        /// The database refused a statement, a row does not match the requested type, or a list of
+        /// [migrations](crate::Sql::migrate) does not begin with those that have run.
         Sql = "sql",
         /// The room was purged while the handler ran, which ends the handler.
         Purged = "purged",
@@ -125,7 +134,7 @@ impl ErrorKind {
     ///
     /// | status | kinds |
     /// |---|---|
-    /// | 400 | `InvalidRoomId`, `InvalidPeerId`, `InvalidTag`, `InvalidProtocol`, `InvalidIdempotencyKey` |
+    /// | 400 | `InvalidRoomId`, `InvalidPeerId`, `InvalidTag`, `InvalidTopic`, `InvalidProtocol`, `InvalidIdempotencyKey` |
     /// | 403 | `Refused` |
     /// | 409 | `IdempotencyConflict` |
     /// | 410 | `PeerGone`, `Purged` |
@@ -137,7 +146,7 @@ impl ErrorKind {
     pub const fn status(self) -> StatusCode {
         use ErrorKind::*;
         match self {
-            InvalidRoomId | InvalidPeerId | InvalidTag | InvalidProtocol | InvalidIdempotencyKey => {
+            InvalidRoomId | InvalidPeerId | InvalidTag | InvalidTopic | InvalidProtocol | InvalidIdempotencyKey => {
                 StatusCode::BAD_REQUEST
             }
             Refused => StatusCode::FORBIDDEN,

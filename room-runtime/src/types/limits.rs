@@ -45,6 +45,11 @@ pub struct Limits {
 /// socket; the rest is for the peer's id and for the runtime's own fields.
 pub(crate) const MAX_DATA_BYTES: usize = 14_336;
 
+/// The largest attachment of a socket, in bytes: the peer's id, data and topics, and the runtime's own fields, as JSON.
+///
+/// Cloudflare keeps 16,384 serialized bytes. The rest is for the format in which it serializes them.
+pub(crate) const MAX_ATTACHMENT_BYTES: usize = 16_384 - 64;
+
 /// The time in which the [budget](Limits::max_unread_bytes) of a peer without heartbeats refills.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) const REFILL_MS: u64 = 60_000;
@@ -101,11 +106,18 @@ impl Default for Limits {
 
 /// The rate at which a peer can send frames, as a token bucket.
 ///
-/// The bucket has `burst` tokens and gets `per_second` new ones; each frame takes one. All sockets of one peer id share
-/// a bucket. A frame that finds the bucket empty is not decoded, and its sender gets one error frame with
-/// `retry_after_ms`.
+/// The bucket has `burst` tokens and gets `per_second` new ones. Each frame takes one token before it is decoded, and
+/// the rest of its [cost](crate::Room::event_cost) after that. [`by`](RateLimit::by) says which sockets share a bucket.
+/// A frame that finds the bucket empty is not decoded, and its sender gets an error frame with `retry_after_ms`. The
+/// sender gets no further error frame after 100 dropped frames in a row, until one of its frames passes.
 ///
-/// Buckets are in memory only. A room hibernates after 10 s without work at the earliest, and wakes with full buckets.
+/// A bucket outlives the connections that use it. A bucket that needs more than 10 s to fill, `burst / per_second`, is
+/// stored, so it also survives hibernation, crashes and restarts. Other buckets are in memory only: a room hibernates
+/// after 10 s without work at the earliest, and by then they are full.
+///
+/// A stored bucket is written ahead of its use and not for each frame, so the next incarnation can find up to a
+/// sixteenth of the burst less than was left, or the tokens of one second if these are more. It never finds more. A
+/// room keeps at most 16,384 buckets in memory and in storage; the fullest are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RateLimit {
@@ -113,12 +125,52 @@ pub struct RateLimit {
     pub burst: u32,
     /// The number of further frames that can arrive each second.
     pub per_second: f64,
+    /// The sockets that share a bucket. The default is [`RateLimitBy::Peer`].
+    pub by: RateLimitBy,
+}
+
+/// The sockets that share the bucket of a [`RateLimit`]: `#[room(rate_limit(…, by = "address"))]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RateLimitBy {
+    /// The sockets of one peer id. A client that can choose its id, or gets a random one, gets a new bucket with it.
+    #[default]
+    Peer,
+    /// The sockets of one client address.
+    ///
+    /// The address is the header `cf-connecting-ip` of the upgrade's request, which Cloudflare sets. The IPv6 addresses
+    /// of one /64 network count as one address, because a client usually has a whole network. The address stays with
+    /// the socket through hibernation. A socket whose request has no such header, or none with an IP address, is
+    /// counted by peer id: so are the Worker's own [`connect`](crate::RoomHandle::connect) and most tests.
+    ///
+    /// All clients behind one address share a bucket, for example those of an office or of a mobile network.
+    Address,
 }
 
 impl RateLimit {
-    /// Creates a rate of `burst` frames at once and `per_second` more each second.
+    /// The time that a bucket can be idle in memory: Cloudflare hibernates an object after 10 s without work.
+    const IDLE_SECONDS: f64 = 10.0;
+
+    /// Creates a rate of `burst` frames at once and `per_second` more each second, for each peer id.
     pub const fn new(burst: u32, per_second: f64) -> Self {
-        RateLimit { burst, per_second }
+        RateLimit { burst, per_second, by: RateLimitBy::Peer }
+    }
+
+    /// Sets the sockets that share a [bucket](RateLimit::by).
+    pub const fn by(mut self, by: RateLimitBy) -> Self {
+        self.by = by;
+        self
+    }
+
+    /// True if a bucket can be less than full when the room wakes, so that it has to be stored.
+    pub(crate) const fn is_stored(&self) -> bool {
+        self.burst as f64 > self.per_second * Self::IDLE_SECONDS
+    }
+
+    /// The time in which an empty bucket fills, in milliseconds.
+    pub(crate) fn fill_ms(&self) -> u64 {
+        // A cast from a float saturates.
+        (f64::from(self.burst) / self.per_second * 1_000.0).ceil() as u64
     }
 }
 

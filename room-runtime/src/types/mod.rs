@@ -2,6 +2,7 @@
 
 pub(crate) mod brief;
 pub(crate) mod close;
+pub(crate) mod codec;
 pub(crate) mod decode_error;
 pub(crate) mod delivery;
 pub(crate) mod error;
@@ -10,4 +11,6 @@ pub(crate) mod id;
 pub(crate) mod limits;
 pub(crate) mod peer_info;
 pub(crate) mod schedule;
+pub(crate) mod shards;
+pub(crate) mod topic;
 pub(crate) mod upgrade;

@@ -14,6 +14,9 @@ pub struct PeerInfo<C> {
     pub tags: Vec<String>,
     /// The time when the peer connected, in milliseconds since the Unix epoch.
     pub connected_at: u64,
+    /// The topics that the peer is [subscribed to](crate::Peer::subscribe), sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
     /// The peer's data.
     pub data: C,
 }

@@ -7,15 +7,19 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     encode_error,
     json::{depth, round_trip::RoundTrip},
+    msgpack,
 };
 use crate::{Error, ErrorKind, Limits};
 
 /// A frame to a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Frame<'a> {
+    /// A message as JSON, for the peers that speak JSON.
     Text(&'a str),
-    #[allow(dead_code, reason = "a room of another codec than JSON sends these")]
-    Binary(&'a [u8]),
+    /// A message as MessagePack, for the peers that speak MessagePack.
+    Packed(&'a [u8]),
+    /// Bytes of the room's own protocol, for all peers.
+    Bytes(&'a [u8]),
 }
 
 /// A frame from a peer.
@@ -31,6 +35,18 @@ impl OwnedFrame {
             OwnedFrame::Text(text) => text.len(),
             OwnedFrame::Binary(bytes) => bytes.len(),
         }
+    }
+}
+
+impl From<String> for OwnedFrame {
+    fn from(text: String) -> Self {
+        OwnedFrame::Text(text)
+    }
+}
+
+impl From<Vec<u8>> for OwnedFrame {
+    fn from(bytes: Vec<u8>) -> Self {
+        OwnedFrame::Binary(bytes)
     }
 }
 
@@ -67,6 +83,15 @@ impl<'a> Notice<'a> {
         // The serialization of strings and a number, without a map, cannot fail.
         serde_json::to_string(&NoticeFrame { notice: self }).unwrap_or_default()
     }
+}
+
+/// Returns a frame of the runtime in MessagePack as JSON, for [`Notice::parse`]; `None` for a message of the room.
+pub(crate) fn unpack_notice(bytes: &[u8]) -> Option<String> {
+    if !bytes.starts_with(b"\x81\xa5$room") {
+        return None;
+    }
+    let frame: serde_json::Value = msgpack::decode_message(bytes).ok()?;
+    Some(frame.to_string())
 }
 
 /// Returns the frame of an error, `{"$room": {"error": {"code": "…", "message": "…"}}}`.

@@ -1,7 +1,7 @@
 //! The WebSocket handshake (RFC 6455), its subprotocols, and the tags that the platform stores with a socket.
 
 use super::SUBPROTOCOL;
-use crate::{Error, ErrorKind};
+use crate::{Codec, Error, ErrorKind};
 
 /// The request of an upgrade, as the client sent it.
 pub(crate) trait Handshake {
@@ -9,7 +9,13 @@ pub(crate) trait Handshake {
 
     /// The subprotocols that the client offers. They are separate from the rest because every upgrade needs them.
     fn protocols(&self) -> Vec<String>;
+
+    /// The header [`ADDRESS_HEADER`], in a room that limits the rate of an address.
+    fn address(&self) -> Option<String>;
 }
+
+/// The header in which Cloudflare states the client's address. Cloudflare replaces a header of that name from a client.
+pub(crate) const ADDRESS_HEADER: &str = "cf-connecting-ip";
 
 /// Returns the subprotocols from the values of `sec-websocket-protocol`, in the client's order of preference. The
 /// header can occur several times, with several names in each (RFC 6455, 11.3.4).
@@ -27,8 +33,23 @@ pub(crate) enum NoProtocol {
     Invalid(Error),
 }
 
+/// Returns whether a client with this subprotocol speaks MessagePack, in a room with these codecs.
+pub(crate) fn speaks_message_pack(protocol: Option<&str>, codecs: &[Codec]) -> bool {
+    match protocol {
+        Some(SUBPROTOCOL) => false,
+        Some(name) if codecs.iter().any(|codec| codec.protocol() == name) => name == Codec::MessagePack.protocol(),
+        _ => Codec::begins_with_message_pack(codecs),
+    }
+}
+
 /// Chooses the subprotocol for the answer to a handshake; `None` for a client that offers none.
-pub(crate) fn choose_protocol(offered: &[String], chosen: Option<String>) -> Result<Option<String>, NoProtocol> {
+///
+/// Without a choice of the room's own it is [`SUBPROTOCOL`], or the client's first offer of a codec.
+pub(crate) fn choose_protocol(
+    offered: &[String],
+    chosen: Option<String>,
+    codecs: &[Codec],
+) -> Result<Option<String>, NoProtocol> {
     let offers = |wanted: &str| offered.iter().any(|name| name == wanted);
     match chosen {
         Some(chosen) if offers(&chosen) => Ok(Some(chosen)),
@@ -42,7 +63,10 @@ pub(crate) fn choose_protocol(offered: &[String], chosen: Option<String>) -> Res
             Err(NoProtocol::Invalid(Error::new(ErrorKind::InvalidProtocol, message)))
         }
         None if offered.is_empty() => Ok(None),
-        None if offers(SUBPROTOCOL) => Ok(Some(SUBPROTOCOL.to_owned())),
+        None if offers(SUBPROTOCOL) && codecs.contains(&Codec::Json) => Ok(Some(SUBPROTOCOL.to_owned())),
+        None if let Some(name) = offered.iter().find(|name| codecs.iter().any(|codec| codec.protocol() == **name)) => {
+            Ok(Some(name.clone()))
+        }
         None => Err(NoProtocol::Refused(format!(
             "this client offers the WebSocket subprotocols {}, and the room answers with none of them: choose one with \
              `Upgrade::protocol`, or in `on_upgrade`",
@@ -134,13 +158,14 @@ mod tests {
 
     #[test]
     fn a_handshake_is_answered_with_a_subprotocol_that_was_offered_or_not_at_all() {
-        let choose = |offered: &[&str], chosen: Option<&str>| {
+        let choose_of = |codecs: &[Codec], offered: &[&str], chosen: Option<&str>| {
             let offered: Vec<_> = offered.iter().map(|name| (*name).to_owned()).collect();
-            choose_protocol(&offered, chosen.map(str::to_owned)).map_err(|none| match none {
+            choose_protocol(&offered, chosen.map(str::to_owned), codecs).map_err(|none| match none {
                 NoProtocol::Refused(text) => (400, text),
                 NoProtocol::Invalid(error) => (0, format!("{} {}", error.kind(), error.message())),
             })
         };
+        let choose = |offered: &[&str], chosen: Option<&str>| choose_of(&[Codec::Json], offered, chosen);
         assert_eq!(choose(&[], None), Ok(None));
         assert_eq!(choose(&["chat", "room.v1"], None), Ok(Some("room.v1".to_owned())));
         assert_eq!(choose(&["room.v1", "bearer"], Some("bearer")), Ok(Some("bearer".to_owned())));
@@ -157,6 +182,30 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_client_chooses_a_codec_by_its_subprotocol() {
+        use Codec::{Json, MessagePack};
+        for (codecs, offered, chosen, is_packed) in [
+            (&[Json][..], &["room.json"][..], Some("room.json"), false),
+            (&[Json], &["room.msgpack", "room.json"], Some("room.json"), false),
+            (&[Json, MessagePack], &["room.msgpack", "room.json"], Some("room.msgpack"), true),
+            (&[Json, MessagePack], &["room.json", "room.msgpack"], Some("room.json"), false),
+            (&[MessagePack, Json], &["room.msgpack", "room.v1"], Some("room.v1"), false),
+            (&[MessagePack], &["room.v1", "room.msgpack"], Some("room.msgpack"), true),
+            (&[MessagePack], &[], None, true),
+            (&[Json, MessagePack], &[], None, false),
+        ] {
+            let names: Vec<_> = offered.iter().map(|name| (*name).to_owned()).collect();
+            let found = choose_protocol(&names, None, codecs).expect("a subprotocol is chosen");
+            assert_eq!(found.as_deref(), chosen, "{codecs:?} {offered:?}");
+            assert_eq!(speaks_message_pack(chosen, codecs), is_packed, "{codecs:?} {offered:?}");
+        }
+        assert!(choose_protocol(&["room.msgpack".to_owned()], None, &[Json]).is_err());
+        // Another subprotocol of the room's own leaves the first codec.
+        assert!(speaks_message_pack(Some("bearer"), &[MessagePack, Json]));
+        assert!(!speaks_message_pack(Some("room.msgpack"), &[Json]));
     }
 
     #[test]

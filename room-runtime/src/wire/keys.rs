@@ -12,10 +12,22 @@ pub(crate) const JOINED: &str = "room:joined";
 pub(crate) const PEERS: &str = "room:peer:";
 /// The ends of connections that are not handled yet, under the name of the peer's roster entry.
 pub(crate) const LEAVING: &str = "room:leaving:";
+/// The places of each user, under the user's id, in a room with `on_join` or `on_leave`.
+pub(crate) const USERS: &str = "room:user:";
+/// The users whose `on_join` or `on_leave` has not begun, under the user's id.
+pub(crate) const OUTSTANDING: &str = "room:outstanding:";
 /// The schedules, under their ids.
 pub(crate) const SCHEDULES: &str = "room:schedule:";
+/// The subscriptions: one for each topic and peer, under the topic, a space and the name of the peer's roster entry.
+pub(crate) const TOPICS: &str = "room:topic:";
+/// The digests of the migrations of the database that have run, as a JSON array in their order.
+pub(crate) const MIGRATIONS: &str = "room:migrations";
 /// The answers to calls with an idempotency key, under their position in a ring.
 pub(crate) const ANSWERS: &str = "room:answer:";
+/// The buckets of a slow rate limit, under the peer id or the client address.
+pub(crate) const RATES: &str = "room:rate:";
+/// The time of the last removal of full buckets.
+pub(crate) const RATES_SWEPT: &str = "room:rates_swept";
 /// The identity of the outbox in this life of the room.
 pub(crate) const OUTBOX_SOURCE: &str = "room:outbox";
 /// The durable calls that wait, under their numbers.

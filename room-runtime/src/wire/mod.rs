@@ -6,6 +6,8 @@ pub(crate) mod handshake;
 pub(crate) mod http_codec;
 pub(crate) mod json;
 pub(crate) mod keys;
+pub(crate) mod msgpack;
+pub(crate) mod origin;
 mod outbox;
 mod ticket;
 mod value;

@@ -39,10 +39,17 @@ pub(crate) fn decode_failed(what: &str, error: serde_json::Error) -> Error {
 
 /// The attachment of a socket. It is a tuple, because every byte counts against the platform's limit.
 ///
-/// It has the peer's id, the time of its connection, its data, the name of its roster entry, and the number of its
-/// earlier resumes.
+/// It has the peer's id, the time of its connection, its data, the name of its roster entry with its topics, the number of
+/// its earlier resumes, and, in a room that limits the rate of an address, the client's address.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Attachment<I, C, E>(pub(crate) I, pub(crate) u64, pub(crate) C, pub(crate) E, pub(crate) u32);
+pub(crate) struct Attachment<I, C, E>(
+    pub(crate) I,
+    pub(crate) u64,
+    pub(crate) C,
+    pub(crate) E,
+    pub(crate) u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")] pub(crate) Option<E>,
+);
 
 #[cfg(test)]
 mod tests {
@@ -52,10 +59,15 @@ mod tests {
     #[test]
     fn an_attachment_reads_back() {
         let id = PeerId::from("al\"ice");
-        let bytes = encode_value(&Attachment(&id, 7, "data", "x", 2), "it").expect("encodes");
-        assert_eq!(bytes, br#"["al\"ice",7,"data","x",2]"#);
-        let read = decode_value::<Attachment<PeerId, String, String>>(&bytes, "it").expect("decodes");
-        let Attachment(id, at, data, entry, generation) = read;
-        assert_eq!((id.as_str(), at, &*data, &*entry, generation), ("al\"ice", 7, "data", "x", 2));
+        for (address, expected) in
+            [(None, r#"["al\"ice",7,"data","x",2]"#), (Some("::/64"), r#"["al\"ice",7,"data","x",2,"::/64"]"#)]
+        {
+            let bytes = encode_value(&Attachment(&id, 7, "data", "x", 2, address), "it").expect("encodes");
+            assert_eq!(String::from_utf8_lossy(&bytes), expected);
+            let read = decode_value::<Attachment<PeerId, String, String>>(&bytes, "it").expect("decodes");
+            let Attachment(id, at, data, entry, generation, read) = read;
+            assert_eq!((id.as_str(), at, &*data, &*entry, generation), ("al\"ice", 7, "data", "x", 2));
+            assert_eq!(read.as_deref(), address);
+        }
     }
 }

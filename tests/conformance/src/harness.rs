@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use conformance_rooms::{
-    api::{Address, Asking, Call, Dialogue, Failed, Join, Joining, Line, Said, What},
+    api::{Address, Asking, Call, Dialogue, Failed, Federation, Join, Joining, Line, Results, Rooms, Said, What},
     backstage::{Order, backstage},
     script::{Broadcast, Connection, Event, Scripted, State, Step, Visa},
 };
@@ -72,6 +72,12 @@ pub trait Harness: Clone + 'static {
         self,
         call: Call<Event, Broadcast>,
     ) -> impl Future<Output = Result<Result<Value, Failed>>> + 'static;
+
+    /// Makes a call of several rooms.
+    fn federate<R: Scripted>(
+        self,
+        federation: Federation<Event, Broadcast>,
+    ) -> impl Future<Output = Result<Result<Results, Failed>>> + 'static;
 
     /// Runs a dialogue on a connection that the Worker makes.
     fn dialogue<R: Scripted>(
@@ -131,8 +137,8 @@ pub trait Socket {
 pub enum Arrival {
     /// A text frame.
     Text(String),
-    /// A binary frame, which rooms do not send.
-    Binary,
+    /// A binary frame.
+    Binary(Vec<u8>),
     /// The close, with the room's code and reason; 1006 if the connection was lost.
     Closed(u16, String),
 }
@@ -544,6 +550,23 @@ impl<H: Harness, R: Scripted> Room<H, R> {
     pub async fn restart(&self) -> Result<()> {
         self.harness.restart::<R>(&self.address).await
     }
+}
+
+// Several rooms.
+
+/// Makes a call of several rooms of a type.
+pub fn federate<R: Scripted, H: Harness>(
+    harness: &H,
+    federation: Federation<Event, Broadcast>,
+) -> impl Future<Output = Outcome<Results>> + use<H, R> + 'static {
+    let federating = harness.clone().federate::<R>(federation);
+    let harness = harness.clone();
+    async move { harness.in_time(federating).await.with_context(|| format!("waited {PATIENCE:?} for a federation"))? }
+}
+
+/// Sends a script to several rooms.
+pub fn federation(rooms: Rooms, steps: impl Into<Vec<Step>>) -> Federation<Event, Broadcast> {
+    Federation { rooms, prefix: None, concurrency: None, what: What::Send(Event::Do { steps: steps.into() }) }
 }
 
 /// Awaits a call that must succeed.

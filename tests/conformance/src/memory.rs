@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use conformance_rooms::{
-    api::{self, Address, Asking, Call, Dialogue, Failed, Joining, Said},
+    api::{self, Address, Asking, Call, Dialogue, Failed, Federation, Joining, Results, Said},
     equipped,
     script::{Broadcast, Connection, Event, Scripted},
 };
@@ -20,7 +20,7 @@ use futures_channel::oneshot;
 use hyper::{Request, Response, body::Bytes};
 use room_runtime::{
     CloseCode,
-    testing::{Refusal as TestRefusal, TestPeer, TestRoom, World},
+    testing::{Refusal as TestRefusal, TestFrame, TestPeer, TestRoom, World},
 };
 use serde_json::Value;
 
@@ -129,6 +129,14 @@ impl Harness for Memory {
         async move { Ok(calling.await) }
     }
 
+    fn federate<R: Scripted>(
+        self,
+        federation: Federation<Event, Broadcast>,
+    ) -> impl Future<Output = Result<Result<Results, Failed>>> + 'static {
+        let federating = api::federate(self.world.client::<R>(), federation);
+        async move { Ok(federating.await) }
+    }
+
     fn dialogue<R: Scripted>(
         self,
         dialogue: Dialogue<Connection, Event>,
@@ -222,10 +230,12 @@ impl<R: Scripted> Socket for TestPeer<R> {
     async fn receive(&self) -> Arrival {
         poll_fn(|_| {
             loop {
-                return match (self.receive_raw(), self.closed()) {
+                return match (self.receive_any(), self.closed()) {
                     // A case waits for this reply with `heartbeat`.
-                    (Some(text), _) if text == R::HEARTBEAT.1 => continue,
-                    (Some(text), _) => Poll::Ready(Arrival::Text(text)),
+                    (Some(TestFrame::Text(text)), _) if text == R::HEARTBEAT.1 => continue,
+                    (Some(TestFrame::Text(text)), _) => Poll::Ready(Arrival::Text(text)),
+                    (Some(TestFrame::Binary(bytes)), _) => Poll::Ready(Arrival::Binary(bytes.into())),
+                    (Some(other), _) => unreachable!("a frame of another kind: {other:?}"),
                     (None, Some((code, reason))) => Poll::Ready(Arrival::Closed(code, reason)),
                     (None, None) => Poll::Pending,
                 };

@@ -4,12 +4,16 @@ use std::{
     cell::RefCell,
     collections::{HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Error, Result, anyhow};
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    stream::{self, FuturesUnordered},
+};
 use tokio::task::LocalSet;
 
 use crate::{
@@ -139,6 +143,10 @@ pub fn one_in_memory(name: &str, seeds: u64) -> Result<()> {
     }
 }
 
+/// The number of cases that run at a time in the shared process. With more of them, a small machine delays the timers of
+/// the rooms.
+const AT_ONCE: usize = 120;
+
 /// Runs the cases whose name contains `filter` on workerd.
 ///
 /// Most cases run concurrently in one process. The cases that need a process for themselves share a few others.
@@ -185,7 +193,8 @@ async fn run_together(cases: Vec<Named>, tally: Rc<RefCell<Tally>>) -> Result<()
         return Ok(());
     }
     let host = Host::start().await?;
-    let mut running: FuturesUnordered<_> = cases.into_iter().map(|case| on_workerd(host.clone(), case)).collect();
+    let cases = cases.into_iter().map(|case| on_workerd(host.clone(), case));
+    let mut running = pin!(stream::iter(cases).buffer_unordered(AT_ONCE));
     while let Some((name, about, verdict, took)) = running.next().await {
         tally.borrow_mut().count(Platform::Workerd, name, &about, &verdict, took);
     }

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use conformance_rooms::{
-    api::{Address, Asking, Call, Dialogue, FAILED_HEADER, Failed, Joining, Said},
+    api::{Address, Asking, Call, Dialogue, FAILED_HEADER, Failed, Federation, Joining, Results, Said},
     script::{Broadcast, Connection, Event, Scripted},
 };
 use http_body_util::Full;
@@ -241,6 +241,14 @@ impl Harness for Workerd {
         async move { host.post(&format!("/{}/call", R::NAME), &call).await }
     }
 
+    fn federate<R: Scripted>(
+        self,
+        federation: Federation<Event, Broadcast>,
+    ) -> impl Future<Output = Result<Result<Results, Failed>>> + 'static {
+        let host = self.host.clone();
+        async move { host.post(&format!("/{}/federate", R::NAME), &federation).await }
+    }
+
     fn dialogue<R: Scripted>(
         self,
         dialogue: Dialogue<Connection, Event>,
@@ -316,7 +324,7 @@ impl WireSocket {
     async fn arrival(&self) -> Arrival {
         match self.client.receive().await {
             Ok(Frame::Text(text)) => Arrival::Text(text),
-            Ok(Frame::Binary(_)) => Arrival::Binary,
+            Ok(Frame::Binary(bytes)) => Arrival::Binary(bytes.into()),
             Err(closed) => Arrival::Closed(closed.code, closed.reason),
         }
     }

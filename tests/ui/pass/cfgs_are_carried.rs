@@ -10,7 +10,7 @@
 
 use room_runtime::{Room, prelude::*, serde_json::Value};
 
-#[room(state_version = 1, reconnect_grace = "10s")]
+#[room(state_version = 1, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 mod without {
     #[derive(Default)]
     pub struct State {}
@@ -35,10 +35,21 @@ mod without {
     }
 
     #[cfg(any())]
+    fn on_join(_ctx: &Ctx, _user: &PeerId) {}
+
+    #[cfg(any())]
+    fn on_leave(_ctx: &Ctx, _user: &PeerId) {}
+
+    #[cfg(any())]
     fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
 
     #[cfg(any())]
     fn on_away(_ctx: &Ctx, _peer: &Peer) {}
+
+    #[cfg(any())]
+    fn event_cost(_event: &Event) -> u32 {
+        1
+    }
 
     #[cfg(any())]
     fn services(_env: &worker::Env) -> Result<Services> {
@@ -54,7 +65,7 @@ mod without {
 
 #[room(state_version = 1, reconnect_grace = "10s")]
 mod with {
-    use room_runtime::serde_json::Value;
+    use room_runtime::{PeerId, serde_json::Value};
 
     #[cfg(all())]
     pub struct State {}
@@ -90,6 +101,12 @@ mod with {
     fn migrate(_version: u32, _state: Value) -> Result<DoesNotExist> {
         Ok(DoesNotExist {})
     }
+
+    #[cfg(all())]
+    fn on_join(_ctx: &Ctx, _user: &PeerId) {}
+
+    #[cfg(all())]
+    fn on_leave(_ctx: &Ctx, _user: &PeerId) {}
 
     #[cfg(all())]
     fn on_resume(_ctx: &Ctx, _peer: &Peer) {}
@@ -128,6 +145,8 @@ fn main() {
     assert!(<with::Room as Room>::migrate(0, Value::Null).is_ok());
     assert!(!<without::Room as Room>::HAS_ON_AWAY && !<without::Room as Room>::HAS_ON_ALARM);
     assert!(<with::Room as Room>::HAS_ON_AWAY && <with::Room as Room>::HAS_ON_ALARM);
+    assert!(!<without::Room as Room>::HAS_ON_JOIN && !<without::Room as Room>::HAS_ON_LEAVE);
+    assert!(<with::Room as Room>::HAS_ON_JOIN && <with::Room as Room>::HAS_ON_LEAVE);
     assert!(!<without::Room as Room>::HAS_ON_UNDELIVERED && <with::Room as Room>::HAS_ON_UNDELIVERED);
     handles_alarms::<with::Room>();
     handles_undelivered::<with::Room>();

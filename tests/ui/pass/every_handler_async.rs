@@ -5,7 +5,7 @@
 
 use room_runtime::prelude::*;
 
-#[room(state_version = 1, reconnect_grace = "10s")]
+#[room(state_version = 1, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 mod chat {
     use super::*;
 
@@ -45,8 +45,17 @@ mod chat {
         wait(ctx).await
     }
 
+    async fn on_join(ctx: &Ctx, _user: &PeerId) -> Result {
+        wait(ctx).await
+    }
+
     async fn on_resume(ctx: &Ctx, _peer: &Peer) -> Result {
         wait(ctx).await
+    }
+
+    // It is charged where nothing can wait.
+    fn event_cost(_event: &Event) -> u32 {
+        1
     }
 
     async fn on_event(ctx: &Ctx, _event: Event) -> Result {
@@ -61,11 +70,19 @@ mod chat {
         wait(ctx).await
     }
 
+    async fn on_leave(ctx: &Ctx, _user: &PeerId) -> Result {
+        wait(ctx).await
+    }
+
     async fn on_alarm(ctx: &Ctx, _alarm: Alarm) -> Result {
         wait(ctx).await
     }
 
     async fn on_undelivered(ctx: &Ctx, _undelivered: &Undelivered) -> Result {
+        wait(ctx).await
+    }
+
+    async fn on_binary(ctx: &Ctx, _: Bytes) -> Result {
         wait(ctx).await
     }
 

@@ -5,7 +5,7 @@
 
 use room_runtime::prelude::*;
 
-#[room(state_version = 1, reconnect_grace = "10s")]
+#[room(state_version = 1, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 mod chat {
     use super::*;
 
@@ -33,7 +33,13 @@ mod chat {
 
     fn on_connect(_: &Ctx, _: &Peer) {}
 
+    fn on_join(_: &Ctx, _: &PeerId) {}
+
     fn on_resume(_: &Ctx, _: &Peer) {}
+
+    fn event_cost(_: &Event) -> u32 {
+        1
+    }
 
     fn on_event(_: &Ctx, _: Event) {}
 
@@ -41,9 +47,13 @@ mod chat {
 
     fn on_close(_: &Ctx, _: &Peer, _: Close) {}
 
+    fn on_leave(_: &Ctx, _: &PeerId) {}
+
     fn on_alarm(_: &Ctx) {}
 
     fn on_undelivered(_: &Ctx, _: &Undelivered) {}
+
+    fn on_binary(_: &Ctx, _: Bytes) {}
 
     fn on_request(_: &Ctx, _: http::Request<Bytes>) -> http::Response<&'static str> {
         http::Response::new("hello")

@@ -27,7 +27,7 @@
 use room_runtime::{http, prelude::*, serde_json};
 
 /// A room with every schema and handler.
-#[room(state_version = 1, reconnect_grace = "10s")]
+#[room(state_version = 1, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 pub mod chat {
     use super::*;
 
@@ -88,11 +88,19 @@ pub mod chat {
 
     fn on_resume(_: &Ctx, _: &Peer) {}
 
+    fn event_cost(_: &Event) -> u32 {
+        1
+    }
+
     async fn on_event(_: &Ctx, _: Event) {}
+
+    fn on_join(_: &Ctx, _: &PeerId) {}
 
     fn on_away(_: &Ctx, _: &Peer) {}
 
     fn on_close(_: &Ctx, _: &Peer, _: Close) {}
+
+    fn on_leave(_: &Ctx, _: &PeerId) {}
 
     fn on_alarm(_: &Ctx, _: Alarm) {}
 

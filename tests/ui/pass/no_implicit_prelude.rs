@@ -6,7 +6,8 @@
 
 #[::room_runtime::room(
     max_peers = 5,
-    rate_limit(burst = 1, per_second = 1),
+    rate_limit(burst = 1, per_second = 1, by = "address"),
+    allowed_origins("https://example.com"),
     on_invalid = "close",
     heartbeat("a", "b"),
     state_version = 1,
@@ -78,11 +79,20 @@ pub mod chat {
         ::std::result::Result::Ok(())
     }
 
+    #[must_use]
+    pub fn event_cost(_event: &Event) -> u32 {
+        1
+    }
+
     pub async fn on_event(_ctx: &Ctx, _event: Event) -> Result {
         ::std::result::Result::Ok(())
     }
 
+    pub fn on_join(_ctx: &Ctx, _user: &::room_runtime::PeerId) {}
+
     pub fn on_close(_ctx: &Ctx, _peer: &Peer, _close: ::room_runtime::Close) {}
+
+    pub fn on_leave(_ctx: &Ctx, _user: &::room_runtime::PeerId) {}
 
     pub fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
         ctx.schedule(alarm).after(::std::time::Duration::from_secs(1))?;

@@ -14,7 +14,7 @@ extern "C" {
     pub(crate) type Sockets;
 
     #[wasm_bindgen(constructor)]
-    pub(crate) fn new(state: &JsValue, ping: &str, pong: &str) -> Sockets;
+    pub(crate) fn new(state: &JsValue, ping: &str, pong: &str, peer_timeout_ms: f64) -> Sockets;
     #[wasm_bindgen(method)]
     pub(crate) fn index(this: &Sockets, socket: &JsValue) -> u32;
     #[wasm_bindgen(method, catch)]
@@ -23,7 +23,8 @@ extern "C" {
         request: &JsValue,
         tags: Vec<JsValue>,
         protocol: Option<&str>,
-        v1: bool,
+        is_v1: bool,
+        is_packed: bool,
     ) -> Result<u32, JsValue>;
     #[wasm_bindgen(method)]
     pub(crate) fn open(this: &Sockets, tag: Option<&str>) -> Vec<u32>;
@@ -33,6 +34,8 @@ extern "C" {
     pub(crate) fn has_any(this: &Sockets) -> bool;
     #[wasm_bindgen(method, js_name = isOpen)]
     pub(crate) fn is_open(this: &Sockets, index: u32) -> bool;
+    #[wasm_bindgen(method, js_name = isPacked)]
+    pub(crate) fn is_packed(this: &Sockets, index: u32) -> bool;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn tags(this: &Sockets, index: u32) -> Result<Vec<String>, JsValue>;
     #[wasm_bindgen(method, catch)]
@@ -61,34 +64,25 @@ extern "C" {
     #[wasm_bindgen(method, js_name = sendOne)]
     pub(crate) fn send_one_text(this: &Sockets, frame: &str, size: f64, max_unread: f64, hold: bool, index: u32)
     -> f64;
-    #[wasm_bindgen(method, js_name = sendAll)]
+    #[wasm_bindgen(method, js_name = sendAllBytes)]
     pub(crate) fn send_all_bytes(
         this: &Sockets,
-        frame: Vec<u8>,
-        size: f64,
+        bytes: &[u8],
+        is_packed: bool,
         max_unread: f64,
-        hold: bool,
         tag: Option<&str>,
         except: i32,
     ) -> f64;
-    #[wasm_bindgen(method, js_name = sendOnly)]
+    #[wasm_bindgen(method, js_name = sendOnlyBytes)]
     pub(crate) fn send_only_bytes(
         this: &Sockets,
-        frame: Vec<u8>,
-        size: f64,
+        bytes: &[u8],
+        is_packed: bool,
         max_unread: f64,
-        hold: bool,
         indices: &[u32],
     ) -> f64;
-    #[wasm_bindgen(method, js_name = sendOne)]
-    pub(crate) fn send_one_bytes(
-        this: &Sockets,
-        frame: Vec<u8>,
-        size: f64,
-        max_unread: f64,
-        hold: bool,
-        index: u32,
-    ) -> f64;
+    #[wasm_bindgen(method)]
+    pub(crate) fn silent(this: &Sockets) -> Vec<f64>;
     #[wasm_bindgen(method)]
     pub(crate) fn release(this: &Sockets);
     #[wasm_bindgen(method, js_name = takeFailed)]
@@ -137,10 +131,31 @@ extern "C" {
         texts: &str,
         bytes: &[u8],
     ) -> Result<Rows, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn read(
+        this: &Storage,
+        statement: &str,
+        kinds: &[u8],
+        numbers: &[f64],
+        texts: &str,
+        bytes: &[u8],
+    ) -> Result<Reading, JsValue>;
+    /// Returns the message of the platform if it failed. There is no `catch`, because an exception is one of the work: it
+    /// ends the instance.
+    #[wasm_bindgen(method)]
+    pub(crate) fn transaction(this: &Storage, work: &mut dyn FnMut() -> bool) -> Option<String>;
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     pub(crate) fn set_alarm(this: &Storage, at_ms: Option<f64>) -> Result<(), JsValue>;
 
-    /// The result of [`Storage::sql`].
+    /// The result of [`Storage::read`].
+    pub(crate) type Reading;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn next(this: &Reading) -> Result<Rows, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn again(this: &Reading, statement: &str) -> Result<(), JsValue>;
+
+    /// The result of [`Storage::sql`] and of [`Reading::next`].
     pub(crate) type Rows;
 
     #[wasm_bindgen(method, getter)]

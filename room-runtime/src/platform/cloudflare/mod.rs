@@ -20,7 +20,7 @@ use worker::{
 };
 
 use super::{
-    Audience, Frame, LocalFuture, Platform, PlatformError, Sent, Socket,
+    Audience, Frame, LocalFuture, Platform, PlatformError, Sent, Silence, Socket,
     sql::{self, SqlRows, SqlValue, crossing::Crossing, statement::Statement},
     transport::{Transport, Unreachable},
 };
@@ -88,14 +88,25 @@ impl Cloudflare {
         Cloudflare { state, env, sockets, storage }
     }
 
+    fn send_bytes(&self, bytes: &[u8], to: Audience<'_>, max_unread: f64, is_packed: bool) -> f64 {
+        match to {
+            Audience::All { tag, except } => {
+                self.sockets.send_all_bytes(bytes, is_packed, max_unread, tag, one_exception(except))
+            }
+            Audience::Only(only) => self.sockets.send_only_bytes(bytes, is_packed, max_unread, only),
+        }
+    }
+
     fn sent(&self, outcome: f64) -> Sent {
         // `#sent` in room.js documents the encoding.
-        let held = outcome.fract() != 0.0;
-        if outcome >= 0.0 {
-            return Sent { sent: outcome as usize, held, ..Sent::default() };
+        let (is_complete, outcome) = if outcome < 0.0 { (false, -1.0 - outcome) } else { (true, outcome) };
+        let outcome = outcome as u64;
+        let sent =
+            Sent { sent: (outcome / 4) as usize, held: outcome & 1 != 0, others: outcome & 2 != 0, ..Sent::default() };
+        if is_complete {
+            return sent;
         }
-        let (failed, unread) = (self.sockets.take_failed(), self.sockets.take_unread());
-        Sent { sent: (-1.0 - outcome) as usize, failed, unread, held }
+        Sent { failed: self.sockets.take_failed(), unread: self.sockets.take_unread(), ..sent }
     }
 }
 
@@ -150,6 +161,10 @@ impl Platform for Cloudflare {
         self.sockets.has_any()
     }
 
+    fn is_packed(&self, socket: Socket) -> bool {
+        self.sockets.is_packed(socket)
+    }
+
     fn tags(&self, socket: Socket) -> Vec<String> {
         self.sockets.tags(socket).unwrap_or_default()
     }
@@ -173,25 +188,29 @@ impl Platform for Cloudflare {
             }
             to => to,
         };
-        let but = |except: &[Socket]| except.first().map_or(-1, |socket| *socket as i32);
         self.sent(match frame {
             Frame::Text(text) => {
                 let size = text.len() as f64;
                 match to {
-                    Audience::All { tag, except } => sockets.send_all_text(text, size, max, hold, tag, but(except)),
+                    Audience::All { tag, except } => {
+                        sockets.send_all_text(text, size, max, hold, tag, one_exception(except))
+                    }
                     Audience::Only(&[socket]) => sockets.send_one_text(text, size, max, hold, socket),
                     Audience::Only(only) => sockets.send_only_text(text, size, max, hold, only),
                 }
             }
-            Frame::Binary(bytes) => {
-                let (bytes, size) = (bytes.to_vec(), bytes.len() as f64);
-                match to {
-                    Audience::All { tag, except } => sockets.send_all_bytes(bytes, size, max, hold, tag, but(except)),
-                    Audience::Only(&[socket]) => sockets.send_one_bytes(bytes, size, max, hold, socket),
-                    Audience::Only(only) => sockets.send_only_bytes(bytes, size, max, hold, only),
-                }
-            }
+            Frame::Packed(bytes) => self.send_bytes(bytes, to, max, true),
+            Frame::Bytes(bytes) => self.send_bytes(bytes, to, max, false),
         })
+    }
+
+    fn silent(&self) -> Silence {
+        let found = self.sockets.silent();
+        let (next, sockets) = found.split_first().unwrap_or((&-1.0, &[]));
+        Silence {
+            sockets: sockets.iter().map(|socket| *socket as Socket).collect(),
+            next_ms: (*next >= 0.0).then_some(*next as u64),
+        }
     }
 
     fn release(&self) {
@@ -243,10 +262,44 @@ impl Platform for Cloudflare {
         if !rows.rounded() {
             return read_rows(&rows, columns, texts, false);
         }
-        let exact = statement.exact(&text, columns.len());
+        let exact = statement.exact(&text, columns.len(), true);
         let rows = run(&exact, true).map_err(|error| sql::rounded(&message_of(&error)))?;
         let (_, texts) = names_and_texts(&rows)?;
         read_rows(&rows, columns, texts, true)
+    }
+
+    fn read(
+        &self,
+        statement: &Statement<'_>,
+        parameters: &[SqlValue],
+        batch: &mut dyn FnMut(SqlRows) -> bool,
+    ) -> Result<(), PlatformError> {
+        let text = statement.with_casts(parameters);
+        let Crossing { kinds, numbers, texts, bytes } = Crossing::of(parameters);
+        let reading = self.storage.read(&text, &kinds, &numbers, &texts, &bytes).map_err(refusal)?;
+        // The columns of the first run, once the rows are read exactly: in the second run they are expressions.
+        let mut first_columns = None;
+        loop {
+            let rows = reading.next().map_err(refusal)?;
+            let (columns, texts) = names_and_texts(&rows)?;
+            if rows.rounded() {
+                let exact = statement.exact(&text, columns.len(), false);
+                reading.again(&exact).map_err(|error| sql::rounded(&message_of(&error)))?;
+                first_columns = Some(columns);
+                continue;
+            }
+            let rows = match &first_columns {
+                Some(columns) => read_rows(&rows, columns.clone(), texts, true)?,
+                None => read_rows(&rows, columns, texts, false)?,
+            };
+            if rows.rows.is_empty() || !batch(rows) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn transaction(&self, work: &mut dyn FnMut() -> bool) -> Result<(), PlatformError> {
+        self.storage.transaction(&mut || work()).map_or(Ok(()), |message| Err(PlatformError(message)))
     }
 
     fn transport(&self, binding: &str, _class: &str) -> Result<Transport, Unreachable> {
@@ -267,6 +320,11 @@ impl Platform for Cloudflare {
             self.log_error(&format!("the alarm was not set: {}", message_of(&error)));
         }
     }
+}
+
+/// The only exception, in the form for `sendAll`.
+fn one_exception(except: &[Socket]) -> i32 {
+    except.first().map_or(-1, |socket| *socket as i32)
 }
 
 fn names_and_texts(rows: &js::Rows) -> Result<(Vec<String>, Vec<String>), PlatformError> {

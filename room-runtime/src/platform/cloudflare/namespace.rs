@@ -27,6 +27,7 @@ use crate::{
         ERROR_HEADER, TICKET_HEADER, WireError, decode_reply,
         handshake::{NoHandshake, check_handshake},
         http_codec::{ResponseHead, no_socket},
+        origin::{NOT_ALLOWED, ORIGIN_HEADER, Origins},
     },
 };
 
@@ -70,11 +71,13 @@ mod js {
         pub(super) fn new(
             socket: &JsValue,
             on_text: &Closure<dyn FnMut(String)>,
-            on_binary: &Closure<dyn FnMut(f64)>,
+            on_binary: &Closure<dyn FnMut(Vec<u8>)>,
             on_close: &Closure<dyn FnMut(u16, String, bool)>,
         ) -> ClientSocket;
         #[wasm_bindgen(method, catch)]
         pub(super) fn send(this: &ClientSocket, text: &str) -> Result<(), JsValue>;
+        #[wasm_bindgen(method, catch, js_name = sendBytes)]
+        pub(super) fn send_bytes(this: &ClientSocket, bytes: &[u8]) -> Result<(), JsValue>;
         #[wasm_bindgen(method, catch)]
         pub(super) fn close(this: &ClientSocket, code: u16, reason: &str) -> Result<(), JsValue>;
     }
@@ -162,6 +165,7 @@ impl Namespace {
         &self,
         to: &Address,
         request: Request,
+        origins: Option<Origins>,
         ticket: String,
         prepare: Result<String, Error>,
     ) -> Sending<Response> {
@@ -171,6 +175,11 @@ impl Namespace {
             let header = |name: &'static str| headers.get(name).ok().flatten();
             if let Err(refused) = check_handshake(&request.inner().method(), header) {
                 return no_handshake(&refused).map_err(|error| platform_error(&error));
+            }
+            if let Some(origins) = origins
+                && !origins.allow(header(ORIGIN_HEADER).as_deref())
+            {
+                return Response::error(NOT_ALLOWED, 403).map_err(|error| platform_error(&error));
             }
             let prepare = prepare?;
             let stub = namespace.stub(&to)?;
@@ -298,7 +307,7 @@ pub(crate) struct WorkerSocket {
     _callbacks: SendWrapper<Callbacks>,
 }
 
-type Callbacks = (Closure<dyn FnMut(String)>, Closure<dyn FnMut(f64)>, Closure<dyn FnMut(u16, String, bool)>);
+type Callbacks = (Closure<dyn FnMut(String)>, Closure<dyn FnMut(Vec<u8>)>, Closure<dyn FnMut(u16, String, bool)>);
 
 impl WorkerSocket {
     fn new(socket: &JsValue) -> Self {
@@ -310,8 +319,8 @@ impl WorkerSocket {
             Closure::own_assert_unwind_safe(move |text: String| {
                 let _ = on_text.unbounded_send(Arrival::Text(text));
             }),
-            Closure::own_assert_unwind_safe(move |bytes: f64| {
-                let _ = on_binary.unbounded_send(Arrival::Binary(bytes as usize));
+            Closure::own_assert_unwind_safe(move |bytes: Vec<u8>| {
+                let _ = on_binary.unbounded_send(Arrival::Binary(bytes));
             }),
             Closure::own_assert_unwind_safe(move |code, reason, was_clean| {
                 let _ = on_close.unbounded_send(Arrival::Closed(Close::new(code, reason, was_clean)));
@@ -323,6 +332,10 @@ impl WorkerSocket {
 
     pub(crate) fn send(&self, text: &str) -> Result<(), Error> {
         self.socket.send(text).map_err(|error| Error::new(ErrorKind::Send, message_of(&error)))
+    }
+
+    pub(crate) fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.socket.send_bytes(bytes).map_err(|error| Error::new(ErrorKind::Send, message_of(&error)))
     }
 
     pub(crate) async fn receive(&mut self) -> Arrival {

@@ -9,12 +9,22 @@ const OPEN = 1;
 // The flags that are kept in a socket's attachment beside the room's own data.
 const CLOSING = 1;
 const V1 = 2;
+const PACKED = 4;
+
+// The kinds of frames: a message as JSON, for the sockets that speak JSON; a message as MessagePack, for those that speak
+// MessagePack; and bytes of the room's own protocol, for all.
+const TEXT_FRAME = 0;
+const PACKED_FRAME = 1;
+const BYTES_FRAME = 2;
 
 // Longer than the batch window of any room.
 const LATEST_MS = 1_100;
 
 // The time in which the budget of a peer without heartbeats refills: see `Limits::max_unread_bytes`.
 const REFILL_MS = 60_000;
+
+// The parts of the timeout of peers: see `SIGN_STEPS` in platform/mod.rs.
+const SIGN_STEPS = 8;
 
 // The property of a socket that holds its slot. The platform returns the same socket object for as long as the room is
 // loaded. `owner` shows whether the slot is of this incarnation or of an earlier one.
@@ -46,12 +56,20 @@ export class Sockets {
   #isComplete = false;
   #failed = [];
   #unread = [];
+  // True if the current send skips a socket because it speaks another codec.
+  #others = false;
   // The slots with held frames, and a timer that sends them if the room ends before its own timer does.
   #holding = [];
   #late;
+  // The time without a sign of life after which a peer is closed, in milliseconds. With 0 no times are recorded.
+  #peerTimeout;
+  // The precision of the times in the attachments.
+  #part;
 
-  constructor(state, ping, pong) {
+  constructor(state, ping, pong, peerTimeout) {
     this.#state = state;
+    this.#peerTimeout = peerTimeout;
+    this.#part = Math.floor(peerTimeout / SIGN_STEPS);
     state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(ping, pong));
   }
 
@@ -64,7 +82,7 @@ export class Sockets {
   #meet(socket) {
     const index = this.#free.pop() ?? this.#table.length;
     const kept = attachmentOf(socket);
-    const [flags, attachment] = Array.isArray(kept) ? kept : [0, kept];
+    const [flags, attachment, storedAt] = Array.isArray(kept) ? kept : [0, kept];
     const slot = {
       owner: this,
       index,
@@ -73,11 +91,15 @@ export class Sockets {
       // is therefore kept in the attachment.
       closing: (flags & CLOSING) !== 0,
       v1: (flags & V1) !== 0,
+      packed: (flags & PACKED) !== 0,
       held: undefined,
       attachment,
       // The bytes sent since the peer last showed that it reads, and the time of the last check.
       unread: 0,
       settledAt: Date.now(),
+      // The time of the last frame in this incarnation, and the one in the attachment, if there is a timeout.
+      heardAt: undefined,
+      storedAt,
     };
     this.#table[index] = slot;
     socket[SLOT] = slot;
@@ -88,9 +110,16 @@ export class Sockets {
     return !closing && socket.readyState === OPEN;
   }
 
-  #keep({ socket, closing, v1, attachment }) {
-    const flags = (closing ? CLOSING : 0) | (v1 ? V1 : 0);
-    socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
+  #keep(slot) {
+    const { socket, closing, v1, packed, attachment } = slot;
+    const flags = (closing ? CLOSING : 0) | (v1 ? V1 : 0) | (packed ? PACKED : 0);
+    if (this.#peerTimeout > 0) {
+      const at = slot.heardAt ?? slot.storedAt;
+      socket.serializeAttachment([flags, attachment, at]);
+      slot.storedAt = at;
+    } else {
+      socket.serializeAttachment(flags === 0 ? attachment : [flags, attachment]);
+    }
   }
 
   // Returns the slots of all sockets, with gaps, or those of a tag. `getWebSockets` makes a new list of objects in each
@@ -112,16 +141,62 @@ export class Sockets {
   heard(socket) {
     const slot = this.#slot(socket);
     slot.unread = 0;
+    if (this.#peerTimeout > 0) this.#hear(slot);
     return slot.index;
   }
 
+  // Records the time of a frame. Hibernation loses it, so the attachment has it too, as exactly as a part of the timeout:
+  // writing the attachment costs more than a frame.
+  #hear(slot) {
+    slot.heardAt = Date.now();
+    // A socket without an attachment is still connecting.
+    if (slot.closing || slot.attachment == null) return;
+    if (slot.heardAt - (slot.storedAt ?? 0) >= this.#part) this.#keepTime(slot);
+  }
+
+  // After a failed write, the time is lost with the next hibernation.
+  #keepTime(slot) {
+    try {
+      this.#keep(slot);
+    } catch (error) {
+      console.error("the time of a frame was not stored:", error);
+    }
+  }
+
+  // Returns the time at which another socket can be silent for the whole timeout, or -1, and after it the sockets that
+  // are.
+  silent() {
+    const now = Date.now();
+    const found = [-1];
+    for (const slot of this.#slots()) {
+      if (slot === undefined || slot.attachment == null || !this.#isOpen(slot)) continue;
+      const due = this.#lastSign(slot, now) + this.#peerTimeout;
+      if (due <= now) found.push(slot.index);
+      else if (found[0] < 0 || due < found[0]) found[0] = due;
+    }
+    return Float64Array.from(found);
+  }
+
+  #lastSign(slot, now) {
+    // The attachment is from code without the timeout: the time begins now.
+    if (slot.heardAt === undefined && slot.storedAt === undefined) {
+      slot.heardAt = now;
+      this.#keepTime(slot);
+    }
+    // A frame that followed the stored time by less than a part was not stored.
+    const heardAt = slot.heardAt ?? slot.storedAt + this.#part;
+    const answeredAt = this.#state.getWebSocketAutoResponseTimestamp(slot.socket)?.getTime() ?? 0;
+    return Math.max(heardAt, answeredAt);
+  }
+
   // `request` is that of the upgrade; `onRestart.fetch` uses it.
-  accept(request, tags, protocol, v1) {
+  accept(request, tags, protocol, v1, packed) {
     const { 0: client, 1: server } = new WebSocketPair();
     this.#state.acceptWebSocket(server, tags);
     accepted.set(request, { client, server, protocol });
     const slot = this.#slot(server);
     slot.v1 = v1;
+    slot.packed = packed;
     return slot.index;
   }
 
@@ -147,6 +222,10 @@ export class Sockets {
     return slot !== undefined && this.#isOpen(slot);
   }
 
+  isPacked(index) {
+    return this.#table[index]?.packed === true;
+  }
+
   tags(index) {
     return this.#state.getTags(this.#table[index].socket);
   }
@@ -159,6 +238,8 @@ export class Sockets {
   attach(index, bytes) {
     const slot = this.#table[index];
     const before = slot.attachment;
+    // The timeout of a peer begins when it is admitted.
+    if (this.#peerTimeout > 0 && before == null) slot.heardAt = Date.now();
     slot.attachment = bytes.slice();
     try {
       this.#keep(slot);
@@ -168,38 +249,67 @@ export class Sockets {
     }
   }
 
-  // The send methods return the number of sockets that accepted the frame, plus 0.5 if any frame is held. If any socket
-  // did not accept it, they return -1 minus that, and `takeFailed` and `takeUnread` return those sockets. A socket that
-  // is closing does not count. `size` is the size of the frame in bytes. No socket has the index -1.
+  // The send methods return four times the number of sockets that accepted the frame, plus 1 if any frame is held, plus 2
+  // if sockets of another codec were skipped. If any socket did not accept it, they return -1 minus that, and `takeFailed`
+  // and `takeUnread` return those sockets. A socket that is closing does not count. `size` is the size of the frame in
+  // bytes. No socket has the index -1.
   sendAll(frame, size, maxUnread, hold, tag, except) {
-    let sent = 0;
-    for (const slot of this.#slots(tag)) {
-      if (slot !== undefined && slot.index !== except) sent += this.#send(slot, frame, size, maxUnread, hold);
-    }
-    return this.#sent(sent);
+    return this.#sendAll(TEXT_FRAME, frame, size, maxUnread, hold, tag, except);
   }
 
   sendOnly(frame, size, maxUnread, hold, indices) {
-    let sent = 0;
-    for (const index of indices) {
-      const slot = this.#table[index];
-      if (slot !== undefined) sent += this.#send(slot, frame, size, maxUnread, hold);
-    }
-    return this.#sent(sent);
+    return this.#sendOnly(TEXT_FRAME, frame, size, maxUnread, hold, indices);
   }
 
   sendOne(frame, size, maxUnread, hold, index) {
     const slot = this.#table[index];
-    return slot === undefined ? 0 : this.#sent(this.#send(slot, frame, size, maxUnread, hold));
+    return slot === undefined ? 0 : this.#sent(this.#send(TEXT_FRAME, slot, frame, size, maxUnread, hold));
+  }
+
+  // `bytes` is a view of wasm memory, which may change before the platform has sent it. All sockets share one copy.
+  sendAllBytes(bytes, isPacked, maxUnread, tag, except) {
+    const kind = isPacked ? PACKED_FRAME : BYTES_FRAME;
+    return this.#sendAll(kind, bytes.slice(), bytes.length, maxUnread, false, tag, except);
+  }
+
+  sendOnlyBytes(bytes, isPacked, maxUnread, indices) {
+    const kind = isPacked ? PACKED_FRAME : BYTES_FRAME;
+    return this.#sendOnly(kind, bytes.slice(), bytes.length, maxUnread, false, indices);
+  }
+
+  #sendAll(kind, frame, size, maxUnread, hold, tag, except) {
+    let sent = 0;
+    for (const slot of this.#slots(tag)) {
+      if (slot !== undefined && slot.index !== except) sent += this.#send(kind, slot, frame, size, maxUnread, hold);
+    }
+    return this.#sent(sent);
+  }
+
+  #sendOnly(kind, frame, size, maxUnread, hold, indices) {
+    let sent = 0;
+    for (const index of indices) {
+      const slot = this.#table[index];
+      if (slot !== undefined) sent += this.#send(kind, slot, frame, size, maxUnread, hold);
+    }
+    return this.#sent(sent);
   }
 
   #sent(sent) {
-    const outcome = this.#holding.length > 0 ? sent + 0.5 : sent;
+    let outcome = 4 * sent;
+    if (this.#holding.length > 0) outcome += 1;
+    if (this.#others) {
+      outcome += 2;
+      this.#others = false;
+    }
     return this.#failed.length > 0 || this.#unread.length > 0 ? -1 - outcome : outcome;
   }
 
-  #send(slot, frame, size, maxUnread, hold) {
+  #send(kind, slot, frame, size, maxUnread, hold) {
     if (slot.closing) return 0;
+    if (slot.packed ? kind === TEXT_FRAME : kind === PACKED_FRAME) {
+      this.#others = true;
+      return 0;
+    }
     if (slot.unread > maxUnread && !this.#settle(slot, maxUnread)) {
       this.#unread.push(slot.index);
       return 0;
@@ -214,7 +324,13 @@ export class Sockets {
       return 1;
     }
     try {
-      slot.socket.send(slot.v1 ? `[${frame}]` : frame);
+      if (kind !== TEXT_FRAME) {
+        // The frame comes after the messages that wait for a batch.
+        if (slot.held !== undefined) this.#release(slot);
+        slot.socket.send(frame);
+      } else {
+        slot.socket.send(slot.v1 ? `[${frame}]` : frame);
+      }
       slot.unread += size;
       return 1;
     } catch {
@@ -352,10 +468,11 @@ function unpack(kinds, numbers, json, bytes) {
   });
 }
 
-function pack(cursor) {
+// `rows` are arrays of values.
+function pack(columns, rows) {
   const [kinds, numbers, texts, blobs] = [[], [], [], []];
   let [rounded, size] = [false, 0];
-  for (const row of cursor.raw()) {
+  for (const row of rows) {
     for (const value of row) {
       if (value === null) {
         kinds.push(NULL);
@@ -382,11 +499,97 @@ function pack(cursor) {
   }
   return {
     rounded,
-    texts: JSON.stringify([cursor.columnNames, texts]),
+    texts: JSON.stringify([columns, texts]),
     kinds: Uint8Array.from(kinds),
     numbers: Float64Array.from(numbers),
     bytes,
   };
+}
+
+// Rows that must be read again, because they have a rounded number.
+function roundedRows(columns) {
+  return { rounded: true, texts: JSON.stringify([columns, []]) };
+}
+
+// Thrown to roll a transaction back.
+const ROLLBACK = new Error("rolled back");
+
+// The limits of a batch, as in platform/mod.rs.
+const BATCH_ROWS = 256;
+const BATCH_BYTES = 262_144;
+
+function sizeOf(value) {
+  return typeof value === "string" ? 2 * value.length : (value?.byteLength ?? 8);
+}
+
+// Returns whether a row of an exact statement is the row that was read before.
+function isSameRow(exact, row) {
+  const same = (value, index) => {
+    const before = row[index];
+    if (typeof value !== "string") return value === before || (value?.byteLength ?? 0) === before?.byteLength;
+    return value[0] === "i" ? Number(value.slice(1)) === before : value.slice(1) === before;
+  };
+  return exact?.every(same) ?? false;
+}
+
+/** The rows of one statement, in batches. */
+class Reading {
+  #open;
+  #columns;
+  #rows;
+  #isExact = false;
+  // The number of rows that were returned, and the last of them.
+  #count = 0;
+  #last;
+  #failure;
+
+  constructor(open, statement) {
+    this.#open = open;
+    this.#start(statement);
+  }
+
+  #start(statement) {
+    const cursor = this.#open(statement);
+    this.#columns = cursor.columnNames;
+    this.#rows = cursor.raw();
+  }
+
+  // Returns the next rows; none at the end. An error in a batch follows the rows before it.
+  next() {
+    if (this.#failure !== undefined) throw this.#failure;
+    const rows = [];
+    let size = 0;
+    try {
+      while (rows.length < BATCH_ROWS && size < BATCH_BYTES) {
+        const { done, value } = this.#rows.next();
+        if (done) break;
+        rows.push(value);
+        for (const each of value) size += sizeOf(each);
+      }
+    } catch (error) {
+      if (rows.length === 0) throw error;
+      this.#failure = error;
+    }
+    const packed = pack(this.#columns, rows);
+    if (packed.rounded && !this.#isExact) return roundedRows(this.#columns);
+    packed.rounded = false;
+    this.#count += rows.length;
+    this.#last = rows.at(-1);
+    return packed;
+  }
+
+  // Continues with a statement that returns the same rows exactly. Nothing has changed the database since the first row,
+  // but a statement can have another order at each run.
+  again(statement) {
+    this.#failure = undefined;
+    this.#isExact = true;
+    this.#start(statement);
+    let row;
+    for (let count = 0; count < this.#count; count += 1) row = this.#rows.next().value;
+    if (this.#count > 0 && !isSameRow(row, this.#last)) {
+      throw new Error("the statement returned other rows in its second run");
+    }
+  }
 }
 
 // For the promise of a write. A failed write resets the object and is logged by the platform, even without a handler.
@@ -440,7 +643,7 @@ export class Storage {
     const values = unpack(kinds, numbers, texts, bytes);
     const run = () => {
       const cursor = this.#storage.sql.exec(statement, ...values);
-      const rows = pack(cursor);
+      const rows = pack(cursor.columnNames, cursor.raw());
       if (rows.rounded && !isExact) throw new Rounded(cursor.columnNames);
       rows.rounded = false;
       return rows;
@@ -448,9 +651,39 @@ export class Storage {
     try {
       return isAtomic ? this.#storage.transactionSync(run) : run();
     } catch (error) {
-      if (error instanceof Rounded) return { rounded: true, texts: JSON.stringify([error.columns, []]) };
+      if (error instanceof Rounded) return roundedRows(error.columns);
       throw error;
     }
+  }
+
+  // Opens a statement whose rows are read in batches. The cursor outlives this call, so it gets a copy of the bytes.
+  read(statement, kinds, numbers, texts, bytes) {
+    const values = unpack(kinds, numbers, texts, bytes.slice());
+    return new Reading((text) => this.#storage.sql.exec(text, ...values), statement);
+  }
+
+  // Runs `work`, which is wasm, in a transaction, and rolls everything back if it returns false or throws. Returns the
+  // message of the platform's error, if it has one. What the work throws has ended the instance: it must pass through the
+  // wasm frames below, as without a transaction.
+  transaction(work) {
+    let thrown;
+    const run = () => {
+      let keep;
+      try {
+        keep = work();
+      } catch (error) {
+        thrown = { error };
+        throw error;
+      }
+      if (!keep) throw ROLLBACK;
+    };
+    try {
+      this.#storage.transactionSync(run);
+    } catch (error) {
+      if (thrown !== undefined) throw thrown.error;
+      if (error !== ROLLBACK) return String(error?.message ?? error);
+    }
+    return undefined;
   }
 
   // The promise is not awaited: the platform holds outgoing messages until earlier writes are complete.
@@ -483,11 +716,34 @@ const installed = new WeakSet();
 
 // The Worker's client recognizes this error by the part before the second colon.
 const RESTARTED = "room:restarted: the room's wasm instance ended while it worked on this";
-const RESTARTED_FRAME = JSON.stringify({
+const RESTARTED_NOTICE = {
   $room: {
     error: { code: "restarted", message: "the room restarted while it worked on this frame, which may be lost" },
   },
-});
+};
+
+// Writes an object of objects and texts as MessagePack.
+function packed(value) {
+  const bytes = [];
+  const write = (value) => {
+    if (typeof value === "string") {
+      const text = new TextEncoder().encode(value);
+      bytes.push(0xd9, text.length, ...text);
+    } else {
+      const entries = Object.entries(value);
+      bytes.push(0x80 | entries.length);
+      for (const [key, part] of entries) [key, part].forEach(write);
+    }
+  };
+  write(value);
+  return Uint8Array.from(bytes);
+}
+
+function sendRestarted(socket) {
+  const slot = socket[SLOT];
+  if (slot?.packed) socket.send(packed(RESTARTED_NOTICE));
+  else socket.send(slot?.v1 ? `[${JSON.stringify(RESTARTED_NOTICE)}]` : JSON.stringify(RESTARTED_NOTICE));
+}
 
 class Restarted extends Error {}
 
@@ -550,7 +806,7 @@ const onRestart = {
     // The caller throws the error of the call. An error of this send must not replace it.
     try {
       socket[SLOT]?.owner.release();
-      if (socket.readyState === OPEN) socket.send(socket[SLOT]?.v1 ? `[${RESTARTED_FRAME}]` : RESTARTED_FRAME);
+      if (socket.readyState === OPEN) sendRestarted(socket);
     } catch {}
   },
   // A socket whose `on_connect` did not finish is closed, as after a failed `on_connect`. If its client half were not

@@ -62,9 +62,11 @@ export class ClientSocket {
 
   constructor(socket, onText, onBinary, onClose) {
     this.#socket = socket;
+    // By default a later compatibility date delivers a `Blob`, whose bytes would arrive after the next frames.
+    socket.binaryType = "arraybuffer";
     socket.addEventListener("message", ({ data }) => {
       if (typeof data === "string") onText(data);
-      else onBinary(data.byteLength ?? data.size);
+      else onBinary(new Uint8Array(data));
     });
     socket.addEventListener("close", ({ code, reason, wasClean }) => onClose(code, reason, wasClean));
     socket.accept();
@@ -72,6 +74,11 @@ export class ClientSocket {
 
   send(text) {
     this.#socket.send(text);
+  }
+
+  // `bytes` is a view of wasm memory, which may change before the platform has sent it.
+  sendBytes(bytes) {
+    this.#socket.send(bytes.slice());
   }
 
   close(code, reason) {

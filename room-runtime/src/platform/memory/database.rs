@@ -29,13 +29,36 @@ mod without {
             Err(PlatformError(message.to_owned()))
         }
 
+        pub(crate) fn read(
+            &self,
+            statement: &Statement<'_>,
+            parameters: &[SqlValue],
+            may_write: bool,
+            _batch: &mut dyn FnMut(SqlRows) -> bool,
+        ) -> Result<(), PlatformError> {
+            self.run(statement, parameters, may_write).map(drop)
+        }
+
+        // A transaction without statements still covers the stored values.
+        #[allow(clippy::unnecessary_wraps, reason = "the database of the feature can fail")]
+        pub(crate) fn begin(&self) -> Result<(), PlatformError> {
+            Ok(())
+        }
+
+        #[allow(clippy::unnecessary_wraps, reason = "the database of the feature can fail")]
+        pub(crate) fn commit(&self) -> Result<(), PlatformError> {
+            Ok(())
+        }
+
+        pub(crate) fn roll_back(&self) {}
+
         pub(crate) fn clear(&self) {}
     }
 }
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use std::cell::RefCell;
+    use std::cell::{RefCell, RefMut};
 
     use rusqlite::{
         Connection,
@@ -47,6 +70,12 @@ mod sqlite {
 
     use super::{PlatformError, SqlRows, SqlValue, Statement};
     use crate::platform::sql::{crossing, rounded};
+
+    /// The most rows of one batch of `Platform::read`.
+    const BATCH_ROWS: usize = 256;
+
+    /// The size from which a batch of `Platform::read` ends, in bytes. The row that reaches it is the last one.
+    const BATCH_BYTES: usize = 262_144;
 
     /// A database that is opened at its first use. It outlives the room's incarnations, like all storage.
     #[derive(Debug, Default)]
@@ -60,14 +89,10 @@ mod sqlite {
             parameters: &[SqlValue],
             may_write: bool,
         ) -> Result<SqlRows, PlatformError> {
-            let mut connection = self.0.borrow_mut();
-            let connection = match &mut *connection {
-                Some(connection) => connection,
-                empty => empty.insert(open().map_err(refusal)?),
-            };
+            let connection = self.open()?;
             // Workerd wraps the object's writes in a transaction, so this does too.
             connection.execute_batch("savepoint room").map_err(refusal)?;
-            let rows = run(connection, statement, parameters, may_write);
+            let rows = run(&connection, statement, parameters, may_write);
             if rows.is_err() && statement.is_atomic() {
                 connection.execute_batch("rollback to room").map_err(refusal)?;
             }
@@ -79,8 +104,78 @@ mod sqlite {
             rows
         }
 
+        /// Runs one statement like [`run`](Database::run), and passes its rows on in batches.
+        pub(crate) fn read(
+            &self,
+            statement: &Statement<'_>,
+            parameters: &[SqlValue],
+            may_write: bool,
+            batch: &mut dyn FnMut(SqlRows) -> bool,
+        ) -> Result<(), PlatformError> {
+            let connection = self.open()?;
+            let text = statement.parts().last().unwrap_or_default();
+            let mut prepared = prepare(&connection, text, may_write)?;
+            let columns: Vec<_> = prepared.column_names().map(str::to_owned).collect();
+            let mut is_checked = false;
+            let mut cursor =
+                prepared.query(rusqlite::params_from_iter(parameters.iter().map(bound))).map_err(refusal)?;
+            loop {
+                let (mut rows, mut size, mut failed) = (Vec::new(), 0, None);
+                while rows.len() < BATCH_ROWS && size < BATCH_BYTES {
+                    match next_row(&mut cursor, columns.len()) {
+                        Ok(Some(row)) => {
+                            size += row.iter().map(size_of_value).sum::<usize>();
+                            rows.push(row);
+                        }
+                        Ok(None) => break,
+                        Err(error) => {
+                            failed = Some(refusal(error));
+                            break;
+                        }
+                    }
+                }
+                if !is_checked && rows.iter().flatten().any(crossing::may_be_rounded) {
+                    is_checked = true;
+                    check_exact(&connection, text, columns.len())?;
+                }
+                let is_last = rows.is_empty();
+                if !is_last && !batch(SqlRows { columns: columns.clone(), rows }) {
+                    return Ok(());
+                }
+                match failed {
+                    Some(error) => return Err(error),
+                    None if is_last => return Ok(()),
+                    None => {}
+                }
+            }
+        }
+
+        /// Begins a transaction, also inside of another.
+        pub(crate) fn begin(&self) -> Result<(), PlatformError> {
+            self.open()?.execute_batch("savepoint room").map_err(refusal)
+        }
+
+        /// Ends the innermost transaction. If this fails, it is still open.
+        pub(crate) fn commit(&self) -> Result<(), PlatformError> {
+            self.open()?.execute_batch("release room").map_err(refusal)
+        }
+
+        /// Rolls the innermost transaction back and ends it.
+        pub(crate) fn roll_back(&self) {
+            // This fails only if there is no transaction, and each one has begun.
+            let _ = self.open().map(|connection| connection.execute_batch("rollback to room; release room"));
+        }
+
         pub(crate) fn clear(&self) {
             self.0.take();
+        }
+
+        fn open(&self) -> Result<RefMut<'_, Connection>, PlatformError> {
+            let mut connection = self.0.borrow_mut();
+            if connection.is_none() {
+                *connection = Some(open().map_err(refusal)?);
+            }
+            RefMut::filter_map(connection, Option::as_mut).map_err(|_| PlatformError("there is no database".to_owned()))
         }
     }
 
@@ -170,7 +265,7 @@ mod sqlite {
                 }
                 Action::Function { function_name } => FUNCTIONS.split_whitespace().any(|known| known == function_name),
                 Action::Pragma { pragma_name, pragma_value } => allows_pragma(pragma_name, pragma_value),
-                // This is the savepoint of `run`. Those of a room were refused by the parser.
+                // These are the savepoints of this file. Those of a room were refused by the parser.
                 Action::Savepoint { savepoint_name, .. } => savepoint_name == "room",
                 _ => false,
             }
@@ -211,31 +306,56 @@ mod sqlite {
         let mut parts = statement.parts().peekable();
         while let Some(part) = parts.next() {
             let bound = if parts.peek().is_none() { parameters } else { &[] };
-            let mut prepared = connection.prepare(part).map_err(refusal)?;
-            if !may_write && !prepared.readonly() {
-                return Err(PlatformError("the disk is full".to_owned()));
-            }
+            let mut prepared = prepare(connection, part, may_write)?;
             rows = run_one(&mut prepared, bound).map_err(refusal)?;
         }
         if rows.rows.iter().flatten().any(crossing::may_be_rounded) {
-            // Cloudflare reads such rows again, so the statement must allow that here too.
-            if let Some(last) = statement.parts().last() {
-                let exact = Statement::read_exactly(last, rows.columns.len());
-                connection.prepare(&exact).map_err(|error| rounded(&error.to_string()))?;
-            }
+            check_exact(connection, statement.parts().last().unwrap_or_default(), rows.columns.len())?;
         }
         Ok(rows)
+    }
+
+    fn prepare<'c>(
+        connection: &'c Connection,
+        text: &str,
+        may_write: bool,
+    ) -> Result<rusqlite::Statement<'c>, PlatformError> {
+        let prepared = connection.prepare(text).map_err(refusal)?;
+        if !may_write && !prepared.readonly() {
+            return Err(PlatformError("the disk is full".to_owned()));
+        }
+        Ok(prepared)
+    }
+
+    /// Checks that a statement can be read again. Cloudflare does that with rows that have large numbers, so the statement
+    /// must allow it here too.
+    fn check_exact(connection: &Connection, statement: &str, columns: usize) -> Result<(), PlatformError> {
+        let exact = Statement::read_exactly(statement, columns, true);
+        connection.prepare(&exact).map(drop).map_err(|error| rounded(&error.to_string()))
     }
 
     fn run_one(statement: &mut rusqlite::Statement<'_>, parameters: &[SqlValue]) -> rusqlite::Result<SqlRows> {
         let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
         let mut cursor = statement.query(rusqlite::params_from_iter(parameters.iter().map(bound)))?;
         let mut rows = Vec::new();
-        while let Some(row) = cursor.next()? {
-            let values = (0..columns.len()).map(|column| row.get_ref(column).map(value_of));
-            rows.push(values.collect::<Result<_, _>>()?);
+        while let Some(row) = next_row(&mut cursor, columns.len())? {
+            rows.push(row);
         }
         Ok(SqlRows { columns, rows })
+    }
+
+    fn next_row(cursor: &mut rusqlite::Rows<'_>, columns: usize) -> rusqlite::Result<Option<Vec<SqlValue>>> {
+        let Some(row) = cursor.next()? else { return Ok(None) };
+        (0..columns).map(|column| row.get_ref(column).map(value_of)).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The size of a value in a batch. `room.js` counts a text in UTF-16.
+    fn size_of_value(value: &SqlValue) -> usize {
+        match value {
+            SqlValue::Text(text) => 2 * text.len(),
+            SqlValue::Blob(bytes) => bytes.len(),
+            SqlValue::Null | SqlValue::Integer(_) | SqlValue::Real(_) => 8,
+        }
     }
 
     fn value_of(value: ValueRef<'_>) -> SqlValue {

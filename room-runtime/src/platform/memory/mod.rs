@@ -21,14 +21,14 @@ use self::{
     executor::{Clock, Executor, Owner, Random, Work},
 };
 use super::{
-    Audience, Frame, LocalFuture, Platform, PlatformError, Sent, Socket,
+    Audience, Frame, LocalFuture, OwnedFrame, Platform, PlatformError, SIGN_STEPS, Sent, Silence, Socket,
     socket::{Arrival, ClientSocket},
     sql::{SqlRows, SqlValue, statement::Statement},
     transport::{Address, Sending, Transport, Unreachable},
 };
 use crate::{
     CloseCode, Error,
-    types::limits::REFILL_MS,
+    types::limits::{MAX_ATTACHMENT_BYTES, REFILL_MS},
     wire::{handshake::ID_MARK, packed},
 };
 
@@ -45,7 +45,7 @@ pub(crate) trait NativeTransport: Send + Sync {
 
 /// The client's end of a socket to such a room.
 pub(crate) trait NativeSocket: Send {
-    fn send(&self, text: String) -> Result<(), Error>;
+    fn send(&self, frame: OwnedFrame) -> Result<(), Error>;
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Arrival>;
     fn close(&self, code: CloseCode, reason: &str);
 }
@@ -59,14 +59,11 @@ pub(crate) fn no_other_rooms() -> Reach {
     Box::new(|_| Err(Unreachable::NotBound("there is no other room here".to_owned())))
 }
 
-/// Cloudflare's limit for an attachment, less the bytes of the storage format.
-const MAX_ATTACHMENT_BYTES: usize = 16_384 - 64;
-
 /// A socket, as both of its ends see it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemorySocket {
-    /// The text frames that were sent to it and that its client has not taken yet.
-    pub(crate) received: VecDeque<String>,
+    /// The frames that were sent to it and that its client has not taken yet.
+    pub(crate) received: VecDeque<OwnedFrame>,
     /// The close that the room began or answered.
     pub(crate) closed: Option<(u16, String)>,
     /// The close as its client saw it: it began it, answered it, or lost the connection.
@@ -80,12 +77,18 @@ pub(crate) struct MemorySocket {
     /// The bytes sent since its client last showed that it reads. `settled_at` is the time of the last check.
     pub(crate) unread: usize,
     settled_at: u64,
-    /// True if its client has ever sent a heartbeat.
-    sends_heartbeats: bool,
+    /// The time of its client's last heartbeat, if it has ever sent one.
+    answered_at: Option<u64>,
+    /// The time of its last frame in this incarnation, and the time that is stored with the attachment. Both are recorded
+    /// only in a room with a timeout.
+    heard_at: Option<u64>,
+    stored_at: Option<u64>,
     /// Wakes the client when a frame arrives.
     pub(crate) client: Option<Waker>,
     /// True if its client accepts several messages in one frame.
     pub(crate) v1: bool,
+    /// True if its client speaks MessagePack.
+    pub(crate) is_packed: bool,
     /// The subprotocol of the handshake.
     pub(crate) protocol: Option<String>,
     /// The frames that are held for a batch.
@@ -97,8 +100,8 @@ pub(crate) struct MemorySocket {
 }
 
 impl MemorySocket {
-    fn arrive(&mut self, frame: String) {
-        self.received.push_back(frame);
+    fn arrive(&mut self, frame: impl Into<OwnedFrame>) {
+        self.received.push_back(frame.into());
         if let Some(client) = self.client.take() {
             client.wake();
         }
@@ -108,7 +111,7 @@ impl MemorySocket {
     ///
     /// For a client that sends no heartbeats the budget refills with time.
     fn settle(&mut self, max_unread: usize, now_ms: u64) -> bool {
-        if self.sends_heartbeats {
+        if self.answered_at.is_some() {
             return false;
         }
         let passed = u128::from(now_ms.saturating_sub(self.settled_at));
@@ -116,6 +119,11 @@ impl MemorySocket {
         self.unread = self.unread.saturating_sub(usize::try_from(refilled).unwrap_or(usize::MAX));
         self.settled_at = now_ms;
         self.unread <= max_unread
+    }
+
+    /// Stores the time of the last frame with the attachment.
+    fn store_sign(&mut self) {
+        self.stored_at = self.heard_at.or(self.stored_at);
     }
 
     fn release(&mut self) {
@@ -147,7 +155,12 @@ pub(crate) struct Memory {
     /// Everything that was written to storage or sent to a socket, in order.
     #[cfg(test)]
     pub(crate) trace: RefCell<Vec<String>>,
+    /// The room's `peer_timeout`; 0 is none.
+    pub(crate) peer_timeout_ms: Cell<u64>,
     pub(crate) attachments_read: Cell<usize>,
+    /// The number of times that an operation has looked at a socket. An operation on a tag looks at those that carry it.
+    #[cfg(test)]
+    pub(crate) sockets_seen: Cell<usize>,
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
     /// True if calls do not reach the object.
@@ -189,7 +202,10 @@ impl Memory {
             journal: RefCell::default(),
             #[cfg(test)]
             trace: RefCell::default(),
+            peer_timeout_ms: Cell::new(0),
             attachments_read: Cell::new(0),
+            #[cfg(test)]
+            sockets_seen: Cell::new(0),
             reads_fail: Cell::new(false),
             writes_fail: Cell::new(false),
             calls_fail: Cell::new(false),
@@ -229,20 +245,37 @@ impl Memory {
         change(self.sockets.borrow_mut().get_mut(&socket).expect("a socket that was accepted"))
     }
 
-    /// Resets the unread bytes of every socket, as a new incarnation does.
-    pub(crate) fn forget_unread(&self) {
+    /// Resets the unread bytes and the times of the last frames of every socket, as a new incarnation does.
+    pub(crate) fn forget_sockets_memory(&self) {
         let now_ms = self.clock.now_ms();
         for socket in self.sockets.borrow_mut().values_mut() {
             socket.unread = 0;
             socket.settled_at = now_ms;
+            socket.heard_at = None;
         }
+    }
+
+    /// Records a frame of a client, which shows that it reads and lives.
+    pub(crate) fn heard(&self, socket: Socket) {
+        let (now_ms, timeout_ms) = (self.clock.now_ms(), self.peer_timeout_ms.get());
+        self.with_socket(socket, |socket| {
+            socket.unread = 0;
+            if timeout_ms > 0 {
+                socket.heard_at = Some(now_ms);
+                let is_old = |at_ms| now_ms.saturating_sub(at_ms) >= timeout_ms / SIGN_STEPS;
+                if socket.attachment.is_some() && socket.stored_at.is_none_or(is_old) {
+                    socket.store_sign();
+                }
+            }
+        });
     }
 
     /// Answers a heartbeat without waking the room, as the platform does.
     pub(crate) fn heartbeat(&self, socket: Socket, answer: &str) {
+        let now_ms = self.clock.now_ms();
         self.with_socket(socket, |socket| {
             socket.unread = 0;
-            socket.sends_heartbeats = true;
+            socket.answered_at = Some(now_ms);
             socket.arrive(answer.to_owned());
         });
     }
@@ -318,6 +351,11 @@ impl Memory {
         self.trace.borrow_mut().push(what);
     }
 
+    #[cfg(test)]
+    fn see(&self, sockets: usize) {
+        self.sockets_seen.set(self.sockets_seen.get() + sockets);
+    }
+
     fn is_open(socket: &MemorySocket) -> bool {
         socket.closed.is_none() && !socket.closing
     }
@@ -387,7 +425,10 @@ impl Platform for Memory {
         let sockets = self.sockets.borrow();
         let tagged = |socket: &MemorySocket| tag.is_none_or(|tag| socket.tags.iter().any(|own| own == tag));
         let open = sockets.iter().filter(|(_, socket)| Memory::is_open(socket) && tagged(socket));
-        open.map(|(index, _)| *index).collect()
+        let open: Vec<_> = open.map(|(index, _)| *index).collect();
+        #[cfg(test)]
+        self.see(open.len());
+        open
     }
 
     fn count_open(&self) -> usize {
@@ -395,7 +436,13 @@ impl Platform for Memory {
     }
 
     fn is_open(&self, socket: Socket) -> bool {
+        #[cfg(test)]
+        self.see(1);
         self.sockets.borrow().get(&socket).is_some_and(Memory::is_open)
+    }
+
+    fn is_packed(&self, socket: Socket) -> bool {
+        self.sockets.borrow().get(&socket).is_some_and(|socket| socket.is_packed)
     }
 
     fn tags(&self, socket: Socket) -> Vec<String> {
@@ -413,12 +460,21 @@ impl Platform for Memory {
         if bytes.len() > MAX_ATTACHMENT_BYTES {
             return Err(PlatformError(format!("an attachment of {} bytes is too large", bytes.len())));
         }
-        self.with_socket(socket, |socket| socket.attachment = Some(bytes.to_vec()));
+        let (now_ms, timeout_ms) = (self.clock.now_ms(), self.peer_timeout_ms.get());
+        self.with_socket(socket, |socket| {
+            let before = socket.attachment.replace(bytes.to_vec());
+            if timeout_ms > 0 {
+                // The timeout of a peer begins when it is admitted.
+                if before.is_none() {
+                    socket.heard_at = Some(now_ms);
+                }
+                socket.store_sign();
+            }
+        });
         Ok(())
     }
 
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent {
-        let Frame::Text(text) = frame else { unreachable!("the engine sends text") };
         let sockets = match to {
             Audience::All { tag, except } => {
                 let mut open = self.open(tag);
@@ -428,28 +484,76 @@ impl Platform for Memory {
             Audience::Only(sockets) => sockets.iter().copied().filter(|socket| self.is_open(*socket)).collect(),
         };
         #[cfg(test)]
-        self.trace(format!("send {text}"));
+        self.trace(match frame {
+            Frame::Text(text) => format!("send {text}"),
+            Frame::Packed(bytes) | Frame::Bytes(bytes) => format!("send {bytes:x?}"),
+        });
         let mut outcome = Sent::default();
         let now_ms = self.clock.now_ms();
         for socket in sockets {
             self.with_socket(socket, |at| {
-                if at.unread > max_unread && !at.settle(max_unread, now_ms) {
+                let is_other = match frame {
+                    Frame::Text(_) => at.is_packed,
+                    Frame::Packed(_) => !at.is_packed,
+                    Frame::Bytes(_) => false,
+                };
+                if is_other {
+                    outcome.others = true;
+                } else if at.unread > max_unread && !at.settle(max_unread, now_ms) {
                     outcome.unread.push(socket);
                 } else if at.refuses {
                     outcome.failed.push(socket);
                 } else {
-                    at.unread += text.len();
                     outcome.sent += 1;
-                    match at.v1 {
-                        true if hold => at.held.push(text.to_owned()),
-                        true => at.arrive(packed(&[text.to_owned()])),
-                        false => at.arrive(text.to_owned()),
+                    match frame {
+                        Frame::Text(text) => {
+                            at.unread += text.len();
+                            match at.v1 {
+                                true if hold => at.held.push(text.to_owned()),
+                                true => at.arrive(packed(&[text.to_owned()])),
+                                false => at.arrive(text.to_owned()),
+                            }
+                        }
+                        Frame::Packed(bytes) | Frame::Bytes(bytes) => {
+                            at.unread += bytes.len();
+                            // The frame comes after the messages that wait for a batch.
+                            at.release();
+                            at.arrive(bytes.to_vec());
+                        }
                     }
                 }
             });
         }
         outcome.held = self.sockets.borrow().values().any(|socket| !socket.held.is_empty());
         outcome
+    }
+
+    fn silent(&self) -> Silence {
+        let (now_ms, timeout_ms) = (self.clock.now_ms(), self.peer_timeout_ms.get());
+        let mut silence = Silence::default();
+        if timeout_ms == 0 {
+            return silence;
+        }
+        for (index, socket) in self.sockets.borrow_mut().iter_mut() {
+            if !Memory::is_open(socket) || socket.attachment.is_none() {
+                continue;
+            }
+            if socket.heard_at.or(socket.stored_at).is_none() {
+                // The attachment is from code without the timeout: the time begins now.
+                socket.heard_at = Some(now_ms);
+                socket.store_sign();
+            }
+            // A frame that followed the stored time by less than a part was not stored.
+            let stored_at = socket.stored_at.map(|at_ms| at_ms + timeout_ms / SIGN_STEPS);
+            let sign = socket.heard_at.or(stored_at).max(socket.answered_at).unwrap_or(now_ms);
+            let due_ms = sign.saturating_add(timeout_ms);
+            if due_ms <= now_ms {
+                silence.sockets.push(*index);
+            } else {
+                silence.next_ms = silence.next_ms.into_iter().chain([due_ms]).min();
+            }
+        }
+        silence
     }
 
     fn release(&self) {
@@ -529,6 +633,48 @@ impl Platform for Memory {
             return Err(PlatformError("the disk is gone".to_owned()));
         }
         self.database.run(statement, parameters, !self.writes_fail.get())
+    }
+
+    fn read(
+        &self,
+        statement: &Statement<'_>,
+        parameters: &[SqlValue],
+        batch: &mut dyn FnMut(SqlRows) -> bool,
+    ) -> Result<(), PlatformError> {
+        if self.reads_fail.get() {
+            return Err(PlatformError("the disk is gone".to_owned()));
+        }
+        self.database.read(statement, parameters, !self.writes_fail.get(), batch)
+    }
+
+    fn transaction(&self, work: &mut dyn FnMut() -> bool) -> Result<(), PlatformError> {
+        /// The values under the keys, and the alarm.
+        type Before = (BTreeMap<String, Vec<u8>>, Option<u64>);
+
+        /// The contents that the transaction restores, unless it succeeds. A panic of the work drops it too.
+        struct Rollback<'a> {
+            memory: &'a Memory,
+            before: Option<Before>,
+        }
+
+        impl Drop for Rollback<'_> {
+            fn drop(&mut self) {
+                if let Some((storage, alarm)) = self.before.take() {
+                    self.memory.storage.replace(storage);
+                    self.memory.alarm.set(alarm);
+                    self.memory.database.roll_back();
+                }
+            }
+        }
+
+        self.database.begin()?;
+        let before = (self.storage.borrow().clone(), self.alarm.get());
+        let mut rollback = Rollback { memory: self, before: Some(before) };
+        if work() {
+            self.database.commit()?;
+            rollback.before = None;
+        }
+        Ok(())
     }
 
     fn transport(&self, _binding: &str, class: &str) -> Result<Transport, Unreachable> {

@@ -21,8 +21,15 @@ pub(crate) struct SqlRows {
 impl SqlRows {
     /// Deserializes the rows as values of a type.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>, String> {
-        let typed = self.rows.iter().map(|row| T::deserialize(Row { columns: &self.columns, values: row }));
-        typed.collect::<Result<_, _>>().map_err(|error| format!("a row is not what was asked for: {error}"))
+        self.read_each().collect()
+    }
+
+    /// Deserializes one row after the other.
+    pub(crate) fn read_each<T: DeserializeOwned>(&self) -> impl Iterator<Item = Result<T, String>> {
+        self.rows.iter().map(|row| {
+            let row = Row { columns: &self.columns, values: row };
+            T::deserialize(row).map_err(|error| format!("a row is not what was asked for: {error}"))
+        })
     }
 }
 

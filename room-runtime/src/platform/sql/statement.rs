@@ -116,16 +116,17 @@ impl<'t> Statement<'t> {
 
     /// The text with its last statement read [exactly](Self::read_exactly). `text` is the result of
     /// [`with_casts`](Self::with_casts).
-    pub(crate) fn exact(&self, text: &str, columns: usize) -> String {
+    pub(crate) fn exact(&self, text: &str, columns: usize, is_whole: bool) -> String {
         // The casts are only in the last statement, so the earlier ones have the same ranges in both texts.
         let (earlier, last) = text.split_at(self.parts.last().map_or(0, |last| last.start));
-        earlier.to_owned() + &Statement::read_exactly(last, columns)
+        earlier.to_owned() + &Statement::read_exactly(last, columns, is_whole)
     }
 
     /// Wraps a statement so that its rows have integers as text after an `i`, and texts after a `t`.
     ///
-    /// Only a statement that can be a part of a `select` can be wrapped: for others the result does not prepare.
-    pub(crate) fn read_exactly(statement: &str, columns: usize) -> String {
+    /// Only a statement that can be a part of a `select` can be wrapped: for others the result does not prepare. With
+    /// `is_whole` SQLite first computes all rows; otherwise it may return each as it is computed.
+    pub(crate) fn read_exactly(statement: &str, columns: usize, is_whole: bool) -> String {
         let names: Vec<_> = (0..columns).map(|index| format!("c{index}")).collect();
         let value = |name: &String| {
             let cases = format!("when 'integer' then 'i'||{name} when 'text' then 't'||{name} else {name}");
@@ -133,8 +134,9 @@ impl<'t> Statement<'t> {
         };
         let values: Vec<_> = names.iter().map(value).collect();
         let (names, values) = (names.join(","), values.join(","));
-        // Materialized, so that every expression is evaluated only once.
-        format!("with {ROWS}({names}) as materialized ({statement}) select {values} from {ROWS}")
+        // Materialized, so that every expression is evaluated only once. That takes memory for all rows.
+        let how = if is_whole { "materialized" } else { "not materialized" };
+        format!("with {ROWS}({names}) as {how} ({statement}) select {values} from {ROWS}")
     }
 }
 
@@ -441,7 +443,8 @@ mod tests {
         assert_eq!(Statement::without_casts(text.clone().into_owned()), "select 1; select ?, ?, '?', :c, ?1");
         assert_eq!(Statement::without_casts("/**/as integer))".to_owned()), "/**/as integer))");
         assert_eq!(statement.with_casts(&[const { SqlValue::Null }; 3]), "select 1; select ?, ?, '?', :c, ?1");
-        let exact = Statement::read("select 1; select a -- b\n", 0).expect("reads").exact("select 1; select a", 1);
+        let exact =
+            Statement::read("select 1; select a -- b\n", 0).expect("reads").exact("select 1; select a", 1, true);
         let value = "case typeof(c0) when 'integer' then 'i'||c0 when 'text' then 't'||c0 else c0 end";
         let rows = "with room_exact_rows(c0) as materialized (select a)";
         assert_eq!(exact, format!("select 1; {rows} select {value} from room_exact_rows"));

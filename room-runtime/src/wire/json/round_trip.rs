@@ -8,7 +8,7 @@
 //! read back for any value, for example a type with a field that is skipped and has no default. The second is a map
 //! with numbers as keys in a type that serde buffers (`untagged` and serde's own tagged enums).
 
-use std::{collections::HashSet, fmt::Display, hash::BuildHasher};
+use std::{any::type_name, collections::HashSet, fmt::Display, hash::BuildHasher};
 
 use serde::ser::{
     Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -235,12 +235,43 @@ impl<S: Serializer> Serializer for Checked<S> {
         self.inner.serialize_newtype_variant(name, index, variant, &at.of(value))
     }
 
+    /// Passes a list of bytes on as a whole: there is nothing in it to check, and the codec recognizes it by its type.
+    fn collect_seq<I>(self, list: I) -> Result<S::Ok, S::Error>
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+    {
+        if is_byte(type_name::<I::Item>()) {
+            self.at.inside(1)?;
+            return self.inner.collect_seq(list);
+        }
+        let list = list.into_iter();
+        let mut parts = self.serialize_seq(exact_len(&list))?;
+        for element in list {
+            parts.serialize_element(&element)?;
+        }
+        parts.end()
+    }
+
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
         self.inner.collect_str(value)
     }
 
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
+    }
+}
+
+/// Returns whether a type of this name is a byte, or a reference to one: an element of a `Vec<u8>`.
+pub(crate) fn is_byte(name: &str) -> bool {
+    name.trim_start_matches('&') == "u8"
+}
+
+/// The length of a list; `None` if it is known only at the end, as for a filter.
+pub(crate) fn exact_len(list: &impl Iterator) -> Option<usize> {
+    match list.size_hint() {
+        (low, Some(high)) if low == high => Some(low),
+        _ => None,
     }
 }
 
@@ -830,13 +861,19 @@ mod tests {
     fn an_accepted_value_is_read_inside_the_rooms_own_wrappers() {
         let limit = usize::from(Limits::MAX_DEPTH);
         let (id, data) = (PeerId::from("a"), nest(limit - 1));
-        let kept = wire::encode_value(&Attachment(&id, 0, &data, "x", 0), "the peer's data").expect("encodes");
-        let Attachment(_, _, read, _, _) =
+        let kept = wire::encode_value(&Attachment(&id, 0, &data, "x", 0, None), "the peer's data").expect("encodes");
+        let Attachment(_, _, read, _, _, _) =
             wire::decode_value::<Attachment<PeerId, Nest, String>>(&kept, "it").expect("decodes");
         assert_eq!(read, data);
-        assert!(wire::encode_value(&Attachment(&id, 0, nest(limit), "x", 0), "the peer's data").is_err());
+        assert!(wire::encode_value(&Attachment(&id, 0, nest(limit), "x", 0, None), "the peer's data").is_err());
 
-        let reply = wire::encode_reply(&Reply::Ok(vec![PeerInfo { id, tags: Vec::new(), connected_at: 0, data }]));
+        let reply = wire::encode_reply(&Reply::Ok(vec![PeerInfo {
+            id,
+            tags: Vec::new(),
+            connected_at: 0,
+            topics: Vec::new(),
+            data,
+        }]));
         let read = wire::decode_reply::<Vec<PeerInfo<Nest>>>(&reply.expect("encodes")).expect("decodes");
         assert_eq!(read[0].data, nest(limit - 1));
         let reply = wire::encode_reply(&Reply::Ok(vec![nest(limit)])).expect("encodes");

@@ -29,6 +29,9 @@ use crate::{
 pub trait Tagged: DeserializeOwned {
     /// The key with the name of the variant.
     const TAG: &'static str;
+    /// The name of a newtype around the map. By it the MessagePack decoder recognizes a tagged enum and knows the key;
+    /// every other deserializer reads the map inside.
+    const NAME: &'static str;
 
     /// Reads the enum in serde's externally tagged form: the variant first, and its fields inside.
     ///
@@ -55,6 +58,7 @@ macro_rules! __tagged {
         #[automatically_derived]
         impl $crate::__private::Tagged for $schema {
             const TAG: &'static str = $tag;
+            const NAME: &'static str = $crate::__private::concat!("$room::tagged:", $tag);
 
             fn deserialize_variant<'de, D>(deserializer: D) -> $crate::__private::Result<Self, D::Error>
             where
@@ -75,8 +79,11 @@ where
     T: Tagged,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_map(Message(PhantomData))
+    deserializer.deserialize_newtype_struct(T::NAME, Message(PhantomData))
 }
+
+/// The beginning of [`Tagged::NAME`]. The rest is the key of the variant.
+pub(crate) const TAGGED: &str = "$room::tagged:";
 
 struct Message<T>(PhantomData<T>);
 
@@ -88,6 +95,10 @@ where
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an object with the key `{}`", T::TAG)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_map(self)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
@@ -431,6 +442,7 @@ mod tests {
 
     impl Tagged for Ours {
         const TAG: &'static str = "type";
+        const NAME: &'static str = concat!("$room::tagged:", "type");
 
         fn deserialize_variant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             Twin::deserialize(deserializer).map(Ours)
@@ -553,6 +565,7 @@ mod tests {
 
         impl Tagged for Scores {
             const TAG: &'static str = "type";
+            const NAME: &'static str = concat!("$room::tagged:", "type");
 
             fn deserialize_variant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Twin::deserialize(deserializer)

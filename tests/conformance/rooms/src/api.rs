@@ -1,8 +1,8 @@
 //! The rooms' client as data: the requests of a case, carried out natively or by the Worker.
 
 use room_runtime::{
-    Delivery, Error, ErrorKind, Jurisdiction, LocationHint, OnDuplicate, OnResume, Room, RoomClient, RoomHandle,
-    Upgrade,
+    Delivery, Error, ErrorKind, Incoming, Jurisdiction, LocationHint, OnDuplicate, OnResume, Room, RoomClient,
+    RoomHandle, RoomId, Shards, Upgrade,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -146,11 +146,18 @@ impl From<Error> for Failed {
 /// # Errors
 /// Returns the errors of the call.
 pub async fn call<R: Room>(rooms: RoomClient<R>, call: Call<R::Event, R::Broadcast>) -> Result<Value, Failed> {
-    let room = call.room.find(rooms);
-    match call.what {
+    Ok(make(call.room.find(rooms), &call.what, call.key.as_deref()).await?)
+}
+
+async fn make<R: Room>(
+    room: RoomHandle<R>,
+    what: &What<R::Event, R::Broadcast>,
+    key: Option<&str>,
+) -> Result<Value, Error> {
+    match what {
         What::Send(event) => {
-            let sending = room.send(&event);
-            value(match call.key {
+            let sending = room.send(event);
+            value(match key {
                 Some(key) => sending.idempotency_key(key).await,
                 None => sending.await,
             })
@@ -158,8 +165,8 @@ pub async fn call<R: Room>(rooms: RoomClient<R>, call: Call<R::Event, R::Broadca
         What::State => value(room.state().await),
         What::Peers { tag } => value(room.peers(tag.as_deref()).await),
         What::Broadcast(message) => {
-            let sending = room.broadcast(&message);
-            let delivery: Result<Delivery, Error> = match call.key {
+            let sending = room.broadcast(message);
+            let delivery: Result<Delivery, Error> = match key {
                 Some(key) => sending.idempotency_key(key).await,
                 None => sending.await,
             };
@@ -168,9 +175,64 @@ pub async fn call<R: Room>(rooms: RoomClient<R>, call: Call<R::Event, R::Broadca
     }
 }
 
-fn value<T: Serialize>(outcome: Result<T, Error>) -> Result<Value, Failed> {
+fn value<T: Serialize>(outcome: Result<T, Error>) -> Result<Value, Error> {
     let value = serde_json::to_value(outcome?);
-    value.map_err(|error| Error::new(ErrorKind::Encode, error.to_string()).into())
+    value.map_err(|error| Error::new(ErrorKind::Encode, error.to_string()))
+}
+
+/// A call of several rooms.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Federation<E, B> {
+    pub rooms: Rooms,
+    /// Calls only the rooms whose ids begin with it.
+    pub prefix: Option<String>,
+    pub concurrency: Option<usize>,
+    pub what: What<E, B>,
+}
+
+/// The rooms of a [`Federation`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Rooms {
+    Ids(Vec<String>),
+    /// All shards.
+    Shards {
+        name: String,
+        count: u32,
+    },
+    /// The shard of a key.
+    Shard {
+        name: String,
+        count: u32,
+        key: String,
+    },
+}
+
+/// The result of each room of a [`Federation`].
+pub type Results = Vec<(String, Result<Value, Failed>)>;
+
+/// Makes a call of several rooms.
+///
+/// # Errors
+/// Fails if the shards are invalid. The errors of single rooms are in the results.
+pub async fn federate<R: Room>(
+    rooms: RoomClient<R>,
+    federation: Federation<R::Event, R::Broadcast>,
+) -> Result<Results, Failed> {
+    let Federation { rooms: which, prefix, concurrency, what } = federation;
+    let ids: Vec<RoomId> = match which {
+        Rooms::Ids(ids) => ids.into_iter().map(RoomId::from).collect(),
+        Rooms::Shards { name, count } => Shards::new(name, count)?.iter().collect(),
+        Rooms::Shard { name, count, key } => vec![rooms.shard(key, &Shards::new(name, count)?).id().clone()],
+    };
+    let mut federate = rooms.federate(ids, |room| make(room, &what, None));
+    if let Some(prefix) = prefix {
+        federate = federate.filter(|id| id.as_str().starts_with(&prefix));
+    }
+    if let Some(concurrency) = concurrency {
+        federate = federate.concurrency(concurrency);
+    }
+    let results = federate.await.into_iter();
+    Ok(results.map(|(id, result)| (id.to_string(), result.map_err(Failed::from))).collect())
 }
 
 /// A connection that the Worker makes, and its script.
@@ -184,6 +246,8 @@ pub struct Dialogue<C, E> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Line<E> {
     Send(E),
+    SendBytes(Vec<u8>),
+    Heartbeat,
     Receive,
     /// Shows the resume token.
     ResumeToken,
@@ -199,6 +263,7 @@ pub enum Said<B> {
     /// The line was sent, or the connection was closed.
     Done,
     Message(B),
+    Bytes(Vec<u8>),
     ResumeToken(Option<String>),
     Closed {
         code: u16,
@@ -222,10 +287,14 @@ pub async fn dialogue<R: Room>(
             |outcome: Result<(), Error>| outcome.map_or_else(|error| Said::Failed(error.into()), |()| Said::Done);
         answers.push(match line {
             Line::Send(event) => done(socket.send(&event)),
+            Line::SendBytes(bytes) => done(socket.send_bytes(&bytes)),
+            Line::Heartbeat => done(socket.heartbeat()),
             Line::Close { code, reason } => done(code.try_into().and_then(|code| socket.close(code, &reason))),
             Line::ResumeToken => Said::ResumeToken(socket.resume_token().map(str::to_owned)),
-            Line::Receive => match (socket.receive().await, socket.closed()) {
-                (Ok(Some(message)), _) => Said::Message(message),
+            Line::Receive => match (socket.receive_any().await, socket.closed()) {
+                (Ok(Some(Incoming::Message(message))), _) => Said::Message(message),
+                (Ok(Some(Incoming::Bytes(bytes))), _) => Said::Bytes(bytes.into()),
+                (Ok(Some(_)), _) => unreachable!("a frame is a message or bytes"),
                 (Ok(None), Some(close)) => Said::Closed { code: close.code, reason: close.reason.clone() },
                 (Ok(None), None) => Said::Failed(Error::new(ErrorKind::Platform, "closed without a close").into()),
                 (Err(error), _) => Said::Failed(error.into()),

@@ -3,8 +3,10 @@
 //! The same code runs natively and as WebAssembly. Cases script the rooms ([`script`]). The rooms differ in their
 //! options and in their set of handlers.
 
+pub mod acts;
 pub mod api;
 pub mod backstage;
+pub mod club;
 mod crash;
 mod gates;
 pub mod lounge;
@@ -69,8 +71,132 @@ scripted_room! {
 }
 
 scripted_room! {
+    /// A room that allows three frames at once, and one more every hundred seconds.
+    thrifty(rate_limit(burst = 3, per_second = 0.01))
+}
+
+scripted_room! {
+    /// A room for the pages of some origins.
+    embedded(allowed_origins("https://example.com", "https://*.example.org", "http://localhost:8787"))
+}
+
+/// A room that counts the events of a client's address, by cost: four tokens at once, and one more every hundred seconds.
+#[room(rate_limit(burst = 4, per_second = 0.01, by = "address"), max_message_bytes = 1_000)]
+pub mod metered {
+    use crate::script;
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use room_runtime::prelude::*;
+
+    pub async fn on_start(ctx: &Ctx) -> Result {
+        script::on_start(ctx).await
+    }
+
+    pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        script::on_connect(ctx, peer).await
+    }
+
+    /// A ping costs its number; the pings of fences and every other event cost one token.
+    pub fn event_cost(event: &Event) -> u32 {
+        match event {
+            Event::Ping { n } if *n < 1_000 => *n,
+            _ => 1,
+        }
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        script::on_event(ctx, event).await
+    }
+
+    pub async fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
+        script::on_close(ctx, peer, close).await
+    }
+
+    pub async fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
+        script::on_decode_error(ctx, error).await
+    }
+}
+
+scripted_room! {
     /// A room that batches several messages into one frame, for clients that support it.
     batched(batch = "50ms")
+}
+
+scripted_room! {
+    /// A room that speaks MessagePack only.
+    packed(codec = "msgpack", reconnect_grace = "5s")
+}
+
+scripted_room! {
+    /// A room whose clients choose between JSON and MessagePack.
+    mixed(codec = "json, msgpack", max_message_bytes = 100_000)
+}
+
+/// A room with a binary protocol of its own: the first byte of a frame is a command.
+#[room(max_message_bytes = 100_000, max_unread_bytes = 200_000)]
+pub mod raw {
+    pub use crate::script::{Broadcast, Connection, Event, State};
+    use crate::{gates, script};
+    use room_runtime::prelude::*;
+
+    /// Sends the bytes after the command back.
+    pub const ECHO: u8 = 0;
+    /// Sends the bytes after the command to all others, and their number to the sender.
+    pub const RELAY: u8 = 1;
+    /// Fails.
+    pub const FAIL: u8 = 2;
+    /// Refuses.
+    pub const REFUSE: u8 = 3;
+    /// Waits at the gate `binary`, and then sends the bytes back.
+    pub const WAIT: u8 = 4;
+    /// Sends a message, the bytes, and another message.
+    pub const BETWEEN: u8 = 5;
+
+    pub async fn on_start(ctx: &Ctx) -> Result {
+        script::on_start(ctx).await
+    }
+
+    pub async fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+        script::on_connect(ctx, peer).await
+    }
+
+    pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+        script::on_event(ctx, event).await
+    }
+
+    pub async fn on_binary(ctx: &Ctx, bytes: Bytes) -> Result {
+        let Some(peer) = ctx.sender() else { return Err(Failure::msg("a binary frame has a sender")) };
+        let Some((command, rest)) = bytes.split_first() else { return peer.send_bytes(&[]).map_err(Failure::from) };
+        let pong = |n: usize| Broadcast::Pong { n: u32::try_from(n).unwrap_or(u32::MAX) };
+        ctx.update(|state| state.count += 1)?;
+        match *command {
+            RELAY => {
+                let delivery = ctx.peers().except_sender().send_bytes(rest)?;
+                peer.send(&pong(delivery.sent))?;
+            }
+            FAIL => return Err(Failure::msg("asked to fail")),
+            REFUSE => return Err(ctx.refuse("not these bytes")),
+            WAIT => {
+                peer.send(&Broadcast::Holding { gate: "binary".to_owned() })?;
+                gates::wait(ctx.name(), ctx.id(), "binary").await;
+                peer.send_bytes(rest)?;
+            }
+            BETWEEN => {
+                peer.send(&pong(1))?;
+                peer.send_bytes(rest)?;
+                peer.send(&pong(2))?;
+            }
+            _ => peer.send_bytes(rest)?,
+        }
+        Ok(())
+    }
+
+    pub async fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
+        script::on_decode_error(ctx, error).await
+    }
+
+    pub async fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+        script::on_error(ctx, error).await
+    }
 }
 
 scripted_room! {

@@ -14,27 +14,27 @@ fn presence<R: Scripted>(ctx: &RoomContext<R>) -> Result<Vec<String>, Failure> {
 }
 
 /// Logs the close of a peer, with the peer's data.
-async fn on_close<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>, close: Close) -> Result<(), Failure> {
+pub(crate) async fn on_close<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>, close: Close) -> Result<(), Failure> {
     let how = if close.is_lost() { "lost" } else { "left" };
     let line = format!("close {} {} {how}, {} {:?}", peer.id(), close.code, peer.data().name, peer.tags());
     ctx.update(|state| state.log.push(line))?;
     script::run(ctx, None, &peer.data().on_close).await
 }
 
-async fn on_away<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
+pub(crate) async fn on_away<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
     let sent = peer.send(&script::Broadcast::Pong { n: 0 }).map_err(|error| error.kind());
     let here = ctx.peers().iter().any(|other| other == *peer);
     ctx.update(|state| state.log.push(format!("away {}, here: {here}, send is {sent:?}", peer.id())))?;
     script::run(ctx, None, &crate::backstage::script(R::NAME, ctx.id(), "on_away")).await
 }
 
-async fn on_resume<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
+pub(crate) async fn on_resume<R: Scripted>(ctx: &RoomContext<R>, peer: &Peer<R>) -> Result<(), Failure> {
     ctx.update(|state| state.log.push(format!("resume {}", peer.id())))?;
     script::run(ctx, Some(peer), &crate::backstage::script(R::NAME, ctx.id(), "on_resume")).await
 }
 
 /// Answers any request with the list of present users.
-fn on_request<R: Scripted>(ctx: &RoomContext<R>) -> Result<http::Response<Bytes>, Failure> {
+pub(crate) fn on_request<R: Scripted>(ctx: &RoomContext<R>) -> Result<http::Response<Bytes>, Failure> {
     Ok(http::Response::new(Bytes::from(serde_json::to_vec(&presence(ctx)?)?)))
 }
 
@@ -124,6 +124,21 @@ remembering_room! {
 remembering_room! {
     /// A room that keeps places for longer than the room itself stays stored.
     inn(reconnect_grace = "6s", purge_after = "1s") and on_resume
+}
+
+remembering_room! {
+    /// A room with two places that closes silent peers soon.
+    ward(peer_timeout = "3s", max_peers = 2)
+}
+
+remembering_room! {
+    /// A room that closes silent peers soon and keeps their places.
+    cot(peer_timeout = "3s", reconnect_grace = "5s") and on_resume then on_away
+}
+
+remembering_room! {
+    /// A room that closes silent peers, but late enough to hibernate first.
+    dorm(peer_timeout = "24s")
 }
 
 /// A room that is purged after all peers have left, without `on_close`.

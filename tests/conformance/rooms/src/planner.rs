@@ -13,6 +13,7 @@ use serde::{
 use serde_json::{Value, json};
 
 use crate::{
+    acts::{Act, act_all, each, migrate, scan},
     probe,
     script::{self, Event, Step},
 };
@@ -61,6 +62,8 @@ pub enum Plan {
     SendDurably { room: String, plans: Vec<Plan> },
     /// Returns the state of a probe.
     Ask { room: String },
+    /// Makes several probes run a script; returns the number of those that did, and the failed ones with their errors.
+    Federate { rooms: Vec<String>, steps: Vec<Step> },
     /// Broadcasts to all peers of a probe; returns their number.
     Announce { room: String, text: String },
     /// Runs the due alarm of another planner; returns whether there was one.
@@ -94,6 +97,20 @@ pub enum Plan {
     Sizes { statement: String, size: usize, number: Option<u64> },
     /// Stores a blob of that size; returns whether the blob that is read is equal.
     Large { size: usize },
+    /// Stores a blob of that size as the only value of a row; returns whether the blob that is read is equal.
+    Blob { size: usize },
+
+    /// Runs acts, outside of a transaction; returns their results.
+    Act(Vec<Act>),
+    /// Runs acts in a transaction; returns their results.
+    Transact(Vec<Act>),
+    /// Runs the migrations; returns the number of those that ran.
+    Migrate(Vec<String>),
+    /// Runs acts for each row; returns the rows as text, and the results for the last row, or the error of the statement.
+    Each { statement: String, parameters: Vec<Bound>, acts: Vec<Act> },
+    /// Reads rows of an integer and a text; returns their number, the sum of the integers, the bytes of the texts, and by
+    /// how many bytes the memory has grown.
+    Scan { statement: String, limit: u64 },
 }
 
 /// A value of the database that survives JSON.
@@ -120,7 +137,7 @@ impl From<Bound> for SqlValue {
 }
 
 /// A row as text.
-struct Written(String);
+pub(crate) struct Written(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -226,6 +243,12 @@ async fn carry_out(ctx: &Ctx, plan: Plan) -> Result<Value, Failure> {
         }
         Plan::SendDurably { room, plans } => json!(ctx.room::<planner::Room>(room)?.send(&event(&plans)).durably()?),
         Plan::Ask { room } => json!(ctx.room::<probe::Room>(room)?.state().await?),
+        Plan::Federate { rooms, steps } => {
+            let event = Event::Do { steps };
+            let told = ctx.rooms::<probe::Room>()?.federate(rooms, |room| room.send(&event)).await;
+            let failed: Vec<_> = told.failed().map(|(id, error)| (id.to_string(), error.kind())).collect();
+            json!((told.succeeded().count(), failed))
+        }
         Plan::Announce { room, text } => {
             let said = script::Broadcast::Said { from: None, text };
             json!(ctx.room::<probe::Room>(room)?.broadcast(&said).await?.sent)
@@ -266,6 +289,17 @@ async fn carry_out(ctx: &Ctx, plan: Plan) -> Result<Value, Failure> {
             let read = ctx.sql().query_one::<(String, Vec<u8>)>("select user, raw from lines", ())?;
             json!(read == Some((text, bytes)))
         }
+        Plan::Blob { size } => {
+            let bytes: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
+            ctx.sql().exec("insert into lines (raw) values (?)", (bytes.as_slice(),))?;
+            let read = ctx.sql().query_one::<Vec<u8>>("select raw from lines order by id desc", ())?;
+            json!(read == Some(bytes))
+        }
+        Plan::Act(acts) => json!(act_all(ctx, &acts)?),
+        Plan::Transact(acts) => json!(ctx.sql().transaction(|_| act_all(ctx, &acts))?),
+        Plan::Migrate(migrations) => migrate(ctx, &migrations)?,
+        Plan::Each { statement, parameters, acts } => each(ctx, &statement, parameters, &acts)?,
+        Plan::Scan { statement, limit } => scan(ctx, &statement, limit)?,
         Plan::One { statement } => json!(ctx.sql().query_one::<SqlValue>(&statement, ())?),
     })
 }

@@ -54,6 +54,8 @@ pub enum Thing {
     Unit(Option<()>),
     Json(Option<serde_json::Value>),
     Keys(BTreeMap<Key, u8>),
+    Bytes(Vec<u8>),
+    Numbered(BTreeMap<u32, String>),
     Flat {
         own: u8,
         #[serde(flatten)]
@@ -134,7 +136,7 @@ pub enum Step {
     Fill(usize),
     /// Uses the state inside the closure of an `update`; answers [`Broadcast::Kinds`].
     Nest,
-    /// Sends, closes and purges inside the closure of an `update`, and changes the peer's data inside that of an
+    /// Sends, closes, subscribes and purges inside the closure of an `update`, and changes the peer's data inside that of an
     /// `update_data`; answers [`Broadcast::Kinds`].
     NestEffects,
     /// Adds to the count in a `try_update` that sends something and then fails.
@@ -156,6 +158,15 @@ pub enum Step {
     RenameTo(usize),
     /// Replaces the peer's data with `set_data`.
     SetData(Box<Connection>),
+
+    /// Subscribes the sender to a topic; answers [`Broadcast::Topics`].
+    Subscribe(String),
+    /// Ends a subscription of the sender; answers [`Broadcast::Topics`].
+    Unsubscribe(String),
+    /// Subscribes the sender to this many topics with names of 100 bytes.
+    SubscribeToMany(usize),
+    /// Logs the topics of the sender.
+    LogTopics,
 
     /// Broadcasts a text to all.
     Say(String),
@@ -206,6 +217,7 @@ pub enum Selector {
     Tagged(String),
     TaggedAny(Vec<String>),
     WithId(String),
+    Topic(String),
     /// Excludes all peers with that id.
     Except(String),
     ExceptSender,
@@ -217,20 +229,62 @@ pub enum Selector {
 
 #[data]
 pub enum Broadcast {
-    Pong { n: u32 },
-    Said { from: Option<String>, text: String },
-    Holding { gate: String },
-    Kinds { kinds: Vec<String> },
-    Snapshot { before: i64, after: i64 },
-    Initialized { is: bool },
-    Report { report: Report },
-    Now { ms: u64 },
-    Meta { meta: Option<Visa> },
-    Kept { state: Vec<Thing>, data: Vec<Thing> },
-    Outcome { kind: Option<ErrorKind>, message: String },
-    Selected { ids: Vec<String>, len: usize, is_empty: bool },
-    Delivered { sent: usize, failed: Vec<String>, unread: Vec<String> },
-    Closed { count: usize, left: Vec<String> },
+    Pong {
+        n: u32,
+    },
+    Said {
+        from: Option<String>,
+        text: String,
+    },
+    Holding {
+        gate: String,
+    },
+    Kinds {
+        kinds: Vec<String>,
+    },
+    Snapshot {
+        before: i64,
+        after: i64,
+    },
+    Initialized {
+        is: bool,
+    },
+    Report {
+        report: Report,
+    },
+    Now {
+        ms: u64,
+    },
+    Meta {
+        meta: Option<Visa>,
+    },
+    Kept {
+        state: Vec<Thing>,
+        data: Vec<Thing>,
+    },
+    Outcome {
+        kind: Option<ErrorKind>,
+        message: String,
+    },
+    /// The topics of the peer, and true if a subscription changed.
+    Topics {
+        changed: bool,
+        topics: Vec<String>,
+    },
+    Selected {
+        ids: Vec<String>,
+        len: usize,
+        is_empty: bool,
+    },
+    Delivered {
+        sent: usize,
+        failed: Vec<String>,
+        unread: Vec<String>,
+    },
+    Closed {
+        count: usize,
+        left: Vec<String>,
+    },
 }
 
 /// The room and the sender, as a handler sees them.
@@ -286,7 +340,8 @@ pub enum UpgradeStep {
     Refuse {
         status: u16,
         body: String,
-        header: Option<(String, String)>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        headers: Vec<(String, String)>,
     },
     /// Fails with an error, by `?`.
     Fail(String),
@@ -342,12 +397,9 @@ pub async fn on_upgrade<R: Scripted>(ctx: &RoomContext<R>, upgrade: &mut Upgrade
                 log(ctx, format!("offers {:?}, chosen {:?}", upgrade.protocols(), upgrade.protocol))?;
             }
             UpgradeStep::SetProtocol(protocol) => upgrade.protocol = Some(protocol),
-            UpgradeStep::Refuse { status, body, header } => {
+            UpgradeStep::Refuse { status, body, headers } => {
                 let reject = Reject::new(status, body);
-                return Err(match header {
-                    Some((name, value)) => reject.header(&name, &value),
-                    None => reject,
-                });
+                return Err(headers.iter().fold(reject, |reject, (name, value)| reject.header(name, value)));
             }
             UpgradeStep::Fail(text) => Err(std::io::Error::other(text))?,
             UpgradeStep::RefuseByFailure(reason) => Err(ctx.refuse(reason))?,
@@ -387,6 +439,7 @@ pub async fn on_decode_error<R: Scripted>(ctx: &RoomContext<R>, error: &DecodeEr
     let reason = match error.reason() {
         DecodeReason::Malformed => "malformed",
         DecodeReason::Binary => "binary",
+        DecodeReason::Text => "text",
         DecodeReason::TooLarge => "too large",
         _ => "something else",
     };
@@ -493,6 +546,8 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
                     kind(me.send(&Broadcast::Pong { n: 0 })),
                     kind(me.close(CloseCode::NORMAL, "")),
                     kind(ctx.peers().close(CloseCode::NORMAL, "").map(drop)),
+                    kind(me.subscribe("x").map(drop)),
+                    kind(me.unsubscribe("x").map(drop)),
                     kind(ctx.purge()),
                 ]
                 .to_vec()
@@ -537,6 +592,26 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
         Step::Rename(name) => me()?.update_data(|data| data.name.clone_from(name))?,
         Step::RenameTo(bytes) => me()?.update_data(|data| data.name = "x".repeat(*bytes))?,
         Step::SetData(data) => me()?.set_data((**data).clone())?,
+
+        Step::Subscribe(topic) => {
+            let me = subject(ctx, peer)?;
+            let changed = me.subscribe(topic)?;
+            answer(ctx, peer, &Broadcast::Topics { changed, topics: me.topics() })?;
+        }
+        Step::Unsubscribe(topic) => {
+            let me = subject(ctx, peer)?;
+            let changed = me.unsubscribe(topic)?;
+            answer(ctx, peer, &Broadcast::Topics { changed, topics: me.topics() })?;
+        }
+        Step::SubscribeToMany(count) => {
+            for n in 0..*count {
+                me()?.subscribe(&format!("{n:0>100}"))?;
+            }
+        }
+        Step::LogTopics => {
+            let me = subject(ctx, peer)?;
+            log(ctx, format!("topics of {}: {:?}", me.id(), me.topics()))?;
+        }
 
         Step::Say(text) => drop(ctx.broadcast(&said(ctx, text))?),
         Step::Whisper(text) => me()?.send(&said(ctx, text))?,
@@ -592,6 +667,11 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
     Ok(())
 }
 
+/// The peer of the script. The scripts of `on_close` have no peer to answer, but a sender.
+fn subject<'a, R: Scripted>(ctx: &'a RoomContext<R>, peer: Option<&'a Peer<R>>) -> Result<&'a Peer<R>, Failure> {
+    peer.or(ctx.sender()).ok_or_else(|| Failure::msg("there is no peer here"))
+}
+
 /// Answers the sender, or all peers if the Worker sent the script.
 fn answer<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, message: &Broadcast) -> Result<(), Failure> {
     match peer {
@@ -639,6 +719,7 @@ fn with<R: Scripted, T>(ctx: &RoomContext<R>, selectors: &[Selector], then: impl
             Selector::Tagged(tag) => peers.tagged(tag),
             Selector::TaggedAny(tags) => peers.tagged_any(tags),
             Selector::WithId(id) => peers.with_id(id),
+            Selector::Topic(name) => peers.topic(name),
             Selector::Except(id) => {
                 named.iter().filter(|peer| peer.id().as_str() == id).fold(peers, |peers, peer| peers.except(peer))
             }

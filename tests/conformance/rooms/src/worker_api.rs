@@ -2,6 +2,7 @@
 //!
 //! - `GET  /:name/upgrade?with=…` a [`Joining`](crate::api::Joining), and a WebSocket
 //! - `POST /:name/call` a [`Call`](crate::api::Call), answered with its outcome
+//! - `POST /:name/federate` a [`Federation`](crate::api::Federation), answered with the result of each room
 //! - `POST /:name/dialogue` a [`Dialogue`](crate::api::Dialogue), answered with its replies
 //! - `*    /:name/request?with=…` the request that an [`Asking`](crate::api::Asking) describes, forwarded to
 //!   `on_request`
@@ -18,13 +19,15 @@ use worker::{
 use crate::{
     api::{self, Failed},
     backstage::backstage,
-    batched, equipped, founded, keyed,
-    lounge::{booth, guarded, hall, hut, inn, keep, lounge, motel, moved, parlor},
-    narrow, paced, plain,
+    batched,
+    club::{club, lodge, porch},
+    embedded, equipped, founded, keyed,
+    lounge::{booth, cot, dorm, guarded, hall, hut, inn, keep, lounge, motel, moved, parlor, ward},
+    metered, mixed, narrow, paced, packed, plain,
     planner::planner,
-    probe,
+    probe, raw,
     script::Scripted,
-    silent, small, strict,
+    silent, small, strict, thrifty,
 };
 
 #[event(fetch)]
@@ -39,8 +42,14 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
         "equipped" => serve::<equipped::Room>(path, req, &env).await,
         "small" => serve::<small::Room>(path, req, &env).await,
         "paced" => serve::<paced::Room>(path, req, &env).await,
+        "thrifty" => serve::<thrifty::Room>(path, req, &env).await,
+        "metered" => serve::<metered::Room>(path, req, &env).await,
+        "embedded" => serve::<embedded::Room>(path, req, &env).await,
         "narrow" => serve::<narrow::Room>(path, req, &env).await,
         "batched" => serve::<batched::Room>(path, req, &env).await,
+        "packed" => serve::<packed::Room>(path, req, &env).await,
+        "mixed" => serve::<mixed::Room>(path, req, &env).await,
+        "raw" => serve::<raw::Room>(path, req, &env).await,
         "strict" => serve::<strict::Room>(path, req, &env).await,
         "silent" => serve::<silent::Room>(path, req, &env).await,
         "planner" => serve::<planner::Room>(path, req, &env).await,
@@ -49,11 +58,17 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
         "booth" => serve::<booth::Room>(path, req, &env).await,
         "guarded" => serve::<guarded::Room>(path, req, &env).await,
         "keep" => serve::<keep::Room>(path, req, &env).await,
+        "ward" => serve::<ward::Room>(path, req, &env).await,
+        "cot" => serve::<cot::Room>(path, req, &env).await,
+        "dorm" => serve::<dorm::Room>(path, req, &env).await,
         "hut" => serve::<hut::Room>(path, req, &env).await,
         "hall" => serve::<hall::Room>(path, req, &env).await,
         "motel" => serve::<motel::Room>(path, req, &env).await,
         "inn" => serve::<inn::Room>(path, req, &env).await,
         "moved" => serve::<moved::Room>(path, req, &env).await,
+        "club" => serve::<club::Room>(path, req, &env).await,
+        "lodge" => serve::<lodge::Room>(path, req, &env).await,
+        "porch" => serve::<porch::Room>(path, req, &env).await,
         "backstage" => serve::<backstage::Room>(path, req, &env).await,
         _ => Response::error(format!("there is no room `{name}`"), 404),
     }
@@ -76,6 +91,7 @@ async fn serve<R: Scripted>(path: &str, mut req: Request, env: &Env) -> Result<R
             }
         }
         "call" => Response::from_json(&api::call(rooms, parse(&req.text().await?)?).await),
+        "federate" => Response::from_json(&api::federate(rooms, parse(&req.text().await?)?).await),
         "dialogue" => Response::from_json(&api::dialogue(rooms, parse(&req.text().await?)?).await),
         "request" => {
             let api::Asking { room, method, uri, headers } = parse(&parameter("with")?)?;

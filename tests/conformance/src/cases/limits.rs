@@ -262,9 +262,9 @@ pub(super) async fn a_silent_peer_without_heartbeats_has_a_limit_that_refills<H:
     let bob = room.connect(guest("bob")).await?;
     fill(&alice, &bob).await?;
     for _ in 0..4 {
-        // A thirtieth of a minute adds 333 bytes.
+        // A thirtieth of a minute adds 333 bytes. The message has 322.
         h.clone().pass(Duration::from_secs(2)).await;
-        same!(give(&alice, 200).await?, (2, vec![]));
+        same!(give(&alice, 280).await?, (2, vec![]));
         is!(bob.next().await?, Broadcast::Said { .. });
     }
     // The allowance is renewed, not given once.
@@ -291,6 +291,21 @@ pub(super) async fn a_peer_that_sends_heartbeats_must_keep_sending_them<H: Harne
     }
     same!(give(&alice, 200).await?, (1, vec!["bob".to_owned()]));
     same!(bob.closed().await?.0, 1013);
+    Ok(())
+}
+
+pub(super) async fn a_listener_that_stops_reading_is_cut_off_within_twice_the_limit<H: Harness>(h: H) -> Result<()> {
+    let room = room::<narrow::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    let bob = room.connect(guest("bob")).await?;
+    bob.mute();
+    let mut given = 0;
+    while flood(&alice).await? == (2, vec![]) {
+        given += 4_000;
+        holds!(given <= 20_000, "bob reads nothing and was sent {given} bytes");
+    }
+    same!(room.peer_ids().await?, ["alice"]);
+    same!(flood(&alice).await?, (1, vec![]));
     Ok(())
 }
 

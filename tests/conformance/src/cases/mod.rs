@@ -5,32 +5,43 @@ mod check;
 
 mod alarms;
 mod batching;
+mod binary;
 mod calls;
 mod closing;
+mod codecs;
 mod connecting;
 mod data;
 mod delivery;
 mod dialogues;
 mod durable;
 mod errors;
+mod federation;
 mod firing;
 mod invalid;
 mod life;
 mod limits;
 mod lounge;
+mod migrations;
 mod order;
+mod origins;
 mod outside;
 mod panics;
 mod places;
 mod planner;
 mod purges;
+mod rates;
+mod reading;
 mod refusals;
 mod requests;
 mod services;
+mod silence;
 mod sql;
 mod state;
 mod steps;
+mod topics;
+mod transactions;
 mod upgrade;
+mod users;
 
 use std::{future::Future, pin::Pin};
 
@@ -115,6 +126,7 @@ impl std::fmt::Display for Promise {
 
 const PANICS: &str = "a panic takes what all rooms of the isolate have in memory";
 const RESTARTS: &str = "it restarts the process";
+const SILENCE: &str = "a loaded machine delays heartbeats beyond the short timeout";
 const SERVICES: &str = "the services of all rooms of the isolate fail meanwhile";
 
 /// Passes the list of all cases to a macro.
@@ -194,6 +206,31 @@ macro_rules! all_cases {
                 a_message_that_would_not_decode_is_a_typed_error_and_is_not_sent: rule(5);
                 a_socket_that_fails_is_reported_and_affects_no_other: rule(5),
                     only memory: "workerd has no socket that fails to send: it buffers without bound";
+            }
+            topics {
+                a_message_to_a_topic_reaches_its_subscribers_only: feature("topics");
+                subscribing_twice_changes_nothing_and_topics_are_sorted: feature("topics");
+                a_topic_intersects_with_every_other_selector: feature("topics");
+                an_invalid_topic_is_a_typed_error_and_selects_nobody: feature("topics");
+                topics_over_the_cap_are_a_typed_error_and_change_nothing: feature("topics");
+                data_that_does_not_fit_beside_topics_is_a_typed_error_and_changes_nothing: feature("topics");
+                topics_that_do_not_fit_are_a_typed_error_in_on_connect: feature("topics");
+                a_topic_is_the_same_after_hibernation: feature("topics");
+                a_topic_is_the_same_after_a_panic: feature("topics").alone(PANICS);
+                a_peer_that_resumes_keeps_its_topics: feature("topics");
+                a_peer_that_resumes_while_its_room_sleeps_keeps_its_topics: feature("topics");
+                a_peer_lost_in_a_restart_keeps_its_topics_when_it_resumes: feature("topics").alone(RESTARTS);
+                without_a_resume_a_restart_ends_all_subscriptions: feature("topics").alone(RESTARTS);
+                topics_that_do_not_fit_beside_new_data_refuse_a_resume_that_can_be_retried: feature("topics");
+                a_subscription_ends_before_on_close_which_knows_the_last_topics: feature("topics");
+                a_subscription_ends_with_a_replacement_and_with_a_kick: feature("topics");
+                a_subscription_ends_with_a_connection_that_has_no_on_close: feature("topics");
+                a_purge_ends_all_subscriptions: feature("topics");
+                a_peer_may_subscribe_in_on_connect: feature("topics");
+                a_failing_on_connect_undoes_its_subscriptions: feature("topics");
+                a_panic_in_on_connect_undoes_its_subscriptions: feature("topics").alone(PANICS);
+                sockets_of_one_id_have_topics_of_their_own: feature("topics");
+                the_client_sees_the_topics_of_each_peer: feature("topics");
             }
             closing {
                 a_clients_close_is_answered_with_its_code_and_reason: rule(6);
@@ -302,6 +339,33 @@ macro_rules! all_cases {
                 an_alarm_during_which_the_room_panics_is_retried: rule(10).alone(PANICS);
                 an_alarm_outlives_the_process_and_knows_its_room: rule(10).alone(RESTARTS);
             }
+            codecs {
+                a_room_of_messagepack_reads_events_and_sends_messages_in_binary_frames: feature("FZ: MessagePack");
+                bytes_integers_keys_and_enums_read_back_in_messagepack: feature("FZ: MessagePack");
+                a_text_frame_in_a_room_of_messagepack_is_one_error_frame_in_messagepack: rule(7);
+                messagepack_that_is_no_event_is_one_error_frame_in_messagepack: rule(7);
+                a_client_chooses_its_codec_by_a_subprotocol: feature("FZ: MessagePack");
+                a_broadcast_reaches_peers_of_both_codecs: rule(5);
+                a_peer_keeps_its_codec_while_the_room_sleeps: rule(4);
+                a_binary_frame_of_a_json_peer_in_a_mixed_room_is_an_error_frame_in_json: rule(7);
+                a_refusal_reaches_the_peer_in_its_own_codec: feature("FZ: MessagePack");
+                the_worker_broadcasts_to_peers_of_messagepack: feature("FZ: MessagePack");
+                the_worker_is_a_peer_of_a_room_of_messagepack: feature("DE: client");
+                a_peer_resumes_with_the_token_of_a_packed_frame: feature("FZ: MessagePack");
+                a_crash_is_reported_to_its_sender_in_messagepack: rule(9).alone(PANICS);
+            }
+            binary {
+                a_binary_frame_reaches_on_binary_and_its_answer_the_peer: feature("binary");
+                bytes_are_sent_to_a_selection_of_peers: feature("binary");
+                binary_frames_and_messages_arrive_in_the_order_in_which_they_were_sent: rule(2);
+                binary_frames_are_handled_in_order_with_the_events_of_their_peer: rule(2);
+                a_binary_frame_over_the_limit_is_an_error_frame: rule(12);
+                bytes_that_a_peer_does_not_read_close_its_connection: rule(12);
+                a_failure_and_a_refusal_of_on_binary_are_error_frames: rule(8);
+                a_peer_that_sends_bytes_wakes_the_room: rule(4);
+                the_worker_exchanges_bytes_with_a_room: feature("binary");
+                a_crash_in_on_binary_is_reported_to_its_sender: rule(9).alone(PANICS);
+            }
             batching {
                 messages_of_one_window_leave_in_one_frame_in_order: feature("room.v1");
                 a_plain_client_gets_each_message_in_a_frame_of_its_own: feature("room.v1");
@@ -344,6 +408,7 @@ macro_rules! all_cases {
                 a_heartbeat_shows_that_a_peer_reads: rule(12);
                 a_silent_peer_without_heartbeats_has_a_limit_that_refills: rule(12);
                 a_peer_that_sends_heartbeats_must_keep_sending_them: rule(12);
+                a_listener_that_stops_reading_is_cut_off_within_twice_the_limit: rule(12);
                 a_room_that_has_slept_has_nothing_unread: rule(12);
                 a_heartbeat_is_answered_without_waking_the_room: rule(12);
                 only_the_exact_text_is_a_heartbeat: rule(12);
@@ -351,8 +416,33 @@ macro_rules! all_cases {
                 a_peer_does_not_reset_its_rate_by_reconnecting: rule(12);
                 the_workers_events_are_handled_while_a_peer_is_over_its_rate: rule(12);
             }
+            rates {
+                a_rate_budget_survives_hibernation: rule(12);
+                a_rate_budget_survives_a_restart: rule(12).alone(RESTARTS);
+                a_rate_budget_survives_a_panic: rule(12).alone(PANICS);
+                the_peers_of_one_address_share_a_rate: rule(12);
+                the_addresses_of_one_ipv6_network_share_a_rate: rule(12);
+                another_peer_id_does_not_reset_the_rate_of_an_address: rule(12);
+                the_address_of_a_peer_survives_hibernation: rule(12);
+                without_an_address_the_rate_is_counted_for_each_peer_id: rule(12);
+                an_address_is_not_a_peer_id: rule(12);
+                a_flood_affects_no_other_peer_and_is_not_answered_without_end: rule(12);
+                an_event_takes_its_cost: rule(12);
+                an_event_over_the_rate_spends_the_token_of_its_decoding: rule(12);
+                an_event_without_cost_gives_its_token_back: rule(12);
+                an_event_that_costs_more_than_the_burst_is_never_handled: rule(12);
+                a_frame_that_is_no_event_costs_one_token: rule(12);
+                the_workers_events_have_no_cost: rule(12);
+            }
+            origins {
+                a_page_of_another_origin_is_refused_before_the_room_is_called: rule(12);
+                a_page_of_an_allowed_origin_connects: rule(12);
+                a_client_without_an_origin_connects: rule(12);
+                a_room_without_the_option_accepts_every_origin: rule(12);
+            }
             upgrade {
                 a_refusal_of_on_upgrade_is_the_answer_unchanged: feature("WK: authenticate");
+                a_refusal_keeps_its_cors_headers_its_cookies_and_its_content_type: feature("WK: authenticate");
                 on_upgrade_refuses_with_300_to_599_and_with_nothing_else: feature("WK: authenticate");
                 on_upgrade_changes_data_id_and_tags: feature("upgrade");
                 on_upgrade_sees_the_request_and_nothing_of_the_runtimes_own: feature("upgrade");
@@ -406,6 +496,20 @@ macro_rules! all_cases {
                 a_room_within_a_jurisdiction_is_another_room: feature("PS: location"),
                     only memory: "workerd has no jurisdictions";
                 a_location_hint_leads_to_the_same_room: feature("PS: location");
+            }
+            federation {
+                a_federated_call_reaches_each_room_and_the_results_have_the_order_of_the_ids: feature("WK: federate");
+                a_room_that_fails_affects_no_other_room_of_a_federation: feature("WK: federate");
+                a_federation_calls_a_room_once_though_its_id_occurs_twice: feature("WK: federate");
+                a_federation_with_a_filter_calls_the_rooms_that_satisfy_it: feature("WK: federate");
+                a_federation_calls_six_rooms_at_a_time: feature("WK: federate");
+                a_federation_calls_as_many_rooms_at_a_time_as_it_is_told: feature("WK: federate");
+                a_bound_of_no_rooms_is_a_typed_error_and_calls_no_room: feature("WK: federate");
+                a_federation_of_no_rooms_has_no_results: feature("WK: federate");
+                a_room_may_federate_a_call_of_other_rooms: feature("WK: federate");
+                a_key_belongs_to_the_same_shard_always: feature("WK: sharding");
+                a_message_to_all_shards_reaches_each_once: feature("WK: sharding");
+                a_number_of_shards_that_is_out_of_range_is_a_typed_error: feature("WK: sharding");
             }
             dialogues {
                 the_worker_can_be_a_peer: feature("FZ: connect()");
@@ -504,6 +608,43 @@ macro_rules! all_cases {
                 a_resume_that_cannot_be_stored_leaves_the_place_to_the_old_connection: rule(6), only memory: "workerd has no storage that fails";
                 a_resume_that_cannot_be_stored_can_be_retried: rule(6), only memory: "workerd has no storage that fails";
                 a_room_whose_storage_fails_admits_a_peer_completely_or_not_at_all: rule(6), only memory: "workerd has no storage that fails";
+            }
+            silence {
+                a_silent_peer_is_closed_with_3008_and_leaves_as_a_lost_one: rule(6).alone(SILENCE);
+                a_peer_that_sends_frames_needs_no_heartbeats: rule(6).alone(SILENCE);
+                a_silent_peer_that_never_answers_has_one_on_close: rule(6).alone(SILENCE);
+                a_silent_peer_keeps_its_place_for_the_grace: feature("PS: reconnect grace").alone(SILENCE);
+                a_silent_peer_frees_its_place_in_a_full_room: rule(12).alone(SILENCE);
+                a_silent_peer_is_no_duplicate_after_its_timeout: feature("DE: onDuplicate").alone(SILENCE);
+                signs_of_life_survive_hibernation: rule(6).alone(SILENCE);
+                a_silent_peer_is_found_after_a_crash: rule(6).alone(PANICS);
+                a_restart_ends_peers_with_a_timeout_once: rule(6).alone(RESTARTS);
+                a_worker_that_listens_stays_by_its_heartbeats: feature("FZ: connect()").alone(SILENCE);
+                the_answer_to_a_heartbeat_of_the_worker_is_not_a_message: feature("FZ: connect()").alone(SILENCE);
+            }
+            users {
+                a_user_joins_with_its_first_connection_and_leaves_after_its_last: feature("PS: presence by user");
+                no_user_joins_or_leaves_when_a_room_hibernates: feature("PS: presence by user");
+                on_join_ends_before_the_first_frame_of_the_user: feature("PS: presence by user");
+                two_connections_at_the_same_instant_join_once: feature("PS: presence by user");
+                a_user_whose_on_connect_fails_neither_joins_nor_leaves: feature("PS: presence by user");
+                a_user_that_on_connect_closes_neither_joins_nor_leaves: feature("PS: presence by user");
+                a_replaced_connection_neither_joins_nor_leaves: feature("PS: presence by user");
+                a_kicked_user_leaves_after_the_on_close_of_its_last_connection: feature("PS: presence by user");
+                a_purge_ends_the_visits_of_users_without_on_leave: feature("PS: presence by user");
+                a_user_that_is_away_has_not_left: feature("PS: presence by user");
+                a_user_leaves_when_its_grace_ends: feature("PS: presence by user");
+                a_user_whose_kept_place_is_replaced_neither_joins_nor_leaves: feature("PS: presence by user");
+                users_lost_in_a_restart_leave_after_the_on_close_of_their_last_place: feature("PS: presence by user").alone(RESTARTS);
+                a_user_lost_in_a_restart_that_resumes_has_not_left: feature("PS: presence by user").alone(RESTARTS);
+                a_room_without_on_close_notices_a_lost_user_without_a_request: feature("PS: presence by user").alone(RESTARTS);
+                a_panic_in_on_close_does_not_lose_on_leave: feature("PS: presence by user").alone(PANICS);
+                a_panic_in_on_join_or_on_leave_does_not_run_it_again: feature("PS: presence by user").alone(PANICS);
+                a_user_that_is_back_before_on_close_has_ended_neither_joins_nor_leaves: feature("PS: presence by user");
+                a_user_does_not_leave_while_on_connect_of_its_next_connection_waits: feature("PS: presence by user");
+                a_user_that_comes_back_while_on_leave_runs_joins_after_its_end: feature("PS: presence by user");
+                errors_of_on_join_and_on_leave_are_reported_and_change_nothing: feature("PS: presence by user");
+                a_user_whose_connection_cannot_be_stored_neither_joins_nor_leaves: feature("PS: presence by user"), only memory: "workerd has no storage that fails";
             }
             life {
                 on_start_runs_first_and_once_for_each_start: feature("on_start");
@@ -617,6 +758,7 @@ macro_rules! all_cases {
                 a_large_number_that_cannot_be_read_exactly_is_a_typed_error: feature("SQL");
                 reals_are_read_as_they_are_and_whole_ones_as_integers: feature("SQL");
                 texts_and_blobs_read_back_as_they_were_bound: feature("SQL");
+                the_extremes_of_integers_blobs_and_texts_are_stored_exactly: feature("SQL");
                 large_types_are_parameters_as_far_as_their_values_fit: feature("SQL");
                 a_text_may_end_in_comments_and_empty_statements: feature("SQL");
                 several_statements_are_atomic: feature("SQL");
@@ -625,6 +767,39 @@ macro_rules! all_cases {
                 statements_that_cloudflare_forbids_are_refused_everywhere: feature("SQL");
                 tables_survive_hibernation: feature("SQL");
                 tables_survive_the_process: feature("SQL").alone(RESTARTS);
+            }
+            transactions {
+                a_transaction_keeps_statements_and_state_together: feature("SQL: transactions");
+                a_transaction_that_fails_rolls_statements_and_state_back: feature("SQL: transactions");
+                a_change_before_a_transaction_that_fails_stays: feature("SQL: transactions");
+                a_room_stays_uninitialized_if_the_transaction_of_its_first_change_fails: feature("SQL: transactions");
+                a_failed_statement_that_the_closure_handles_leaves_the_others: feature("SQL: transactions");
+                an_inner_transaction_that_fails_leaves_the_outer_one: feature("SQL: transactions");
+                alarms_of_a_transaction_that_fails_are_neither_set_nor_cancelled: feature("SQL: transactions");
+                the_first_alarm_of_a_room_is_not_set_by_a_transaction_that_fails: feature("SQL: transactions");
+                an_alarm_of_a_transaction_fires: feature("SQL: transactions");
+                what_a_rollback_cannot_undo_is_a_typed_error_in_a_transaction: feature("SQL: transactions");
+                a_transaction_inside_an_update_is_a_typed_error: feature("SQL: transactions");
+                a_state_that_cannot_be_stored_rolls_its_transaction_back: feature("SQL: transactions");
+                work_that_a_transaction_spawned_runs_also_after_a_rollback: feature("SQL: transactions");
+                a_crash_in_a_transaction_stores_nothing_of_it: feature("SQL: transactions").alone(PANICS);
+            }
+            migrations {
+                each_migration_runs_once_and_in_order: feature("SQL: migrations").alone(RESTARTS);
+                a_migration_that_fails_is_rolled_back_and_the_earlier_ones_stay: feature("SQL: migrations");
+                a_migration_that_is_missing_or_changed_is_a_typed_error_that_names_it: feature("SQL: migrations");
+                a_purge_forgets_the_migrations: feature("SQL: migrations");
+                migrations_of_a_transaction_that_fails_run_again: feature("SQL: migrations");
+            }
+            reading {
+                each_row_reaches_the_closure_in_order: feature("SQL: rows one by one");
+                a_hundred_thousand_rows_take_the_memory_of_a_batch: feature("SQL: rows one by one");
+                rows_that_are_large_share_no_batch: feature("SQL: rows one by one");
+                the_closure_ends_the_reading_with_a_break_or_an_error: feature("SQL: rows one by one");
+                large_numbers_are_exact_wherever_they_are: feature("SQL: rows one by one");
+                an_error_in_a_later_row_follows_the_rows_before_it: feature("SQL: rows one by one");
+                inside_for_each_the_database_is_a_typed_error_and_the_rest_works: feature("SQL: rows one by one");
+                for_each_takes_one_statement_without_returning: feature("SQL: rows one by one");
             }
         }
     };

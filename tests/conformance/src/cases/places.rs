@@ -365,7 +365,7 @@ pub(super) async fn a_replacing_peer_without_a_token_ends_the_kept_place_at_once
 // Losses that the room notices without a visit
 
 /// Waits until the room is loaded into memory without a visit.
-async fn starts_unvisited<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<()> {
+pub(super) async fn starts_unvisited<H: Harness, R: Scripted>(room: &Room<H, R>) -> Result<()> {
     let before = room.starts().await?;
     room.restart().await?;
     // Backstage counts the starts, so asking is not a visit. A restart may reset the count.

@@ -378,6 +378,39 @@ pub(super) async fn texts_and_blobs_read_back_as_they_were_bound<H: Harness>(h: 
     Ok(())
 }
 
+pub(super) async fn the_extremes_of_integers_blobs_and_texts_are_stored_exactly<H: Harness>(h: H) -> Result<()> {
+    let edge = 1_i64 << 53;
+    let numbers = [i64::MIN, i64::MIN + 1, -edge - 1, -edge, 1 - edge, -1, 0, edge - 1, edge, edge + 1, i64::MAX];
+    let values = numbers.map(|_| "(?)").join(", ");
+    let all: Vec<_> = numbers.iter().map(|number| format!("id: Integer({number})")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    give_the_same(
+        &h,
+        vec![
+            ("create table t (id integer primary key, b blob, c text)", vec![], &[]),
+            (&format!("insert into t (id) values {values}"), numbers.map(int).to_vec(), &[]),
+            ("select id from t order by id", vec![], &all),
+            ("select count(*) as n from t where typeof(id) = 'integer'", vec![], &["n: Integer(11)"]),
+            ("update t set b = ?, c = ? where id = ?", vec![Bound::Blob(Vec::new()), string(""), int(i64::MIN)], &[]),
+            ("update t set b = ?, c = ? where id = ?", vec![Bound::Blob(vec![0]), string("\0a\0"), int(i64::MAX)], &[]),
+            (
+                "select id, b, c from t where b is not null order by id",
+                vec![],
+                &[
+                    "id: Integer(-9223372036854775808), b: Blob([]), c: Text(\"\")",
+                    "id: Integer(9223372036854775807), b: Blob([0]), c: Text(\"\\0a\\0\")",
+                ],
+            ),
+        ],
+    )
+    .await?;
+    let room = room::<Planner, _>(&h, "r");
+    for size in [0, 1, 2_000_000] {
+        holds!(ask(&room, Plan::Blob { size }).await? == true, "a blob of {size} bytes");
+    }
+    Ok(())
+}
+
 pub(super) async fn large_types_are_parameters_as_far_as_their_values_fit<H: Harness>(h: H) -> Result<()> {
     let room = room::<Planner, _>(&h, "r");
     let sizes = |number| Plan::Sizes { statement: "select ?, ?".to_owned(), size: 7, number };

@@ -320,7 +320,7 @@ pub(super) async fn nothing_is_sent_closed_or_purged_inside_an_update<H: Harness
     let room = room::<probe::Room, _>(&h, "r");
     let alice = room.connect(guest("alice")).await?;
     let kinds = is!(alice.ask([Step::NestEffects]).await?, Broadcast::Kinds { kinds } => kinds);
-    same!(kinds, vec!["nested_update"; 7]);
+    same!(kinds, vec!["nested_update"; 9]);
     // No message was sent; the update and the data are kept.
     alice.fence().await?;
     same!(room.count().await?, 1);

@@ -60,12 +60,24 @@ pub(super) fn with_id(id: &str) -> Selector {
     Selector::WithId(id.to_owned())
 }
 
+pub(super) fn topic(name: &str) -> Selector {
+    Selector::Topic(name.to_owned())
+}
+
+pub(super) fn subscribe(topic: &str) -> Step {
+    Step::Subscribe(topic.to_owned())
+}
+
+pub(super) fn unsubscribe(topic: &str) -> Step {
+    Step::Unsubscribe(topic.to_owned())
+}
+
 pub(super) fn except(id: &str) -> Selector {
     Selector::Except(id.to_owned())
 }
 
 pub(super) fn refuse(status: u16, body: &str) -> UpgradeStep {
-    UpgradeStep::Refuse { status, body: body.to_owned(), header: None }
+    UpgradeStep::Refuse { status, body: body.to_owned(), headers: Vec::new() }
 }
 
 /// The maximum nesting of an event.

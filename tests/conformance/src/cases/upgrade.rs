@@ -19,8 +19,8 @@ type Probe = probe::Room;
 
 pub(super) async fn a_refusal_of_on_upgrade_is_the_answer_unchanged<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
-    let header = Some(("www-authenticate".to_owned(), "Bearer realm=\"rooms\"".to_owned()));
-    let refuse = UpgradeStep::Refuse { status: 401, body: "wer bist du? ✨".to_owned(), header };
+    let headers = [("www-authenticate".to_owned(), "Bearer realm=\"rooms\"".to_owned())].to_vec();
+    let refuse = UpgradeStep::Refuse { status: 401, body: "wer bist du? ✨".to_owned(), headers };
     let response = room.refused(guest("alice").on_upgrade([refuse])).await?;
     same!(response.status(), 401);
     same!(response.headers()["www-authenticate"], "Bearer realm=\"rooms\"");
@@ -28,6 +28,32 @@ pub(super) async fn a_refusal_of_on_upgrade_is_the_answer_unchanged<H: Harness>(
     // No connection was accepted.
     same!(room.peer_ids().await?.len(), 0);
     same!(room.state().await?, None);
+    Ok(())
+}
+
+pub(super) async fn a_refusal_keeps_its_cors_headers_its_cookies_and_its_content_type<H: Harness>(h: H) -> Result<()> {
+    const HEADERS: [(&str, &str); 7] = [
+        ("access-control-allow-origin", "https://example.com"),
+        ("access-control-allow-credentials", "true"),
+        ("vary", "origin"),
+        ("set-cookie", "session=; Max-Age=0"),
+        ("set-cookie", "seen=1; HttpOnly"),
+        ("location", "https://example.com/sign-in"),
+        ("retry-after", "30"),
+    ];
+    let room = room::<Probe, _>(&h, "r");
+    let headers = HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let refuse = UpgradeStep::Refuse { status: 303, body: String::new(), headers };
+    let response = room.refused(guest("alice").on_upgrade([refuse])).await?;
+    same!(response.status(), 303);
+    for (name, _) in HEADERS {
+        let found: Vec<_> = response.headers().get_all(name).iter().map(|value| value.as_bytes()).collect();
+        let expected: Vec<_> =
+            HEADERS.iter().filter(|(other, _)| *other == name).map(|(_, value)| value.as_bytes()).collect();
+        same!(found, expected);
+    }
+    same!(response.headers()["content-type"], "text/plain; charset=utf-8");
+    same!(response.body().len(), 0);
     Ok(())
 }
 

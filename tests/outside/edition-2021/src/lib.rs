@@ -7,7 +7,7 @@ use room_runtime::{http, prelude::*, serde_json};
 use worker::{event, Context, Env, Request, Response};
 
 /// A room.
-#[room(state_version = 2, reconnect_grace = "10s")]
+#[room(state_version = 2, reconnect_grace = "10s", rate_limit(burst = 10, per_second = 2))]
 pub mod chat {
     use super::*;
 
@@ -84,6 +84,10 @@ pub mod chat {
 
     fn on_away(_: &Ctx, _: &Peer) {}
 
+    fn event_cost(_: &Event) -> u32 {
+        1
+    }
+
     fn on_event(ctx: &Ctx, event: Event) -> Result {
         let Event::Count { by, way: _ } = event;
         let count = ctx.update(|state| {
@@ -94,7 +98,11 @@ pub mod chat {
         Ok(())
     }
 
+    fn on_join(_: &Ctx, _: &PeerId) {}
+
     fn on_close(_: &Ctx, _: &Peer, _: Close) {}
+
+    fn on_leave(_: &Ctx, _: &PeerId) {}
 
     fn on_alarm(_: &Ctx, alarm: Alarm) {
         match alarm {

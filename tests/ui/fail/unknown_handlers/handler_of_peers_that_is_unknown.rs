@@ -8,7 +8,7 @@ pub mod chat {
     pub struct Event {}
     pub struct Broadcast {}
 
-    pub fn on_leave(_peer: &Peer) {}
+    pub fn on_disconnect(_peer: &Peer) {}
 }
 
 fn main() {}

@@ -1,0 +1,12 @@
+use room_runtime::prelude::*;
+
+#[room(peer_timeout = 90)]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use room_runtime::prelude::*;
+
+#[room(rate_limit(burst = 10, per_second = 2, by = "ip"))]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+}
+
+fn main() {}

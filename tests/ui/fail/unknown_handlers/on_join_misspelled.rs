@@ -1,0 +1,16 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    use room_runtime::PeerId;
+
+    pub fn on_jion(_ctx: &Ctx, _user: &PeerId) {}
+}
+
+fn main() {}
