@@ -55,6 +55,9 @@ pub mod node {
         SendGarbled { to: String },
         SendLarge { to: String, bytes: usize, times: u32 },
         SendNested,
+        /// Sends in a transaction, which fails or not.
+        #[cfg(feature = "sqlite")]
+        Transact { to: String, number: u64, fails: bool },
         Purge,
     }
 
@@ -155,6 +158,18 @@ pub mod node {
                 let call = ctx.room::<Room>("b")?.send(&Event::Purge);
                 let outcome = ctx.update(|_| call.durably())?;
                 note(ctx, outcome)?;
+            }
+            #[cfg(feature = "sqlite")]
+            Event::Transact { to, number, fails } => {
+                let outcome = ctx.sql().transaction(|_| {
+                    ctx.update(|state| state.sent.push(number))?;
+                    send(ctx, &to, number, &How::Take)?;
+                    if fails { Err(Failure::msg("rolled back")) } else { Ok(()) }
+                });
+                assert_eq!(outcome.is_err(), fails);
+                // The handler goes on as after any rollback.
+                send(ctx, &to, number + 1, &How::Take)?;
+                ctx.update(|state| state.sent.push(number + 1))?;
             }
             Event::Purge => return ctx.purge(),
         }
@@ -518,6 +533,35 @@ fn storage_that_fails_stores_neither_the_state_nor_the_call() {
     assert_eq!((state(&a).sent, taken(&b)), (vec![1], vec![1]));
 }
 
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_transaction_keeps_its_calls_or_rolls_them_back() {
+    let (a, b) = two();
+    let transact = |number, fails| {
+        a.send(&Event::Transact { to: "b".to_owned(), number, fails }).expect("handled");
+        a.advance(Duration::ZERO);
+    };
+    // The first call of the room is one that is rolled back, together with the identity of the outbox.
+    transact(1, true);
+    assert_eq!((state(&a).sent, taken(&b)), (vec![2], vec![2]));
+    transact(3, false);
+    transact(5, true);
+    let delivered = [2, 3, 4, 6];
+    assert_eq!((state(&a).sent, taken(&b)), (delivered.to_vec(), delivered.to_vec()));
+    // A call that waits for its next attempt is not affected by a rollback, and one that is rolled back does not follow it.
+    b.fail_calls(true);
+    transact(7, true);
+    transact(9, true);
+    b.fail_calls(false);
+    a.advance(MINUTE);
+    assert_eq!(taken(&b), [2, 3, 4, 6, 8, 10]);
+    let loads = a.incarnations();
+    a.hibernate();
+    a.advance(24 * HOUR);
+    assert_eq!((a.incarnations(), taken(&b).len(), state(&a).lost.len()), (loads, 6, 0));
+    a.assert_no_errors();
+}
+
 #[test]
 fn a_delivered_call_that_stays_in_storage_is_handled_once() {
     let (a, b) = two();
@@ -553,9 +597,10 @@ fn a_room_whose_alarm_is_lost_finds_its_calls_when_it_next_starts() {
     b.fail_calls(false);
     a.lose_alarm();
     a.restart();
+    a.advance(MINUTE);
     assert!(taken(&b).is_empty());
     a.send(&sending(&a, [], How::Take)).expect("handled");
-    a.advance(MINUTE);
+    a.advance(Duration::ZERO);
     assert_eq!(taken(&b), [1]);
 }
 

@@ -111,7 +111,8 @@ impl<R: Room, Other: Room> SiblingCall<R, Other> {
     /// Stores the call, and delivers it at least once.
     ///
     /// The call is stored when this returns, together with the changes of the state before it: a crash keeps both or
-    /// neither. The delivery begins when the handler next waits or ends, and this does not wait for it.
+    /// neither. The delivery begins when the handler next waits or ends, and this does not wait for it. Inside a
+    /// [transaction](crate::Sql::transaction), a rollback undoes the call.
     ///
     /// The calls to one room are delivered in order, one at a time, and each is handled once: the target recognizes a
     /// repeated call. The target's `on_event` has no [sender](crate::RoomContext::sender). A call that fails is repeated

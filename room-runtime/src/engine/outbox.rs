@@ -323,7 +323,8 @@ impl RoomHost {
                 format!("the event of the call has {} bytes as JSON, the limit is {MAX_EVENT_BYTES}", event.len());
             return Err(Error::new(ErrorKind::ValueTooLarge, message).in_room(&self.id));
         }
-        self.flush()?;
+        // In a transaction, a rollback undoes both. The delivery begins after it in any case.
+        self.store_state()?;
         self.store_id()?;
         self.queue_call(to, near, event).map_err(|error| error.in_room(&self.id))?;
         self.deliver_due();
