@@ -314,7 +314,7 @@ fn note_alarm(ctx: &Ctx, name: &str) -> Result<(), Failure> {
 /// Logs the target, the kind of the error, and the script that was not delivered.
 fn note_undelivered(ctx: &Ctx, undelivered: &Undelivered) -> Result<(), Failure> {
     let script = match undelivered.event::<probe::Room>()? {
-        Some(probe::Event::Do { steps }) => serde_json::to_string(&steps)?,
+        Some(Event::Do { steps }) => serde_json::to_string(&steps)?,
         _ => undelivered.event_json().to_owned(),
     };
     let is_late = undelivered.age() >= Duration::from_millis(planner::Room::OUTBOX_TIMEOUT_MS);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use conformance_rooms::{
+    acts::Act,
     planner::Plan,
     probe,
     script::{State, Step},
@@ -134,6 +135,20 @@ pub(super) async fn a_durable_call_that_keeps_failing_is_undelivered_after_the_t
     Ok(())
 }
 
+pub(super) async fn durable_calls_of_a_transaction_arrive_unless_it_fails<H: Harness>(h: H) -> Result<()> {
+    let (planner, probe) = (room::<Planner, _>(&h, "p"), room::<Probe, _>(&h, "q"));
+    let tell = |text: &str| Act::TellDurably { to: probe.id().to_owned(), text: text.to_owned() };
+    let failing = |text| Act::Try(Box::new(Act::Transact(vec![tell(text), Act::Add(10), Act::Fail("no".to_owned())])));
+    // The first call of the room is rolled back, with everything that the outbox has stored for it.
+    ask(&planner, Plan::Act(vec![failing("lost"), tell("one"), Act::Transact(vec![Act::Add(1), tell("two")])])).await?;
+    same!(until_logged(&probe, 2).await?, ["one", "two"]);
+    ask(&planner, Plan::Act(vec![tell("three"), failing("lost"), tell("four")])).await?;
+    same!(until_logged(&probe, 4).await?, ["one", "two", "three", "four"]);
+    ask(&planner, Plan::Act(vec![tell("last")])).await?;
+    same!((until_logged(&probe, 5).await?[4..].to_vec(), planner.count().await?), (vec!["last".to_owned()], 1));
+    Ok(())
+}
+
 pub(super) async fn a_purge_of_the_target_loses_and_blocks_no_durable_call<H: Harness>(h: H) -> Result<()> {
     let (planner, probe) = (room::<Planner, _>(&h, "p"), room::<Probe, _>(&h, "q"));
     give(&planner, [tell(&probe, [log("one")]), tell(&probe, [Step::Purge]), tell(&probe, [log("two")])]).await?;
@@ -171,9 +186,9 @@ pub(super) async fn a_room_calls_itself_and_others_durably_in_a_circle<H: Harnes
 pub(super) async fn a_durable_call_over_the_limits_is_a_typed_error<H: Harness>(h: H) -> Result<()> {
     let (planner, probe) = (room::<Planner, _>(&h, "p"), room::<Probe, _>(&h, "q"));
     let large = tell(&probe, [log(&"x".repeat(1_950_000))]);
-    same!(refused(&planner, large).await?.kind, Some(ErrorKind::ValueTooLarge));
+    same!(refused(&planner, large).await?.kind, ErrorKind::ValueTooLarge);
     let nameless = Plan::TellDurably { room: String::new(), steps: Vec::new() };
-    same!(refused(&planner, nameless).await?.kind, Some(ErrorKind::InvalidRoomId));
+    same!(refused(&planner, nameless).await?.kind, ErrorKind::InvalidRoomId);
     // An event that is just small enough is stored and delivered.
     let fits = "x".repeat(1_949_000);
     ask(&planner, tell(&probe, [log(&fits)])).await?;

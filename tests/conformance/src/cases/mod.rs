@@ -740,6 +740,7 @@ macro_rules! all_cases {
                 a_durable_call_whose_handler_fails_is_repeated_before_the_next: feature("durable calls");
                 a_refused_durable_call_is_undelivered_at_once_and_the_next_follows: feature("durable calls");
                 a_durable_call_that_keeps_failing_is_undelivered_after_the_timeout: feature("durable calls");
+                durable_calls_of_a_transaction_arrive_unless_it_fails: feature("durable calls");
                 a_purge_of_the_target_loses_and_blocks_no_durable_call: feature("durable calls");
                 a_purge_of_the_room_forgets_its_durable_calls_and_later_ones_arrive: feature("durable calls");
                 a_room_calls_itself_and_others_durably_in_a_circle: feature("durable calls");
