@@ -1,7 +1,9 @@
-use room_runtime::prelude::*;
+use room_runtime::room;
 
 #[room(outbox_timeout = "1h")]
 pub mod chat {
+    use room_runtime::prelude::*;
+
     #[derive(Default)]
     pub struct State {}
     pub struct Connection {}
