@@ -12,7 +12,8 @@ use crate::{
     attrs,
     diag::Errors,
     model::{
-        Accepted, Conditional, HANDLERS, Handler, ON_ALARM, ON_UNDELIVERED, Options, Outcome, Parameter, Room, SCHEMAS, Schema, Sketch,
+        Accepted, Conditional, HANDLERS, Handler, ON_ALARM, ON_UNDELIVERED, Options, Outcome, Parameter, Room, SCHEMAS,
+        Schema, Sketch,
     },
     options::{OPTIONS, Sets, Takes},
     parse::{self, Function, ModuleItem, is},
@@ -144,7 +145,8 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
         // A missing handler is one error already; a call that needs it must not be another.
-        let meant = [ON_ALARM, ON_UNDELIVERED].into_iter().filter(|handler| !sketch.judged || sketch.meant.contains(handler));
+        let meant =
+            [ON_ALARM, ON_UNDELIVERED].into_iter().filter(|handler| !sketch.judged || sketch.meant.contains(handler));
         let enabled: TokenStream = meant.map(|handler| enables(handler, krate, &name, &[])).collect();
         quote! {
             #marker

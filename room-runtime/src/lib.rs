@@ -124,7 +124,8 @@ pub use worker;
 pub mod prelude {
     pub use crate::{
         Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, Json, OnDuplicate, OnResume,
-        PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Undelivered, Upgrade, data, http, room, serde_json,
+        PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Undelivered, Upgrade, data, http, room,
+        serde_json,
     };
 }
 

@@ -45,19 +45,38 @@ pub mod node {
     pub struct Connection {}
 
     pub enum Event {
-        Send { to: String, numbers: Vec<u64>, how: How, then: Then },
-        Take { from: String, number: u64, how: How },
+        Send {
+            to: String,
+            numbers: Vec<u64>,
+            how: How,
+            then: Then,
+        },
+        Take {
+            from: String,
+            number: u64,
+            how: How,
+        },
         /// An event that does not read back.
         Garbled {
             #[serde(skip_serializing)]
             number: u64,
         },
-        SendGarbled { to: String },
-        SendLarge { to: String, bytes: usize, times: u32 },
+        SendGarbled {
+            to: String,
+        },
+        SendLarge {
+            to: String,
+            bytes: usize,
+            times: u32,
+        },
         SendNested,
         /// Sends in a transaction, which fails or not.
         #[cfg(feature = "sqlite")]
-        Transact { to: String, number: u64, fails: bool },
+        Transact {
+            to: String,
+            number: u64,
+            fails: bool,
+        },
         Purge,
     }
 
@@ -69,13 +88,17 @@ pub mod node {
     #[data(externally_tagged)]
     pub enum How {
         Take,
-        Slow { ms: u64 },
+        Slow {
+            ms: u64,
+        },
         Fail,
         FailOnce,
         Refuse,
         Purge,
         /// Sends the number on.
-        Pass { to: Vec<String> },
+        Pass {
+            to: Vec<String>,
+        },
         /// Fails, and `on_undelivered` fails too at its first run.
         Stubborn,
     }
@@ -265,7 +288,8 @@ fn calls_arrive_in_order_when_the_handler_ends_and_leave_nothing_behind() {
 #[test]
 fn a_call_is_delivered_while_the_handler_waits_and_also_if_it_fails() {
     let (a, b) = two();
-    let waiting = |numbers: &[u64], then| Event::Send { to: "b".to_owned(), numbers: numbers.into(), how: How::Take, then };
+    let waiting =
+        |numbers: &[u64], then| Event::Send { to: "b".to_owned(), numbers: numbers.into(), how: How::Take, then };
     let alice = a.connect(Upgrade::new(node::Connection {}));
     alice.send(&waiting(&[1], Then::Wait { ms: 60_000 }));
     assert!(a.is_busy());

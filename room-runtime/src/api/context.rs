@@ -8,8 +8,8 @@ use http::StatusCode;
 use super::typed::room_type;
 use super::typed::{typed, typed_mut, typed_ref};
 use crate::{
-    Delivery, Error, Failure, HandlesAlarms, Peer, Peers, Presence, Room, RoomClient, RoomId, Schedule,
-    ScheduleId, Sibling, Sql, SystemFailure,
+    Delivery, Error, Failure, HandlesAlarms, Peer, Peers, Presence, Room, RoomClient, RoomId, Schedule, ScheduleId,
+    Sibling, Sql, SystemFailure,
     engine::{Invocation, RoomHost, roster::User},
     platform::Platform,
     types::brief::brief,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, RoomContext, Undelivered,
-    UpgradeRequest,
+    Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, RoomContext,
+    Undelivered, UpgradeRequest,
 };
 
 /// A room type: its schemas and its handlers.
@@ -291,10 +291,7 @@ pub trait Room: Sized + 'static {
     ///
     /// The call is no longer in the outbox, and the calls behind it go on. If the handler fails, or the object crashes
     /// during it, it runs again: after 2 s at first, with a back-off of up to an hour.
-    fn on_undelivered(
-        ctx: &RoomContext<Self>,
-        undelivered: &Undelivered,
-    ) -> impl Future<Output = Result<(), Failure>> {
+    fn on_undelivered(ctx: &RoomContext<Self>, undelivered: &Undelivered) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, undelivered);
         ready(Ok(()))
     }

@@ -236,11 +236,7 @@ impl RoomHost {
     }
 
     /// Ends a handler that exceeds [`ALARM_LIMIT_MS`].
-    async fn limited(
-        &self,
-        name: &str,
-        handler: impl Future<Output = Result<(), Failure>>,
-    ) -> Result<(), Failure> {
+    async fn limited(&self, name: &str, handler: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
         let mut handler = pin!(handler);
         let mut limit: Option<LocalFuture> = None;
         poll_fn(|cx| {

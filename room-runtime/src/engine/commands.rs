@@ -42,7 +42,9 @@ impl RoomHost {
         let outcome = match (self.start(false).await, Command::parse(text)) {
             (Err(error), _) => Err(error),
             (Ok(()), Some(Command::Once { key, command })) => match Command::parse(command) {
-                Some(Command::Once { .. } | Command::Durable { .. }) | None => Err(not_understood("a call with an idempotency key")),
+                Some(Command::Once { .. } | Command::Durable { .. }) | None => {
+                    Err(not_understood("a call with an idempotency key"))
+                }
                 Some(command) => {
                     let life = self.life.get();
                     let is_alive = || self.life.get() == life;

@@ -100,7 +100,7 @@ pub(crate) struct RoomHost {
     /// The room's outbox, in a room that has one. Its type is private to `outbox`.
     outbox: OnceCell<Box<dyn Any>>,
     /// The turns of the sources whose durable calls are being handled.
-    inbox: RefCell<HashMap<String, Rc<FairLock>>>,
+    inbox: RefCell<inbox::Turns>,
     started: Cell<bool>,
     /// The number of the room's current life. A purge increments it.
     pub(crate) life: Cell<u64>,

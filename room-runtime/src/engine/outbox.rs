@@ -200,8 +200,9 @@ impl Outbox {
 
     fn load(&self, host: &RoomHost) -> Result<Loaded, Error> {
         let platform = host.platform.as_ref();
-        let stored =
-            |prefix: &str| platform.list(prefix).map_err(|refusal| storage_error("the outbox could not be read", &refusal));
+        let stored = |prefix: &str| {
+            platform.list(prefix).map_err(|refusal| storage_error("the outbox could not be read", &refusal))
+        };
         let mut loaded = Loaded::default();
         let mut lanes: BTreeMap<Rc<Target>, Vec<Queued>> = BTreeMap::new();
         for bytes in stored(keys::OUTBOX_CALLS)? {
@@ -344,8 +345,7 @@ impl RoomHost {
         let number = loaded.number(platform)?;
         let sent_at = platform.now_ms();
         let event = wire::raw_json(event.into_bytes(), "the event")?;
-        let call =
-            StoredCall { number, sent_at, to, near: near.map(|hint| hint.as_str().to_owned()), event };
+        let call = StoredCall { number, sent_at, to, near: near.map(|hint| hint.as_str().to_owned()), event };
         let bytes = wire::encode_value(&call, "the call")?;
         put(platform, &call_key(number), &bytes)?;
         let to = Rc::new(call.to);
@@ -522,8 +522,7 @@ impl RoomHost {
         if fault == Fault::Target {
             // The target was unreachable for as long as the others have waited too. They would fail one by one.
             let late = lane.calls.iter().skip(1).copied();
-            let late: Vec<_> =
-                late.take_while(|other| now_ms.saturating_sub(other.sent_at) >= timeout_ms).collect();
+            let late: Vec<_> = late.take_while(|other| now_ms.saturating_sub(other.sent_at) >= timeout_ms).collect();
             lane.failures = lane.failures.saturating_add(1);
             lane.due_ms = now_ms + self.backoff_ms(lane.failures);
             loaded.pop(to);

@@ -63,7 +63,8 @@ pub(super) async fn a_durable_call_does_not_delay_its_handler<H: Harness>(h: H) 
 
 pub(super) async fn a_durable_call_is_delivered_also_if_its_handler_fails<H: Harness>(h: H) -> Result<()> {
     let (planner, probe) = (room::<Planner, _>(&h, "p"), room::<Probe, _>(&h, "q"));
-    let plans = [Plan::Run(vec![log("kept")]), tell(&probe, [log("sent")]), Plan::Run(vec![Step::Fail("no".to_owned())])];
+    let plans =
+        [Plan::Run(vec![log("kept")]), tell(&probe, [log("sent")]), Plan::Run(vec![Step::Fail("no".to_owned())])];
     is!(attempt(&planner, plans).await?, Err(_));
     same!((until_logged(&probe, 1).await?, planner.log().await?), (vec!["sent".to_owned()], vec!["kept".to_owned()]));
     Ok(())
@@ -82,8 +83,11 @@ pub(super) async fn a_durable_call_survives_a_panic_right_after_it<H: Harness>(h
 pub(super) async fn a_durable_call_survives_a_restart_while_it_runs<H: Harness>(h: H) -> Result<()> {
     let (planner, probe) = (room::<Planner, _>(&h, "p"), room::<Probe, _>(&h, "q"));
     let alice = probe.connect(guest("alice")).await?;
-    give(&planner, [tell(&probe, [Step::Say("begun".to_owned()), Step::Sleep(500), log("one")]), tell(&probe, [log("two")])])
-        .await?;
+    give(
+        &planner,
+        [tell(&probe, [Step::Say("begun".to_owned()), Step::Sleep(500), log("one")]), tell(&probe, [log("two")])],
+    )
+    .await?;
     alice.hears(None, "begun").await?;
     planner.restart().await?;
     let log = until(&h, "both calls", || probe.log(), |log| log.iter().any(|line| line == "two")).await?;
@@ -159,7 +163,9 @@ pub(super) async fn a_purge_of_the_target_loses_and_blocks_no_durable_call<H: Ha
     Ok(())
 }
 
-pub(super) async fn a_purge_of_the_room_forgets_its_durable_calls_and_later_ones_arrive<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn a_purge_of_the_room_forgets_its_durable_calls_and_later_ones_arrive<H: Harness>(
+    h: H,
+) -> Result<()> {
     let (planner, probe) = (room::<Planner, _>(&h, "p"), room::<Probe, _>(&h, "q"));
     let alice = probe.connect(guest("alice")).await?;
     give(&planner, [tell(&probe, [hold("gate"), log("one")]), tell(&probe, [log("forgotten")])]).await?;
@@ -178,10 +184,10 @@ pub(super) async fn a_room_calls_itself_and_others_durably_in_a_circle<H: Harnes
     let logs = |text: &str| Plan::Run(vec![log(text)]);
     let circle = send(&b, [logs("b"), send(&b, [logs("b again"), send(&a, [logs("a"), send(&a, [logs("a again")])])])]);
     ask(&a, circle).await?;
-    same!((until_logged(&a, 2).await?, b.log().await?), (
-        vec!["a".to_owned(), "a again".to_owned()],
-        vec!["b".to_owned(), "b again".to_owned()],
-    ));
+    same!(
+        (until_logged(&a, 2).await?, b.log().await?),
+        (vec!["a".to_owned(), "a again".to_owned()], vec!["b".to_owned(), "b again".to_owned()],)
+    );
     Ok(())
 }
 
@@ -195,7 +201,8 @@ pub(super) async fn a_durable_call_over_the_limits_is_a_typed_error<H: Harness>(
     let fits = "x".repeat(1_949_000);
     ask(&planner, tell(&probe, [log(&fits)])).await?;
     let State { log, .. } =
-        until(&h, "the call", || async { Ok(probe.state().await?.unwrap_or_default()) }, |it| !it.log.is_empty()).await?;
+        until(&h, "the call", || async { Ok(probe.state().await?.unwrap_or_default()) }, |it| !it.log.is_empty())
+            .await?;
     holds!(log == [fits], "another text arrived");
     Ok(())
 }
