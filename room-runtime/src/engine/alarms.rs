@@ -155,7 +155,7 @@ impl RoomHost {
         let _ = is_polled.await;
     }
 
-    /// Sets the platform's alarm to the earliest time of the schedules, the watchdog and the silent peers.
+    /// Sets the platform's alarm to the earliest time of the schedules, the watchdog, the silent peers and the outbox.
     pub(super) fn arm(&self) {
         self.is_armed.set(true);
         match &self.room.parts.firing {

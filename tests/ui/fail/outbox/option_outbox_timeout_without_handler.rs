@@ -1,9 +1,7 @@
-use room_runtime::room;
+use room_runtime::prelude::*;
 
 #[room(outbox_timeout = "1h")]
 pub mod chat {
-    use room_runtime::prelude::*;
-
     #[derive(Default)]
     pub struct State {}
     pub struct Connection {}
