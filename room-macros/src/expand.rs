@@ -12,8 +12,8 @@ use crate::{
     attrs,
     diag::Errors,
     model::{
-        Accepted, Conditional, HANDLERS, Handler, ON_ALARM, Options, Outcome, Parameter, Room, Ruled, SCHEMAS, Schema,
-        Sketch,
+        Accepted, Conditional, HANDLERS, Handler, ON_ALARM, ON_UNDELIVERED, Options, Outcome, Parameter, Room, Ruled,
+        SCHEMAS, Schema, Sketch,
     },
     options::{OPTIONS, Sets, Takes},
     parse::{self, Function, ModuleItem, is},
@@ -66,9 +66,8 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
     let (rules, needs_garde) = (rules(options), needs_garde(options));
     let (absent, present) = (absent(handlers), present(handlers));
-    let alarms = handlers.iter().filter(|handler| handler.kind.name == ON_ALARM);
-    let alarms = alarms.map(|handler| handles_alarms(krate, &parse_quote!(Room), &handler.cfgs));
-    let alarms: TokenStream = alarms.collect();
+    let enabled: TokenStream =
+        handlers.iter().map(|handler| enables(handler.kind.name, krate, &parse_quote!(Room), &handler.cfgs)).collect();
     let handlers = handlers.iter().map(|each| handler(each, krate));
     let generated = quote! {
         #marker
@@ -87,7 +86,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             #made
             #(#handlers)*
         }
-        #alarms
+        #enabled
         #needs_garde
 
         #[allow(missing_docs, tail_expr_drop_order, clippy::same_name_method)]
@@ -148,8 +147,10 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
         let never = quote!(::core::unreachable!());
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
-        // A missing handler is one error already; a call of `ctx.schedule` must not be another.
-        let alarms = (sketch.meant.contains(&ON_ALARM) || !sketch.judged).then(|| handles_alarms(krate, &name, &[]));
+        // A missing handler is one error already; a call that needs it must not be another.
+        let meant =
+            [ON_ALARM, ON_UNDELIVERED].into_iter().filter(|handler| !sketch.judged || sketch.meant.contains(handler));
+        let enabled: TokenStream = meant.map(|handler| enables(handler, krate, &name, &[])).collect();
         quote! {
             #marker
 
@@ -163,7 +164,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
                 #init
                 #services
             }
-            #alarms
+            #enabled
 
             #class
         }
@@ -385,12 +386,17 @@ fn present(handlers: &[Handler]) -> TokenStream {
     present.collect()
 }
 
-/// The impl that allows a room to schedule alarms.
-fn handles_alarms(krate: &Path, marker: &Ident, cfgs: &[Attribute]) -> TokenStream {
+/// The impl by which a handler allows a room to schedule alarms or to make durable calls. Most handlers have none.
+fn enables(handler: &str, krate: &Path, marker: &Ident, cfgs: &[Attribute]) -> TokenStream {
+    let enabled = match handler {
+        ON_ALARM => quote!(HandlesAlarms),
+        ON_UNDELIVERED => quote!(HandlesUndelivered),
+        _ => return TokenStream::new(),
+    };
     quote! {
         #(#cfgs)*
         #[automatically_derived]
-        impl #krate::HandlesAlarms for #marker {}
+        impl #krate::#enabled for #marker {}
     }
 }
 
@@ -496,6 +502,7 @@ fn handler(handler: &Handler, krate: &Path) -> TokenStream {
             Parameter::EventRef => quote!(&Self::Event),
             Parameter::Close => quote!(#krate::Close),
             Parameter::Alarm => quote!(Self::Alarm),
+            Parameter::Undelivered => quote!(&#krate::Undelivered),
             Parameter::Bytes => quote!(#krate::Bytes),
             Parameter::Request => quote!(#krate::http::Request<#krate::Bytes>),
             Parameter::DecodeError => quote!(&#krate::DecodeError),

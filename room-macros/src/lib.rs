@@ -63,6 +63,7 @@ use crate::parse::Annotated;
 /// | `on_leave(ctx: &Ctx, user: &PeerId)` | after the last connection of a peer id, after its `on_close`; not while the peer can still reconnect |
 /// | `on_alarm(ctx: &Ctx)` | when an alarm set with `ctx.schedule(())` is due, if the room has no type `Alarm` |
 /// | `on_alarm(ctx: &Ctx, alarm: Alarm)` | when an alarm set with `ctx.schedule(alarm)` is due, if the room has a type `Alarm` |
+/// | `on_undelivered(ctx: &Ctx, undelivered: &Undelivered)` | when a durable call to another room was given up, after the option `outbox_timeout` or because the other room refused |
 /// | `on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>>` | an HTTP request that the Worker forwards; without this handler the answer is 404 |
 /// | `on_decode_error(ctx: &Ctx, error: &DecodeError)` | a frame that is not an `Event` |
 /// | `on_error(ctx: &Ctx, error: &HandlerError)` | when any other handler returned an error |
@@ -75,6 +76,9 @@ use crate::parse::Annotated;
 ///
 /// `ctx.schedule(…)` needs a handler `on_alarm`. Without it the call is a compile error, because the alarm would never
 /// fire.
+///
+/// `ctx.room::<…>(…)?.send(…).durably()` needs a handler `on_undelivered`. Without it the call is a compile error, because
+/// a call that cannot be delivered would be lost.
 ///
 /// A handler is a `fn` at the top level of the module. A handler in an `impl`, in an inner module or in the tokens of a
 /// macro call is an error. `#[room]` cannot see a handler that comes from a glob import or exists only in the expansion

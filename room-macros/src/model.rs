@@ -42,6 +42,9 @@ pub(crate) const SHELL: &str = "__room";
 /// The handler without which a room cannot schedule alarms.
 pub(crate) const ON_ALARM: &str = "on_alarm";
 
+/// The handler without which a room cannot make durable calls.
+pub(crate) const ON_UNDELIVERED: &str = "on_undelivered";
+
 /// The handler that a room cannot have if it speaks MessagePack.
 pub(crate) const ON_BINARY: &str = "on_binary";
 
@@ -65,10 +68,10 @@ pub(crate) struct HandlerKind {
 }
 
 /// All handlers, in the order of a room's life.
-pub(crate) const HANDLERS: [HandlerKind; 18] = {
+pub(crate) const HANDLERS: [HandlerKind; 19] = {
     use Parameter::{
-        Alarm, Bytes, Close, Ctx, DecodeError, Env, Event, EventRef, HandlerError, Peer, Request, Upgrade, User, Value,
-        Version,
+        Alarm, Bytes, Close, Ctx, DecodeError, Env, Event, EventRef, HandlerError, Peer, Request, Undelivered, Upgrade,
+        User, Value, Version,
     };
 
     const fn on(name: &'static str, parameters: &'static [Parameter]) -> HandlerKind {
@@ -118,6 +121,7 @@ pub(crate) const HANDLERS: [HandlerKind; 18] = {
         HandlerKind { has: Some("HAS_ON_CLOSE"), ..on("on_close", &[Ctx, Peer, Close]) },
         HandlerKind { has: Some("HAS_ON_LEAVE"), ..on("on_leave", &[Ctx, User]) },
         HandlerKind { has: Some("HAS_ON_ALARM"), ..on(ON_ALARM, &[Ctx, Alarm]) },
+        HandlerKind { has: Some("HAS_ON_UNDELIVERED"), ..on(ON_UNDELIVERED, &[Ctx, Undelivered]) },
         HandlerKind { outcome: Outcome::Response, has: Some("HAS_ON_REQUEST"), ..on("on_request", &[Ctx, Request]) },
         on("on_decode_error", &[Ctx, DecodeError]),
         on("on_error", &[Ctx, HandlerError]),
@@ -125,7 +129,7 @@ pub(crate) const HANDLERS: [HandlerKind; 18] = {
 };
 
 /// The names of each handler in other systems.
-const FOREIGN: [(&str, &[&str]); 12] = [
+const FOREIGN: [(&str, &[&str]); 13] = [
     ("init", &["create", "created", "default", "initial_state", "initialize", "new", "on_create", "on_init"]),
     ("migrate", &["migrate_state", "on_migrate", "on_migration"]),
     ("on_start", &["constructor", "on_started", "on_wake", "start", "started", "wake"]),
@@ -186,6 +190,10 @@ const FOREIGN: [(&str, &[&str]); 12] = [
         "on_alarm",
         &["alarm", "handle_alarm", "on_interval", "on_schedule", "on_tick", "on_timeout", "on_timer", "tick", "timer"],
     ),
+    (
+        "on_undelivered",
+        &["on_dead_letter", "on_delivery_failed", "on_undeliverable", "on_undelivered_message", "undelivered"],
+    ),
     ("on_request", &["fetch", "handle_request", "on_fetch", "on_http", "on_http_request", "request"]),
 ];
 
@@ -224,6 +232,7 @@ pub(crate) enum Parameter {
     EventRef,
     Close,
     Alarm,
+    Undelivered,
     Request,
     DecodeError,
     HandlerError,
@@ -253,6 +262,7 @@ impl Parameter {
             Parameter::EventRef => "CostedEventParameter",
             Parameter::Close => "CloseParameter",
             Parameter::Alarm => "AlarmParameter",
+            Parameter::Undelivered => "UndeliveredParameter",
             Parameter::Request => "RequestParameter",
             Parameter::DecodeError => "DecodeErrorParameter",
             Parameter::HandlerError => "HandlerErrorParameter",
@@ -273,6 +283,7 @@ impl Parameter {
             Parameter::User => "user",
             Parameter::Close => "close",
             Parameter::Alarm => "alarm",
+            Parameter::Undelivered => "undelivered",
             Parameter::Request => "request",
             Parameter::DecodeError | Parameter::HandlerError => "error",
         }
@@ -293,6 +304,7 @@ impl Parameter {
             Parameter::EventRef => "&Event",
             Parameter::Close => "Close",
             Parameter::Alarm => "Alarm",
+            Parameter::Undelivered => "&Undelivered",
             Parameter::Request => "http::Request<Bytes>",
             Parameter::DecodeError => "&DecodeError",
             Parameter::HandlerError => "&HandlerError",

@@ -287,6 +287,15 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         doc: "the longest time until a peer lost in a restart or a deploy is noticed, if no event arrives, {range}",
     },
     OptionKind {
+        name: "outbox_timeout",
+        example: r#""1d""#,
+        default: Fallback::Value(r#""1d""#),
+        sets: Sets::Constant("OUTBOX_TIMEOUT_MS", Takes::Time { least: SECOND, most: 30 * DAY }),
+        needs: Some("on_undelivered"),
+        doc: "how long a durable call to another room is repeated, {range}; it needs the handler `on_undelivered`, which \
+              then gets the call",
+    },
+    OptionKind {
         name: "peer_timeout",
         example: r#""90s""#,
         default: Fallback::Text("none"),

@@ -86,7 +86,9 @@ pub use crate::{
         room::Room,
         room_socket::{Incoming, RoomSocket},
         schedule::{HandlesAlarms, Schedule},
+        sibling::{HandlesUndelivered, Sibling, SiblingCall},
         sql::{RowOutcome, Sql, SqlParameter, SqlParameters},
+        undelivered::Undelivered,
         upgrade::{Reject, Upgrade, UpgradeRequest},
     },
     platform::{
@@ -131,7 +133,8 @@ pub use worker;
 pub mod prelude {
     pub use crate::{
         Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, Json, OnDuplicate, OnResume,
-        PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Upgrade, data, http, room, serde_json,
+        PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Undelivered, Upgrade, data, http, room,
+        serde_json,
     };
 }
 
@@ -156,8 +159,8 @@ pub mod __private {
         api::outcome::{
             AlarmParameter, BytesParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter,
             DecodeErrorParameter, EnvParameter, EventParameter, HandlerErrorParameter, InitOutcome, InitialState,
-            Missing, Outcome, PeerParameter, RequestOutcome, RequestParameter, ServicesOutcome, UpgradeOutcome,
-            UpgradeParameter, UserParameter, ValueParameter, VersionParameter,
+            Missing, Outcome, PeerParameter, RequestOutcome, RequestParameter, ServicesOutcome, UndeliveredParameter,
+            UpgradeOutcome, UpgradeParameter, UserParameter, ValueParameter, VersionParameter,
         },
         api::rules::Validated,
         object::cloudflare::{Object, install},

@@ -141,7 +141,7 @@ fn check_elsewhere(module: &RoomModule, declared: &[Declared], functions: &mut F
 }
 
 /// The parameter types of handlers, here and in other systems. A function that takes another type is a helper.
-const GIVEN: [&str; 20] = [
+const GIVEN: [&str; 21] = [
     "Ctx",
     "RoomContext",
     "Peer",
@@ -155,6 +155,7 @@ const GIVEN: [&str; 20] = [
     "Request",
     "DecodeError",
     "HandlerError",
+    "Undelivered",
     "WebSocket",
     "WebSocketIncomingMessage",
     "String",
@@ -201,7 +202,7 @@ fn check_near_miss(module: &RoomModule, function: &Function, errors: &mut Errors
         (is_named_so || meant_here) && !has(handler)
     });
     let similar = diag::similar(&name, HANDLERS.iter().filter(|kind| plausible(kind)).map(|kind| kind.name));
-    let is_handlers = || takes_ctx || takes(&["Peer", "UpgradeRequest", "DecodeError", "HandlerError"]);
+    let is_handlers = || takes_ctx || takes(&["Peer", "UpgradeRequest", "DecodeError", "HandlerError", "Undelivered"]);
     if let Some(handler) = foreign.filter(|_| is_handlers()) {
         let helper = if is_named_so { "" } else { "\na helper that only other modules call needs another name" };
         errors.on(ident, format!("unknown handler `{name}`\nit is called `{handler}` here{helper}"));

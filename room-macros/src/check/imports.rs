@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The runtime's names that a handler's signature may mention.
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 12] = [
     "Bytes",
     "Close",
     "CloseCode",
@@ -24,6 +24,7 @@ const TYPES: [&str; 11] = [
     "Reject",
     "RoomId",
     "ScheduleId",
+    "Undelivered",
     "Upgrade",
 ];
 /// The runtime's modules, which may also be crates of the user.

@@ -131,6 +131,7 @@ pub mod counter {
         const HAS_ON_CLOSE: bool = false;
         const HAS_ON_LEAVE: bool = false;
         const HAS_ON_ALARM: bool = false;
+        const HAS_ON_UNDELIVERED: bool = false;
         const HAS_ON_REQUEST: bool = false;
         type State = State;
         type Connection = Connection;

@@ -323,7 +323,12 @@ impl<R: Room> RoomHandle<R> {
         }
     }
 
-    fn call<T>(&self, command: Result<String, Error>) -> Call<T> {
+    /// The suggested location.
+    pub(super) fn hint(&self) -> Option<LocationHint> {
+        self.address.location_hint
+    }
+
+    pub(super) fn call<T>(&self, command: Result<String, Error>) -> Call<T> {
         Call {
             transport: self.transport.clone(),
             address: self.address.clone(),

@@ -8,8 +8,8 @@ use http::StatusCode;
 use super::typed::room_type;
 use super::typed::{encode_broadcast, typed, typed_mut, typed_ref};
 use crate::{
-    Delivery, Error, Failure, HandlesAlarms, Peer, Peers, Presence, Room, RoomClient, RoomHandle, RoomId, Schedule,
-    ScheduleId, Sql, SystemFailure,
+    Delivery, Error, Failure, HandlesAlarms, Peer, Peers, Presence, Room, RoomClient, RoomId, Schedule, ScheduleId,
+    Sibling, Sql, SystemFailure,
     engine::{Invocation, RoomHost, roster::User},
     platform::Platform,
     types::brief::brief,
@@ -106,7 +106,7 @@ impl<R: Room> RoomContext<R> {
     /// | handler | effect |
     /// |---|---|
     /// | `on_event` from a peer, `on_decode_error` | the sender gets an error frame, `{"$room": {"error": {"code": "refused", "message": "…"}}}` |
-    /// | `on_event` from the Worker | [`send`](RoomHandle::send) fails with [`ErrorKind::Refused`](crate::ErrorKind::Refused) |
+    /// | `on_event` from the Worker | [`send`](crate::RoomHandle::send) fails with [`ErrorKind::Refused`](crate::ErrorKind::Refused) |
     /// | `on_connect`, `on_resume` | the peer gets the error frame, and is closed with 1008 and the reason |
     /// | `on_upgrade`, `on_request` | the client gets 403, or [another status](Failure::with_status), and `{"error": {"code": "refused", "message": "…"}}` |
     ///
@@ -277,11 +277,13 @@ impl<R: Room> RoomContext<R> {
 
     /// Returns another room, of this type or of another, with the Worker's interface.
     ///
+    /// Its [`send`](Sibling::send) can also be [durable](crate::SiblingCall::durably).
+    ///
     /// # Errors
     /// [`ErrorKind::Binding`](crate::ErrorKind::Binding) if the Worker has no binding for the type of the other room.
     /// The message shows the configuration to add.
-    pub fn room<Other: Room>(&self, id: impl Into<RoomId>) -> Result<RoomHandle<Other>, Error> {
-        Ok(self.rooms()?.room(id))
+    pub fn room<Other: Room>(&self, id: impl Into<RoomId>) -> Result<Sibling<R, Other>, Error> {
+        Ok(Sibling::new(self.rooms()?.room(id), self.host.clone(), self.life))
     }
 
     /// Returns the client for other rooms, of this type or of another, for example to

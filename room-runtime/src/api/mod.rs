@@ -12,6 +12,8 @@ pub(crate) mod room;
 pub(crate) mod room_socket;
 pub(crate) mod rules;
 pub(crate) mod schedule;
+pub(crate) mod sibling;
 pub(crate) mod sql;
 pub(crate) mod typed;
+pub(crate) mod undelivered;
 pub(crate) mod upgrade;

@@ -285,6 +285,22 @@ impl<T> AlarmParameter<T> for T {
     }
 }
 
+/// The call that `on_undelivered` gets back.
+#[diagnostic::on_unimplemented(
+    message = "the last parameter of `on_undelivered` must be `&Undelivered`, not `&{Self}`",
+    label = "expected `Undelivered`"
+)]
+pub trait UndeliveredParameter<Expected> {
+    #[doc(hidden)]
+    fn pass(expected: &Expected) -> &Self;
+}
+
+impl<T> UndeliveredParameter<T> for T {
+    fn pass(expected: &T) -> &T {
+        expected
+    }
+}
+
 /// The upgrade that `on_upgrade` accepts or refuses.
 #[diagnostic::on_unimplemented(
     message = "the last parameter of `on_upgrade` must be `&mut UpgradeRequest`, not `&mut {Self}`",

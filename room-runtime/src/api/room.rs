@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, RoomContext,
-    UpgradeRequest, Violations,
+    Undelivered, UpgradeRequest, Violations,
 };
 
 /// A room type: its schemas and its handlers.
@@ -87,6 +87,12 @@ pub trait Room: Sized + 'static {
     /// 0, no message waits. Waiting messages are sent before the room closes the connection.
     const BATCH_MS: u64 = 0;
 
+    /// The age at which a [durable call](crate::SiblingCall::durably) is given up, in milliseconds.
+    ///
+    /// A call that fails is repeated for this time, and then goes to [`on_undelivered`](Room::on_undelivered). Each call is
+    /// tried at least once after its target was reached again. The default is a day.
+    const OUTBOX_TIMEOUT_MS: u64 = 86_400_000;
+
     /// The codecs of the room's events and messages. A client that chooses none by a
     /// [subprotocol](crate::Codec::protocol) gets the first.
     ///
@@ -138,6 +144,11 @@ pub trait Room: Sized + 'static {
     /// Schedules of an earlier deploy that had the handler stay in storage until a deploy has it again.
     #[doc(hidden)]
     const HAS_ON_ALARM: bool = true;
+    /// True if the room has `on_undelivered`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
+    ///
+    /// Durable calls of an earlier deploy that had the handler stay in storage until a deploy has it again.
+    #[doc(hidden)]
+    const HAS_ON_UNDELIVERED: bool = true;
     /// True if the room has `on_binary`, as for [`HAS_ON_UPGRADE`](Room::HAS_ON_UPGRADE).
     ///
     /// Without it, a binary frame of a peer that speaks JSON is not an event. A room that is written by hand with an
@@ -289,6 +300,15 @@ pub trait Room: Sized + 'static {
     /// with a back-off of up to an hour.
     fn on_alarm(ctx: &RoomContext<Self>, alarm: Self::Alarm) -> impl Future<Output = Result<(), Failure>> {
         let _ = (ctx, alarm);
+        ready(Ok(()))
+    }
+
+    /// Runs for a [durable call](crate::SiblingCall::durably) that was given up.
+    ///
+    /// The call is no longer in the outbox, and the calls behind it go on. If the handler fails, or the object crashes
+    /// during it, it runs again: after 2 s at first, with a back-off of up to an hour.
+    fn on_undelivered(ctx: &RoomContext<Self>, undelivered: &Undelivered) -> impl Future<Output = Result<(), Failure>> {
+        let _ = (ctx, undelivered);
         ready(Ok(()))
     }
 

@@ -151,7 +151,8 @@ impl<'a, R: Room> Sql<'a, R> {
 
     /// Runs a closure in a transaction: if it fails, everything that it stored is rolled back.
     ///
-    /// A rollback undoes the statements, the changes of the state, and the alarms that the closure has set or cancelled.
+    /// A rollback undoes the statements, the changes of the state, the alarms that the closure has set or cancelled, and
+    /// its [durable calls](crate::SiblingCall::durably).
     /// If the closure succeeds, its changes of the state are stored together with its statements. A statement that fails
     /// has no effect; if the closure handles the error and returns `Ok`, its other changes stay. A crash inside the
     /// closure rolls back too.

@@ -14,7 +14,8 @@ use http::{Request, Response};
 use serde_json::value::RawValue;
 
 use crate::{
-    Close, Codec, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, UpgradeRequest,
+    Close, Codec, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, Undelivered,
+    UpgradeRequest,
     engine::{
         Invocation, RoomType, Value,
         codecs::Packing,
@@ -49,6 +50,7 @@ impl<R: Room> Typed<R> {
         watchdog_ms: R::WATCHDOG_MS,
         peer_timeout_ms: R::PEER_TIMEOUT_MS,
         batch_ms: R::BATCH_MS,
+        outbox_timeout_ms: R::OUTBOX_TIMEOUT_MS,
         has_on_away: R::HAS_ON_AWAY,
         has_on_alarm: R::HAS_ON_ALARM,
         codecs: R::CODECS.all(),
@@ -82,6 +84,7 @@ impl<R: Room> Typed<R> {
             on_close: R::HAS_ON_CLOSE,
             users: R::HAS_ON_JOIN || R::HAS_ON_LEAVE,
             on_alarm: R::HAS_ON_ALARM,
+            on_undelivered: R::HAS_ON_UNDELIVERED,
             on_request: R::HAS_ON_REQUEST,
             grace: R::RECONNECT_GRACE_MS > 0,
             purge_after: R::PURGE_AFTER_MS > 0,
@@ -273,6 +276,15 @@ impl<R: Room> RoomCode for Typed<R> {
         let alarm = wire::decode_value::<R::Alarm>(json.get().as_bytes(), "a stored alarm")?;
         let ctx = RoomContext::<R>::new(call);
         Ok(Box::pin(async move { R::on_alarm(&ctx, alarm).await }))
+    }
+
+    fn on_undelivered(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error> {
+        if !R::HAS_ON_UNDELIVERED {
+            return Ok(Box::pin(async { Ok(()) }));
+        }
+        let undelivered = Undelivered::new(wire::decode_value(json.get().as_bytes(), "an undelivered call")?);
+        let ctx = RoomContext::<R>::new(call);
+        Ok(Box::pin(async move { R::on_undelivered(&ctx, &undelivered).await }))
     }
 
     fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>> {

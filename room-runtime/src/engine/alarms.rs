@@ -21,7 +21,9 @@ use crate::{
     wire::WireError,
 };
 
-/// The time limit of an `on_alarm` handler: 15 minutes, the platform's own limit for an alarm handler.
+const ON_ALARM: &str = "on_alarm";
+
+/// The time limit of an `on_alarm` or `on_undelivered` handler: 15 minutes, the platform's own limit for an alarm handler.
 const ALARM_LIMIT_MS: u64 = 15 * 60_000;
 
 /// The part of the engine for rooms that can have schedules: alarms, grace times or a planned purge.
@@ -108,6 +110,9 @@ impl RoomHost {
                 self.schedules.set_watchdog(Some(now_ms.saturating_add(self.room.watchdog_ms)));
             }
         }
+        if let Some(delivering) = &self.room.parts.delivering {
+            delivering.deliver(&self);
+        }
         if let Some(firing) = &self.room.parts.firing
             && let Err(error) = (firing.fire_due)(self.clone()).await
         {
@@ -157,7 +162,7 @@ impl RoomHost {
         let _ = is_polled.await;
     }
 
-    /// Sets the platform's alarm to the earliest time of the schedules, the watchdog and the silent peers.
+    /// Sets the platform's alarm to the earliest time of the schedules, the watchdog, the silent peers and the outbox.
     pub(super) fn arm(&self) {
         self.is_armed.set(true);
         match &self.room.parts.firing {
@@ -194,24 +199,28 @@ impl RoomHost {
     async fn fire(self: &Rc<Self>, due: Due) -> Result<Result<(), WireError>, Error> {
         let Due { id, number, job, attempt, failure } = due;
         let platform = self.platform.as_ref();
+        let handler = if matches!(job, Job::Undelivered(_)) { "on_undelivered" } else { ON_ALARM };
         match job {
-            Job::Alarm(alarm) => {
+            Job::Alarm(json) | Job::Undelivered(json) => {
                 let call = Invocation { failure, ..self.invocation(None) };
-                let handling = self.room.code.on_alarm(call.clone(), &alarm);
+                let handling = match handler {
+                    ON_ALARM => self.room.code.on_alarm(call.clone(), &json),
+                    _ => self.room.code.on_undelivered(call.clone(), &json),
+                };
                 let is_known = handling.is_ok();
                 let outcome = match handling {
-                    Ok(handling) => self.limited(self.run("on_alarm", call.sender.as_deref(), handling)).await,
+                    Ok(handling) => self.limited(handler, self.run(handler, call.sender.as_deref(), handling)).await,
                     Err(error) => Err(error.in_room(&self.id).into()),
                 };
                 self.schedules.ended((id, number));
                 match outcome {
                     Err(failure) if !is_own_purge(&failure) => {
-                        let error = WireError::of_handler("on_alarm", &failure, false);
-                        self.note_retry(attempt);
+                        let error = WireError::of_handler(handler, &failure, false);
+                        self.note_retry(handler, attempt);
                         let stays = self.schedules.fail(platform, (id, number));
                         // An alarm that does not decode stays stored for code that can decode it. It is reported once.
                         if is_known || attempt == 1 {
-                            self.report(Err(failure), "on_alarm", &call).await;
+                            self.report(Err(failure), handler, &call).await;
                         }
                         return stays.map(|()| Err(error));
                     }
@@ -235,7 +244,7 @@ impl RoomHost {
     }
 
     /// Ends a handler that exceeds [`ALARM_LIMIT_MS`].
-    async fn limited(&self, handler: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    async fn limited(&self, name: &str, handler: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
         let mut handler = pin!(handler);
         let mut limit: Option<LocalFuture> = None;
         poll_fn(|cx| {
@@ -245,7 +254,7 @@ impl RoomHost {
             // The timer is created at the first wait, because most handlers never wait.
             let limit = limit.get_or_insert_with(|| Platform::timer(self.platform.clone(), ALARM_LIMIT_MS));
             limit.as_mut().poll(cx).map(|()| {
-                let message = format!("on_alarm did not end within {} minutes", ALARM_LIMIT_MS / 60_000);
+                let message = format!("{name} did not end within {} minutes", ALARM_LIMIT_MS / 60_000);
                 Err(Error::new(ErrorKind::Timeout, message).in_room(&self.id).into())
             })
         })

@@ -42,7 +42,9 @@ impl RoomHost {
         let outcome = match (self.start(false).await, Command::parse(text)) {
             (Err(error), _) => Err(error),
             (Ok(()), Some(Command::Once { key, command })) => match Command::parse(command) {
-                Some(Command::Once { .. }) | None => Err(not_understood("a call with an idempotency key")),
+                Some(Command::Once { .. } | Command::Durable { .. }) | None => {
+                    Err(not_understood("a call with an idempotency key"))
+                }
                 Some(command) => {
                     let life = self.life.get();
                     let is_alive = || self.life.get() == life;
@@ -53,6 +55,7 @@ impl RoomHost {
                     self.answers.once(self.platform.as_ref(), key, text, work, is_alive).await
                 }
             },
+            (Ok(()), Some(Command::Durable { source, number, event })) => self.receive(source, number, event).await,
             (Ok(()), Some(command)) => {
                 let Done { reply, failed } = self.execute(command).await;
                 Ok((reply, failed))
@@ -75,19 +78,7 @@ impl RoomHost {
     async fn execute(self: &Rc<Self>, command: Command<'_>) -> Done {
         let reply = match command {
             Command::Send(event) => {
-                let call = self.invocation(None);
-                let handling = match self.room.code.on_event(call.clone(), event) {
-                    Ok((handling, _)) => handling,
-                    Err(NoEvent::Malformed(error)) => return refused(&not_understood(error)),
-                    Err(NoEvent::Invalid(invalid)) => return refused(&invalid.into_error()),
-                };
-                let outcome = self.run("on_event", call.sender.as_deref(), handling).await;
-                let reply = match &outcome {
-                    // A purge by the handler is a success for the caller.
-                    Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure, true)),
-                    _ => Ok(()),
-                };
-                let failed = unless_refused(outcome).err().map(|failure| (failure, call));
+                let (reply, failed) = self.handle_event(event).await;
                 return Done { reply: answer(reply), failed };
             }
             Command::State => {
@@ -125,9 +116,31 @@ impl RoomHost {
                 Some(firing) => answer(firing.fire_next(self).await),
                 None => answer(Ok(false)),
             },
-            Command::Once { .. } => answer::<()>(Err((&not_understood("a key inside another")).into())),
+            Command::Once { .. } | Command::Durable { .. } => {
+                answer::<()>(Err((&not_understood("a key inside another")).into()))
+            }
         };
         reply.into()
+    }
+
+    /// Handles an event that no peer sent. Returns the outcome for the sender, and the failure for `on_error`.
+    pub(super) async fn handle_event(
+        self: &Rc<Self>,
+        event: &str,
+    ) -> (Result<(), WireError>, Option<(Failure, Invocation)>) {
+        let call = self.invocation(None);
+        let handling = match self.room.code.on_event(call.clone(), event) {
+            Ok((handling, _)) => handling,
+            Err(NoEvent::Malformed(error)) => return (Err((&not_understood(error)).into()), None),
+            Err(NoEvent::Invalid(invalid)) => return (Err((&invalid.into_error()).into()), None),
+        };
+        let outcome = self.run("on_event", call.sender.as_deref(), handling).await;
+        let reply = match &outcome {
+            // A purge by the handler is a success for the caller.
+            Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure, true)),
+            _ => Ok(()),
+        };
+        (reply, unless_refused(outcome).err().map(|failure| (failure, call)))
     }
 
     fn decode_upgrade(&self, json: &str) -> Result<UpgradeOptions<Value>, serde_json::Error> {
@@ -197,11 +210,6 @@ impl RoomHost {
             }
         }
     }
-}
-
-/// The outcome of a command that was not carried out.
-fn refused(error: &Error) -> Done {
-    answer::<()>(Err(error.into())).into()
 }
 
 fn not_understood(what: impl Display) -> Error {

@@ -15,6 +15,7 @@
 //! - `codecs` decodes frames and sends messages in the codec of each peer.
 //! - `topics` holds the peers' subscriptions and selects the subscribers.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
+//! - `outbox` stores and delivers durable calls to other rooms, `inbox` handles each of theirs once.
 //! - `fair_lock` is the turn of a peer and of a start, `rates` limits the rate of frames with the buckets of `rate_limiter`.
 
 mod alarms;
@@ -23,8 +24,10 @@ mod commands;
 pub(crate) mod fair_lock;
 mod handlers;
 mod idempotency;
+mod inbox;
 mod liveness;
 mod migrations;
+mod outbox;
 pub(crate) mod purge;
 mod rate_limiter;
 mod rates;
@@ -98,6 +101,10 @@ pub(crate) struct RoomHost {
     pub(crate) tickets: Tickets,
     answers: Answers,
     topics: Topics,
+    /// The room's outbox, in a room that has one. Its type is private to `outbox`.
+    outbox: OnceCell<Box<dyn Any>>,
+    /// The turns of the sources whose durable calls are being handled.
+    inbox: RefCell<inbox::Turns>,
     started: Cell<bool>,
     /// The number of the room's current life. A purge increments it.
     pub(crate) life: Cell<u64>,
@@ -143,11 +150,14 @@ impl RoomHost {
             rates: RateLimiter::default(),
             schedules: Schedules::new(
                 room.has_on_alarm,
+                room.parts.delivering.is_some(),
                 room.parts.liveness.as_ref().map(|liveness| liveness.next_check),
             ),
             tickets: Tickets::default(),
             answers: Answers::default(),
             topics: Topics::default(),
+            outbox: OnceCell::new(),
+            inbox: RefCell::default(),
             started: Cell::new(false),
             life: Cell::new(0),
             waiting: RefCell::default(),
@@ -321,6 +331,9 @@ impl RoomHost {
         self.schedules.clear();
         self.answers.clear();
         self.topics.clear();
+        if let Some(delivering) = &self.room.parts.delivering {
+            delivering.clear(self);
+        }
     }
 }
 

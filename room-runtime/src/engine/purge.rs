@@ -44,6 +44,9 @@ impl RoomHost {
         self.release_memory();
         self.rates.clear();
         self.schedules.purge();
+        if let Some(delivering) = &self.room.parts.delivering {
+            delivering.purge(self);
+        }
         self.is_armed.set(false);
         self.departing.take();
         self.purge_users();

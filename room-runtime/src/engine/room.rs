@@ -13,6 +13,7 @@ use super::{
     codecs::{OnBinary, Packing},
     commands::Requests,
     liveness::Liveness,
+    outbox::Delivering,
     purge::Purging,
     rates::Rates,
     reconnect::Places,
@@ -51,6 +52,7 @@ pub(crate) struct RoomType {
     pub(crate) watchdog_ms: u64,
     pub(crate) peer_timeout_ms: u64,
     pub(crate) batch_ms: u64,
+    pub(crate) outbox_timeout_ms: u64,
     pub(crate) has_on_away: bool,
     pub(crate) has_on_alarm: bool,
     pub(crate) codecs: &'static [Codec],
@@ -91,6 +93,8 @@ pub(crate) trait RoomCode {
     fn on_leave(&self, call: Invocation, user: PeerId) -> Handling;
     /// Decodes the alarm, and returns the run of its handler.
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error>;
+    /// Decodes the call, and returns the run of its handler.
+    fn on_undelivered(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error>;
     fn on_request(&self, call: Invocation, request: Request<Bytes>) -> Handling<Response<Bytes>>;
     fn on_decode_error(&self, call: Invocation, error: DecodeError) -> Handling;
     fn on_error(&self, call: Invocation, error: HandlerError) -> Handling;
@@ -120,6 +124,7 @@ pub(crate) struct Needs {
     /// True for `on_join` and for `on_leave`.
     pub(crate) users: bool,
     pub(crate) on_alarm: bool,
+    pub(crate) on_undelivered: bool,
     pub(crate) on_request: bool,
     pub(crate) grace: bool,
     pub(crate) purge_after: bool,
@@ -144,8 +149,10 @@ pub(crate) struct Parts {
     pub(crate) liveness: Option<Liveness>,
     /// The platform's alarm.
     pub(crate) alarm: Option<fn(Rc<RoomHost>) -> LocalFuture>,
-    /// The alarms, grace times and planned purges that become due.
+    /// The alarms, grace times, planned purges and undelivered calls that become due.
     pub(crate) firing: Option<Firing>,
+    /// The outbox of durable calls.
+    pub(crate) delivering: Option<Delivering>,
     pub(crate) asking: Option<Asking>,
     pub(crate) requests: Option<Requests>,
     /// The rate limit.
@@ -155,7 +162,7 @@ pub(crate) struct Parts {
 impl Parts {
     pub(crate) const fn of(needs: &Needs) -> Self {
         let has_roster = needs.on_close || needs.users || needs.grace;
-        let has_schedules = needs.on_alarm || needs.grace || needs.purge_after;
+        let has_schedules = needs.on_alarm || needs.on_undelivered || needs.grace || needs.purge_after;
         Parts {
             roster: if has_roster { Some(Roster::PART) } else { None },
             places: if needs.grace { Some(Places::PART) } else { None },
@@ -164,6 +171,7 @@ impl Parts {
             liveness: if needs.peer_timeout { Some(Liveness::PART) } else { None },
             alarm: if has_schedules || has_roster || needs.peer_timeout { Some(RoomHost::alarm_boxed) } else { None },
             firing: if has_schedules { Some(Firing::PART) } else { None },
+            delivering: if needs.on_undelivered { Some(Delivering::PART) } else { None },
             asking: if needs.on_upgrade { Some(RoomHost::ask) } else { None },
             requests: if needs.on_request { Some(RoomHost::answer_request) } else { None },
             rates: match needs.rate_limit {

@@ -31,6 +31,8 @@ pub(crate) enum Job {
     Grace(String),
     /// The empty room is purged.
     Purge,
+    /// A durable call that was given up, as JSON, for `on_undelivered`.
+    Undelivered(Box<RawValue>),
 }
 
 impl Job {
@@ -105,6 +107,8 @@ pub(crate) struct Schedules {
     ended: RefCell<BTreeSet<(ScheduleId, u64)>>,
     /// The time at which the runtime needs the platform's alarm for its watchdog.
     watchdog: Cell<Option<u64>>,
+    /// The time at which the outbox needs the platform's alarm.
+    outbox: Cell<Option<u64>>,
     /// The time of the next look for silent peers. The outer `None` is not known: an earlier incarnation has set the
     /// alarm for it.
     check: Cell<Option<Option<u64>>>,
@@ -112,6 +116,8 @@ pub(crate) struct Schedules {
     find_check: Option<FindCheck>,
     /// True if the room has an `on_alarm`. Without it, alarms of earlier code stay in storage and do not fire.
     has_handler: bool,
+    /// The same for `on_undelivered`.
+    has_on_undelivered: bool,
     /// True if the platform's alarm was set for a schedule since the last transaction began.
     pub(super) has_armed: Cell<bool>,
 }
@@ -129,8 +135,8 @@ struct Loaded {
 }
 
 impl Schedules {
-    pub(crate) fn new(has_handler: bool, find_check: Option<FindCheck>) -> Self {
-        Schedules { has_handler, find_check, ..Schedules::default() }
+    pub(crate) fn new(has_handler: bool, has_on_undelivered: bool, find_check: Option<FindCheck>) -> Self {
+        Schedules { has_handler, has_on_undelivered, find_check, ..Schedules::default() }
     }
 
     /// Drops the cache.
@@ -144,6 +150,7 @@ impl Schedules {
         self.running.take();
         self.ended.take();
         self.watchdog.set(None);
+        self.outbox.set(None);
         self.forget_check();
     }
 
@@ -154,6 +161,15 @@ impl Schedules {
 
     pub(crate) fn set_watchdog(&self, at_ms: Option<u64>) {
         self.watchdog.set(at_ms);
+    }
+
+    /// The time at which the outbox needs the platform's alarm.
+    pub(crate) fn outbox(&self) -> Option<u64> {
+        self.outbox.get()
+    }
+
+    pub(crate) fn set_outbox(&self, at_ms: Option<u64>) {
+        self.outbox.set(at_ms);
     }
 
     /// Returns whether it is known that a look for silent peers is planned.
@@ -187,7 +203,7 @@ impl Schedules {
             self.check.set(Some(check));
             check
         });
-        self.watchdog.get().into_iter().chain(check).min()
+        self.watchdog.get().into_iter().chain(self.outbox.get()).chain(check).min()
     }
 
     /// Sets the platform's alarm to the earliest time of the schedules and of the runtime itself.
@@ -437,8 +453,13 @@ impl Schedules {
                 }
             };
             loaded.next_number = loaded.next_number.max(pending.number + 1);
-            if matches!(pending.job, Job::Alarm(_)) && !self.has_handler {
-                // Without a handler the alarm never fires, but it can be cancelled.
+            let lacks_handler = match pending.job {
+                Job::Alarm(_) => !self.has_handler,
+                Job::Undelivered(_) => !self.has_on_undelivered,
+                Job::Grace(_) | Job::Purge => false,
+            };
+            if lacks_handler {
+                // Without a handler it never fires, but an alarm can be cancelled.
                 loaded.by_id.insert(pending.id, pending);
                 continue;
             }

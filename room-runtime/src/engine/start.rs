@@ -45,13 +45,18 @@ impl RoomHost {
         if self.started.get() { Ok(()) } else { Err(purged_at_start().in_room(&self.id)) }
     }
 
-    /// Returns whether schedules, peers or ended connections wait for the room to start.
+    /// Returns whether schedules, durable calls, peers or ended connections wait for the room to start.
     fn has_work(&self) -> bool {
         let has = |prefix: &str| self.platform.list(prefix).is_ok_and(|stored| !stored.is_empty());
         // If storage cannot be read, assume that there is work.
         let has_schedules = self.room.parts.firing.as_ref().is_some_and(|firing| firing.has_any(self));
         let has_timeouts = self.room.parts.liveness.is_some() && self.platform.count_open() > 0;
-        has_schedules || has_timeouts || roster::PREFIXES.into_iter().any(has) || self.platform.get(keys::ID).is_err()
+        let has_calls = self.room.parts.delivering.is_some() && has(keys::OUTBOX_CALLS);
+        has_schedules
+            || has_timeouts
+            || has_calls
+            || roster::PREFIXES.into_iter().any(has)
+            || self.platform.get(keys::ID).is_err()
     }
 
     /// Returns whether the room has started and no event is waiting for the start. Such an event must be handled first.
@@ -64,6 +69,10 @@ impl RoomHost {
         self.prepare_services()?;
         let lost = self.find_lost(by_socket)?;
         self.find_outstanding(by_socket)?;
+        if let Some(delivering) = &self.room.parts.delivering {
+            // A schedule that `on_start` sets must not take the alarm away from the outbox.
+            delivering.load(self)?;
+        }
         let (life, call) = (self.life.get(), self.invocation(None));
         if let Err(failure) = self.run("on_start", call.sender.as_deref(), self.room.code.on_start(call.clone())).await
         {
@@ -102,6 +111,9 @@ impl RoomHost {
         if self.room.parts.firing.as_ref().is_some_and(|firing| firing.is_due(self)) {
             // The platform may have lost the alarm.
             self.arm();
+        }
+        if let Some(delivering) = &self.room.parts.delivering {
+            delivering.deliver(self);
         }
         Ok(())
     }

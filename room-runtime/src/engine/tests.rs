@@ -1311,6 +1311,7 @@ mod without_handlers {
         const HAS_ON_CLOSE: bool = false;
         const HAS_ON_LEAVE: bool = false;
         const HAS_ON_ALARM: bool = false;
+        const HAS_ON_UNDELIVERED: bool = false;
         const HAS_ON_REQUEST: bool = false;
         type State = ();
         type Connection = ();

@@ -64,12 +64,12 @@ impl RoomHost {
         let _ = slot;
     }
 
-    /// Tells that an alarm will run again.
-    pub(super) fn note_retry(&self, attempt: u32) {
+    /// Tells that the handler of a schedule will run again.
+    pub(super) fn note_retry(&self, handler: &'static str, attempt: u32) {
         #[cfg(feature = "tracing")]
-        tracing::warn!(room = self.room.name, id = %self.id, handler = "on_alarm", attempt, "retried");
+        tracing::warn!(room = self.room.name, id = %self.id, handler, attempt, "retried");
         #[cfg(not(feature = "tracing"))]
-        let _ = attempt;
+        let _ = (handler, attempt);
     }
 
     /// Tells that the room has been loaded into memory and has started.

@@ -16,7 +16,7 @@ pub(super) struct Running {
 }
 
 impl RoomHost {
-    /// Runs work whose changes of the database, the state and the schedules are stored together.
+    /// Runs work whose changes of the database, the state, the schedules and the outbox are stored together.
     ///
     /// An error rolls all of them back. The state is stored before, so that a rollback returns to it.
     pub(crate) fn transaction(&self, work: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
@@ -51,6 +51,9 @@ impl RoomHost {
     fn forget_changes(&self) {
         self.drop_state();
         self.id_is_stored.set(false);
+        if let Some(delivering) = &self.room.parts.delivering {
+            delivering.clear(self);
+        }
         if self.schedules.has_armed.get() {
             self.schedules.clear();
             if let Some(firing) = &self.room.parts.firing {

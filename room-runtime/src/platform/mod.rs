@@ -174,7 +174,7 @@ pub(crate) trait Platform: fmt::Debug {
     /// that nothing was stored.
     fn transaction(&self, work: &mut dyn FnMut() -> bool) -> Result<(), PlatformError>;
     /// The transport to the rooms of another binding.
-    fn transport(&self, binding: &str, class: &'static str) -> Result<Transport, Unreachable>;
+    fn transport(&self, binding: &str, class: &str) -> Result<Transport, Unreachable>;
     /// Sets the object's single alarm, or deletes it.
     fn set_alarm(&self, at_ms: Option<u64>);
 }

@@ -105,6 +105,12 @@ pub enum LocationHint {
 }
 
 impl LocationHint {
+    /// The hint of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        use LocationHint::*;
+        [Afr, Apac, Eeur, Enam, Me, Oc, Sam, Weur, Wnam].into_iter().find(|hint| hint.as_str() == name)
+    }
+
     /// Returns the hint's name, for example `weur`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -440,6 +440,21 @@ impl<R: Room> TestRoom<R> {
         self.object.memory.writes_fail.set(fail);
     }
 
+    /// Makes every call to the room fail before it reaches the room, until it is called with `false`.
+    ///
+    /// The calls are those of other rooms and of the client, also in this test. They fail with
+    /// [`ErrorKind::Overloaded`], which no client retries.
+    pub fn fail_calls(&self, fail: bool) {
+        self.object.memory.calls_fail.set(fail);
+    }
+
+    /// Loses the answer to every call that the room handles, until it is called with `false`.
+    ///
+    /// The caller gets [`ErrorKind::Restarted`], as after a crash between the work and the answer.
+    pub fn lose_answers(&self, lose: bool) {
+        self.object.memory.answers_are_lost.set(lose);
+    }
+
     /// Removes the platform's alarm for the room, as the platform does when it stops its retries.
     pub fn lose_alarm(&self) {
         self.object.memory.alarm.set(None);

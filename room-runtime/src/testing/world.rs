@@ -35,7 +35,7 @@ use crate::{
             executor::{Clock, Executor, Owner, Panicked, Random, Work},
         },
         socket::{self, Arrival},
-        transport::{Address, Sending, Transport},
+        transport::{Address, Sending, Transport, Unreachable},
     },
     wire::{
         self, decode_reply,
@@ -365,7 +365,10 @@ impl Object {
         let Inner { executor, clock, random, .. } = &**world;
         let number = format!("{owner:064x}");
         let world_number = world.number;
-        let reach: Reach = Box::new(move |class| Ok(Transport::Memory(Arc::new(Link::new(world_number, class)))));
+        let reach: Reach = Box::new(move |class| match registered(class) {
+            Some(room) => Ok(Transport::Memory(Arc::new(Link::new(world_number, room.class)))),
+            None => Err(Unreachable::NotBound(format!("the test has no room of the class `{class}`"))),
+        });
         let (executor, clock, random) = (executor.clone(), clock.clone(), random.clone());
         let memory = Memory::new(key.id.as_str(), number, (reach, owner), executor, clock, random);
         memory.peer_timeout_ms.set(room.peer_timeout_ms);
@@ -670,9 +673,18 @@ impl Link {
 
 impl NativeTransport for Link {
     fn call(&self, to: &Address, command: &str) -> Sending<String> {
-        let answering = self.object(to).map(|(_, object)| object.call(command.to_owned()));
-        let link = self.clone();
-        Box::pin(async move { link.driving(answering?).await })
+        let calling = self.object(to).and_then(|(_, object)| {
+            if object.memory.calls_fail.get() {
+                return Err(Error::new(ErrorKind::Overloaded, "the test makes every call to this room fail"));
+            }
+            Ok(object.call(command.to_owned()))
+        });
+        let (link, to) = (self.clone(), to.clone());
+        Box::pin(async move {
+            let answer = link.driving(calling?).await?;
+            let (_, object) = link.object(&to)?;
+            if object.memory.answers_are_lost.get() { Err(restarted()) } else { Ok(answer) }
+        })
     }
 
     fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {

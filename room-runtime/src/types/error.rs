@@ -114,6 +114,8 @@ error_kinds! {
         Refused = "refused",
         /// A schedule has a period of zero.
         InvalidSchedule = "invalid_schedule",
+        /// The room's outbox has no place for another [durable call](crate::SiblingCall::durably).
+        OutboxFull = "outbox_full",
         /// The database refused a statement, a row does not match the requested type, or a list of
         /// [migrations](crate::Sql::migrate) does not begin with those that have run.
         Sql = "sql",
@@ -144,7 +146,7 @@ impl ErrorKind {
     /// | 413 | `TooLarge` |
     /// | 422 | `Invalid`: 500 for a value that a handler made |
     /// | 429 | `RateLimited` |
-    /// | 503 | `NotStarted`, `Overloaded`, `Restarted`, `Ticket` |
+    /// | 503 | `NotStarted`, `OutboxFull`, `Overloaded`, `Restarted`, `Ticket` |
     /// | 504 | `Timeout` |
     /// | 500 | all others: the client did not cause them and cannot correct them |
     pub const fn status(self) -> StatusCode {
@@ -159,7 +161,7 @@ impl ErrorKind {
             TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            NotStarted | Overloaded | Restarted | Ticket => StatusCode::SERVICE_UNAVAILABLE,
+            NotStarted | OutboxFull | Overloaded | Restarted | Ticket => StatusCode::SERVICE_UNAVAILABLE,
             Timeout => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

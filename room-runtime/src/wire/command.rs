@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{encode_error, json::round_trip::RoundTrip};
+use super::{encode_error, is_ticket, json::round_trip::RoundTrip};
 use crate::{
     Error, ErrorKind, Failure, Limits, OnDuplicate, OnResume, PeerId, RoomId,
     types::{error::Refused, violations::Violation},
@@ -52,6 +52,12 @@ pub(crate) enum Command<'a> {
         key: &'a str,
         command: &'a str,
     },
+    /// A durable call of another room. `source` and `number` identify it, and `event` is the JSON of an event.
+    Durable {
+        source: &'a str,
+        number: u64,
+        event: &'a str,
+    },
     /// The Worker's half of an upgrade, as the JSON of [`UpgradeOptions`]. The request with the ticket is the other
     /// half.
     Prepare {
@@ -77,6 +83,12 @@ impl<'a> Command<'a> {
                 let (key, rest) = rest.split_at_checked(length.parse().ok()?)?;
                 Command::Once { key, command: rest.strip_prefix(' ')? }
             }
+            "durable" => {
+                let (source, rest) = rest.split_once(' ')?;
+                let (number, event) = rest.split_once(' ')?;
+                // The source becomes a part of a storage key.
+                is_ticket(source).then_some(Command::Durable { source, number: number.parse().ok()?, event })?
+            }
             "prepare" => {
                 let (ticket, upgrade) = rest.split_once(' ')?;
                 Command::Prepare { ticket, upgrade }
@@ -97,6 +109,7 @@ impl fmt::Display for Command<'_> {
             Command::FireAlarm => f.write_str("fire_alarm"),
             Command::Stats => f.write_str("stats"),
             Command::Once { key, command } => write!(f, "once {} {key} {command}", key.len()),
+            Command::Durable { source, number, event } => write!(f, "durable {source} {number} {event}"),
             Command::Prepare { ticket, upgrade } => write!(f, "prepare {ticket} {upgrade}"),
         }
     }
@@ -174,6 +187,15 @@ impl WireError {
         WireError { handler: error.handler.or_else(|| Some(handler.to_owned())), ..error }
     }
 
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The error with this message, and without the message of a refusal if that is longer.
+    pub(crate) fn shortened(self, message: String, max_refusal_bytes: usize) -> Self {
+        WireError { message, refusal: self.refusal.filter(|refusal| refusal.len() <= max_refusal_bytes), ..self }
+    }
+
     pub(crate) fn into_error(self) -> Error {
         let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
         let error = Error::new(self.kind, self.message).with_refusal(self.refusal).with_status(status);
@@ -237,6 +259,7 @@ mod tests {
             Command::FireAlarm,
             Command::Stats,
             Command::Once { key: "a ké y", command: &send },
+            Command::Durable { source: &"0f".repeat(16), number: u64::MAX, event: r#"{"type":"Say"}"# },
             Command::Prepare { ticket: "abc", upgrade: r#"{"data": {}}"# },
         ] {
             assert_eq!(Command::parse(&command.to_string()), Some(command));

@@ -28,3 +28,11 @@ pub(crate) const ANSWERS: &str = "room:answer:";
 pub(crate) const RATES: &str = "room:rate:";
 /// The time of the last removal of full buckets.
 pub(crate) const RATES_SWEPT: &str = "room:rates_swept";
+/// The identity of the outbox in this life of the room.
+pub(crate) const OUTBOX_SOURCE: &str = "room:outbox";
+/// The durable calls that wait, under their numbers.
+pub(crate) const OUTBOX_CALLS: &str = "room:outbox:call:";
+/// The failed attempts of durable calls, under their numbers.
+pub(crate) const OUTBOX_ATTEMPTS: &str = "room:outbox:attempts:";
+/// The last durable call that was handled of each other room, under the identity of that room's outbox.
+pub(crate) const MARKS: &str = "room:mark:";

@@ -8,11 +8,12 @@ pub(crate) mod json;
 pub(crate) mod keys;
 pub(crate) mod msgpack;
 pub(crate) mod origin;
+mod outbox;
 mod ticket;
 mod value;
 
 pub use self::frame::SUBPROTOCOL;
-pub(crate) use self::{command::*, frame::*, ticket::*, value::*};
+pub(crate) use self::{command::*, frame::*, outbox::*, ticket::*, value::*};
 use crate::{Error, ErrorKind, types::brief::brief};
 
 fn encode_error(what: &str, error: &serde_json::Error) -> Error {

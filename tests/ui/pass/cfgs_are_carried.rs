@@ -58,6 +58,9 @@ mod without {
 
     #[cfg(any())]
     fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
+
+    #[cfg(any())]
+    fn on_undelivered(_ctx: &Ctx, _undelivered: &room_runtime::Undelivered) {}
 }
 
 #[room(state_version = 1, reconnect_grace = "10s")]
@@ -123,9 +126,13 @@ mod with {
 
     #[cfg(all())]
     fn on_alarm(_ctx: &Ctx, _alarm: Alarm) {}
+
+    #[cfg(all())]
+    fn on_undelivered(_ctx: &Ctx, _undelivered: &room_runtime::Undelivered) {}
 }
 
 fn handles_alarms<R: room_runtime::HandlesAlarms>() {}
+fn handles_undelivered<R: room_runtime::HandlesUndelivered>() {}
 
 fn main() {
     let (): <without::Room as Room>::Alarm = ();
@@ -140,5 +147,7 @@ fn main() {
     assert!(<with::Room as Room>::HAS_ON_AWAY && <with::Room as Room>::HAS_ON_ALARM);
     assert!(!<without::Room as Room>::HAS_ON_JOIN && !<without::Room as Room>::HAS_ON_LEAVE);
     assert!(<with::Room as Room>::HAS_ON_JOIN && <with::Room as Room>::HAS_ON_LEAVE);
+    assert!(!<without::Room as Room>::HAS_ON_UNDELIVERED && <with::Room as Room>::HAS_ON_UNDELIVERED);
     handles_alarms::<with::Room>();
+    handles_undelivered::<with::Room>();
 }

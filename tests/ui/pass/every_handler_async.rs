@@ -78,6 +78,10 @@ mod chat {
         wait(ctx).await
     }
 
+    async fn on_undelivered(ctx: &Ctx, _undelivered: &Undelivered) -> Result {
+        wait(ctx).await
+    }
+
     async fn on_binary(ctx: &Ctx, _: Bytes) -> Result {
         wait(ctx).await
     }

@@ -51,6 +51,8 @@ mod chat {
 
     fn on_alarm(_: &Ctx) {}
 
+    fn on_undelivered(_: &Ctx, _: &Undelivered) {}
+
     fn on_binary(_: &Ctx, _: Bytes) {}
 
     fn on_request(_: &Ctx, _: http::Request<Bytes>) -> http::Response<&'static str> {

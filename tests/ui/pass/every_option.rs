@@ -21,6 +21,7 @@ use room_runtime::{Limits, OnInvalid, RateLimit, RateLimitBy, Room, prelude::*};
     purge_after = ("3650d"),
     batch = "20ms",
     watchdog = "90s",
+    outbox_timeout = "30d",
     peer_timeout = "1d",
     crate = "room_runtime",
 )]
@@ -34,6 +35,8 @@ pub mod chat {
     fn migrate(_version: u32, _state: room_runtime::serde_json::Value) -> State {
         State {}
     }
+
+    fn on_undelivered(_ctx: &Ctx, _undelivered: &room_runtime::Undelivered) {}
 }
 
 /// Each literal comes through a macro fragment, which puts an invisible group around it.
@@ -86,6 +89,7 @@ fn main() {
     assert_eq!(chat::Room::PURGE_AFTER_MS, 3_650 * 24 * 60 * 60 * 1_000);
     assert_eq!(chat::Room::BATCH_MS, 20);
     assert_eq!(chat::Room::WATCHDOG_MS, 90_000);
+    assert_eq!(chat::Room::OUTBOX_TIMEOUT_MS, 30 * 24 * 60 * 60 * 1_000);
     assert_eq!(chat::Room::PEER_TIMEOUT_MS, 86_400_000);
 
     let limits = Limits::DEFAULT.max_peers(50).rate_limit(RateLimit::new(3, 2.0));
@@ -109,5 +113,6 @@ fn main() {
     assert_eq!(plain::Room::PURGE_AFTER_MS, 0);
     assert_eq!(plain::Room::BATCH_MS, 0);
     assert_eq!(plain::Room::WATCHDOG_MS, 300_000);
+    assert_eq!(plain::Room::OUTBOX_TIMEOUT_MS, 24 * 60 * 60 * 1_000);
     assert_eq!(plain::Room::PEER_TIMEOUT_MS, 0);
 }

@@ -104,6 +104,8 @@ pub mod chat {
 
     fn on_alarm(_: &Ctx, _: Alarm) {}
 
+    fn on_undelivered(_: &Ctx, _: &Undelivered) {}
+
     fn on_request(_: &Ctx, _: http::Request<Bytes>) -> http::Response<Bytes> {
         http::Response::new(Bytes::new())
     }

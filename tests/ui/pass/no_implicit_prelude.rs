@@ -47,6 +47,13 @@ pub mod chat {
 
     pub fn on_upgrade(_ctx: &Ctx, _upgrade: &mut UpgradeRequest) {}
 
+    pub fn on_undelivered(ctx: &Ctx, undelivered: &::room_runtime::Undelivered) -> Result {
+        if let ::std::option::Option::Some(event) = undelivered.event::<Room>()? {
+            ctx.room::<Room>("main")?.send(&event).durably()?;
+        }
+        ::std::result::Result::Ok(())
+    }
+
     pub fn on_request(
         _ctx: &Ctx,
         request: ::room_runtime::http::Request<::room_runtime::Bytes>,

@@ -306,7 +306,7 @@ impl Platform for Cloudflare {
         self.storage.transaction(&mut || work()).map_or(Ok(()), |message| Err(PlatformError(message)))
     }
 
-    fn transport(&self, binding: &str, _class: &'static str) -> Result<Transport, Unreachable> {
+    fn transport(&self, binding: &str, _class: &str) -> Result<Transport, Unreachable> {
         namespace::Namespace::new(&self.env, binding).map(Transport::Cloudflare)
     }
 

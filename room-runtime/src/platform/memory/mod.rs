@@ -51,7 +51,7 @@ pub(crate) trait NativeSocket: Send {
 }
 
 /// Finds the transport to the rooms of another class, by the name of the class.
-pub(crate) type Reach = Box<dyn Fn(&'static str) -> Result<Transport, Unreachable>>;
+pub(crate) type Reach = Box<dyn Fn(&str) -> Result<Transport, Unreachable>>;
 
 /// The [`Reach`] of an object without other rooms.
 #[cfg(any(test, feature = "bench"))]
@@ -163,6 +163,10 @@ pub(crate) struct Memory {
     pub(crate) sockets_seen: Cell<usize>,
     pub(crate) reads_fail: Cell<bool>,
     pub(crate) writes_fail: Cell<bool>,
+    /// True if calls do not reach the object.
+    pub(crate) calls_fail: Cell<bool>,
+    /// True if the object handles calls and its answers are lost.
+    pub(crate) answers_are_lost: Cell<bool>,
     /// The time of the alarm that the engine set.
     pub(crate) alarm: Cell<Option<u64>>,
     alarm_fired_at: Cell<Option<u64>>,
@@ -204,6 +208,8 @@ impl Memory {
             sockets_seen: Cell::new(0),
             reads_fail: Cell::new(false),
             writes_fail: Cell::new(false),
+            calls_fail: Cell::new(false),
+            answers_are_lost: Cell::new(false),
             alarm: Cell::new(None),
             alarm_fired_at: Cell::new(None),
             alarm_tries: Cell::new(0),
@@ -679,7 +685,7 @@ impl Platform for Memory {
         Ok(())
     }
 
-    fn transport(&self, _binding: &str, class: &'static str) -> Result<Transport, Unreachable> {
+    fn transport(&self, _binding: &str, class: &str) -> Result<Transport, Unreachable> {
         (self.reach)(class)
     }
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     crash,
     planner::{Alarm, Bound, Written, planner},
-    script::{Broadcast, Crash},
+    probe,
+    script::{Broadcast, Crash, Event, Step},
 };
 
 /// One step that cannot wait.
@@ -37,6 +38,11 @@ pub enum Act {
     Next,
     /// Says a text to all peers; returns their number.
     Say(String),
+    /// Makes a probe log a text, durably; returns nothing.
+    TellDurably {
+        to: String,
+        text: String,
+    },
     /// Tries what a rollback could not undo, for the only peer; returns the kinds of the errors.
     Effects,
     /// Tries what the rows of a statement exclude; returns the kinds of the errors.
@@ -92,6 +98,10 @@ fn carry_out(ctx: &Ctx, act: &Act) -> Result<Value, Failure> {
         Act::Cancel(key) => json!(ctx.cancel_keyed(key)?),
         Act::Next => json!(ctx.next_alarm()?),
         Act::Say(text) => json!(ctx.broadcast(&Broadcast::Said { from: None, text: text.clone() })?.sent),
+        Act::TellDurably { to, text } => {
+            let event = Event::Do { steps: vec![Step::Log(text.clone())] };
+            json!(ctx.room::<probe::Room>(to.as_str())?.send(&event).durably()?)
+        }
         Act::Effects => {
             let peer = ctx.peers().iter().next().ok_or_else(|| Failure::msg("there is no peer"))?;
             let pong = Broadcast::Pong { n: 0 };

@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use room_runtime::{RoomContext, ScheduleId, SqlValue, prelude::*};
+use room_runtime::{Room, RoomContext, ScheduleId, SqlValue, prelude::*};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -56,6 +56,10 @@ pub enum Plan {
     Send { room: String, plans: Vec<Plan> },
     /// Makes a probe run a script; returns nothing.
     Tell { room: String, steps: Vec<Step> },
+    /// Makes a probe run a script, durably; returns nothing.
+    TellDurably { room: String, steps: Vec<Step> },
+    /// Makes another planner run plans, durably; returns nothing.
+    SendDurably { room: String, plans: Vec<Plan> },
     /// Returns the state of a probe.
     Ask { room: String },
     /// Makes several probes run a script; returns the number of those that did, and the failed ones with their errors.
@@ -234,6 +238,10 @@ async fn carry_out(ctx: &Ctx, plan: Plan) -> Result<Value, Failure> {
 
         Plan::Send { room, plans } => json!(ctx.room::<planner::Room>(room)?.send(&event(&plans)).await?),
         Plan::Tell { room, steps } => json!(ctx.room::<probe::Room>(room)?.send(&Event::Do { steps }).await?),
+        Plan::TellDurably { room, steps } => {
+            json!(ctx.room::<probe::Room>(room)?.send(&Event::Do { steps }).durably()?)
+        }
+        Plan::SendDurably { room, plans } => json!(ctx.room::<planner::Room>(room)?.send(&event(&plans)).durably()?),
         Plan::Ask { room } => json!(ctx.room::<probe::Room>(room)?.state().await?),
         Plan::Federate { rooms, steps } => {
             let event = Event::Do { steps };
@@ -303,11 +311,24 @@ fn note_alarm(ctx: &Ctx, name: &str) -> Result<(), Failure> {
     Ok(ctx.update(|state| state.log.push(note))?)
 }
 
+/// Logs the target, the kind of the error, and the script that was not delivered.
+fn note_undelivered(ctx: &Ctx, undelivered: &Undelivered) -> Result<(), Failure> {
+    let script = match undelivered.event::<probe::Room>()? {
+        Some(Event::Do { steps }) => serde_json::to_string(&steps)?,
+        _ => undelivered.event_json().to_owned(),
+    };
+    let is_late = undelivered.age() >= Duration::from_millis(planner::Room::OUTBOX_TIMEOUT_MS);
+    let when = if is_late { "late" } else { "at once" };
+    let (name, id, kind) = (undelivered.room_name(), undelivered.room_id(), undelivered.error().kind());
+    let note = format!("undelivered {when} to {name}/{id}: {kind} {script}");
+    Ok(ctx.update(|state| state.log.push(note))?)
+}
+
 /// A room that runs plans.
-#[room]
+#[room(outbox_timeout = "5s")]
 pub mod planner {
     pub use super::Alarm;
-    use super::{carry_out_all, note_alarm, plans};
+    use super::{carry_out_all, note_alarm, note_undelivered, plans};
     pub use crate::script::{Broadcast, Connection, Event, State};
     use crate::{backstage, script};
     use room_runtime::prelude::*;
@@ -332,6 +353,10 @@ pub mod planner {
     pub async fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
         note_alarm(ctx, &alarm.name)?;
         carry_out_all(ctx, alarm.plans).await.map(drop)
+    }
+
+    pub fn on_undelivered(ctx: &Ctx, undelivered: &Undelivered) -> Result {
+        note_undelivered(ctx, undelivered)
     }
 
     pub async fn on_request(ctx: &Ctx, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {

@@ -13,6 +13,7 @@ mod connecting;
 mod data;
 mod delivery;
 mod dialogues;
+mod durable;
 mod errors;
 mod federation;
 mod firing;
@@ -737,6 +738,23 @@ macro_rules! all_cases {
                 the_stats_count_waiting_frames_and_refused_upgrades: feature("stats");
                 the_stats_count_kept_places_schedules_and_stored_bytes: feature("stats");
                 the_counters_of_the_stats_begin_anew_after_hibernation: feature("stats");
+            }
+            durable {
+                durable_calls_arrive_in_order_and_once: feature("durable calls");
+                a_durable_call_does_not_delay_its_handler: feature("durable calls");
+                a_durable_call_is_delivered_also_if_its_handler_fails: feature("durable calls");
+                a_durable_call_survives_a_panic_right_after_it: feature("durable calls").alone(PANICS);
+                a_durable_call_survives_a_restart_while_it_runs: feature("durable calls").alone(RESTARTS);
+                a_durable_call_during_which_the_target_panics_is_repeated: feature("durable calls").alone(PANICS);
+                a_durable_call_whose_handler_fails_is_repeated_before_the_next: feature("durable calls");
+                a_refused_durable_call_is_undelivered_at_once_and_the_next_follows: feature("durable calls");
+                a_durable_call_that_keeps_failing_is_undelivered_after_the_timeout: feature("durable calls");
+                durable_calls_of_a_transaction_arrive_unless_it_fails: feature("durable calls");
+                a_purge_of_the_target_loses_and_blocks_no_durable_call: feature("durable calls");
+                a_purge_of_the_room_forgets_its_durable_calls_and_later_ones_arrive: feature("durable calls");
+                a_room_calls_itself_and_others_durably_in_a_circle: feature("durable calls");
+                a_durable_call_over_the_limits_is_a_typed_error: feature("durable calls");
+                a_room_with_waiting_durable_calls_sleeps: feature("durable calls"), only memory: "workerd has no calls that fail on demand";
             }
             sql {
                 rows_are_structs_tuples_and_values: feature("SQL");

@@ -110,6 +110,8 @@ pub mod chat {
         }
     }
 
+    fn on_undelivered(_: &Ctx, _: &Undelivered) {}
+
     async fn on_request(_: &Ctx, _: http::Request<Bytes>) -> http::Response<Bytes> {
         http::Response::new(Bytes::new())
     }

@@ -1,0 +1,14 @@
+use room_runtime::room;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub fn on_undelivered(_ctx: &Ctx, _undelivered: &Undelivered) {}
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+use room_runtime::room;
+
+#[room]
+pub mod chat {
+    use room_runtime::prelude::*;
+
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub fn on_undeliverd(_ctx: &Ctx, _undelivered: &Undelivered) {}
+}
+
+fn main() {}
