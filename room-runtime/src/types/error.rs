@@ -41,7 +41,7 @@ error_kinds! {
     ///
     /// An error keeps its kind on the way between Worker and room. An older Worker sees a kind that only a newer room
     /// knows as [`ErrorKind::Platform`].
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[non_exhaustive]
     pub enum ErrorKind {
         /// The Worker's environment has no Durable Object namespace under the room's binding name.

@@ -1,6 +1,6 @@
 //! [`Stats`], the figures of a room.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ pub struct Stats {
     /// The number of frames and upgrades that the room did not accept, by the kind of the error.
     ///
     /// A refusal by a handler has the kind [`ErrorKind::Refused`], and so has an upgrade that the room refused.
-    pub refused: HashMap<ErrorKind, u64>,
+    pub refused: BTreeMap<ErrorKind, u64>,
     /// The number of failed handlers. A refusal is no failure.
     pub handler_errors: u64,
     /// The number of alarms that are set.
