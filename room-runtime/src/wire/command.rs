@@ -134,8 +134,8 @@ pub(crate) struct WireError {
     /// The JSON of the message of a refusal, as a string, because only the reader knows the type of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<Box<str>>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    violations: Vec<Violation>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    violations: Box<[Violation]>,
     /// The HTTP status, because a Worker of an older deploy may not know the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
@@ -158,7 +158,7 @@ impl WireError {
                 peer: None,
                 handler: None,
                 refusal: refused.and_then(Refused::message).map(Into::into),
-                violations: Vec::new(),
+                violations: Box::default(),
                 status: refused.map(|refused| refused.status().as_u16()),
             },
         };
@@ -169,7 +169,7 @@ impl WireError {
     pub(crate) fn into_error(self) -> Error {
         let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
         let error = Error::new(self.kind, self.message).with_refusal(self.refusal).with_status(status);
-        let error = error.with_violations(self.violations);
+        let error = error.with_violations(self.violations.into_vec());
         let error = match self.handler {
             Some(handler) => error.by_handler(handler),
             None => error,
@@ -195,7 +195,7 @@ impl From<&Error> for WireError {
             peer: error.peer().cloned(),
             handler: error.handler().map(str::to_owned),
             refusal: error.refusal_json().map(Into::into),
-            violations: error.violations().to_vec(),
+            violations: error.violations().into(),
             status: Some(error.status().as_u16()),
         }
     }
