@@ -244,6 +244,40 @@ pub mod other {
     pub struct Broadcast {}
 }
 
+/// A room whose `on_start` sets a late alarm and then takes long, once the room has sent something.
+#[room]
+pub mod late {
+    use super::{HOUR, node};
+    use room_runtime::prelude::*;
+    use std::time::Duration;
+
+    #[derive(Default)]
+    pub struct State {
+        pub has_sent: bool,
+    }
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub async fn on_start(ctx: &Ctx) -> Result {
+        if ctx.state()?.has_sent {
+            ctx.schedule(()).key("late").after(48 * HOUR)?;
+            ctx.sleep(Duration::from_secs(5)).await;
+        }
+        Ok(())
+    }
+
+    pub fn on_event(ctx: &Ctx, _: Event) -> Result {
+        ctx.update(|state| state.has_sent = true)?;
+        let event = node::Event::Take { from: ctx.id().to_string(), number: 1, how: node::How::Take };
+        Ok(ctx.room::<node::Room>("b")?.send(&event).durably()?)
+    }
+
+    pub fn on_alarm(_: &Ctx) {}
+
+    pub fn on_undelivered(_: &Ctx, _: &Undelivered) {}
+}
+
 use node::{Event, How, Then};
 
 type Node = TestRoom<node::Room>;
@@ -555,6 +589,39 @@ fn storage_that_fails_stores_neither_the_state_nor_the_call() {
     a.fail_writes(false);
     a.advance(HOUR);
     assert_eq!((state(&a).sent, taken(&b)), (vec![1], vec![1]));
+}
+
+#[test]
+fn a_crash_in_an_on_start_that_sets_an_alarm_delays_no_call() {
+    let world = World::new();
+    let (a, b): (TestRoom<late::Room>, Node) = (world.room("a"), world.room("b"));
+    let alice = a.connect(Upgrade::new(late::Connection {}));
+    b.fail_calls(true);
+    alice.send(&late::Event {});
+    world.advance(Duration::ZERO);
+    a.hibernate();
+    b.fail_calls(false);
+    // A frame wakes the room before the next attempt. Its `on_start` sets an alarm for a later time, and takes 5 seconds.
+    alice.send(&late::Event {});
+    assert!(a.is_busy());
+    a.crash();
+    world.advance(MINUTE);
+    assert_eq!(taken(&b), [1]);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_call_after_a_rollback_whose_answer_is_lost_is_handled_once_after_a_restart() {
+    let (a, b) = two();
+    b.lose_answers(true);
+    // The rollback also undoes the identity of the outbox, under which the second call must not be sent.
+    a.send(&Event::Transact { to: "b".to_owned(), number: 1, fails: true }).expect("handled");
+    a.advance(Duration::ZERO);
+    assert_eq!(taken(&b), [2]);
+    a.restart();
+    b.lose_answers(false);
+    a.advance(MINUTE);
+    assert_eq!((taken(&b), state(&a).lost.len()), (vec![2], 0));
 }
 
 #[cfg(feature = "sqlite")]

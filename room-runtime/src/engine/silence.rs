@@ -58,6 +58,9 @@ impl<const T: u64, const G: u64, const C: bool, const M: usize> Room for Ward<T,
     const WATCHDOG_MS: u64 = 86_400_000;
     const HAS_ON_CLOSE: bool = C;
     const HAS_ON_ALARM: bool = G > 0;
+    const HAS_ON_JOIN: bool = false;
+    const HAS_ON_LEAVE: bool = false;
+    const HAS_ON_UNDELIVERED: bool = false;
     const LIMITS: Limits = Limits::DEFAULT.max_peers(M);
     type State = ();
     type Connection = String;
