@@ -34,6 +34,36 @@ impl Violation {
     }
 }
 
+/// Writes violations as one text, for the answer to a call.
+///
+/// A list of structs would bring a deserializer for it into the wasm of every Worker, also of those without rules.
+pub(crate) fn pack(violations: &[Violation]) -> Option<Box<str>> {
+    let mut packed = String::new();
+    for Violation { path, message } in violations {
+        // The lengths come first, because both texts can contain any character.
+        packed += &format!("{} {} {path}{message}", path.len(), message.len());
+    }
+    (!packed.is_empty()).then(|| packed.into())
+}
+
+/// Reads violations that [`pack`] has written.
+pub(crate) fn unpack(mut packed: &str) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    while let Some((violation, rest)) = unpack_first(packed) {
+        violations.push(violation);
+        packed = rest;
+    }
+    violations
+}
+
+fn unpack_first(packed: &str) -> Option<(Violation, &str)> {
+    let (path_bytes, rest) = packed.split_once(' ')?;
+    let (message_bytes, rest) = rest.split_once(' ')?;
+    let (path, rest) = rest.split_at_checked(path_bytes.parse().ok()?)?;
+    let (message, rest) = rest.split_at_checked(message_bytes.parse().ok()?)?;
+    Some((Violation { path: path.to_owned(), message: message.to_owned() }, rest))
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.path {
@@ -154,6 +184,19 @@ mod tests {
         assert_eq!(described(violations.clone()), "this event breaks a rule of this room: `text`: is empty");
         violations.add("", "is odd");
         assert_eq!(described(violations), "this event breaks 2 rules of this room: `text`: is empty; is odd");
+    }
+
+    #[test]
+    fn violations_read_back() {
+        let mut violations = Violations::default();
+        violations.add("items[3].né", "1 2 is no \"length\"");
+        violations.add("", "is odd");
+        let packed = pack(violations.shown()).expect("a text");
+        assert_eq!(unpack(&packed), violations.shown());
+        assert_eq!((pack(&[]), unpack("")), (None, Vec::new()));
+        for broken in ["x", "1", "9 9 ab", "1 x ab", "1 1 é"] {
+            assert_eq!(unpack(broken), [], "{broken}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{encode_error, is_ticket, json::round_trip::RoundTrip};
 use crate::{
     Error, ErrorKind, Failure, Limits, OnDuplicate, OnResume, PeerId, RoomId,
-    types::{error::Refused, violations::Violation},
+    types::{error::Refused, violations},
 };
 
 /// Encodes the Worker's half of an upgrade.
@@ -155,8 +155,9 @@ pub(crate) struct WireError {
     /// The JSON of the message of a refusal, as a string, because only the reader knows the type of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<Box<str>>,
-    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
-    violations: Box<[Violation]>,
+    /// The broken rules, as [`violations::pack`] writes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    violations: Option<Box<str>>,
     /// The HTTP status, because a Worker of an older deploy may not know the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
@@ -179,7 +180,7 @@ impl WireError {
                 peer: None,
                 handler: None,
                 refusal: refused.and_then(Refused::message).map(Into::into),
-                violations: Box::default(),
+                violations: None,
                 status: refused.map(|refused| refused.status().as_u16()),
             },
         };
@@ -199,7 +200,7 @@ impl WireError {
     pub(crate) fn into_error(self) -> Error {
         let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
         let error = Error::new(self.kind, self.message).with_refusal(self.refusal).with_status(status);
-        let error = error.with_violations(self.violations.into_vec());
+        let error = error.with_violations(self.violations.as_deref().map(violations::unpack).unwrap_or_default());
         let error = match self.handler {
             Some(handler) => error.by_handler(handler),
             None => error,
@@ -225,7 +226,7 @@ impl From<&Error> for WireError {
             peer: error.peer().cloned(),
             handler: error.handler().map(str::to_owned),
             refusal: error.refusal_json().map(Into::into),
-            violations: error.violations().into(),
+            violations: violations::pack(error.violations()),
             status: Some(error.status().as_u16()),
         }
     }
