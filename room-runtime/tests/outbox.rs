@@ -92,6 +92,7 @@ pub mod node {
             ms: u64,
         },
         Fail,
+        Panic,
         FailOnce,
         Refuse,
         Purge,
@@ -147,6 +148,7 @@ pub mod node {
                         ctx.update(|state| state.tries += 1)?;
                         return Err(Failure::msg("the target fails"));
                     }
+                    How::Panic => panic!("the target panics"),
                     How::FailOnce => {
                         let tries = ctx.update(|state| {
                             state.tries += 1;
@@ -589,6 +591,15 @@ fn storage_that_fails_stores_neither_the_state_nor_the_call() {
     a.fail_writes(false);
     a.advance(HOUR);
     assert_eq!((state(&a).sent, taken(&b)), (vec![1], vec![1]));
+}
+
+#[test]
+fn a_call_whose_handler_panics_takes_none_behind_it_with_it() {
+    let (a, b) = two();
+    send(&a, &b, [1], How::Panic);
+    send(&a, &b, [2, 3], How::Take);
+    a.advance(2 * HOUR);
+    assert_eq!((state(&a).lost.len(), taken(&b)), (1, vec![2, 3]));
 }
 
 #[test]

@@ -33,6 +33,10 @@
 //! | `INFO` | `started` | | the platform has loaded the room, and `on_start` has ended |
 //! | `DEBUG` | `handled` | `handler`, `peer`, `duration_ms`, `outcome` | a handler has ended: `ok`, `refused`, `failed` or `purged` |
 //!
+//! An event of your own that has a field of the same name, such as `id`, keeps it as `event.id`. A task of
+//! [`RoomContext::spawn`](crate::RoomContext::spawn) has the handler `spawn` and no peer. A handler that panics ends with
+//! its instance of the wasm: it has no event `handled`, and Cloudflare logs the panic.
+//!
 //! All have the fields `room` and `id`. The clock of Cloudflare stands still while code runs, so `duration_ms` is the time
 //! that the handler waited.
 
@@ -142,7 +146,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLayer {
                 line.0.extend(fields.0.clone());
             }
         }
-        line.0.extend(own.0);
+        for (name, value) in own.0 {
+            match line.0.get(&name) {
+                Some(there) if *there != value => line.0.insert(format!("event.{name}"), value),
+                _ => line.0.insert(name, value),
+            };
+        }
         write(metadata, &Value::Object(line.0).to_string());
     }
 }

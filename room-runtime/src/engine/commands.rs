@@ -36,7 +36,8 @@ impl RoomHost {
     /// Runs a command of the Worker's client and returns the answer.
     pub(crate) async fn call(self: &Rc<Self>, text: &str) -> String {
         // An upgrade needs no started room, and its request waits for this half only a few seconds.
-        if let Some(command @ Command::Prepare { .. }) = Command::parse(text) {
+        // The figures of a room that cannot start show that.
+        if let Some(command @ (Command::Prepare { .. } | Command::Stats)) = Command::parse(text) {
             return self.execute(command).await.reply;
         }
         let outcome = match (self.start(false).await, Command::parse(text)) {

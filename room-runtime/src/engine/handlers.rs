@@ -192,8 +192,15 @@ impl RoomHost {
 
     /// Sends the message or the error frame of a refusal to the peer; does nothing for any other failure.
     pub(super) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot) {
+        if failure.as_refused().is_some() {
+            self.note_refused(Some(to), ErrorKind::Refused);
+            self.send_refusal(failure, to);
+        }
+    }
+
+    /// Sends a refusal without counting it.
+    pub(super) fn send_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot) {
         let Some(refused) = failure.as_refused() else { return };
-        self.note_refused(Some(to), ErrorKind::Refused);
         // The connection may have ended while the handler waited.
         if to.status.get() == Status::Gone || to.socket.get() == NO_SOCKET {
             return;

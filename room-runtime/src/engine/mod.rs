@@ -201,8 +201,10 @@ impl RoomHost {
             return;
         }
         slot.queued_bytes.set(queued);
+        slot.queued_frames.set(slot.queued_frames.get() + 1);
         let _turn = slot.turn.take().await;
         slot.queued_bytes.set(slot.queued_bytes.get() - weight);
+        slot.queued_frames.set(slot.queued_frames.get() - 1);
         // A purge has ended this connection. Handling the frame would start the room's next life.
         if slot.status.get() == Status::Gone {
             return;
@@ -269,7 +271,8 @@ impl RoomHost {
             .run("on_decode_error", call.sender.as_deref(), self.room.code.on_decode_error(call.clone(), error))
             .await;
         if let Err(failure) = &outcome {
-            self.answer_refusal(failure, slot);
+            // The frame is counted already.
+            self.send_refusal(failure, slot);
         }
         self.report(handlers::unless_refused(outcome), "on_decode_error", &call).await;
     }

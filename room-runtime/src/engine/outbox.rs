@@ -584,7 +584,7 @@ enum Fault {
     Refused,
     /// The target knows no such event, or its rules forbid the event. A deploy can change that.
     NotUnderstood,
-    /// The target's handler failed.
+    /// The target's handler failed, panicked or took too long.
     Handler,
     /// The target was not reached, or could not start.
     Target,
@@ -595,7 +595,9 @@ impl Fault {
         match (error.kind(), error.handler()) {
             (ErrorKind::Refused, _) => Fault::Refused,
             (ErrorKind::Decode | ErrorKind::Invalid, None) => Fault::NotUnderstood,
-            (_, Some(_)) => Fault::Handler,
+            // The target was reached. A handler that takes too long or panics is the fault of its event, so the calls
+            // behind it are tried.
+            (_, Some(_)) | (ErrorKind::Timeout | ErrorKind::Restarted, None) => Fault::Handler,
             (_, None) => Fault::Target,
         }
     }

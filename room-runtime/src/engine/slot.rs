@@ -40,6 +40,8 @@ pub(crate) struct Slot {
     pub(crate) meta: RefCell<Option<Box<RawValue>>>,
     /// The bytes of this peer's frames that wait for its turn.
     pub(crate) queued_bytes: Cell<usize>,
+    /// The number of those frames.
+    pub(crate) queued_frames: Cell<usize>,
     /// The name of the peer's entry in the roster.
     pub(crate) entry: String,
     /// True if the roster's entry is known to belong to this connection.
@@ -83,6 +85,7 @@ impl Slot {
             topics: RefCell::default(),
             meta: RefCell::new(None),
             queued_bytes: Cell::new(0),
+            queued_frames: Cell::new(0),
             entry,
             is_enrolled: Cell::new(false),
             ended: RefCell::new(None),

@@ -68,7 +68,7 @@ impl RoomHost {
             Error::new(ErrorKind::Storage, format!("the size of the room's storage could not be read: {refusal}"))
                 .in_room(&self.id)
         })?;
-        let queued: usize = self.slots.borrow().iter().flatten().map(|slot| slot.turn.queued()).sum();
+        let queued: usize = self.slots.borrow().iter().flatten().map(|slot| slot.queued_frames.get()).sum();
         let schedules = self.room.parts.firing.as_ref().map_or(Ok(0), |firing| firing.count(self))?;
         let mut json = String::from("{");
         for (name, value) in [

@@ -51,6 +51,7 @@
 //!
 //! Each action of a test is complete before the test continues. After `alice.send(…)` the handler has run, up to the
 //! point where it waits for time to pass ([`RoomContext::sleep`](crate::RoomContext::sleep)) or for something else.
+//! `on_undelivered` runs in an alarm, so a test calls [`advance`](World::advance) first, by zero for a call that was refused.
 //! [`World::together`] lets several frames arrive before anything runs.
 
 #[cfg(test)]

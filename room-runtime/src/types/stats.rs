@@ -26,13 +26,15 @@ pub struct Stats {
     pub frames_in: u64,
     /// The bytes of those frames.
     pub bytes_in: u64,
-    /// The number of frames that were sent to peers: a message to ten peers counts ten times.
+    /// The number of messages and error frames that were sent to peers: a message to ten peers counts ten times.
+    ///
+    /// Messages that wait for a [batch](crate::Room::BATCH_MS) count one by one, and before the batch is sent.
     pub frames_out: u64,
-    /// The bytes of those frames.
+    /// The bytes of those messages, without the framing of WebSockets and of batches.
     pub bytes_out: u64,
     /// The number of frames and upgrades that the room did not accept, by the kind of the error.
     ///
-    /// A refusal by a handler has the kind [`ErrorKind::Refused`], and so has an upgrade that the room refused.
+    /// A frame counts once, also if `on_decode_error` refuses it. A refusal by a handler has the kind [`ErrorKind::Refused`], and so has an upgrade that the room refused.
     pub refused: BTreeMap<ErrorKind, u64>,
     /// The number of failed handlers. A refusal is no failure.
     pub handler_errors: u64,

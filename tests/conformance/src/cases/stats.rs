@@ -54,9 +54,14 @@ pub(super) async fn the_stats_count_what_was_refused_by_its_kind_and_what_failed
     alice.next_error().await?;
     alice.run([fail("oops")]).await?;
     alice.hears_of_a_failure().await?;
+    // The second answer to one frame.
+    room.script("on_decode_error", [Step::Refuse("no".to_owned())]).await?;
+    alice.send_raw("x".to_owned()).await?;
+    alice.next_error().await?;
+    alice.next_error().await?;
     let mut stats = room.stats().await?;
     same!(stats.refused.remove(&ErrorKind::Refused), Some(1));
-    same!(stats.refused.remove(&ErrorKind::Decode), Some(2));
+    same!(stats.refused.remove(&ErrorKind::Decode), Some(3));
     same!(stats.refused.remove(&ErrorKind::TooLarge), Some(1));
     holds!(stats.refused.is_empty(), "{stats:?}");
     same!(stats.handler_errors, 1);
@@ -72,6 +77,13 @@ pub(super) async fn the_stats_count_waiting_frames_and_refused_upgrades<H: Harne
     for _ in 0..3 {
         alice.run([say("late")]).await?;
     }
+    // Neither a close nor a frame of somebody else is such a frame.
+    let carol = room.connect(guest("carol")).await?;
+    carol.run([hold("other")]).await?;
+    for peer in [&alice, &carol] {
+        peer.holding("other").await?;
+    }
+    carol.disconnect();
     let waiting = until(&h, "three waiting frames", || room.stats(), |stats| stats.queued == 3).await?;
     same!(waiting.refused.get(&ErrorKind::Refused), Some(&1));
     room.run([open("gate")]).await?;
@@ -110,6 +122,8 @@ pub(super) async fn the_counters_of_the_stats_begin_anew_after_hibernation<H: Ha
     room.hibernate().await?;
     let after = room.stats().await?;
     same!((after.peers, after.frames_in, after.bytes_out), (1, 0, 0));
+    // The figures alone do not start the room.
+    alice.fence().await?;
     holds!(after.since > before.since, "{} to {}", before.since, after.since);
     Ok(())
 }
