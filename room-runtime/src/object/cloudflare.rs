@@ -31,7 +31,7 @@ use crate::{
         cloudflare::{Cloudflare, RUNNING, js, message_of, namespace, refusal, run_room, run_to_end},
     },
     wire::{
-        ERROR_HEADER, Reply, TICKET_HEADER, WireError, decode_value,
+        DONE, ERROR_HEADER, Reply, TICKET_HEADER, WireError, decode_value,
         handshake::{ADDRESS_HEADER, Handshake, parse_protocols},
         http_codec::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
         is_ticket,
@@ -228,11 +228,17 @@ impl Object {
         promise(self.host.clone().alarm())
     }
 
-    /// Runs a command of the Worker's client. Returns the answer, or a promise of it.
+    /// Runs a command of the Worker's client. Returns the answer, `undefined` for the most frequent one, which `room.js`
+    /// has as a string already, or a promise of it.
     #[inline(never)]
     pub fn call(&self, command: String) -> JsValue {
         let host = self.host.clone();
-        at_once(Box::pin(async move { JsValue::from_str(&host.call(&command).await) }))
+        at_once(Box::pin(async move {
+            match &*host.call(&command).await {
+                DONE => JsValue::UNDEFINED,
+                answer => JsValue::from_str(answer),
+            }
+        }))
     }
 
     /// Handles a request that the Worker forwards. Takes its head and its body, and returns a promise of those of the

@@ -29,6 +29,9 @@ pub(crate) fn encode_reply<T: Serialize>(reply: &Reply<T>) -> Result<String, Err
     serde_json::to_string(&RoundTrip::within(reply, MAX_DEPTH)).map_err(|error| encode_error("the answer", &error))
 }
 
+/// The answer to a command that returns nothing.
+pub(crate) const DONE: &str = r#"{"ok":null}"#;
+
 /// Makes the answer to a command from the JSON of its value.
 pub(crate) fn ok_reply(json: &str) -> String {
     format!("{{\"ok\":{json}}}")
@@ -246,6 +249,11 @@ pub(crate) fn decode_reply<T: DeserializeOwned>(answer: &str) -> Result<T, Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_returns_nothing_has_one_answer() {
+        assert_eq!(encode_reply(&Reply::Ok(())).expect("it encodes"), DONE);
+    }
 
     #[test]
     fn a_command_reads_back() {

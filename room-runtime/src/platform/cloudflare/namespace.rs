@@ -1,12 +1,13 @@
 //! The Worker's side of Cloudflare. Its JavaScript is in `worker.js`.
 
 use std::{
+    cell::RefCell,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures_channel::mpsc;
+use futures_channel::{mpsc, oneshot};
 use futures_util::{StreamExt, future::join};
 use worker::{
     Delay, Env, Request, Response,
@@ -46,7 +47,7 @@ mod js {
         #[wasm_bindgen(catch)]
         pub(super) fn stub(namespace: &JsValue, id: &JsValue, hint: Option<&str>) -> Result<JsValue, JsValue>;
         #[wasm_bindgen(catch)]
-        pub(super) fn call(stub: &JsValue, command: &str) -> Result<js_sys::Promise, JsValue>;
+        pub(super) fn call(stub: &JsValue, command: &str, settle: &super::Settle, number: u32) -> Result<(), JsValue>;
         #[wasm_bindgen(catch, js_name = fetchWithTicket)]
         pub(super) fn fetch_with_ticket(
             stub: &JsValue,
@@ -80,6 +81,50 @@ mod js {
         pub(super) fn send_bytes(this: &ClientSocket, bytes: &[u8]) -> Result<(), JsValue>;
         #[wasm_bindgen(method, catch)]
         pub(super) fn close(this: &ClientSocket, code: u16, reason: &str) -> Result<(), JsValue>;
+    }
+}
+
+/// Receives an answer, or the error of a call.
+type Settle = Closure<dyn FnMut(u32, Option<String>, JsValue)>;
+
+/// An answer, or the error of a call.
+type Answer = Result<String, JsValue>;
+
+/// The calls that wait for an answer, by number.
+#[derive(Default)]
+struct Calls {
+    waiting: Vec<Option<oneshot::Sender<Answer>>>,
+    free: Vec<u32>,
+}
+
+thread_local! {
+    static CALLS: RefCell<Calls> = RefCell::default();
+
+    /// One closure receives all answers. `JsFuture` makes two for each promise, and each is an object of JavaScript with a
+    /// finalizer, which takes longer than the rest of the call in the Worker.
+    static SETTLE: Settle = Closure::own_assert_unwind_safe(|number: u32, answer: Option<String>, error| {
+        if let Some(call) = CALLS.with_borrow_mut(|calls| calls.take(number)) {
+            // The caller may have stopped waiting.
+            let _ = call.send(answer.ok_or(error));
+        }
+    });
+}
+
+impl Calls {
+    fn add(&mut self) -> (u32, oneshot::Receiver<Answer>) {
+        let (sender, answer) = oneshot::channel();
+        let number = self.free.pop().unwrap_or(self.waiting.len() as u32);
+        if number as usize == self.waiting.len() {
+            self.waiting.push(None);
+        }
+        self.waiting[number as usize] = Some(sender);
+        (number, answer)
+    }
+
+    fn take(&mut self, number: u32) -> Option<oneshot::Sender<Answer>> {
+        let call = self.waiting.get_mut(number as usize)?.take()?;
+        self.free.push(number);
+        Some(call)
     }
 }
 
@@ -153,10 +198,19 @@ impl Namespace {
     }
 
     pub(crate) fn call(&self, to: &Address, command: &str) -> Sending<String> {
-        let answering = self.stub(to).and_then(|stub| js::call(&stub, command).map_err(|error| call_error(&error)));
+        let answering = self.stub(to).and_then(|stub| {
+            let (number, answer) = CALLS.with_borrow_mut(Calls::add);
+            match SETTLE.with(|settle| js::call(&stub, command, settle, number)) {
+                Ok(()) => Ok(answer),
+                Err(error) => {
+                    CALLS.with_borrow_mut(|calls| calls.take(number));
+                    Err(call_error(&error))
+                }
+            }
+        });
         Box::pin(SendFuture::new(async move {
-            let answer = JsFuture::from(answering?).await.map_err(|error| call_error(&error))?;
-            Ok(answer.as_string().unwrap_or_default())
+            let answer = answering?.await.unwrap_or_else(|cancelled| Err(JsValue::from_str(&cancelled.to_string())));
+            answer.map_err(|error| call_error(&error))
         }))
     }
 

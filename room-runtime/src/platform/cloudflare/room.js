@@ -925,7 +925,8 @@ function shortcut(prototype, className) {
       rooms.get(this)?.release();
       throw new Restarted(RESTARTED);
     }
-    return typeof answer === "string" ? answer : lasting(answer);
+    if (answer === undefined || typeof answer === "string") return answer ?? DONE;
+    return lasting(answer).then((answer) => answer ?? DONE);
   };
 }
 
@@ -936,6 +937,9 @@ const TESTED = "worker 0.8.7, worker-build 0.8.7 and wasm-bindgen 0.2.130";
 const GENERATED = ["free", "__destroy_into_raw"];
 const GUARDED = ["fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest"];
 const SHORTENED = ["roomSockets", "roomText", "roomBytes", "roomCall"];
+
+// As in wire/command.rs.
+const DONE = '{"ok":null}';
 
 // Returns a line about a part of another type than expected, and otherwise undefined.
 function difference(part, found, expected) {

@@ -33,9 +33,12 @@ export function stub(namespace, id, locationHint) {
   return locationHint === undefined ? namespace.get(id) : namespace.get(id, { locationHint });
 }
 
-/** Sends one command of the client to a room. */
-export function call(stub, command) {
-  return stub.roomCall(command);
+/** Sends one command of the client to a room, and passes the answer or the error to `settle`, with `number`. */
+export function call(stub, command, settle, number) {
+  stub.roomCall(command).then(
+    (answer) => settle(number, typeof answer === "string" ? answer : "", undefined),
+    (error) => settle(number, undefined, error),
+  );
 }
 
 /** Forwards an upgrade with the ticket, which replaces any header of that name from the client. */
