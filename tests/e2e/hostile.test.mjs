@@ -478,7 +478,7 @@ describe("code that holds the binding", () => {
   test("can call the one method of a room and none that would end the object", async () => {
     const victim = await Victim.create();
     const methods = ["free", "__destroy_into_raw", "connect", "dispose", "constructor", "__wbg_ptr", "ctx", "env", "object"];
-    const inner = ["roomText", "roomBytes", "roomSockets"];
+    const inner = ["roomText", "roomBytes", "roomClosed", "roomUpgrade", "roomSockets"];
     const reserved = ["webSocketMessage", "webSocketClose", "webSocketError", "alarm"];
     for (const method of [...methods, ...inner, ...reserved]) {
       const response = await host.fetch(`/rpc/${victim.room}/${method}`, { method: "POST", body: "5" });

@@ -29,8 +29,8 @@ after(async () => {
 
 // The methods of a room's class, as wasm-bindgen generates them.
 const METHODS = [
-  "free", "__destroy_into_raw", "fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest", "roomSockets",
-  "roomText", "roomBytes", "roomCall",
+  "free", "__destroy_into_raw", "fetch", "alarm", "roomRequest", "roomSockets", "roomText", "roomBytes", "roomClosed",
+  "roomUpgrade", "roomCall",
 ];
 
 function index({ without, rest = "export function __wbg_reset_state() {}" } = {}) {
@@ -73,7 +73,7 @@ test("a class of the expected form becomes a Durable Object", async () => {
   start();
   assert.equal(Object.getPrototypeOf(ChatRoom).name, "DurableObject");
   const { prototype } = ChatRoom;
-  for (const name of ["free", "__destroy_into_raw", "connect", "roomSockets", "roomText", "roomBytes"]) {
+  for (const name of ["free", "__destroy_into_raw", "connect", "roomSockets", "roomText", "roomBytes", "roomClosed", "roomUpgrade"]) {
     assert.equal(Object.hasOwn(prototype, name), false, name);
   }
   const room = Object.assign(new ChatRoom(), { __wbg_ptr: 8, __wbg_inst: 0 });

@@ -23,11 +23,12 @@ macro_rules! __room_shell {
                 Self { object: $crate::__private::Object::new::<$room>(state, env) }
             }
 
+            // `room.js` replaces this method by one that calls `roomUpgrade`.
             async fn fetch(
                 &self,
-                request: $crate::__private::worker::Request,
+                _: $crate::__private::worker::Request,
             ) -> $crate::__private::worker::Result<$crate::__private::worker::Response> {
-                self.object.fetch(request).await
+                $crate::__private::worker::Response::error("", 500)
             }
         }
 
@@ -40,31 +41,13 @@ macro_rules! __room_shell {
                 js_sys = $crate::__private::worker::js_sys
             )]
             impl $class {
-                // `#[durable_object]` would generate the next three as well, each with a future of its own for each
-                // class. These are one call into the runtime.
+                // `#[durable_object]` would generate `alarm`, and the methods of sockets that `room.js` makes, each with a
+                // future of its own for each class. These are one call into the runtime.
 
                 /// Handles the object's alarm.
                 #[wasm_bindgen(js_name = alarm)]
                 pub fn alarm(&self) -> JsValue {
                     self.object.alarm()
-                }
-
-                /// Handles a close frame or the loss of a connection.
-                #[wasm_bindgen(js_name = webSocketClose)]
-                pub fn websocket_close(
-                    &self,
-                    socket: JsValue,
-                    code: f64,
-                    reason: $crate::__private::String,
-                    was_clean: bool,
-                ) -> JsValue {
-                    self.object.closed(socket, code, reason, was_clean)
-                }
-
-                /// Handles the failure of a connection.
-                #[wasm_bindgen(js_name = webSocketError)]
-                pub fn websocket_error(&self, socket: JsValue, error: JsValue) -> JsValue {
-                    self.object.failed(socket, error)
                 }
 
                 /// Runs a command of the Worker's client.
@@ -73,8 +56,8 @@ macro_rules! __room_shell {
                     self.object.call(command)
                 }
 
-                /// The room's sockets. `room.js` passes frames by these three methods, and `install` removes them from
-                /// the class.
+                /// The room's sockets. `room.js` passes the events of sockets by this and the next four methods, and
+                /// `install` removes them from the class.
                 #[wasm_bindgen(js_name = roomSockets)]
                 pub fn room_sockets(&self) -> JsValue {
                     self.object.sockets()
@@ -90,6 +73,29 @@ macro_rules! __room_shell {
                 #[wasm_bindgen(js_name = roomBytes)]
                 pub fn room_bytes(&self, socket: u32, bytes: $crate::__private::Vec<u8>) -> JsValue {
                     self.object.bytes(socket, bytes)
+                }
+
+                /// Handles the end of a connection.
+                #[wasm_bindgen(js_name = roomClosed)]
+                pub fn room_closed(
+                    &self,
+                    socket: u32,
+                    code: f64,
+                    reason: $crate::__private::String,
+                    was_clean: bool,
+                ) -> JsValue {
+                    self.object.closed(socket, code, reason, was_clean)
+                }
+
+                /// Handles the request of an upgrade.
+                #[wasm_bindgen(js_name = roomUpgrade)]
+                pub fn room_upgrade(
+                    &self,
+                    request: JsValue,
+                    ticket: $crate::__private::String,
+                    offered: $crate::__private::Option<$crate::__private::String>,
+                ) -> JsValue {
+                    self.object.upgrade(request, &ticket, offered)
                 }
 
                 /// Handles a request that the Worker forwards.

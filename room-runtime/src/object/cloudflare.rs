@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use worker::{
-    Env, Request, Response, State, js_sys,
+    Env, State, js_sys,
     wasm_bindgen::{JsCast, JsValue},
     wasm_bindgen_futures::future_to_promise,
 };
@@ -28,10 +28,10 @@ use crate::{
     },
     platform::{
         LocalFuture, OwnedFrame, Platform, Socket,
-        cloudflare::{Cloudflare, RUNNING, js, message_of, namespace, refusal, run_room, run_to_end},
+        cloudflare::{Cloudflare, RUNNING, js, namespace, refusal, run_room, run_to_end},
     },
     wire::{
-        DONE, ERROR_HEADER, Reply, TICKET_HEADER, WireError, decode_value,
+        DONE, ERROR_HEADER, Reply, WireError, decode_value,
         handshake::{ADDRESS_HEADER, Handshake, parse_protocols},
         http_codec::{NO_REQUESTS, RequestHead, ResponseHead, TEXT},
         is_ticket,
@@ -76,7 +76,7 @@ fn read_head<B>(head: &str, body: B) -> Result<http::Request<B>, Error> {
 /// The code for rooms whose handlers see requests of HTTP. Other rooms have none, so their wasm does not contain it.
 struct Http {
     head: fn(&str) -> Result<http::Request<()>, Error>,
-    answer: fn(&http::Response<Bytes>) -> Response,
+    answer: fn(&http::Response<Bytes>) -> JsValue,
 }
 
 /// Passes a forwarded request to `on_request`. A room without the handler has none.
@@ -86,7 +86,7 @@ static HTTP: Http = Http {
     head: |head| read_head(head, ()),
     answer: |response| {
         let body = js_sys::Uint8Array::from(&**response.body());
-        namespace::response(&ResponseHead::of(response), &body)
+        namespace::raw_response(&ResponseHead::of(response), &body)
     },
 };
 
@@ -143,42 +143,39 @@ impl Object {
         Object { platform, host, http, forward }
     }
 
-    /// Handles a request. It accepts only an upgrade that the room's client announced by a ticket.
+    /// Handles the request of an upgrade that the room's client announced by a ticket, and refuses every other request.
+    ///
+    /// Returns the response, or `undefined` if the socket was accepted, or a promise of it if a handler waits.
     #[inline(never)]
-    pub fn fetch(&self, request: Request) -> LocalFuture<worker::Result<Response>> {
-        Box::pin(self.clone().upgrade(request))
-    }
-
-    async fn upgrade(self, request: Request) -> worker::Result<Response> {
-        let ticket = request.headers().get(TICKET_HEADER)?;
-        let Some(ticket) = ticket.filter(|ticket| is_ticket(ticket)) else {
-            return Response::error("this room is reached through its client", 403);
-        };
-        let offered = request.headers().get("sec-websocket-protocol")?;
+    pub fn upgrade(&self, request: JsValue, ticket: &str, offered: Option<String>) -> JsValue {
+        if !is_ticket(ticket) {
+            return text_response(403, "this room is reached through its client", Vec::new());
+        }
         let by_address = self.host.room.limits.rate_limit.is_some_and(|limit| limit.by == RateLimitBy::Address);
-        let address = if by_address { request.headers().get(ADDRESS_HEADER)? } else { None };
-        let request: &JsValue = request.inner();
-        let handshake = Rc::new(Incoming { request: request.clone(), offered, address, http: self.http });
+        let address = if by_address { js::header(&request, ADDRESS_HEADER) } else { None };
         let (platform, incoming) = (self.platform.clone(), request.clone());
+        let handshake = Rc::new(Incoming { request, offered, address, http: self.http });
         let accept: Accept = Box::new(move |tags, handshaken| {
             let tags = tags.iter().map(|tag| JsValue::from_str(tag)).collect();
             let Handshaken { protocol, is_v1, is_packed } = *handshaken;
             platform.sockets.accept(&incoming, tags, protocol, is_v1, is_packed).map_err(refusal)
         });
-        match run_to_end(self.host.upgrade(&ticket, handshake, accept)).await {
-            Ok(Upgraded::Accepted) => Ok(js::upgraded(request)?.unchecked_into::<worker::web_sys::Response>().into()),
-            Ok(Upgraded::Refused(status, text)) => plain(status, &text),
-            Ok(Upgraded::Answered(response)) => match self.http {
-                Some(http) => Ok((http.answer)(&response)),
-                None => plain(500, "the room failed"),
-            },
-            Err(error) => {
-                let text = serde_json::to_string(&WireError::from(&error))?;
-                let response = Response::error(text, 500)?;
-                response.headers().set(ERROR_HEADER, error.kind().as_str())?;
-                Ok(response)
+        let (host, http, ticket) = (self.host.clone(), self.http, ticket.to_owned());
+        at_once(Box::pin(async move {
+            match host.upgrade(&ticket, handshake, accept).await {
+                Ok(Upgraded::Accepted) => JsValue::UNDEFINED,
+                Ok(Upgraded::Refused(status, text)) => plain(status, &text),
+                Ok(Upgraded::Answered(response)) => match http {
+                    Some(http) => (http.answer)(&response),
+                    None => plain(500, "the room failed"),
+                },
+                Err(error) => {
+                    let text =
+                        serde_json::to_string(&WireError::from(&error)).unwrap_or_else(|fault| fault.to_string());
+                    text_response(500, &text, vec![(ERROR_HEADER.to_owned(), error.kind().as_str().to_owned())])
+                }
             }
-        }
+        }))
     }
 
     /// The room's sockets, for the JavaScript that calls [`text`](Object::text) and [`bytes`](Object::bytes).
@@ -206,20 +203,18 @@ impl Object {
         })
     }
 
-    /// Handles a close frame or the loss of a connection. Returns a promise.
+    /// Handles the end of a connection: a close frame, its loss or its failure, in the same way as
+    /// [`text`](Object::text).
     #[inline(never)]
-    pub fn closed(&self, socket: JsValue, code: f64, reason: String, was_clean: bool) -> JsValue {
+    pub fn closed(&self, socket: u32, code: f64, reason: String, was_clean: bool) -> JsValue {
         // A close without a code, or with an impossible one, is a 1005.
         let code = if (0.0..65_536.0).contains(&code) { code as u16 } else { 1005 };
-        let (socket, close) = (self.platform.sockets.index(&socket), Close::new(code, reason, was_clean));
+        let close = Close::new(code, reason, was_clean);
         let host = self.host.clone();
-        promise(async move { host.closed(socket, close).await })
-    }
-
-    /// Handles the failure of a connection. Returns a promise.
-    #[inline(never)]
-    pub fn failed(&self, socket: JsValue, error: JsValue) -> JsValue {
-        self.closed(socket, 1006.0, message_of(&error), false)
+        at_once(Box::pin(async move {
+            host.closed(socket, close).await;
+            JsValue::UNDEFINED
+        }))
     }
 
     /// Handles the object's alarm. Returns a promise.
@@ -276,10 +271,12 @@ async fn forwarded(host: Rc<RoomHost>, head: String, body: Vec<u8>) -> Result<Js
 }
 
 /// A plain-text response.
-fn plain(status: u16, text: &str) -> worker::Result<Response> {
-    let response = Response::ok(text)?.with_status(status);
-    response.headers().set("content-type", TEXT)?;
-    Ok(response)
+fn plain(status: u16, text: &str) -> JsValue {
+    text_response(status, text, vec![("content-type".to_owned(), TEXT.to_owned())])
+}
+
+fn text_response(status: u16, text: &str, headers: Vec<(String, String)>) -> JsValue {
+    namespace::raw_response(&ResponseHead { status, headers }, &js_sys::Uint8Array::from(text.as_bytes()))
 }
 
 /// The answer to a forwarded request.

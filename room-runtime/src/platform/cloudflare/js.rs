@@ -15,8 +15,6 @@ extern "C" {
 
     #[wasm_bindgen(constructor)]
     pub(crate) fn new(state: &JsValue, ping: &str, pong: &str, peer_timeout_ms: f64) -> Sockets;
-    #[wasm_bindgen(method)]
-    pub(crate) fn index(this: &Sockets, socket: &JsValue) -> u32;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn accept(
         this: &Sockets,
@@ -100,10 +98,7 @@ extern "C" {
 
     #[wasm_bindgen(js_name = requestHead)]
     pub(crate) fn request_head(request: &JsValue) -> String;
-    // `catch` is used here also because wasm-bindgen imports a function without glue directly. The bundler warns of a
-    // duplicate key as soon as there are two such imports.
-    #[wasm_bindgen(catch)]
-    pub(crate) fn upgraded(request: &JsValue) -> Result<JsValue, JsValue>;
+    pub(crate) fn header(request: &JsValue, name: &str) -> Option<String>;
     pub(crate) type Storage;
 
     #[wasm_bindgen(constructor)]

@@ -8,9 +8,9 @@ use std::{
 };
 
 use futures_channel::{mpsc, oneshot};
-use futures_util::{StreamExt, future::join};
+use futures_util::StreamExt;
 use worker::{
-    Delay, Env, Request, Response,
+    Delay, Env, Headers, Request, Response,
     js_sys::{self, futures::JsFuture},
     send::{SendFuture, SendWrapper},
     wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen},
@@ -48,6 +48,10 @@ mod js {
         pub(super) fn stub(namespace: &JsValue, id: &JsValue, hint: Option<&str>) -> Result<JsValue, JsValue>;
         #[wasm_bindgen(catch)]
         pub(super) fn call(stub: &JsValue, command: &str, settle: &super::Settle, number: u32) -> Result<(), JsValue>;
+        #[wasm_bindgen(catch)]
+        pub(super) fn prepare(stub: &JsValue, command: &str) -> Result<js_sys::Promise, JsValue>;
+        #[wasm_bindgen(catch)]
+        pub(super) fn handshake(request: &JsValue) -> Result<String, JsValue>;
         #[wasm_bindgen(catch, js_name = fetchWithTicket)]
         pub(super) fn fetch_with_ticket(
             stub: &JsValue,
@@ -63,8 +67,8 @@ mod js {
         ) -> Result<js_sys::Promise, JsValue>;
         #[wasm_bindgen(catch)]
         pub(super) fn forward(stub: &JsValue, request: &JsValue) -> Result<js_sys::Promise, JsValue>;
-        #[wasm_bindgen(catch)]
-        pub(super) fn owned(response: &JsValue) -> Result<JsValue, JsValue>;
+        #[wasm_bindgen(catch, js_name = ownedHeaders)]
+        pub(super) fn owned_headers(response: &JsValue) -> Result<JsValue, JsValue>;
         pub(super) fn respond(status: u16, headers: Vec<js_sys::Array>, body: &JsValue) -> JsValue;
 
         pub(super) type ClientSocket;
@@ -225,20 +229,19 @@ impl Namespace {
     ) -> Sending<Response> {
         let (namespace, to) = (self.clone(), to.clone());
         Box::pin(SendFuture::new(async move {
-            let headers = request.headers();
-            let header = |name: &'static str| headers.get(name).ok().flatten();
-            if let Err(refused) = check_handshake(&request.inner().method(), header) {
+            let lines = js::handshake(request.inner()).map_err(|error| call_error(&error))?;
+            let sent = SentHandshake::of(&lines);
+            if let Err(refused) = check_handshake(sent.method, |name| sent.header(name).map(str::to_owned)) {
                 return no_handshake(&refused).map_err(|error| platform_error(&error));
             }
             if let Some(origins) = origins
-                && !origins.allow(header(ORIGIN_HEADER).as_deref())
+                && !origins.allow(sent.header(ORIGIN_HEADER))
             {
                 return Response::error(NOT_ALLOWED, 403).map_err(|error| platform_error(&error));
             }
             let prepare = prepare?;
             let stub = namespace.stub(&to)?;
-            let fetched = js::fetch_with_ticket(&stub, request.inner(), TICKET_HEADER, &ticket);
-            namespace.meet(&to, &prepare, fetched).await
+            meet(&stub, &prepare, || js::fetch_with_ticket(&stub, request.inner(), TICKET_HEADER, &ticket)).await
         }))
     }
 
@@ -252,8 +255,7 @@ impl Namespace {
         Box::pin(SendFuture::new(async move {
             let prepare = prepare?;
             let stub = namespace.stub(&to)?;
-            let fetched = js::connect_with_ticket(&stub, TICKET_HEADER, &ticket);
-            let response = namespace.meet(&to, &prepare, fetched).await?;
+            let response = meet(&stub, &prepare, || js::connect_with_ticket(&stub, TICKET_HEADER, &ticket)).await?;
             if response.status_code() != 101 {
                 return Err(refused(response).await);
             }
@@ -262,29 +264,6 @@ impl Namespace {
                 None => Err(Error::new(ErrorKind::Platform, "the room answered 101 without a socket")),
             }
         }))
-    }
-
-    async fn meet(
-        &self,
-        to: &Address,
-        prepare: &str,
-        fetched: Result<js_sys::Promise, JsValue>,
-    ) -> Result<Response, Error> {
-        let fetched = JsFuture::from(fetched.map_err(|error| call_error(&error))?);
-        let (prepared, response) = join(self.call(to, prepare), fetched).await;
-        let answered = match response {
-            Ok(response) => match js::owned(&response) {
-                Ok(response) => room_answer(response.unchecked_into::<web_sys::Response>().into()).await,
-                Err(error) => Err(call_error(&error)),
-            },
-            Err(error) => Err(call_error(&error)),
-        };
-        // If the request was answered, its other half had arrived, whatever happened to that call afterwards. If it was
-        // not, the error of the other half explains more.
-        match (prepared.and_then(|answer| decode_reply::<()>(&answer)), answered) {
-            (_, Ok(response)) => Ok(response),
-            (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(error),
-        }
     }
 
     pub(crate) fn request(&self, to: &Address, request: Request) -> Sending<Response> {
@@ -299,6 +278,64 @@ impl Namespace {
     }
 }
 
+/// Sends both halves of an upgrade. The prepared half goes first: a request that arrives before it waits for it, with a
+/// timer.
+async fn meet(
+    stub: &JsValue,
+    prepare: &str,
+    fetch: impl FnOnce() -> Result<js_sys::Promise, JsValue>,
+) -> Result<Response, Error> {
+    let prepared = js::prepare(stub, prepare);
+    let answering = async {
+        let response = JsFuture::from(fetch()?).await?;
+        let headers = Headers(js::owned_headers(&response)?.unchecked_into());
+        Ok(Response::from(response.unchecked_into::<web_sys::Response>()).with_headers(headers))
+    };
+    let answered = match answering.await {
+        Ok(response) => room_answer(response).await,
+        Err(error) => Err(call_error(&error)),
+    };
+    // If the request was answered, its other half had arrived, whatever happened to that call afterwards. If it was not,
+    // the error of the other half explains more.
+    let Err(unanswered) = answered else { return answered };
+    let prepared = match prepared {
+        Ok(prepared) => JsFuture::from(prepared).await,
+        Err(error) => Err(error),
+    };
+    let answer = prepared.map_err(|error| call_error(&error))?;
+    decode_reply::<()>(&answer.as_string().unwrap_or_default())?;
+    Err(unanswered)
+}
+
+/// The method and the headers of an upgrade, as `handshake` in worker.js writes them.
+struct SentHandshake<'a> {
+    method: &'a str,
+    headers: [Option<&'a str>; HANDSHAKE.len()],
+}
+
+/// The headers of a handshake, in the order of worker.js.
+const HANDSHAKE: [&str; 7] = [
+    "upgrade",
+    "host",
+    "sec-websocket-version",
+    "sec-websocket-key",
+    "content-length",
+    "transfer-encoding",
+    ORIGIN_HEADER,
+];
+
+impl<'a> SentHandshake<'a> {
+    fn of(lines: &'a str) -> Self {
+        let mut lines = lines.split('\n');
+        let method = lines.next().unwrap_or_default();
+        SentHandshake { method, headers: HANDSHAKE.map(|_| lines.next().and_then(|line| line.strip_prefix('='))) }
+    }
+
+    fn header(&self, name: &str) -> Option<&'a str> {
+        HANDSHAKE.iter().position(|known| *known == name).and_then(|place| self.headers[place])
+    }
+}
+
 /// Returns the response, or the error that the room encoded in it.
 async fn room_answer(mut response: Response) -> Result<Response, Error> {
     if !response.headers().has(ERROR_HEADER).unwrap_or_default() {
@@ -309,13 +346,17 @@ async fn room_answer(mut response: Response) -> Result<Response, Error> {
     Err(error.unwrap_or_else(|_| Error::new(ErrorKind::Platform, text)))
 }
 
+fn response(head: &ResponseHead, body: &JsValue) -> Response {
+    raw_response(head, body).unchecked_into::<web_sys::Response>().into()
+}
+
 /// Makes a response of the platform.
-pub(crate) fn response(head: &ResponseHead, body: &JsValue) -> Response {
+pub(crate) fn raw_response(head: &ResponseHead, body: &JsValue) -> JsValue {
     let pairs = head
         .headers
         .iter()
         .map(|(name, value)| js_sys::Array::of2(&JsValue::from_str(name), &JsValue::from_str(value)));
-    js::respond(head.status, pairs.collect(), body).unchecked_into::<web_sys::Response>().into()
+    js::respond(head.status, pairs.collect(), body)
 }
 
 /// The error of a call that the platform, not the room, answered.

@@ -189,7 +189,7 @@ export class Sockets {
     return Math.max(heardAt, answeredAt);
   }
 
-  // `request` is that of the upgrade; `onRestart.fetch` uses it.
+  // `request` is that of the upgrade; `upgraded` and `answerUpgrade` use it.
   accept(request, tags, protocol, v1, packed) {
     const { 0: client, 1: server } = new WebSocketPair();
     this.#state.acceptWebSocket(server, tags);
@@ -433,8 +433,12 @@ export function requestHead(request) {
   return JSON.stringify({ method, uri, headers: [...request.headers] });
 }
 
-/** Returns the answer to an upgrade, with the client's half of the socket pair. */
-export function upgraded(request) {
+export function header(request, name) {
+  return request.headers.get(name) ?? undefined;
+}
+
+// Returns the answer to an upgrade, with the client's half of the socket pair.
+function upgraded(request) {
   const { client, protocol } = accepted.get(request);
   const headers = protocol === undefined ? {} : { "sec-websocket-protocol": protocol };
   return new Response(null, { status: 101, webSocket: client, headers });
@@ -803,25 +807,28 @@ addEventListener("error", ({ error }) => {
   else queueMicrotask(() => endedBy(error));
 });
 
-// The answers, in the object's own I/O context, for calls that ended with their instance. A returned value is the
-// result of the call; without one the call fails.
-const onRestart = {
-  webSocketMessage(socket) {
-    // The caller throws the error of the call. An error of this send must not replace it.
-    try {
-      socket[SLOT]?.owner.release();
-      if (socket.readyState === OPEN) sendRestarted(socket);
-    } catch {}
-  },
-  // A socket whose `on_connect` did not finish is closed, as after a failed `on_connect`. If its client half were not
-  // returned, the socket would stay open without a client and block hibernation.
-  fetch(request) {
-    const pair = accepted.get(request);
-    if (pair === undefined) return undefined;
+// The next two answer, in the object's own I/O context, for calls that ended with their instance.
+
+function answerMessage(socket) {
+  // The caller throws the error of the call. An error of this send must not replace it.
+  try {
+    socket[SLOT]?.owner.release();
+    if (socket.readyState === OPEN) sendRestarted(socket);
+  } catch {}
+}
+
+// A socket whose `on_connect` did not finish is closed, as after a failed `on_connect`. If its client half were not
+// returned, the socket would stay open without a client and block hibernation. Without a socket the call fails.
+function answerUpgrade(request) {
+  const pair = accepted.get(request);
+  if (pair === undefined) throw new Restarted(RESTARTED);
+  try {
     pair.server.close(1011, "the room restarted");
-    return upgraded(request);
-  },
-};
+  } catch {
+    throw new Restarted(RESTARTED);
+  }
+  return upgraded(request);
+}
 
 // Returns a promise with the result of a running call. It rejects if the instance ends first.
 function lasting(promise) {
@@ -845,32 +852,19 @@ function guard(prototype, name) {
   const run = prototype[name];
   prototype[name] = function (...args) {
     if (isOver) replace();
-    let settled;
     try {
-      settled = lasting(run.apply(this, args));
+      return lasting(run.apply(this, args));
     } catch (error) {
       if (!endedBy(error)) throw error;
-      settled = Promise.reject(new Restarted(RESTARTED));
+      throw new Restarted(RESTARTED);
     }
-    const answer = onRestart[name];
-    if (answer === undefined) return settled;
-    return settled.catch((error) => {
-      if (error instanceof Restarted) {
-        let outcome;
-        try {
-          outcome = answer(...args);
-        } catch {}
-        if (outcome !== undefined) return outcome;
-      }
-      throw error;
-    });
   };
 }
 
-// The fast path of most frames and calls: directly into wasm, and without a promise if no handler waits.
+// The fast path of most events and calls: directly into wasm, and without a promise if no handler waits.
 function shortcut(prototype, className) {
-  const { roomSockets, roomText, roomBytes, roomCall } = prototype;
-  for (const name of ["roomSockets", "roomText", "roomBytes"]) delete prototype[name];
+  const { roomSockets, roomText, roomBytes, roomClosed, roomUpgrade, roomCall } = prototype;
+  for (const name of INNER) delete prototype[name];
 
   // `object` is the stock shim's proxy, where each property access is slow. `self` has the properties that a method
   // uses.
@@ -905,14 +899,55 @@ function shortcut(prototype, className) {
           ? roomText.call(sockets.self, index, data)
           : roomBytes.call(sockets.self, index, new Uint8Array(data));
     } catch (error) {
-      if (endedBy(error)) onRestart.webSocketMessage(socket);
+      if (endedBy(error)) answerMessage(socket);
       throw error;
     }
     if (rest === undefined) return undefined;
     return lasting(rest).catch((error) => {
-      if (error instanceof Restarted) onRestart.webSocketMessage(socket);
+      if (error instanceof Restarted) answerMessage(socket);
       throw error;
     });
+  };
+
+  const closed = function (object, socket, code, reason, wasClean) {
+    let rest;
+    try {
+      const sockets = room(object);
+      rest = roomClosed.call(sockets.self, sockets.index(socket), code, reason, wasClean);
+    } catch (error) {
+      if (!endedBy(error)) throw error;
+      throw new Restarted(RESTARTED);
+    }
+    return rest === undefined ? undefined : lasting(rest);
+  };
+
+  prototype.webSocketClose = function (socket, code, reason, wasClean) {
+    return closed(this, socket, code, reason, wasClean);
+  };
+
+  prototype.webSocketError = function (socket, error) {
+    return closed(this, socket, 1006, String(error?.message ?? error), false);
+  };
+
+  prototype.fetch = function (request) {
+    const { headers } = request;
+    let answer;
+    try {
+      const ticket = headers.get(TICKET_HEADER) ?? "";
+      const offered = headers.get("sec-websocket-protocol") ?? undefined;
+      answer = roomUpgrade.call(room(this).self, request, ticket, offered);
+    } catch (error) {
+      if (!endedBy(error)) throw error;
+      return answerUpgrade(request);
+    }
+    if (!(answer instanceof Promise)) return answer ?? upgraded(request);
+    return lasting(answer).then(
+      (answer) => answer ?? upgraded(request),
+      (error) => {
+        if (error instanceof Restarted) return answerUpgrade(request);
+        throw error;
+      },
+    );
   };
 
   prototype.roomCall = function (command) {
@@ -933,12 +968,15 @@ function shortcut(prototype, className) {
 // The releases whose generated code this file is tested with. tests/e2e/shape.test.mjs compares them with the lock file.
 const TESTED = "worker 0.8.7, worker-build 0.8.7 and wasm-bindgen 0.2.130";
 
-// The methods that wasm-bindgen generates for every class, and those of `#[durable_object]` and of class.rs.
+// The methods that wasm-bindgen generates for every class, and those of `#[durable_object]` and of class.rs. The inner ones
+// are called by this file only.
 const GENERATED = ["free", "__destroy_into_raw"];
-const GUARDED = ["fetch", "alarm", "webSocketClose", "webSocketError", "roomRequest"];
-const SHORTENED = ["roomSockets", "roomText", "roomBytes", "roomCall"];
+const GUARDED = ["alarm", "roomRequest"];
+const REPLACED = ["fetch", "roomCall"];
+const INNER = ["roomSockets", "roomText", "roomBytes", "roomClosed", "roomUpgrade"];
 
-// As in wire/command.rs.
+// As in wire/ticket.rs and wire/command.rs.
+const TICKET_HEADER = "room-ticket";
 const DONE = '{"ok":null}';
 
 // Returns a line about a part of another type than expected, and otherwise undefined.
@@ -971,7 +1009,7 @@ function checkShape(className, instanceMemory) {
     difference("the memory's `buffer`", instanceMemory?.buffer, "object"),
     difference("the class in index.js", constructor, "function"),
   ];
-  const methods = typeof constructor === "function" ? [...GENERATED, ...GUARDED, ...SHORTENED] : [];
+  const methods = typeof constructor === "function" ? [...GENERATED, ...GUARDED, ...REPLACED, ...INNER] : [];
   const method = (name) => difference(`the method \`${name}\``, constructor.prototype?.[name], "function");
   reportShape(className, [...differences, ...methods.map(method)]);
 }

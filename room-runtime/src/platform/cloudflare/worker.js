@@ -41,6 +41,34 @@ export function call(stub, command, settle, number) {
   );
 }
 
+/** Sends one half of an upgrade. Its answer matters only if the other half fails. */
+export function prepare(stub, command) {
+  const prepared = stub.roomCall(command);
+  prepared.catch(() => {});
+  return prepared;
+}
+
+// The headers that `check_handshake` and the check of the origin read, and the method before them.
+const HANDSHAKE = [
+  "upgrade",
+  "host",
+  "sec-websocket-version",
+  "sec-websocket-key",
+  "content-length",
+  "transfer-encoding",
+  "origin",
+];
+
+/** Returns the method of a request, and each header of a handshake with a mark before it, or an empty line. */
+export function handshake({ method, headers }) {
+  let lines = method;
+  for (const name of HANDSHAKE) {
+    const value = headers.get(name);
+    lines += value === null ? "\n" : `\n=${value}`;
+  }
+  return lines;
+}
+
 /** Forwards an upgrade with the ticket, which replaces any header of that name from the client. */
 export function fetchWithTicket(stub, request, header, ticket) {
   const upgrade = new Request(request);
@@ -60,9 +88,9 @@ export async function forward(stub, request) {
   return stub.roomRequest(JSON.stringify({ method, uri, headers: [...request.headers] }), body);
 }
 
-/** Copies the room's response, because the headers of a received response are immutable. */
-export function owned(response) {
-  return new Response(response.body, response);
+/** Copies the headers of the room's response, because those of a received response are immutable. */
+export function ownedHeaders({ headers }) {
+  return new Headers(headers);
 }
 
 // For these statuses the platform accepts no body, not even an empty one.
