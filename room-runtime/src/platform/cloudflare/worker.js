@@ -1,18 +1,5 @@
 // The JavaScript half of the Worker's side: calls to the rooms.
 
-// Every wake-up of a Rust future calls `queueMicrotask`. The platform's own takes 5 µs, because it wraps the callback, and
-// a resolved promise does the same in a tenth of that. An error of the callback is reported, as the standard says.
-globalThis.queueMicrotask = function queueMicrotask(callback) {
-  if (typeof callback !== "function") throw new TypeError("queueMicrotask: the callback is not a function");
-  Promise.resolve().then(() => {
-    try {
-      callback();
-    } catch (error) {
-      reportError(error);
-    }
-  });
-};
-
 /** Returns whether stubs have RPC methods. A platform without this flag list is newer than RPC. */
 export function hasRpc() {
   return globalThis.Cloudflare?.compatibilityFlags?.rpc !== false;
