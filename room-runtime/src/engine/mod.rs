@@ -419,13 +419,7 @@ impl RoomHost {
             let generation = slot.generation.get();
             let close = self.begin_departure(&slot, close);
             match self.start(true).await {
-                Ok(()) => {
-                    let is_for_good = close.code == 1000 && close.was_clean;
-                    self.depart(&slot, close, generation).await;
-                    if is_for_good {
-                        self.end_session(&slot);
-                    }
-                }
+                Ok(()) => self.depart(&slot, close, generation).await,
                 // The end is stored, and handled after the next successful start.
                 Err(error) => {
                     self.departing.borrow_mut().remove(&slot.entry);

@@ -6,19 +6,24 @@
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    collections::HashMap,
+    rc::{Rc, Weak},
 };
 
 use super::{RoomHost, Slot, fair_lock::FairLock};
 use crate::{
     CloseCode, Error, ErrorKind, PeerId,
-    engine::{roster::new_name, slot::Status},
+    engine::slot::Status,
     platform::*,
     wire::{self, Notice, ResumeOffer, WINDOW, Welcome, handshake::id_tag, keys},
 };
 
 /// The close reason of a connection whose client resumed its session on another one.
 pub(super) const RESUMED: &str = "resumed by a new connection";
+
+/// The hexadecimal digits of a token for the time at which it was made, in milliseconds, and then for the life of the room.
+const TIME_DIGITS: usize = 11;
+const LIFE_DIGITS: usize = 5;
 
 /// A session of a client of `room.v1`, while a connection of it is in memory.
 #[derive(Debug)]
@@ -44,7 +49,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(token: String) -> Rc<Self> {
+    fn new(token: String) -> Rc<Self> {
         Rc::new(Session {
             token,
             last: Cell::new(None),
@@ -78,11 +83,38 @@ impl Session {
 pub(super) struct Sessions {
     /// The number of stored sessions; `None` until they are counted.
     count: Cell<Option<usize>>,
+    /// `None` until it is read.
+    memory: Cell<Option<Memory>>,
+    /// The sessions in memory by their tokens. A handler of a closed connection can still run in one that resumes, so a
+    /// token has one session.
+    live: RefCell<HashMap<String, Weak<Session>>>,
+}
+
+/// The age of a room's memory of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Memory {
+    /// The time at which the oldest session began that the room cannot have forgotten.
+    since_ms: u64,
+    /// A random number of the room's life, which a purge ends. The tokens of its sessions contain it.
+    life: u32,
+}
+
+impl Memory {
+    fn encode(self) -> String {
+        format!("{} {}", self.since_ms, self.life)
+    }
+
+    fn decode(stored: &[u8]) -> Option<Memory> {
+        let (since, life) = str::from_utf8(stored).ok()?.split_once(' ')?;
+        Some(Memory { since_ms: since.parse().ok()?, life: life.parse().ok()? })
+    }
 }
 
 impl Sessions {
     pub(super) fn clear(&self) {
         self.count.set(None);
+        self.memory.set(None);
+        self.live.borrow_mut().retain(|_, session| session.strong_count() > 0);
     }
 }
 
@@ -201,10 +233,17 @@ impl RoomHost {
         let kept = limit - limit.div_ceil(16).min(limit);
         let surplus = rows.len().saturating_sub(kept);
         let gone = rows.iter().enumerate().filter(|(at, row)| *at < surplus || self.is_expired(row));
-        let mut left = rows.len();
+        let (mut left, mut latest_ms) = (rows.len(), 0);
         for (_, row) in gone {
             self.delete_session(&row.token, row.told)?;
+            latest_ms = latest_ms.max(row.touched_ms);
             left -= 1;
+        }
+        let memory = self.memory_of_sessions()?;
+        if latest_ms >= memory.since_ms {
+            let memory = Memory { since_ms: latest_ms + 1, ..memory };
+            self.platform.put(keys::SESSIONS_SINCE, memory.encode().as_bytes())?;
+            self.sessions.memory.set(Some(memory));
         }
         self.sessions.count.set(Some(left + 1));
         Ok(())
@@ -216,16 +255,55 @@ impl RoomHost {
         (first..=told).try_for_each(|number| self.platform.delete(&outcome_key(token, number)))
     }
 
-    /// Forgets the session of a client that has closed its connection for good.
-    pub(super) fn end_session(&self, slot: &Slot) {
-        let Some(session) = slot.session.take() else { return };
-        let known = self.last_number(&session);
-        if known.is_ok() && session.is_stored.get() {
-            if let Err(refusal) = self.delete_session(&session.token, session.told.get()) {
-                self.log_error(&self.session_error("deleted", &refusal).to_string());
-            }
-            self.sessions.count.set(self.sessions.count.get().map(|count| count.saturating_sub(1)));
+    /// The age of the room's memory of sessions. It begins with the first session of a life.
+    fn memory_of_sessions(&self) -> Result<Memory, PlatformError> {
+        if let Some(memory) = self.sessions.memory.get() {
+            return Ok(memory);
         }
+        let stored = self.platform.get(keys::SESSIONS_SINCE)?.as_deref().and_then(Memory::decode);
+        let memory = match stored {
+            Some(memory) => memory,
+            None => {
+                let [a, b, c, ..] = self.platform.random();
+                let life = u32::from_be_bytes([0, a, b, c]) & 0xf_ffff;
+                let memory = Memory { since_ms: self.platform.now_ms(), life };
+                self.platform.put(keys::SESSIONS_SINCE, memory.encode().as_bytes())?;
+                memory
+            }
+        };
+        self.sessions.memory.set(Some(memory));
+        Ok(memory)
+    }
+
+    /// Returns whether the room would know a session with this token if any number of it had been handled.
+    fn would_be_stored(&self, token: &str) -> Result<bool, Error> {
+        let part = |from: usize, to: usize| token.get(from..to).and_then(|part| u64::from_str_radix(part, 16).ok());
+        let (Some(begun_ms), Some(life)) = (part(0, TIME_DIGITS), part(TIME_DIGITS, TIME_DIGITS + LIFE_DIGITS)) else {
+            return Ok(false);
+        };
+        let memory = self.memory_of_sessions().map_err(|refusal| self.session_error("read", &refusal))?;
+        let age_ms = self.platform.now_ms().checked_sub(begun_ms);
+        let is_recent = age_ms.is_some_and(|age_ms| age_ms < self.room.session_timeout_ms);
+        Ok(life == u64::from(memory.life) && begun_ms >= memory.since_ms && is_recent)
+    }
+
+    /// Makes the token of a session, which is also the name of its first place.
+    pub(super) fn new_token(&self) -> String {
+        let life = match self.memory_of_sessions() {
+            Ok(memory) => memory.life,
+            Err(refusal) => {
+                self.log_error(&self.session_error("stored", &refusal).to_string());
+                0
+            }
+        };
+        self.secret(life)
+    }
+
+    /// Makes an unguessable name: the time, the life of the room, and 64 random bits.
+    pub(super) fn secret(&self, life: u32) -> String {
+        let [a, b, c, d, e, f, g, h, ..] = self.platform.random();
+        let (now_ms, random) = (self.platform.now_ms() & 0xfff_ffff_ffff, u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+        format!("{now_ms:011x}{life:05x}{random:016x}")
     }
 
     // Numbers.
@@ -355,10 +433,24 @@ impl RoomHost {
         }
     }
 
+    /// The session with this token: the one in memory, or a new one that is read from storage at its first use.
+    pub(super) fn session(&self, token: String) -> Rc<Session> {
+        let mut live = self.sessions.live.borrow_mut();
+        if let Some(known) = live.get(&token).and_then(Weak::upgrade) {
+            return known;
+        }
+        if live.len() == live.capacity() {
+            live.retain(|_, session| session.strong_count() > 0);
+        }
+        let session = Session::new(token.clone());
+        live.insert(token, Rc::downgrade(&session));
+        session
+    }
+
     /// The session of a restored socket.
     pub(super) fn session_of(&self, socket: Socket, token: Option<String>, entry: &str) -> Option<Rc<Session>> {
         self.platform.is_v1(socket).then(|| {
-            let session = Session::new(token.unwrap_or_else(|| entry.to_owned()));
+            let session = self.session(token.unwrap_or_else(|| entry.to_owned()));
             session.is_packed.set(self.platform.is_packed(socket));
             session.place.replace(entry.to_owned());
             session
@@ -385,19 +477,17 @@ impl RoomHost {
 
     /// Finds the session that a new peer resumes.
     pub(super) fn resume_session(&self, offer: &ResumeOffer, id: &PeerId) -> Result<Option<Resumed>, Error> {
-        let row = self.row(&offer.token)?.filter(|row| row.id == *id);
+        let row = self.row(&offer.token)?;
+        let is_stored = row.is_some();
+        let row = row.filter(|row| row.id == *id);
         let sockets = self.platform.open(Some(&id_tag(id.as_str())));
         let mut slots = sockets.into_iter().filter_map(|socket| self.slot_of(socket));
         let has_token =
             |slot: &Rc<Slot>| slot.session.borrow().as_ref().is_some_and(|session| session.token == offer.token);
         let old = slots.find(has_token);
-        let known = old.as_ref().and_then(|slot| slot.session.borrow().clone());
-        let session = match (known, row) {
-            (Some(session), _) => session,
-            (None, Some(_)) => Session::new(offer.token.clone()),
-            (None, None) => return Ok(None),
-        };
-        Ok(Some(Resumed { session, old }))
+        // A session that is not stored has no number, unless it was forgotten.
+        let is_known = old.is_some() || row.is_some() || (!is_stored && self.would_be_stored(&offer.token)?);
+        Ok(is_known.then(|| Resumed { session: self.session(offer.token.clone()), old }))
     }
 
     /// Gives a peer that takes its place again the session that its client offers; none to a plain client.
@@ -406,11 +496,11 @@ impl RoomHost {
         let session = match (known, offer) {
             _ if !is_v1 => return,
             (Some(known), _) => known,
-            (None, Some(offer)) => Session::new(offer.token.clone()),
+            (None, Some(offer)) => self.session(offer.token.clone()),
             (None, None) => {
                 // The Worker's token named the place. Without a number, a session with a token of its own would not find
                 // the place again, so it is stored.
-                let session = Session::new(new_name(self.platform.random()));
+                let session = self.session(self.new_token());
                 session.last.set(Some(0));
                 self.store_place(slot, &session);
                 session
@@ -492,6 +582,8 @@ mod tests {
             place: "1e".to_owned(),
             id: PeerId::from("an id with spaces"),
         };
+        let memory = Memory { since_ms: 7, life: 9 };
+        assert_eq!(Memory::decode(memory.encode().as_bytes()), Some(memory));
         assert_eq!(Row::decode(b"0f 7 5 9 1e an id with spaces"), Some(row));
         for broken in [&b""[..], b"0f", b"0f x 5 9 1e a", b"0f 7 5 9 1e", b"\xff"] {
             assert_eq!(Row::decode(broken), None, "{broken:?}");

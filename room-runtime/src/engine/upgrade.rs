@@ -13,14 +13,13 @@ use serde_json::value::RawValue;
 use super::{
     RoomHost, Value,
     handlers::{HandlerFailure, unless_refused},
-    roster::new_name,
     shortened,
 };
 use crate::{
     CloseCode, Error, ErrorKind, Failure, HandlerError, OnDuplicate, OnResume, PeerId,
     engine::{
         purge::is_own_purge,
-        sessions::{Resumed, Session},
+        sessions::Resumed,
         slot::{Slot, Status},
     },
     platform::*,
@@ -227,7 +226,7 @@ impl RoomHost {
             Some(offer) => self.resume_session(offer, &id)?,
             None => None,
         };
-        let name = new_name(self.platform.random());
+        let name = if is_v1(protocol.as_deref()) { self.new_token() } else { self.secret(0) };
         // The data is encoded before the accept, because data that is too large can only be refused before it.
         self.encode_data(&id, &data)?;
         let slot = Slot::new(NO_SOCKET, id, self.platform.now_ms(), data, Status::Connecting, name, 0);
@@ -237,7 +236,7 @@ impl RoomHost {
         let is_resumed = resumed.is_some();
         let (session, old) = resumed.map(|Resumed { session, old }| (session, old)).unzip();
         if is_v1(protocol.as_deref()) {
-            slot.session.replace(Some(session.unwrap_or_else(|| Session::new(slot.entry.clone()))));
+            slot.session.replace(Some(session.unwrap_or_else(|| self.session(slot.entry.clone()))));
         }
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
         slot.socket.set(socket);

@@ -503,7 +503,8 @@ impl Object {
         }
         self.memory.heard(socket);
         let object = self.clone();
-        self.spawn(Work::Frame(socket, wire::number_of(&frame)), async move {
+        let number = (!wire::is_settlement(&frame)).then(|| wire::number_of(&frame));
+        self.spawn(Work::Frame(socket, number), async move {
             let host = object.host();
             let mut handling = pin!(host.message(socket, frame));
             object.memory.begin_turn(socket);
@@ -558,7 +559,7 @@ impl Object {
 
 impl Object {
     /// Informs the sender of lost frames. A client of `room.v1` sends those again that had not begun.
-    fn tell_of_loss(&self, socket: Socket, numbers: &[u64]) {
+    fn tell_of_loss(&self, socket: Socket, numbers: &[Option<u64>]) {
         use crate::platform::{Audience, Frame};
         let notice = || {
             let message = "the room restarted while it worked on this frame, which may be lost";
@@ -580,6 +581,8 @@ impl Object {
         };
         let mut has_asked = false;
         for (at, number) in numbers.iter().enumerate() {
+            // What is settled is stated again when the room asks for it.
+            let Some(number) = number else { continue };
             if at == 0 || *number == 0 {
                 control(notice().into_control(*number));
             } else if !std::mem::replace(&mut has_asked, true) {

@@ -41,8 +41,8 @@ pub struct Limits {
     pub rate_limit: Option<RateLimit>,
     /// The largest number of sessions of [`room.v1`](crate::SUBPROTOCOL) that the room remembers.
     ///
-    /// A session is stored with its first number, in about 100 bytes, and forgotten when its client closes the connection
-    /// with 1000. Past the limit, the room forgets those whose last number is oldest. A client that resumes a forgotten
+    /// A session is stored with its first number, in about 100 bytes. Past the limit, the room forgets those whose last
+    /// number is oldest. A client that resumes a forgotten
     /// session cannot know if its unanswered events were handled, and reports them as failed.
     pub max_sessions: usize,
 }

@@ -38,5 +38,7 @@ pub(crate) const OUTBOX_ATTEMPTS: &str = "room:outbox:attempts:";
 pub(crate) const MARKS: &str = "room:mark:";
 /// The sessions of clients of `room.v1`, under their tokens.
 pub(crate) const SESSIONS: &str = "room:session:";
+/// The age of the room's memory of sessions.
+pub(crate) const SESSIONS_SINCE: &str = "room:sessions_since";
 /// The outcomes of a session that are more than an acknowledgement, under its token and their position in a ring.
 pub(crate) const OUTCOMES: &str = "room:outcome:";

@@ -99,6 +99,15 @@ pub(crate) fn number_of(frame: &OwnedFrame) -> u64 {
     }
 }
 
+/// Returns whether a frame of a client only says what is settled for the client.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn is_settlement(frame: &OwnedFrame) -> bool {
+    match frame {
+        OwnedFrame::Text(text) => text.starts_with('{'),
+        OwnedFrame::Binary(bytes) => bytes.first() == Some(&0x81),
+    }
+}
+
 /// Parses a number and the comma after it. Returns it with the rest of the text.
 fn number_in(text: &str) -> Option<(u64, &str)> {
     let text = text.trim_start();

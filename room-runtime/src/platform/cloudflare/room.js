@@ -831,6 +831,11 @@ function numberOf(data) {
   return first === 0xcb ? bytes.getFloat64(2) : 0;
 }
 
+// Returns whether a frame of a client of `room.v1` only says what is settled for the client.
+function isSettlement(data) {
+  return typeof data === "string" ? data.startsWith("{") : new Uint8Array(data)[0] === 0x81;
+}
+
 // The end of the wasm instance in which the frames of a socket were lost last, and in which they were asked for.
 const LOST = Symbol("lost");
 const ASKED = Symbol("asked");
@@ -846,6 +851,8 @@ function sendRestarted(socket, data) {
   const number = numberOf(data);
   const isFirst = socket[LOST] !== instance;
   socket[LOST] = instance;
+  // What is settled is stated again when the room asks for it.
+  if (isSettlement(data)) return;
   if (number > 0 && !isFirst) {
     if (socket[ASKED] !== instance) sendControl(socket, slot, { resend: number });
     socket[ASKED] = instance;

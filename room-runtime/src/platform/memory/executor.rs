@@ -17,8 +17,8 @@ pub(crate) type Owner = u64;
 /// The kind of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// A frame of a socket, with its number in `room.v1`, or 0.
-    Frame(Socket, u64),
+    /// A frame of a socket, with its number in `room.v1`, or 0; `None` for a frame that only says what is settled.
+    Frame(Socket, Option<u64>),
     Close(Socket),
     Alarm,
     /// A call or an upgrade. Its caller learns of its end in another way.

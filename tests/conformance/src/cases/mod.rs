@@ -396,7 +396,7 @@ macro_rules! all_cases {
                 a_session_of_another_id_and_an_unknown_one_are_not_resumed: feature("room.v1");
                 a_session_that_resumes_closes_its_old_connection: feature("room.v1");
                 a_session_resumes_its_place_within_the_grace: feature("room.v1");
-                a_clean_close_ends_the_session: feature("room.v1");
+                a_session_of_which_no_number_arrived_resumes: feature("room.v1").alone(RESTARTS);
                 a_room_remembers_as_many_sessions_as_it_is_told_for_as_long: feature("room.v1");
                 a_purge_ends_the_sessions: feature("room.v1");
                 the_token_reaches_no_handler_and_is_not_echoed: feature("room.v1");
