@@ -201,6 +201,15 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
               the handler `event_cost` gives events other costs than 1",
     },
     OptionKind {
+        name: "max_sessions",
+        example: "10000",
+        default: Fallback::Value("10000"),
+        sets: Sets::Limit(Takes::WholeNumber { most: 1_000_000 }),
+        needs: None,
+        doc: "the maximum number of sessions of the subprotocol `room.v1` that the room remembers, {range}; past it, \
+              the room forgets the oldest",
+    },
+    OptionKind {
         name: "allowed_origins",
         example: r#"("https://example.com", "https://*.example.com")"#,
         default: Fallback::Text("every origin"),
@@ -303,6 +312,14 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         needs: None,
         doc: "how long a peer may send neither a frame nor a heartbeat before the room closes its connection as lost, \
               {range}; clients have to send heartbeats",
+    },
+    OptionKind {
+        name: "session_timeout",
+        example: r#""1d""#,
+        default: Fallback::Value(r#""1d""#),
+        sets: Sets::Constant("SESSION_TIMEOUT_MS", Takes::Time { least: SECOND, most: 365 * DAY }),
+        needs: None,
+        doc: "how long the room remembers a session of the subprotocol `room.v1` after its last event, {range}",
     },
     OptionKind {
         name: "crate",

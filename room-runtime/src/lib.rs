@@ -111,7 +111,7 @@ pub use crate::{
         upgrade::{OnDuplicate, OnResume},
         violations::{Violation, Violations},
     },
-    wire::SUBPROTOCOL,
+    wire::{SUBPROTOCOL, SUBPROTOCOL_MSGPACK},
 };
 
 /// The body type of `on_request`, in its request and in its response.

@@ -93,6 +93,10 @@ pub trait Room: Sized + 'static {
     /// tried at least once after its target was reached again. The default is a day.
     const OUTBOX_TIMEOUT_MS: u64 = 86_400_000;
 
+    /// The time for which the room remembers a session of [`room.v1`](crate::SUBPROTOCOL) after its last number, in
+    /// milliseconds. The default is a day.
+    const SESSION_TIMEOUT_MS: u64 = 86_400_000;
+
     /// The codecs of the room's events and messages. A client that chooses none by a
     /// [subprotocol](crate::Codec::protocol) gets the first.
     ///

@@ -51,6 +51,7 @@ impl<R: Room> Typed<R> {
         peer_timeout_ms: R::PEER_TIMEOUT_MS,
         batch_ms: R::BATCH_MS,
         outbox_timeout_ms: R::OUTBOX_TIMEOUT_MS,
+        session_timeout_ms: R::SESSION_TIMEOUT_MS,
         has_on_away: R::HAS_ON_AWAY,
         has_on_alarm: R::HAS_ON_ALARM,
         codecs: R::CODECS.all(),
@@ -200,7 +201,7 @@ impl<R: Room> RoomCode for Typed<R> {
             return Box::pin(async { Ok(asked) });
         }
         let ctx = RoomContext::<R>::new(call);
-        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = asked;
+        let Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol, offer } = asked;
         let request = UpgradeRequest {
             data: Rc::unwrap_or_clone(typed(data)),
             id,
@@ -229,6 +230,7 @@ impl<R: Room> RoomCode for Typed<R> {
                 resume: resume.take(),
                 on_resume: *on_resume,
                 protocol: protocol.take(),
+                offer,
             })
         })
     }

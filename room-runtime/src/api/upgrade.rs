@@ -11,7 +11,7 @@ use crate::{
     Error, ErrorKind, Failure, OnDuplicate, OnResume, PeerId, Room,
     engine::upgrade::{Rejection, invalid_status},
     types::upgrade::{MAX_TAG_BYTES, MAX_TAGS, check_upgrade},
-    wire::{self, SUBPROTOCOL, TICKET_HEADER, UpgradeOptions, handshake::Handshake},
+    wire::{self, TICKET_HEADER, UpgradeOptions, handshake::Handshake, is_v1},
 };
 
 /// The new peer of an upgrade, given by the Worker: its data, and optionally an id, tags and more.
@@ -228,8 +228,8 @@ impl<R: Room> UpgradeRequest<R> {
             (scheme.eq_ignore_ascii_case(BEARER) && !token.is_empty()).then(|| token.to_owned())
         });
         let offered = self.protocols.iter().skip_while(|name| *name != BEARER).nth(1);
-        let offered = offered.filter(|name| *name != SUBPROTOCOL).cloned();
-        let speaks_another = self.protocol.is_some() || self.protocols.iter().any(|name| name == SUBPROTOCOL);
+        let offered = offered.filter(|name| !is_v1(Some(name))).cloned();
+        let speaks_another = self.protocol.is_some() || self.protocols.iter().any(|name| is_v1(Some(name)));
         if offered.is_some() && !speaks_another {
             self.protocol = Some(BEARER.to_owned());
         }

@@ -11,7 +11,11 @@ use super::{
     room::{Handling, NoEvent},
     slot::Slot,
 };
-use crate::{DecodeError, Error, platform::*, wire::msgpack::Fault};
+use crate::{
+    DecodeError, Error,
+    platform::*,
+    wire::{ClientFrame, msgpack::Fault},
+};
 
 /// The part of the engine for rooms that speak MessagePack.
 pub(crate) struct Packing {
@@ -43,7 +47,41 @@ pub(super) struct Decoded {
     pub(super) cost: u32,
 }
 
+/// A frame of a client of `room.v1`, without its number.
+pub(super) enum Opened {
+    Event(OwnedFrame),
+    /// Every number below this one is settled for the client.
+    SettledBelow(u64),
+}
+
 impl RoomHost {
+    /// Takes the event out of a frame of a client of `room.v1`.
+    pub(super) fn open_frame(&self, socket: Socket, frame: OwnedFrame) -> Result<Opened, DecodeError> {
+        const FORM: &str = "a frame of `room.v1` is `[NUMBER, EVENT]`";
+        let is_own = match &frame {
+            OwnedFrame::Text(_) => self.room.packing.is_none() || !self.platform.is_packed(socket),
+            OwnedFrame::Binary(_) => self.room.packing.is_some() && self.platform.is_packed(socket),
+        };
+        // A frame of the wrong kind is answered as that of a plain client, and bytes of the room's own protocol have no
+        // number.
+        if !is_own {
+            return Ok(Opened::Event(frame));
+        }
+        match ClientFrame::parse(frame) {
+            Ok(ClientFrame::Event { event, .. }) => Ok(Opened::Event(event)),
+            Ok(ClientFrame::From(number)) => Ok(Opened::SettledBelow(number)),
+            Ok(ClientFrame::Call { name, arguments, .. }) => {
+                let error = format!("the room has no call `{name}`");
+                Err(match arguments {
+                    OwnedFrame::Text(text) => DecodeError::malformed(error, text),
+                    OwnedFrame::Binary(bytes) => DecodeError::malformed_bytes(error, bytes.len()),
+                })
+            }
+            Err(OwnedFrame::Text(text)) => Err(DecodeError::malformed(FORM, text)),
+            Err(OwnedFrame::Binary(bytes)) => Err(DecodeError::malformed_bytes(FORM, bytes.len())),
+        }
+    }
+
     /// Decodes a frame.
     pub(super) fn decode(&self, call: Invocation, socket: Socket, frame: OwnedFrame) -> Result<Decoded, DecodeError> {
         let packing = self.room.packing.as_ref().filter(|_| self.platform.is_packed(socket));
@@ -91,8 +129,8 @@ impl RoomHost {
         sent.map_err(|error| error.in_room(&self.id))
     }
 
-    /// Sends a frame of the runtime, given as JSON, to one peer.
-    pub(super) fn send_notice(self: &Rc<Self>, notice: &str, to: &Slot) {
+    /// Sends a frame of the runtime, given as JSON, to a plain client.
+    pub(super) fn send_plain_notice(self: &Rc<Self>, notice: &str, to: &Slot) {
         let to = Audience::Only(&[to.socket.get()]);
         // A send fails only if the socket is closing.
         match &self.room.packing {

@@ -18,7 +18,8 @@ use crate::{
         trace::HandlerSpan,
     },
     platform::*,
-    wire,
+    types::error::Refused,
+    wire::Notice,
 };
 
 /// The registration of a handler in `RoomHost::waiting`. Dropping it removes the waker.
@@ -173,33 +174,26 @@ impl RoomHost {
         self.log_failure(error, &message);
     }
 
-    pub(super) fn send_error_frame(
-        self: &Rc<Self>,
-        to: &Slot,
-        code: ErrorKind,
-        message: &str,
-        retry_after_ms: Option<u64>,
-    ) {
-        self.send_notice(&wire::error_frame(code, message, retry_after_ms), to);
-    }
-
     /// Answers the sender of an event whose handler failed. The text of the failure goes only to the log.
-    pub(super) fn answer_failure(self: &Rc<Self>, to: &Slot) {
+    pub(super) fn answer_failure(self: &Rc<Self>, notice: Notice<'_>, to: &Slot, number: u64) {
         if to.status.get() != Status::Gone && to.socket.get() != NO_SOCKET {
-            self.send_error_frame(to, ErrorKind::Handler, "the room could not handle this event", None);
+            self.send_notice(notice, number, to);
         }
     }
 
     /// Sends the message or the error frame of a refusal to the peer; does nothing for any other failure.
-    pub(super) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot) {
-        if failure.as_refused().is_some() {
+    ///
+    /// `number` is that of the refused frame, for a client of `room.v1`.
+    pub(super) fn answer_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot, number: u64) {
+        if let Some(refused) = failure.as_refused() {
             self.note_refused(Some(to), ErrorKind::Refused);
-            self.send_refusal(failure, to);
+            self.settle_failed(to, self.life.get(), number, refusal(refused));
+            self.send_refusal(failure, to, number);
         }
     }
 
     /// Sends a refusal without counting it.
-    pub(super) fn send_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot) {
+    pub(super) fn send_refusal(self: &Rc<Self>, failure: &Failure, to: &Slot, number: u64) {
         let Some(refused) = failure.as_refused() else { return };
         // The connection may have ended while the handler waited.
         if to.status.get() == Status::Gone || to.socket.get() == NO_SOCKET {
@@ -212,9 +206,17 @@ impl RoomHost {
                     self.log_error(&error.to_string());
                 }
             }
-            None => self.send_error_frame(to, ErrorKind::Refused, refused.reason(), None),
+            None => return self.send_notice(refusal(refused), number, to),
+        }
+        // The message is not the outcome of a number.
+        if number > 0 {
+            self.send_notice(refusal(refused), number, to);
         }
     }
+}
+
+fn refusal(refused: &Refused) -> Notice<'_> {
+    Notice::error(ErrorKind::Refused, refused.reason(), None)
 }
 
 /// Turns a refusal into a success: it has been answered and is not reported.

@@ -13,6 +13,7 @@
 //!   `roster` keeps places and presence, `users` has the handlers of users, `selection` selects peers.
 //! - `schedules` stores what will be due, `alarms` fires it, `liveness` closes silent peers in the alarm.
 //! - `codecs` decodes frames and sends messages in the codec of each peer.
+//! - `sessions` has the numbers of clients of `room.v1`, and the outcomes of their frames.
 //! - `topics` holds the peers' subscriptions and selects the subscribers.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
 //! - `outbox` stores and delivers durable calls to other rooms, `inbox` handles each of theirs once.
@@ -36,6 +37,7 @@ pub(crate) mod room;
 pub(crate) mod roster;
 pub(crate) mod schedules;
 pub(crate) mod selection;
+pub(crate) mod sessions;
 pub(crate) mod slot;
 mod sockets;
 mod start;
@@ -57,7 +59,16 @@ use std::{
     task::Waker,
 };
 
-use self::{idempotency::Answers, state::Cached, stats::Counters, transaction::Running, users::Visit};
+use self::{
+    codecs::Opened,
+    idempotency::Answers,
+    rates::Limited,
+    sessions::{Sequence, Session, Sessions},
+    state::Cached,
+    stats::Counters,
+    transaction::Running,
+    users::Visit,
+};
 pub(crate) use self::{
     room::{Invocation, MakeServices, RoomType, Value},
     upgrade::Upgraded,
@@ -75,8 +86,20 @@ use crate::{
         topics::Topics,
     },
     platform::*,
-    wire::{self, keys},
+    wire::{self, Notice, keys},
 };
+
+/// The reason why a frame that waited for its turn is not handled.
+enum Unfit {
+    Invalid(DecodeError),
+    Limited(Limited),
+}
+
+impl From<DecodeError> for Unfit {
+    fn from(error: DecodeError) -> Self {
+        Unfit::Invalid(error)
+    }
+}
 
 /// The most frames, and the most bytes, of one peer that wait while a handler of that peer runs. The room drops each
 /// further frame and answers it with an error frame.
@@ -100,6 +123,7 @@ pub(crate) struct RoomHost {
     pub(crate) schedules: Schedules,
     pub(crate) tickets: Tickets,
     answers: Answers,
+    sessions: Sessions,
     topics: Topics,
     /// The room's outbox, in a room that has one. Its type is private to `outbox`.
     outbox: OnceCell<Box<dyn Any>>,
@@ -155,6 +179,7 @@ impl RoomHost {
             ),
             tickets: Tickets::default(),
             answers: Answers::default(),
+            sessions: Sessions::default(),
             topics: Topics::default(),
             outbox: OnceCell::new(),
             inbox: RefCell::default(),
@@ -181,26 +206,33 @@ impl RoomHost {
         }
         let bytes = frame.len();
         self.counters.received(bytes);
+        let session = slot.session.borrow().clone();
+        let number = session.as_ref().map_or(0, |session| session.number_of(&frame));
+        let mut frame = Ok(frame);
         if let Some(rates) = &self.room.parts.rates
-            && !(rates.admit)(self, &slot)
+            && let Err(limited) = (rates.admit)(self, &slot)
         {
-            return;
+            // The error of a frame with a number waits for its turn, because the numbers are settled in order.
+            if number == 0 {
+                return self.answer_limited(limited, &slot, 0);
+            }
+            frame = Err(Unfit::Limited(limited));
         }
         // The size is checked before decoding and before queueing, so that an oversized frame takes no memory.
         let limit = self.room.limits.max_message_bytes;
-        let frame = if bytes > limit { Err(DecodeError::too_large(bytes, limit)) } else { Ok(frame) };
+        if bytes > limit && frame.is_ok() {
+            frame = Err(Unfit::Invalid(DecodeError::too_large(bytes, limit)));
+        }
         let weight = if frame.is_ok() { bytes } else { 0 };
-        let queued = slot.queued_bytes.get() + weight;
-        if slot.turn.is_taken() && (slot.turn.queued() >= MAX_QUEUED_FRAMES || queued > MAX_QUEUED_BYTES) {
-            let message = format!(
-                "{} frames of this peer are waiting, which is all that a room keeps; this one was dropped",
-                slot.turn.queued()
-            );
+        if !self.has_space(&slot, weight) {
             self.note_refused(Some(&slot), ErrorKind::Overloaded);
-            self.send_error_frame(&slot, ErrorKind::Overloaded, &message, None);
+            match session {
+                Some(session) if number > 0 => session.note_dropped(),
+                _ => self.answer_overload(&slot),
+            }
             return;
         }
-        slot.queued_bytes.set(queued);
+        slot.queued_bytes.set(slot.queued_bytes.get() + weight);
         slot.queued_frames.set(slot.queued_frames.get() + 1);
         let _turn = slot.turn.take().await;
         slot.queued_bytes.set(slot.queued_bytes.get() - weight);
@@ -212,7 +244,7 @@ impl RoomHost {
         // The start comes after the queue, so that frames which wait for the start count against the queue's limits.
         if let Err(error) = self.start(true).await {
             self.note_refused(Some(&slot), error.kind());
-            self.send_error_frame(&slot, error.kind(), error.message(), None);
+            self.send_notice(Notice::error(error.kind(), error.message(), None), number, &slot);
             return;
         }
         if slot.is_closing.get() {
@@ -222,43 +254,137 @@ impl RoomHost {
         if slot.status.get() != Status::Connected || slot.is_closing.get() {
             return;
         }
-        let call = self.invocation(Some(&slot));
-        let life = call.life;
-        // A reconnect may have moved the peer to another socket while the frame waited.
-        match frame.and_then(|frame| self.decode(call, socket, frame)) {
-            Ok(Decoded { handling, handler, cost }) => {
-                if let Some(rates) = &self.room.parts.rates
-                    && !(rates.charge)(self, &slot, cost)
-                {
+        match session {
+            None => _ = self.handle(&slot, socket, frame, 0).await,
+            Some(session) => {
+                let _turn = session.turn.take().await;
+                // A purge may have ended the connection while the last handler of an earlier one ran.
+                if slot.status.get() != Status::Connected || slot.is_closing.get() {
                     return;
                 }
-                if let Err(failure) = self.run(handler, Some(&slot), handling).await {
-                    self.event_failed(&slot, life, handler, failure).await;
-                }
+                self.handle_in_session(&slot, &session, socket, frame, number).await;
             }
-            Err(error) => self.invalid(&slot, error).await,
         }
     }
 
+    /// Returns whether one more frame of a peer may wait.
+    fn has_space(&self, slot: &Slot, weight: usize) -> bool {
+        let is_full = slot.turn.queued() >= MAX_QUEUED_FRAMES || slot.queued_bytes.get() + weight > MAX_QUEUED_BYTES;
+        !slot.turn.is_taken() || !is_full
+    }
+
+    fn answer_overload(self: &Rc<Self>, slot: &Slot) {
+        let message = format!(
+            "{} frames of this peer are waiting, which is all that a room keeps; this one was dropped",
+            slot.turn.queued()
+        );
+        self.send_notice(Notice::error(ErrorKind::Overloaded, &message, None), 0, slot);
+    }
+
+    /// Decodes a frame and runs its handler. Its errors are answered with its number.
+    ///
+    /// Returns true if the handler succeeded.
+    async fn handle(
+        self: &Rc<Self>,
+        slot: &Rc<Slot>,
+        socket: Socket,
+        frame: Result<OwnedFrame, Unfit>,
+        number: u64,
+    ) -> bool {
+        let call = self.invocation(Some(slot));
+        let life = call.life;
+        // A reconnect may have moved the peer to another socket while the frame waited.
+        match frame.and_then(|frame| Ok(self.decode(call, socket, frame)?)) {
+            Ok(Decoded { handling, handler, cost }) => {
+                if let Some(rates) = &self.room.parts.rates
+                    && let Err(limited) = (rates.charge)(self, slot, cost)
+                {
+                    self.answer_limited(limited, slot, number);
+                    return false;
+                }
+                let outcome = self.run(handler, Some(slot), handling).await;
+                let Err(failure) = outcome else { return true };
+                self.event_failed(slot, life, handler, failure, number).await;
+            }
+            Err(Unfit::Invalid(error)) => self.invalid(slot, error, number).await,
+            Err(Unfit::Limited(limited)) => self.answer_limited(limited, slot, number),
+        }
+        false
+    }
+
+    /// Handles a frame of a client of `room.v1`, in the sequence of its numbers.
+    async fn handle_in_session(
+        self: &Rc<Self>,
+        slot: &Rc<Slot>,
+        session: &Rc<Session>,
+        socket: Socket,
+        frame: Result<OwnedFrame, Unfit>,
+        number: u64,
+    ) {
+        let life = self.life.get();
+        if number > 0 {
+            match self.sequence_of(session, number) {
+                Ok(Sequence::Next) => {}
+                Ok(Sequence::Repeated) => return self.repeat_outcome(slot, session, number),
+                Ok(Sequence::Early) => return self.ask_for_missing(slot, session),
+                Err(error) => {
+                    return self.send_notice(Notice::error(error.kind(), error.message(), None), number, slot);
+                }
+            }
+        }
+        let frame = match frame.map(|frame| self.open_frame(socket, frame)) {
+            Ok(Ok(Opened::Event(event))) => Ok(event),
+            Ok(Ok(Opened::SettledBelow(number))) => {
+                if let Err(error) = self.settle_below(session, number) {
+                    self.log_error(&error.to_string());
+                }
+                return;
+            }
+            Ok(Err(error)) => Err(Unfit::Invalid(error)),
+            Err(unfit) => Err(unfit),
+        };
+        let is_done = self.handle(slot, socket, frame, number).await;
+        if number == 0 {
+            return;
+        }
+        if is_done {
+            self.settle(slot, session, life, number, None);
+            self.send_control(slot, &wire::ack_control(number));
+        }
+        self.ask_for_dropped(slot);
+    }
+
     /// Answers a frame whose handler failed, and runs `on_error`.
-    async fn event_failed(self: &Rc<Self>, slot: &Rc<Slot>, life: u64, handler: &'static str, failure: Failure) {
+    async fn event_failed(
+        self: &Rc<Self>,
+        slot: &Rc<Slot>,
+        life: u64,
+        handler: &'static str,
+        failure: Failure,
+        number: u64,
+    ) {
         if failure.as_refused().is_some() {
-            return self.answer_refusal(&failure, slot);
+            return self.answer_refusal(&failure, slot, number);
         }
         let is_over = is_own_purge(&failure);
         let call = Invocation { life, ..self.invocation(Some(slot)) };
+        let notice = || Notice::error(ErrorKind::Handler, "the room could not handle this event", None);
+        self.settle_failed(slot, life, number, notice());
         self.report(Err(failure), handler, &call).await;
         // The answer comes after `on_error`: if the room crashes there, the sender is informed of the crash instead.
         if !is_over && self.life.get() == life {
-            self.answer_failure(slot);
+            self.answer_failure(notice(), slot, number);
         }
     }
 
     /// Answers a frame that is not an event, and runs `on_decode_error`.
-    async fn invalid(self: &Rc<Self>, slot: &Rc<Slot>, error: DecodeError) {
+    async fn invalid(self: &Rc<Self>, slot: &Rc<Slot>, error: DecodeError, number: u64) {
         self.note_refused(Some(slot), error.kind());
+        self.settle_failed(slot, self.life.get(), number, Notice::decode_error(&error));
         match self.room.on_invalid {
-            OnInvalid::Report => self.send_notice(&wire::decode_error_frame(&error), slot),
+            OnInvalid::Report => self.send_notice(Notice::decode_error(&error), number, slot),
+            // A client of `room.v1` waits for the outcome of each number.
+            OnInvalid::Ignore if number > 0 => self.send_notice(Notice::decode_error(&error), number, slot),
             OnInvalid::Ignore => {}
             OnInvalid::Close => {
                 let reason = shortened(error.message());
@@ -271,8 +397,8 @@ impl RoomHost {
             .run("on_decode_error", call.sender.as_deref(), self.room.code.on_decode_error(call.clone(), error))
             .await;
         if let Err(failure) = &outcome {
-            // The frame is counted already.
-            self.send_refusal(failure, slot);
+            // The frame is counted already, and answered.
+            self.send_refusal(failure, slot, 0);
         }
         self.report(handlers::unless_refused(outcome), "on_decode_error", &call).await;
     }
@@ -333,6 +459,7 @@ impl RoomHost {
         }
         self.schedules.clear();
         self.answers.clear();
+        self.sessions.clear();
         self.topics.clear();
         if let Some(delivering) = &self.room.parts.delivering {
             delivering.clear(self);

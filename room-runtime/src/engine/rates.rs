@@ -17,7 +17,7 @@ use crate::{
     ErrorKind, RateLimit, RateLimitBy,
     engine::slot::Slot,
     platform::*,
-    wire::{self, handshake::Handshake, keys},
+    wire::{self, Notice, handshake::Handshake, keys},
 };
 
 /// The frames over the limit in a row that the room answers, for each connection. Answers to a flood would fill the
@@ -32,14 +32,22 @@ type AddressOf = fn(&dyn Handshake) -> Option<Rc<str>>;
 
 /// The part of the engine for rooms with a rate limit.
 pub(crate) struct Rates {
-    /// Takes the token of a frame, or answers the frame.
-    pub(super) admit: fn(&Rc<RoomHost>, &Slot) -> bool,
-    /// Takes the rest of the cost of an event, or answers it.
-    pub(super) charge: fn(&Rc<RoomHost>, &Slot, u32) -> bool,
+    /// Takes the token of a frame.
+    pub(super) admit: fn(&RoomHost, &Slot) -> Result<(), Limited>,
+    /// Takes the rest of the cost of an event.
+    pub(super) charge: fn(&RoomHost, &Slot, u32) -> Result<(), Limited>,
     /// Removes the full buckets from memory.
     pub(super) release: fn(&RoomHost),
     address_of: Option<AddressOf>,
     stored: Option<StoredBuckets>,
+}
+
+/// The reason why a frame or an event is over the limit.
+pub(super) struct Limited {
+    message: String,
+    wait_ms: Option<u64>,
+    /// False in a flood.
+    is_answered: bool,
 }
 
 /// The part for buckets that are stored.
@@ -68,37 +76,45 @@ impl RoomHost {
         self.room.parts.rates.as_ref()?.address_of.and_then(|address_of| address_of(handshake))
     }
 
-    fn admit_frame(self: &Rc<Self>, slot: &Slot) -> bool {
-        let Some(limit) = self.room.limits.rate_limit else { return true };
-        match self.take_tokens(slot, limit, 1, 1) {
-            Ok(()) => {
-                slot.over_rate.set(0);
-                true
+    /// Answers a frame over the limit. `number` is its number, for a client of `room.v1`.
+    pub(super) fn answer_limited(self: &Rc<Self>, limited: Limited, slot: &Slot, number: u64) {
+        self.note_refused(Some(slot), ErrorKind::RateLimited);
+        let Limited { message, wait_ms, is_answered } = limited;
+        if !is_answered {
+            if let Some(session) = &*slot.session.borrow() {
+                session.note_dropped();
             }
-            Err(Refused { wait_ms, .. }) => {
-                self.note_refused(Some(slot), ErrorKind::RateLimited);
-                let dropped = slot.over_rate.get().saturating_add(1);
-                slot.over_rate.set(dropped);
-                if dropped <= MAX_ANSWERED {
-                    let sender = if slot.address.borrow().is_some() { "address" } else { "peer" };
-                    let message = format!(
-                        "this {sender} sends more than {} frames a second, this one was dropped",
-                        limit.per_second
-                    );
-                    self.send_error_frame(slot, ErrorKind::RateLimited, &message, Some(wait_ms));
-                }
-                false
-            }
+            return;
         }
+        let notice = || Notice::error(ErrorKind::RateLimited, &message, wait_ms);
+        self.settle_failed(slot, self.life.get(), number, notice());
+        self.send_notice(notice(), number, slot);
     }
 
-    fn charge_event(self: &Rc<Self>, slot: &Slot, cost: u32) -> bool {
-        let Some(limit) = self.room.limits.rate_limit else { return true };
+    fn admit_frame(&self, slot: &Slot) -> Result<(), Limited> {
+        let Some(limit) = self.room.limits.rate_limit else { return Ok(()) };
+        let Err(Refused { wait_ms, .. }) = self.take_tokens(slot, limit, 1, 1) else {
+            slot.over_rate.set(0);
+            return Ok(());
+        };
+        let dropped = slot.over_rate.get().saturating_add(1);
+        slot.over_rate.set(dropped);
+        let is_answered = dropped <= MAX_ANSWERED;
+        let sender = if slot.address.borrow().is_some() { "address" } else { "peer" };
+        let message = match is_answered {
+            true => format!("this {sender} sends more than {} frames a second, this one was dropped", limit.per_second),
+            false => String::new(),
+        };
+        Err(Limited { message, wait_ms: Some(wait_ms), is_answered })
+    }
+
+    fn charge_event(&self, slot: &Slot, cost: u32) -> Result<(), Limited> {
+        let Some(limit) = self.room.limits.rate_limit else { return Ok(()) };
         let (message, wait_ms) = match cost {
-            1 => return true,
+            1 => return Ok(()),
             0 => {
                 self.rates.give_back(&Key::of(slot), limit);
-                return true;
+                return Ok(());
             }
             // The burst is checked first, because such an event never passes.
             cost if cost > limit.burst => {
@@ -107,16 +123,14 @@ impl RoomHost {
                 (message, None)
             }
             cost => match self.take_tokens(slot, limit, cost - 1, cost) {
-                Ok(()) => return true,
+                Ok(()) => return Ok(()),
                 Err(Refused { left, wait_ms }) => {
                     let message = format!("this event costs {cost} tokens of the rate limit, and {left} were left");
                     (message, Some(wait_ms))
                 }
             },
         };
-        self.note_refused(Some(slot), ErrorKind::RateLimited);
-        self.send_error_frame(slot, ErrorKind::RateLimited, &message, wait_ms);
-        false
+        Err(Limited { message, wait_ms, is_answered: true })
     }
 
     /// Takes tokens. If too few are left, the wait ends when there are `wanted`.

@@ -18,7 +18,7 @@ use crate::{
         slot::{Slot, Status},
     },
     platform::*,
-    wire::{self, handshake::id_tag, is_ticket},
+    wire::{Notice, ResumeOffer, handshake::id_tag, is_ticket, is_v1},
 };
 
 /// The part of the engine for rooms with a grace.
@@ -121,7 +121,7 @@ impl RoomHost {
         address: Option<Rc<str>>,
         accept: Accept,
     ) -> Result<Upgraded, Error> {
-        let Asked { data, id, meta, on_duplicate, on_resume, protocol, .. } = asked;
+        let Asked { data, id, meta, on_duplicate, on_resume, protocol, offer, .. } = asked;
         let mut others = Vec::new();
         if on_duplicate != OnDuplicate::Allow {
             others = self.connected_as(&id);
@@ -143,7 +143,8 @@ impl RoomHost {
             self.encode_attachment(&slot, slot.generation.get().wrapping_add(1), &encoded)?;
         }
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
-        if self.resume(&slot, socket, address, (data, &encoded), meta).await {
+        self.continue_session(&slot, is_v1(protocol.as_deref()), offer.as_ref());
+        if self.resume(&slot, socket, address, (data, &encoded), (meta, offer)).await {
             for other in others {
                 self.force_close(&other, CloseCode::RESTART, REPLACED);
             }
@@ -161,7 +162,7 @@ impl RoomHost {
         socket: Socket,
         address: Option<Rc<str>>,
         (data, encoded): (Value, &RawValue),
-        meta: Option<Box<RawValue>>,
+        (meta, offer): (Option<Box<RawValue>>, Option<ResumeOffer>),
     ) -> bool {
         let generation = slot.generation.get().wrapping_add(1);
         // The place is written before memory changes: if the write fails, the old connection keeps the place.
@@ -173,6 +174,11 @@ impl RoomHost {
             return false;
         }
         self.take_over(slot, socket, generation, data, meta);
+        if slot.session.borrow().is_some() {
+            self.welcome(slot, offer.as_ref(), offer.is_some());
+        } else {
+            self.send_token(slot);
+        }
         // The turn is queued before any frame of the new socket. It is not awaited here, so that a handler of the old
         // connection that hangs cannot block the reconnect.
         let place = slot.turn.queue();
@@ -221,7 +227,6 @@ impl RoomHost {
         self.note_joined();
         self.start_watchdog();
         self.plan_silence_check();
-        self.send_token(slot);
     }
 
     /// Runs `on_resume`, unless the peer has left or reconnected again before its turn came.
@@ -243,7 +248,7 @@ impl RoomHost {
             && let Err(failure) = &outcome
             && let Some(refused) = failure.as_refused()
         {
-            self.answer_refusal(failure, slot);
+            self.answer_refusal(failure, slot, 0);
             // The close fails only if the socket is closing already.
             let _ = self.close_peer(slot, CloseCode::POLICY, shortened(refused.close_reason()));
         }
@@ -258,7 +263,7 @@ impl RoomHost {
     }
 
     fn send_token(self: &Rc<Self>, slot: &Slot) {
-        self.send_notice(&wire::resume_frame(&slot.entry), slot);
+        self.send_plain_notice(&Notice::Resume(slot.entry.as_str().into()).into_frame(), slot);
     }
 
     /// Keeps the place of a lost connection for the grace.

@@ -53,6 +53,7 @@ pub(crate) struct RoomType {
     pub(crate) peer_timeout_ms: u64,
     pub(crate) batch_ms: u64,
     pub(crate) outbox_timeout_ms: u64,
+    pub(crate) session_timeout_ms: u64,
     pub(crate) has_on_away: bool,
     pub(crate) has_on_alarm: bool,
     pub(crate) codecs: &'static [Codec],

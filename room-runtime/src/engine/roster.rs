@@ -24,7 +24,7 @@ use crate::{
         topics,
     },
     platform::*,
-    wire::{self, keys, new_ticket},
+    wire::{self, keys},
 };
 
 /// The prefixes of the storage keys that hold peers, and handlers that wait for the start.
@@ -123,11 +123,6 @@ impl Roster {
         find_lost: RoomHost::read_lost,
         close_lost: |host, lost| Box::pin(host.depart_lost(lost)),
     };
-}
-
-/// Makes an unguessable name for an entry.
-pub(super) fn new_name(random: [u8; 16]) -> String {
-    new_ticket(random)
 }
 
 pub(super) fn key(name: &str) -> String {

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use super::{Value, fair_lock::FairLock};
+use super::{Value, fair_lock::FairLock, sessions::SessionCell};
 use crate::{Close, PeerId, platform::*};
 
 /// The phase of a peer's connection.
@@ -60,6 +60,8 @@ pub(crate) struct Slot {
     pub(crate) address: RefCell<Option<Rc<str>>>,
     /// The frames over the rate limit since a frame last passed it.
     pub(crate) over_rate: Cell<u32>,
+    /// The session of the peer; `None` for a plain client.
+    pub(crate) session: SessionCell,
     /// Taken by the running handler of this peer.
     pub(crate) turn: FairLock,
 }
@@ -95,6 +97,7 @@ impl Slot {
             is_changing: Cell::new(false),
             address: RefCell::new(None),
             over_rate: Cell::new(0),
+            session: SessionCell::default(),
             turn: FairLock::default(),
         }
     }

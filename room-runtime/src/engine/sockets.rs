@@ -55,10 +55,11 @@ impl RoomHost {
         const WHAT: &str = "the attachment of a socket";
         let attachment = wire::decode_value::<Attachment<PeerId, Box<RawValue>, String>>(bytes, WHAT)?;
         let Attachment(id, connected_at, data, mut entry, generation, address) = attachment;
-        let topics = topics::split_off(&mut entry);
+        let (token, topics) = topics::split_off(&mut entry);
         let data = self.room.code.decode_data(data.get()).map_err(|error| wire::decode_failed(WHAT, error))?;
         let slot = Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation);
         slot.topics.replace(topics);
+        slot.session.replace(self.session_of(socket, token, &slot.entry));
         slot.address.replace(address.map(Rc::from));
         Ok(slot)
     }
@@ -82,16 +83,23 @@ impl RoomHost {
         let bytes = frame.len();
         let sent = self.platform.send(frame, to, self.room.limits.max_unread_bytes, batches);
         self.counters.sent(sent.sent, bytes);
-        if batches && sent.held && !self.releasing.get() {
-            self.releasing.set(true);
-            let host = self.clone();
-            self.platform.spawn(Box::pin(async move {
-                Platform::timer(host.platform.clone(), host.room.batch_ms).await;
-                host.releasing.set(false);
-                host.platform.release();
-            }));
+        if batches && sent.held {
+            self.end_batch_later();
         }
         sent
+    }
+
+    /// Sends the messages and controls that wait for a batch at the end of the batch window.
+    pub(super) fn end_batch_later(self: &Rc<Self>) {
+        if self.releasing.replace(true) {
+            return;
+        }
+        let host = self.clone();
+        self.platform.spawn(Box::pin(async move {
+            Platform::timer(host.platform.clone(), host.room.batch_ms).await;
+            host.releasing.set(false);
+            host.platform.release();
+        }));
     }
 
     pub(super) fn keep(&self, socket: Socket, slot: &Rc<Slot>) {
@@ -185,7 +193,8 @@ impl RoomHost {
 
     /// Encodes the attachment of a peer's socket and checks its size.
     pub(crate) fn encode_attachment(&self, slot: &Slot, generation: u32, data: &RawValue) -> Result<Vec<u8>, Error> {
-        let entry = topics::join(&slot.entry, &slot.topics.borrow());
+        let session = slot.session.borrow();
+        let entry = topics::join(&slot.entry, session.as_ref().map(|session| &*session.token), &slot.topics.borrow());
         let address = slot.address.borrow();
         let attachment = Attachment(&slot.id, slot.connected_at, data, &*entry, generation, address.as_deref());
         let encoded = wire::encode_value(&attachment, "the peer's data").and_then(|bytes| match bytes.len() {

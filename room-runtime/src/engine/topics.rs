@@ -207,8 +207,15 @@ fn position(topics: &[String], topic: &str) -> Result<usize, usize> {
 /// Joins the name of a roster entry with topics, as an attachment has them. A space is in neither.
 ///
 /// An attachment without topics has the form that it had before topics existed, and no room needs more code for it.
-pub(super) fn join(entry: &str, topics: &[String]) -> String {
+///
+/// The token of a session stands before the topics if it is not the name of the entry.
+pub(super) fn join(entry: &str, session: Option<&str>, topics: &[String]) -> String {
     let mut joined = entry.to_owned();
+    if let Some(token) = session.filter(|token| *token != entry) {
+        joined.push(' ');
+        joined.push(SESSION_MARK);
+        joined.push_str(token);
+    }
     for topic in topics {
         joined.push(' ');
         joined.push_str(topic);
@@ -216,13 +223,20 @@ pub(super) fn join(entry: &str, topics: &[String]) -> String {
     joined
 }
 
-/// Splits the topics off the name of a roster entry.
-pub(super) fn split_off(entry: &mut String) -> Vec<String> {
-    let Some(end) = entry.find(' ') else { return Vec::new() };
-    let topics = split(&entry[end + 1..]);
+/// Splits the token of the session and the topics off the name of a roster entry.
+pub(super) fn split_off(entry: &mut String) -> (Option<String>, Vec<String>) {
+    let Some(end) = entry.find(' ') else { return (None, Vec::new()) };
+    let mut topics = split(&entry[end + 1..]);
     entry.truncate(end);
-    topics
+    let token = topics.first().and_then(|first| first.strip_prefix(SESSION_MARK)).map(str::to_owned);
+    if token.is_some() {
+        topics.remove(0);
+    }
+    (token, topics)
 }
+
+/// The mark of a session's token among topics. No topic has this character.
+const SESSION_MARK: char = '@';
 
 /// Splits a list of topics.
 pub(super) fn split(topics: &str) -> Vec<String> {
@@ -247,7 +261,7 @@ impl RoomHost {
         let Err(at) = position(&topics, topic) else { return Ok(false) };
         topics.insert(at, topic.to_owned());
         let key = key(topic, &slot.entry);
-        let value = join(&slot.entry, &[slot.id.to_string()]);
+        let value = join(&slot.entry, None, &[slot.id.to_string()]);
         self.platform.put(&key, value.as_bytes()).map_err(|refusal| self.topics_error("written", &refusal))?;
         if let Err(error) = self.replace_topics(slot, topics) {
             self.drop_subscription(topic, &slot.entry);

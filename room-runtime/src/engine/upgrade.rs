@@ -13,20 +13,21 @@ use serde_json::value::RawValue;
 use super::{
     RoomHost, Value,
     handlers::{HandlerFailure, unless_refused},
-    roster::new_name,
     shortened,
 };
 use crate::{
     CloseCode, Error, ErrorKind, Failure, HandlerError, OnDuplicate, OnResume, PeerId,
     engine::{
         purge::is_own_purge,
+        sessions::Resumed,
         slot::{Slot, Status},
     },
     platform::*,
     types::{error::Refused, upgrade::check_upgrade},
     wire::{
-        self, SUBPROTOCOL, UpgradeOptions,
+        self, ResumeOffer, UpgradeOptions,
         handshake::{Handshake, NoProtocol, choose_protocol, id_tag, speaks_message_pack, user_tag},
+        is_v1,
     },
 };
 
@@ -42,7 +43,7 @@ pub(crate) type Accept = Box<dyn FnOnce(&[String], &Handshaken<'_>) -> Result<So
 pub(crate) struct Handshaken<'a> {
     /// The subprotocol of the answer.
     pub(crate) protocol: Option<&'a str>,
-    /// True if the client accepts several messages in one frame.
+    /// True if the client speaks `room.v1`.
     pub(crate) is_v1: bool,
     /// True if the client speaks MessagePack.
     pub(crate) is_packed: bool,
@@ -73,6 +74,8 @@ pub(crate) struct Asked {
     pub(crate) resume: Option<String>,
     pub(crate) on_resume: OnResume,
     pub(crate) protocol: Option<String>,
+    /// The session that a client of `room.v1` offers to resume.
+    pub(crate) offer: Option<ResumeOffer>,
 }
 
 /// An upgrade for `on_upgrade`.
@@ -157,20 +160,24 @@ impl RoomHost {
         accept: Accept,
     ) -> Result<Upgraded, Error> {
         self.renew_silence_check();
+        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
+        let mut protocols = handshake.protocols();
+        let offer = wire::take_resume_offer(&mut protocols);
+        let (known_id, place) = self.offered(offer.as_ref()).unzip();
+        // The Worker's own token comes first: it may be for another place.
+        let resume = resume.or(place);
         // A peer that reconnects already has a place.
-        if !options.resume.as_deref().is_some_and(|token| self.has_place(token))
+        if !resume.as_deref().is_some_and(|token| self.has_place(token))
             && let Some(full) = self.full()?
         {
             return Ok(full);
         }
 
-        let UpgradeOptions { data, id, tags, meta, on_duplicate, resume, on_resume, protocol } = options;
-        let id = id.unwrap_or_else(|| self.random_peer_id(self.platform.now_ms()));
+        let id = id.or(known_id).unwrap_or_else(|| self.random_peer_id(self.platform.now_ms()));
         // A handler sees valid data only. Stored data is not checked: it was valid by the rules of its time.
         self.check_data(&id, &data)?;
-        let protocols = handshake.protocols();
         let address = self.address_of(&*handshake);
-        let mut asked = Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol };
+        let mut asked = Asked { data, id, tags, meta, on_duplicate, resume, on_resume, protocol, offer };
         if let Some(ask) = self.room.parts.asking {
             asked = match ask(self.clone(), asked, handshake, protocols.clone()).await {
                 Ok(asked) => asked,
@@ -184,6 +191,8 @@ impl RoomHost {
             Err(NoProtocol::Refused(text)) => return Ok(Upgraded::Refused(400, text)),
             Err(NoProtocol::Invalid(error)) => return Err(error),
         };
+        // A client that speaks another protocol has no session.
+        asked.offer = asked.offer.filter(|_| is_v1(asked.protocol.as_deref()));
 
         // Other peers may have joined while `on_upgrade` waited. Nothing waits from here to the accept.
         match self.try_reconnect(asked, &address, accept).await? {
@@ -200,7 +209,7 @@ impl RoomHost {
 
     /// Lets a new peer join.
     async fn join(self: &Rc<Self>, asked: Asked, address: Option<Rc<str>>, accept: Accept) -> Result<Upgraded, Error> {
-        let Asked { data, id, tags, meta, on_duplicate, protocol, .. } = asked;
+        let Asked { data, id, tags, meta, on_duplicate, protocol, offer, .. } = asked;
         if let Some(full) = self.full()? {
             return Ok(full);
         }
@@ -213,17 +222,33 @@ impl RoomHost {
         if on_duplicate == OnDuplicate::Replace {
             kept.extend(self.kept_for(&id)?.into_iter().map(|slot| slot.entry.clone()));
         }
-        let name = new_name(self.platform.random());
+        let resumed = match &offer {
+            Some(offer) => self.resume_session(offer, &id)?,
+            None => None,
+        };
+        let name = if is_v1(protocol.as_deref()) { self.new_token() } else { self.secret(0) };
         // The data is encoded before the accept, because data that is too large can only be refused before it.
         self.encode_data(&id, &data)?;
         let slot = Slot::new(NO_SOCKET, id, self.platform.now_ms(), data, Status::Connecting, name, 0);
         let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
         slot.address.replace(address);
+        let is_resumed = resumed.is_some();
+        let (session, old) = resumed.map(|Resumed { session, old }| (session, old)).unzip();
+        if is_v1(protocol.as_deref()) {
+            slot.session.replace(Some(session.unwrap_or_else(|| self.session(slot.entry.clone()))));
+        }
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
         slot.socket.set(socket);
         let slot = Rc::new(slot);
         self.keep(socket, &slot);
+        if let Some(old) = old.flatten() {
+            self.close_resumed(&old);
+        }
+        if is_resumed && let Some(session) = &*slot.session.borrow() {
+            self.store_place(&slot, session);
+        }
+        self.greet(&slot, offer.as_ref(), is_resumed);
         self.let_in(&slot, replaced, kept).await;
         Ok(Upgraded::Accepted)
     }
@@ -233,7 +258,7 @@ impl RoomHost {
         let tags = slot.tags.get_or_init(|| self.tags_of(slot.socket.get())).iter().map(|tag| user_tag(tag));
         let marked: Vec<_> = Some(id_tag(slot.id.as_str())).into_iter().chain(tags).collect();
         let is_packed = speaks_message_pack(protocol, self.room.codecs);
-        let handshaken = Handshaken { protocol, is_v1: protocol == Some(SUBPROTOCOL), is_packed };
+        let handshaken = Handshaken { protocol, is_v1: is_v1(protocol), is_packed };
         accept(&marked, &handshaken).map_err(|refusal| {
             Error::new(ErrorKind::Platform, format!("the platform refused the socket: {refusal}")).of_peer(&slot.id)
         })
@@ -258,12 +283,19 @@ impl RoomHost {
         })
     }
 
+    /// Sends the first frame of a connection, before any frame of a handler: the welcome, or a resume token.
+    fn greet(self: &Rc<Self>, slot: &Slot, offer: Option<&ResumeOffer>, is_resumed: bool) {
+        if slot.session.borrow().is_some() {
+            self.welcome(slot, offer, is_resumed);
+        } else {
+            self.send_resume_token(slot);
+        }
+    }
+
     /// Runs `on_connect` for a new peer, and then closes the peers that it replaces.
     async fn let_in(self: &Rc<Self>, slot: &Rc<Slot>, replaced: Vec<Rc<Slot>>, kept: Vec<String>) {
         let call = self.invocation(Some(slot));
         let visit = self.user_connects(&slot.id);
-        // The resume token is the first frame of a connection, before any frame of a handler.
-        self.send_resume_token(slot);
         let turn = slot.turn.take().await;
         let outcome = self.run("on_connect", call.sender.as_deref(), self.room.code.on_connect(call.clone())).await;
         slot.meta.take();
@@ -323,7 +355,7 @@ impl RoomHost {
             Some(refused) => (CloseCode::POLICY, shortened(refused.close_reason())),
             None => (CloseCode::ERROR, NOT_ADMITTED),
         };
-        self.answer_refusal(failure, slot);
+        self.answer_refusal(failure, slot, 0);
         slot.status.set(Status::Gone);
         self.leave_topics(slot);
         self.close_refused(slot.socket.get(), code, reason);

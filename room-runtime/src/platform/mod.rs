@@ -122,6 +122,8 @@ pub(crate) trait Platform: fmt::Debug {
     fn has_sockets(&self) -> bool;
     /// Returns whether the socket speaks MessagePack.
     fn is_packed(&self, socket: Socket) -> bool;
+    /// Returns whether the socket's client speaks `room.v1`.
+    fn is_v1(&self, socket: Socket) -> bool;
     fn tags(&self, socket: Socket) -> Vec<String>;
     /// The attachment of a socket; `None` if it has none.
     fn attachment(&self, socket: Socket) -> Option<Vec<u8>>;
@@ -131,6 +133,12 @@ pub(crate) trait Platform: fmt::Debug {
     /// A socket with more than `max_unread` bytes sent since it last showed that it reads is skipped. With `hold`,
     /// frames to sockets that accept several messages in one frame are held for a batch, and count as sent.
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
+    /// Sends a control to a socket whose client speaks `room.v1`, in the codec of the socket. With `hold` it waits for a
+    /// batch, as a message does.
+    ///
+    /// While the first poll of a frame's handling runs, the platform holds the controls and messages to the frame's socket,
+    /// and then sends them as one frame.
+    fn control(&self, socket: Socket, control: Frame<'_>, hold: bool);
     /// Returns the sockets that showed no sign of life for the room's `peer_timeout`.
     ///
     /// A socket without an attachment belongs to a peer that is still connecting, and has no timeout.

@@ -577,13 +577,6 @@ fn token_in(frame: &OwnedFrame) -> Option<String> {
     }
 }
 
-fn into_text(frame: OwnedFrame) -> Option<String> {
-    match frame {
-        OwnedFrame::Text(text) => Some(text),
-        OwnedFrame::Binary(_) => None,
-    }
-}
-
 /// A client of the room, with its end of the WebSocket.
 pub struct TestPeer<R: Room> {
     world: World,
@@ -591,7 +584,8 @@ pub struct TestPeer<R: Room> {
     socket: Socket,
     id: PeerId,
     tags: Vec<String>,
-    /// The other messages of a frame from which one message was taken, for clients of `room.v1`.
+    /// The other messages of a frame from which one message was taken, for clients of `room.v1`. Its errors and its session
+    /// follow them, as the frames that a plain client gets.
     unpacked: RefCell<VecDeque<OwnedFrame>>,
     /// The last resume token in the frames that were taken.
     resume_token: RefCell<Option<String>>,
@@ -611,15 +605,18 @@ impl<R: Room> TestPeer<R> {
 
     // Actions of the client.
 
-    /// Sends an event to the room.
+    /// Sends an event to the room. A client of [`room.v1`](crate::SUBPROTOCOL) sends it without a number.
     ///
     /// # Panics
     /// Panics if the event is not serializable.
     #[track_caller]
     pub fn send(&self, event: &R::Event) {
+        let is_v1 = self.with_socket(|socket| socket.v1);
         let encoded = match self.is_packed() {
-            true => wire::msgpack::encode_event(event).map(OwnedFrame::Binary),
-            false => wire::encode_event(event).map(OwnedFrame::Text),
+            true => wire::msgpack::encode_event(event)
+                .map(|event| OwnedFrame::Binary(if is_v1 { [&[0x92, 0][..], &event].concat() } else { event })),
+            false => wire::encode_event(event)
+                .map(|event| OwnedFrame::Text(if is_v1 { format!("[0,{event}]") } else { event })),
         };
         match encoded {
             Ok(frame) => self.send_frame(frame),
@@ -774,40 +771,49 @@ impl<R: Room> TestPeer<R> {
             unpacked.remove(at);
             return;
         }
-        let mut at = at - unpacked.len();
         if !self.with_socket(|socket| socket.v1) {
+            let at = at - unpacked.len();
             self.with_socket(|socket| socket.received.remove(at));
             return;
         }
-        let frames: Vec<_> = self.with_socket(|socket| socket.received.iter().cloned().collect());
-        for (index, frame) in frames.iter().enumerate() {
-            let mut messages = self.messages(frame);
-            if at >= messages.len() {
-                at -= messages.len();
-                continue;
-            }
-            messages.remove(at);
-            let left: Vec<_> = messages.into_iter().filter_map(into_text).collect();
-            self.with_socket(|socket| match &left[..] {
-                [] => _ = socket.received.remove(index),
-                left => socket.received[index] = wire::packed(left).into(),
-            });
-            return;
-        }
+        let frames: Vec<_> = self.with_socket(|socket| socket.received.drain(..).collect());
+        unpacked.extend(frames.iter().flat_map(|frame| self.messages(frame)));
+        unpacked.remove(at);
     }
 
     /// Returns the messages of one frame.
     fn messages(&self, frame: &OwnedFrame) -> Vec<OwnedFrame> {
-        match frame {
-            // The platform sends the answer to a heartbeat as a frame of its own.
-            OwnedFrame::Text(text) if self.with_socket(|socket| socket.v1) && text != R::HEARTBEAT.1 => {
-                match serde_json::from_str::<Vec<Box<RawValue>>>(text) {
-                    Ok(messages) => messages.iter().map(|message| message.get().to_owned().into()).collect(),
-                    Err(error) => panic!("peer `{}` got {text}: {error}", self.id),
-                }
-            }
-            frame => vec![frame.clone()],
+        if !self.with_socket(|socket| socket.v1) {
+            return vec![frame.clone()];
         }
+        let (controls, mut messages) = match frame {
+            // The platform sends the answer to a heartbeat as a frame of its own.
+            OwnedFrame::Text(text) if text == R::HEARTBEAT.1 => return vec![frame.clone()],
+            OwnedFrame::Text(text) => match serde_json::from_str::<VecDeque<Box<RawValue>>>(text) {
+                Ok(mut parts) => {
+                    let controls = parts.pop_front().map_or_else(String::new, |controls| controls.get().to_owned());
+                    (controls, parts.iter().map(|part| OwnedFrame::Text(part.get().to_owned())).collect::<Vec<_>>())
+                }
+                Err(error) => panic!("peer `{}` got {text}: {error}", self.id),
+            },
+            // A binary frame to a client that speaks JSON is one of the room's own protocol.
+            OwnedFrame::Binary(_) if !self.is_packed() => return vec![frame.clone()],
+            OwnedFrame::Binary(bytes) => {
+                let Some(parts) = wire::msgpack::elements(bytes) else {
+                    panic!("peer `{}` got {bytes:x?}, which is not a frame of room.v1", self.id)
+                };
+                let controls = parts.first().map(|part| wire::msgpack::decode_message::<serde_json::Value>(part));
+                let controls = controls.and_then(Result::ok).unwrap_or_default().to_string();
+                (controls, parts.iter().skip(1).map(|part| OwnedFrame::Binary(part.to_vec())).collect())
+            }
+        };
+        let controls = serde_json::from_str::<Vec<serde_json::Value>>(&controls).unwrap_or_default();
+        let notices = controls.into_iter().filter_map(|control| match control.get("welcome") {
+            Some(welcome) => Some(serde_json::json!({ "resume": welcome["session"] })),
+            None => control.get("error").is_some().then_some(control),
+        });
+        messages.extend(notices.map(|notice| OwnedFrame::Text(serde_json::json!({ "$room": notice }).to_string())));
+        messages
     }
 
     fn receive_frame(&self) -> Option<OwnedFrame> {
@@ -828,7 +834,8 @@ impl<R: Room> TestPeer<R> {
     }
 
     /// Returns the next frame as text; `None` if there is none. A client that [offered `room.v1`](crate::SUBPROTOCOL)
-    /// gets arrays.
+    /// gets
+    /// its frames, with their controls.
     ///
     /// # Panics
     /// Panics if the next frame is binary; [`receive_bytes`](TestPeer::receive_bytes) returns those.

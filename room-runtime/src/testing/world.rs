@@ -503,7 +503,21 @@ impl Object {
         }
         self.memory.heard(socket);
         let object = self.clone();
-        self.spawn(Work::Frame(socket), async move { object.host().message(socket, frame).await });
+        let number = (!wire::is_settlement(&frame)).then(|| wire::number_of(&frame));
+        self.spawn(Work::Frame(socket, number), async move {
+            let host = object.host();
+            let mut handling = pin!(host.message(socket, frame));
+            object.memory.begin_turn(socket);
+            let mut is_first = true;
+            poll_fn(|cx| {
+                let poll = handling.as_mut().poll(cx);
+                if std::mem::take(&mut is_first) {
+                    object.memory.end_turn(socket);
+                }
+                poll
+            })
+            .await;
+        });
     }
 
     pub(crate) fn closed(self: Rc<Self>, socket: Socket, close: Close) {
@@ -525,25 +539,56 @@ impl Object {
         self.memory.release();
         let ended = self.world().map_or_else(Vec::new, |world| world.executor.abort_begun(self.memory.owner));
         self.leave_memory();
-        let frame = wire::error_frame(
-            ErrorKind::Restarted,
-            "the room restarted while it worked on this frame, which may be lost",
-            None,
-        );
+        // The frames of a socket are handled in order, so the first one was running.
+        let mut lost = BTreeMap::new();
         for work in &ended {
-            if let Work::Frame(socket) = work {
-                let only = crate::platform::Audience::Only(&[*socket]);
-                let packed = wire::msgpack::from_json(&frame);
-                for frame in [crate::platform::Frame::Text(&frame), crate::platform::Frame::Packed(&packed)] {
-                    self.memory.send(frame, only, usize::MAX, false);
-                }
+            if let Work::Frame(socket, number) = work {
+                lost.entry(*socket).or_insert_with(Vec::new).push(*number);
             }
+        }
+        for (socket, numbers) in lost {
+            self.tell_of_loss(socket, &numbers);
         }
         for socket in half_open {
             // A socket that was closed just before needs no second close.
             let _ = self.memory.close(socket, 1011, "the room restarted");
         }
         self.repeat_alarm(&ended);
+    }
+}
+
+impl Object {
+    /// Informs the sender of lost frames. A client of `room.v1` sends those again that had not begun.
+    fn tell_of_loss(&self, socket: Socket, numbers: &[Option<u64>]) {
+        use crate::platform::{Audience, Frame};
+        let notice = || {
+            let message = "the room restarted while it worked on this frame, which may be lost";
+            wire::Notice::error(ErrorKind::Restarted, message, None)
+        };
+        if !self.memory.is_v1(socket) {
+            let text = notice().into_frame();
+            let packed = wire::msgpack::from_json(&text);
+            for _ in numbers {
+                for frame in [Frame::Text(&text), Frame::Packed(&packed)] {
+                    self.memory.send(frame, Audience::Only(&[socket]), usize::MAX, false);
+                }
+            }
+            return;
+        }
+        let control = |control: String| match self.memory.is_packed(socket) {
+            true => self.memory.control(socket, Frame::Packed(&wire::msgpack::from_json(&control)), false),
+            false => self.memory.control(socket, Frame::Text(&control), false),
+        };
+        let mut has_asked = false;
+        for (at, number) in numbers.iter().enumerate() {
+            // What is settled is stated again when the room asks for it.
+            let Some(number) = number else { continue };
+            if at == 0 || *number == 0 {
+                control(notice().into_control(*number));
+            } else if !std::mem::replace(&mut has_asked, true) {
+                control(wire::resend_control(*number));
+            }
+        }
     }
 }
 

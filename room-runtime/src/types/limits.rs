@@ -39,6 +39,12 @@ pub struct Limits {
     pub max_unread_bytes: usize,
     /// The rate at which a peer can send frames; `None` is any rate.
     pub rate_limit: Option<RateLimit>,
+    /// The largest number of sessions of [`room.v1`](crate::SUBPROTOCOL) that the room remembers.
+    ///
+    /// A session is stored with its first number, in about 100 bytes. Past the limit, the room forgets those whose last
+    /// number is oldest. A client that resumes a forgotten
+    /// session cannot know if its unanswered events were handled, and reports them as failed.
+    pub max_sessions: usize,
 }
 
 /// The largest data of a peer, in bytes of JSON. Cloudflare keeps at most 16,384 serialized bytes with a hibernating
@@ -69,9 +75,14 @@ impl Limits {
     /// serde_json reads 127 levels.
     pub const MAX_DEPTH: u8 = 120;
 
-    /// The default limits: 1,000 peers, frames of 1 MiB, 16 MiB unread, any rate.
-    pub const DEFAULT: Limits =
-        Limits { max_peers: 1_000, max_message_bytes: 1_048_576, max_unread_bytes: 16_777_216, rate_limit: None };
+    /// The default limits: 1,000 peers, frames of 1 MiB, 16 MiB unread, any rate, 10,000 sessions.
+    pub const DEFAULT: Limits = Limits {
+        max_peers: 1_000,
+        max_message_bytes: 1_048_576,
+        max_unread_bytes: 16_777_216,
+        rate_limit: None,
+        max_sessions: 10_000,
+    };
 
     /// Sets [`max_peers`](Limits::max_peers).
     pub const fn max_peers(mut self, peers: usize) -> Self {
@@ -88,6 +99,12 @@ impl Limits {
     /// Sets [`max_unread_bytes`](Limits::max_unread_bytes).
     pub const fn max_unread_bytes(mut self, bytes: usize) -> Self {
         self.max_unread_bytes = bytes;
+        self
+    }
+
+    /// Sets [`max_sessions`](Limits::max_sessions).
+    pub const fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
         self
     }
 

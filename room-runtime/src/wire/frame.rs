@@ -47,6 +47,23 @@ impl OwnedFrame {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
+impl OwnedFrame {
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            OwnedFrame::Text(text) => Some(text),
+            OwnedFrame::Binary(_) => None,
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self {
+            OwnedFrame::Text(text) => text.into_bytes(),
+            OwnedFrame::Binary(bytes) => bytes,
+        }
+    }
+}
+
 impl From<String> for OwnedFrame {
     fn from(text: String) -> Self {
         OwnedFrame::Text(text)
@@ -65,6 +82,9 @@ impl From<Vec<u8>> for OwnedFrame {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Notice<'a> {
     Error {
+        /// The number of the frame that failed, for clients of `room.v1`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        n: Option<u64>,
         code: ErrorKind,
         message: Cow<'a, str>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,9 +114,29 @@ impl<'a> Notice<'a> {
         frame.map(|frame| frame.notice)
     }
 
-    fn into_frame(self) -> String {
+    /// Returns the frame for a plain client.
+    pub(crate) fn into_frame(self) -> String {
         // The serialization of strings and a number, without a map, cannot fail.
         serde_json::to_string(&NoticeFrame { notice: self }).unwrap_or_default()
+    }
+
+    /// Returns the control for a client of `room.v1`, with the number of its frame.
+    pub(crate) fn into_control(mut self, number: u64) -> String {
+        if let Notice::Error { n, .. } = &mut self {
+            *n = (number > 0).then_some(number);
+        }
+        serde_json::to_string(&self).unwrap_or_default()
+    }
+
+    /// An error, `{"error": {"code": "…", "message": "…"}}`.
+    pub(crate) fn error(code: ErrorKind, message: &'a str, retry_after_ms: Option<u64>) -> Self {
+        Notice::Error { n: None, code, message: message.into(), retry_after_ms, violations: Cow::default() }
+    }
+
+    /// The error of a frame that is no event, with the rules that the event breaks, as the list `violations`.
+    pub(crate) fn decode_error(error: &'a DecodeError) -> Self {
+        let (code, message, violations) = (error.kind(), error.message().into(), error.violations().into());
+        Notice::Error { n: None, code, message, retry_after_ms: None, violations }
     }
 }
 
@@ -107,37 +147,6 @@ pub(crate) fn unpack_notice(bytes: &[u8]) -> Option<String> {
     }
     let frame: serde_json::Value = msgpack::decode_message(bytes).ok()?;
     Some(frame.to_string())
-}
-
-/// Returns the frame of an error, `{"$room": {"error": {"code": "…", "message": "…"}}}`.
-pub(crate) fn error_frame(code: ErrorKind, message: &str, retry_after_ms: Option<u64>) -> String {
-    Notice::Error { code, message: message.into(), retry_after_ms, violations: Cow::default() }.into_frame()
-}
-
-/// Returns the frame of an error with the rules that the event breaks, as the list `violations`.
-pub(crate) fn decode_error_frame(error: &DecodeError) -> String {
-    let (code, message, violations) = (error.kind(), error.message().into(), error.violations().into());
-    Notice::Error { code, message, retry_after_ms: None, violations }.into_frame()
-}
-
-/// Returns the frame with a resume token, `{"$room": {"resume": "…"}}`.
-pub(crate) fn resume_frame(token: &str) -> String {
-    Notice::Resume(token.into()).into_frame()
-}
-
-/// The WebSocket subprotocol of clients that accept several messages in one frame.
-///
-/// Each text frame from the room is then a JSON array of messages in order, also for a single message. The client's own
-/// frames have the same form as without it.
-///
-/// A room uses it with every client that offers it, unless [another](crate::Upgrade::protocol) offered subprotocol is
-/// chosen.
-pub const SUBPROTOCOL: &str = "room.v1";
-
-/// Packs messages into one frame of [`SUBPROTOCOL`].
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn packed(messages: &[String]) -> String {
-    format!("[{}]", messages.join(","))
 }
 
 /// Decodes an event.
@@ -168,26 +177,31 @@ mod tests {
 
     #[test]
     fn an_error_frame_is_json_with_the_text_escaped() {
-        let frame = error_frame(ErrorKind::Decode, "unknown variant `\"<b>\"`\n", None);
+        let frame = Notice::error(ErrorKind::Decode, "unknown variant `\"<b>\"`\n", None).into_frame();
         assert_eq!(frame, r#"{"$room":{"error":{"code":"decode","message":"unknown variant `\"<b>\"`\n"}}}"#);
-        let frame = error_frame(ErrorKind::RateLimited, "slow down", Some(250));
+        let frame = Notice::error(ErrorKind::RateLimited, "slow down", Some(250)).into_frame();
         assert_eq!(frame, r#"{"$room":{"error":{"code":"rate_limited","message":"slow down","retry_after_ms":250}}}"#);
+        let control = Notice::error(ErrorKind::Handler, "no", None).into_control(7);
+        assert_eq!(control, r#"{"error":{"n":7,"code":"handler","message":"no"}}"#);
+        let control = Notice::error(ErrorKind::Handler, "no", None).into_control(0);
+        assert_eq!(control, r#"{"error":{"code":"handler","message":"no"}}"#);
     }
 
     #[test]
     fn a_notice_is_distinguished_from_a_message() {
-        let error = error_frame(ErrorKind::RateLimited, "slow down", Some(250));
+        let error = Notice::error(ErrorKind::RateLimited, "slow down", Some(250)).into_frame();
         let parsed = Notice::parse(&error);
         assert_eq!(
             parsed,
             Some(Notice::Error {
+                n: None,
                 code: ErrorKind::RateLimited,
                 message: "slow down".into(),
                 retry_after_ms: Some(250),
                 violations: Cow::default(),
             })
         );
-        assert_eq!(Notice::parse(&resume_frame("0f")), Some(Notice::Resume("0f".into())));
+        assert_eq!(Notice::parse(&Notice::Resume("0f".into()).into_frame()), Some(Notice::Resume("0f".into())));
         for message in [r#"{"type":"$room"}"#, r#"{"$room":{"else":1}}"#, r#""{\"$room\"""#, "{}", ""] {
             assert_eq!(Notice::parse(message), None, "{message}");
         }

@@ -1,6 +1,6 @@
 //! The WebSocket handshake (RFC 6455), its subprotocols, and the tags that the platform stores with a socket.
 
-use super::SUBPROTOCOL;
+use super::{SUBPROTOCOL, SUBPROTOCOL_MSGPACK};
 use crate::{Codec, Error, ErrorKind};
 
 /// The request of an upgrade, as the client sent it.
@@ -37,6 +37,7 @@ pub(crate) enum NoProtocol {
 pub(crate) fn speaks_message_pack(protocol: Option<&str>, codecs: &[Codec]) -> bool {
     match protocol {
         Some(SUBPROTOCOL) => false,
+        Some(SUBPROTOCOL_MSGPACK) => true,
         Some(name) if codecs.iter().any(|codec| codec.protocol() == name) => name == Codec::MessagePack.protocol(),
         _ => Codec::begins_with_message_pack(codecs),
     }
@@ -44,7 +45,8 @@ pub(crate) fn speaks_message_pack(protocol: Option<&str>, codecs: &[Codec]) -> b
 
 /// Chooses the subprotocol for the answer to a handshake; `None` for a client that offers none.
 ///
-/// Without a choice of the room's own it is [`SUBPROTOCOL`], or the client's first offer of a codec.
+/// Without a choice of the room's own it is the client's first offer of `room.v1` in a codec of the room, or else its first
+/// offer of a codec.
 pub(crate) fn choose_protocol(
     offered: &[String],
     chosen: Option<String>,
@@ -63,7 +65,7 @@ pub(crate) fn choose_protocol(
             Err(NoProtocol::Invalid(Error::new(ErrorKind::InvalidProtocol, message)))
         }
         None if offered.is_empty() => Ok(None),
-        None if offers(SUBPROTOCOL) && codecs.contains(&Codec::Json) => Ok(Some(SUBPROTOCOL.to_owned())),
+        None if let Some(name) = offered.iter().find(|name| is_v1_of(name, codecs)) => Ok(Some(name.clone())),
         None if let Some(name) = offered.iter().find(|name| codecs.iter().any(|codec| codec.protocol() == **name)) => {
             Ok(Some(name.clone()))
         }
@@ -73,6 +75,15 @@ pub(crate) fn choose_protocol(
             list(offered)
         ))),
     }
+}
+
+fn is_v1_of(name: &str, codecs: &[Codec]) -> bool {
+    let codec = match name {
+        SUBPROTOCOL => Codec::Json,
+        SUBPROTOCOL_MSGPACK => Codec::MessagePack,
+        _ => return false,
+    };
+    codecs.contains(&codec)
 }
 
 fn list(names: &[String]) -> String {
@@ -194,6 +205,9 @@ mod tests {
             (&[Json, MessagePack], &["room.json", "room.msgpack"], Some("room.json"), false),
             (&[MessagePack, Json], &["room.msgpack", "room.v1"], Some("room.v1"), false),
             (&[MessagePack], &["room.v1", "room.msgpack"], Some("room.msgpack"), true),
+            (&[MessagePack], &["room.v1", "room.v1.msgpack"], Some("room.v1.msgpack"), true),
+            (&[Json, MessagePack], &["room.v1", "room.v1.msgpack"], Some("room.v1"), false),
+            (&[Json, MessagePack], &["room.msgpack", "room.v1.msgpack"], Some("room.v1.msgpack"), true),
             (&[MessagePack], &[], None, true),
             (&[Json, MessagePack], &[], None, false),
         ] {

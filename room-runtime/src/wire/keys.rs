@@ -36,3 +36,9 @@ pub(crate) const OUTBOX_CALLS: &str = "room:outbox:call:";
 pub(crate) const OUTBOX_ATTEMPTS: &str = "room:outbox:attempts:";
 /// The last durable call that was handled of each other room, under the identity of that room's outbox.
 pub(crate) const MARKS: &str = "room:mark:";
+/// The sessions of clients of `room.v1`, under their tokens.
+pub(crate) const SESSIONS: &str = "room:session:";
+/// The age of the room's memory of sessions.
+pub(crate) const SESSIONS_SINCE: &str = "room:sessions_since";
+/// The outcomes of a session that are more than an acknowledgement, under its token and their position in a ring.
+pub(crate) const OUTCOMES: &str = "room:outcome:";

@@ -9,11 +9,12 @@ pub(crate) mod keys;
 pub(crate) mod msgpack;
 pub(crate) mod origin;
 mod outbox;
+mod protocol;
 mod ticket;
 mod value;
 
-pub use self::frame::SUBPROTOCOL;
-pub(crate) use self::{command::*, frame::*, outbox::*, ticket::*, value::*};
+pub use self::protocol::{SUBPROTOCOL, SUBPROTOCOL_MSGPACK};
+pub(crate) use self::{command::*, frame::*, outbox::*, protocol::*, ticket::*, value::*};
 use crate::{Error, ErrorKind, types::brief::brief};
 
 fn encode_error(what: &str, error: &serde_json::Error) -> Error {

@@ -36,12 +36,14 @@ pub(crate) fn decode(frame: &str) -> Result<Answer> {
     serde_json::from_str(frame).with_context(|| format!("not an answer: {}", shortened(frame)))
 }
 
-/// Decodes a frame with one answer or, if the subprotocol allows it, with several.
+/// Decodes a frame with one answer or, in the subprotocol `room.v1`, with several after the list of its controls.
 pub(crate) fn decode_batch(frame: &str) -> Result<Vec<Answer>> {
-    match frame.starts_with('[') {
-        true => serde_json::from_str(frame).with_context(|| format!("not answers: {}", shortened(frame))),
-        false => Ok(vec![decode(frame)?]),
+    if !frame.starts_with('[') {
+        return Ok(vec![decode(frame)?]);
     }
+    let parts = serde_json::from_str::<Vec<serde_json::Value>>(frame);
+    let answers = parts.and_then(|parts| parts.into_iter().skip(1).map(serde_json::from_value).collect());
+    answers.with_context(|| format!("not answers: {}", shortened(frame)))
 }
 
 pub(crate) fn check(frame: &str, expected: &Answer) -> Result<()> {
@@ -114,7 +116,7 @@ mod tests {
         let one = r#"{"type":"Count","count":1}"#;
         let count = |count| Answer::Count { count };
         assert_eq!(decode_batch(one).expect("one"), [count(1)]);
-        let two = format!(r#"[{one},{{"type":"Count","count":2}}]"#);
+        let two = format!(r#"[[{{"ack":2}}],{one},{{"type":"Count","count":2}}]"#);
         assert_eq!(decode_batch(&two).expect("two"), [count(1), count(2)]);
     }
 }

@@ -34,6 +34,8 @@ extern "C" {
     pub(crate) fn is_open(this: &Sockets, index: u32) -> bool;
     #[wasm_bindgen(method, js_name = isPacked)]
     pub(crate) fn is_packed(this: &Sockets, index: u32) -> bool;
+    #[wasm_bindgen(method, js_name = isV1)]
+    pub(crate) fn is_v1(this: &Sockets, index: u32) -> bool;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn tags(this: &Sockets, index: u32) -> Result<Vec<String>, JsValue>;
     #[wasm_bindgen(method, catch)]
@@ -79,6 +81,10 @@ extern "C" {
         max_unread: f64,
         indices: &[u32],
     ) -> f64;
+    #[wasm_bindgen(method)]
+    pub(crate) fn control(this: &Sockets, index: u32, control: &str, hold: bool);
+    #[wasm_bindgen(method, js_name = controlBytes)]
+    pub(crate) fn control_bytes(this: &Sockets, index: u32, control: &[u8], hold: bool);
     #[wasm_bindgen(method)]
     pub(crate) fn silent(this: &Sockets) -> Vec<f64>;
     #[wasm_bindgen(method)]

@@ -165,6 +165,10 @@ impl Platform for Cloudflare {
         self.sockets.is_packed(socket)
     }
 
+    fn is_v1(&self, socket: Socket) -> bool {
+        self.sockets.is_v1(socket)
+    }
+
     fn tags(&self, socket: Socket) -> Vec<String> {
         self.sockets.tags(socket).unwrap_or_default()
     }
@@ -202,6 +206,13 @@ impl Platform for Cloudflare {
             Frame::Packed(bytes) => self.send_bytes(bytes, to, max, true),
             Frame::Bytes(bytes) => self.send_bytes(bytes, to, max, false),
         })
+    }
+
+    fn control(&self, socket: Socket, control: Frame<'_>, hold: bool) {
+        match control {
+            Frame::Text(text) => self.sockets.control(socket, text, hold),
+            Frame::Packed(bytes) | Frame::Bytes(bytes) => self.sockets.control_bytes(socket, bytes, hold),
+        }
     }
 
     fn silent(&self) -> Silence {

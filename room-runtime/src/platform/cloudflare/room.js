@@ -58,7 +58,9 @@ export class Sockets {
   #unread = [];
   // True if the current send skips a socket because it speaks another codec.
   #others = false;
-  // The slots with held frames, and a timer that sends them if the room ends before its own timer does.
+  // The frame of the current send for clients of `room.v1`. It is made once for all of them.
+  #wrapped;
+  // The slots with messages that wait for a batch, and a timer that sends them if the room ends before its own timer does.
   #holding = [];
   #late;
   // The time without a sign of life after which a peer is closed, in milliseconds. With 0 no times are recorded.
@@ -92,7 +94,12 @@ export class Sockets {
       closing: (flags & CLOSING) !== 0,
       v1: (flags & V1) !== 0,
       packed: (flags & PACKED) !== 0,
+      // For clients of `room.v1`: the messages and the controls that wait for a common frame; true while the first poll of
+      // a frame of this socket runs, which is the end of their wait; and true if they wait for the end of a batch.
       held: undefined,
+      controls: undefined,
+      busy: false,
+      batched: false,
       attachment,
       // The bytes sent since the peer last showed that it reads, and the time of the last check.
       unread: 0,
@@ -137,12 +144,19 @@ export class Sockets {
     return this.#slot(socket).index;
   }
 
-  // Records a frame, which shows that the peer reads, and returns the socket's index.
+  // Records a frame, which shows that the peer reads, and returns the socket's slot.
   heard(socket) {
     const slot = this.#slot(socket);
     slot.unread = 0;
+    slot.busy = slot.v1;
     if (this.#peerTimeout > 0) this.#hear(slot);
-    return slot.index;
+    return slot;
+  }
+
+  // Sends what the first poll of a frame sent to the frame's own socket, as one frame.
+  endTurn(slot) {
+    slot.busy = false;
+    if (slot.held !== undefined && !slot.batched) this.#release(slot);
   }
 
   // Records the time of a frame. Hibernation loses it, so the attachment has it too, as exactly as a part of the timeout:
@@ -226,6 +240,10 @@ export class Sockets {
     return this.#table[index]?.packed === true;
   }
 
+  isV1(index) {
+    return this.#table[index]?.v1 === true;
+  }
+
   tags(index) {
     return this.#state.getTags(this.#table[index].socket);
   }
@@ -262,6 +280,7 @@ export class Sockets {
   }
 
   sendOne(frame, size, maxUnread, hold, index) {
+    this.#wrapped = undefined;
     const slot = this.#table[index];
     return slot === undefined ? 0 : this.#sent(this.#send(TEXT_FRAME, slot, frame, size, maxUnread, hold));
   }
@@ -278,6 +297,7 @@ export class Sockets {
   }
 
   #sendAll(kind, frame, size, maxUnread, hold, tag, except) {
+    this.#wrapped = undefined;
     let sent = 0;
     for (const slot of this.#slots(tag)) {
       if (slot !== undefined && slot.index !== except) sent += this.#send(kind, slot, frame, size, maxUnread, hold);
@@ -286,6 +306,7 @@ export class Sockets {
   }
 
   #sendOnly(kind, frame, size, maxUnread, hold, indices) {
+    this.#wrapped = undefined;
     let sent = 0;
     for (const index of indices) {
       const slot = this.#table[index];
@@ -314,22 +335,19 @@ export class Sockets {
       this.#unread.push(slot.index);
       return 0;
     }
-    if (hold && slot.v1) {
-      if (slot.held === undefined) {
-        slot.held = [];
-        if (this.#holding.push(slot) === 1) this.#late = setTimeout(() => this.release(), LATEST_MS);
-      }
-      slot.held.push(frame);
+    if (slot.v1 && kind !== BYTES_FRAME && (hold || slot.busy)) {
+      this.#hold(slot, hold).held.push(frame);
       slot.unread += size;
       return 1;
     }
     try {
-      if (kind !== TEXT_FRAME) {
-        // The frame comes after the messages that wait for a batch.
-        if (slot.held !== undefined) this.#release(slot);
-        slot.socket.send(frame);
+      // The frame comes after the messages that are held.
+      if (slot.held !== undefined) this.#release(slot);
+      if (slot.v1 && kind !== BYTES_FRAME) {
+        this.#wrapped ??= slot.packed ? packedFrame([], [frame]) : `[[],${frame}]`;
+        slot.socket.send(this.#wrapped);
       } else {
-        slot.socket.send(slot.v1 ? `[${frame}]` : frame);
+        slot.socket.send(frame);
       }
       slot.unread += size;
       return 1;
@@ -340,6 +358,36 @@ export class Sockets {
     }
   }
 
+  // Sends a control to a client of `room.v1`, as JSON.
+  control(index, control, hold) {
+    this.#control(index, control, hold);
+  }
+
+  // Sends a control as MessagePack. `bytes` is a view of wasm memory.
+  controlBytes(index, bytes, hold) {
+    this.#control(index, bytes.slice(), hold);
+  }
+
+  #control(index, control, hold) {
+    const slot = this.#table[index];
+    if (slot === undefined || slot.closing) return;
+    this.#hold(slot, hold).controls.push(control);
+    if (!hold && !slot.busy) this.#release(slot);
+  }
+
+  // Prepares a slot for messages and controls that wait.
+  #hold(slot, isBatched) {
+    if (slot.held === undefined) {
+      slot.held = [];
+      slot.controls = [];
+    }
+    if (isBatched && !slot.batched) {
+      slot.batched = true;
+      if (this.#holding.push(slot) === 1) this.#late = setTimeout(() => this.release(), LATEST_MS);
+    }
+    return slot;
+  }
+
   release() {
     clearTimeout(this.#late);
     for (const slot of this.#holding.splice(0)) this.#release(slot);
@@ -347,11 +395,12 @@ export class Sockets {
 
   // A socket that is closing gets no more frames, and its failure is not reported.
   #release(slot) {
-    const { held, socket, closing } = slot;
-    slot.held = undefined;
+    const { held, controls, socket, closing, packed } = slot;
+    slot.held = slot.controls = undefined;
+    slot.batched = false;
     if (held === undefined || closing) return;
     try {
-      socket.send(`[${held.join()}]`);
+      socket.send(packed ? packedFrame(controls, held) : textFrame(controls, held));
     } catch {}
   }
 
@@ -730,13 +779,17 @@ const RESTARTED_NOTICE = {
   },
 };
 
-// Writes an object of objects and texts as MessagePack.
+// Writes an object of objects, texts and whole numbers as MessagePack.
 function packed(value) {
   const bytes = [];
   const write = (value) => {
     if (typeof value === "string") {
       const text = new TextEncoder().encode(value);
       bytes.push(0xd9, text.length, ...text);
+    } else if (typeof value === "number") {
+      const number = new DataView(new ArrayBuffer(8));
+      number.setBigUint64(0, BigInt(value));
+      bytes.push(0xcf, ...new Uint8Array(number.buffer));
     } else {
       const entries = Object.entries(value);
       bytes.push(0x80 | entries.length);
@@ -747,10 +800,74 @@ function packed(value) {
   return Uint8Array.from(bytes);
 }
 
-function sendRestarted(socket) {
+function arrayHead(length) {
+  if (length < 16) return [0x90 | length];
+  return [0xdd, length >>> 24, (length >>> 16) & 0xff, (length >>> 8) & 0xff, length & 0xff];
+}
+
+// A frame for a client of `room.v1`: the list of its controls, and its messages.
+function textFrame(controls, messages) {
+  return messages.length === 0 ? `[[${controls.join()}]]` : `[[${controls.join()}],${messages.join()}]`;
+}
+
+function packedFrame(controls, messages) {
+  const parts = [arrayHead(1 + messages.length), arrayHead(controls.length), ...controls, ...messages];
+  const frame = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    frame.set(part, at);
+    at += part.length;
+  }
+  return frame;
+}
+
+// Returns the number of a frame of a client of `room.v1`; 0 for none.
+function numberOf(data) {
+  if (typeof data === "string") return Number(/^\s*\[\s*(\d{1,16})\s*,/.exec(data)?.[1] ?? 0);
+  const bytes = new DataView(data);
+  if (bytes.byteLength < 2 || (bytes.getUint8(0) & 0xfe) !== 0x92) return 0;
+  const first = bytes.getUint8(1);
+  if (first < 0x80) return first;
+  if (first === 0xcc) return bytes.getUint8(2);
+  if (first === 0xcd) return bytes.getUint16(2);
+  if (first === 0xce) return bytes.getUint32(2);
+  if (first === 0xcf) return Number(bytes.getBigUint64(2));
+  return first === 0xcb ? bytes.getFloat64(2) : 0;
+}
+
+// Returns whether a frame of a client of `room.v1` only says what is settled for the client.
+function isSettlement(data) {
+  return typeof data === "string" ? data.startsWith("{") : new Uint8Array(data)[0] === 0x81;
+}
+
+// The end of the wasm instance in which the frames of a socket were lost last, and in which they were asked for.
+const LOST = Symbol("lost");
+const ASKED = Symbol("asked");
+
+// Informs the sender of a frame that was lost. The frames of a socket are handled in order, so the first one was running.
+// The others had not begun: a client of `room.v1` sends them again.
+function sendRestarted(socket, data) {
   const slot = socket[SLOT];
-  if (slot?.packed) socket.send(packed(RESTARTED_NOTICE));
-  else socket.send(slot?.v1 ? `[${JSON.stringify(RESTARTED_NOTICE)}]` : JSON.stringify(RESTARTED_NOTICE));
+  if (!slot?.v1) {
+    socket.send(slot?.packed ? packed(RESTARTED_NOTICE) : JSON.stringify(RESTARTED_NOTICE));
+    return;
+  }
+  const number = numberOf(data);
+  const isFirst = socket[LOST] !== instance;
+  socket[LOST] = instance;
+  // What is settled is stated again when the room asks for it.
+  if (isSettlement(data)) return;
+  if (number > 0 && !isFirst) {
+    if (socket[ASKED] !== instance) sendControl(socket, slot, { resend: number });
+    socket[ASKED] = instance;
+    return;
+  }
+  const error = RESTARTED_NOTICE.$room.error;
+  sendControl(socket, slot, { error: number > 0 ? { n: number, ...error } : error });
+}
+
+function sendControl(socket, slot, control) {
+  socket.send(slot.packed ? packedFrame([packed(control)], []) : textFrame([JSON.stringify(control)], []));
 }
 
 class Restarted extends Error {}
@@ -809,11 +926,11 @@ addEventListener("error", ({ error }) => {
 
 // The next two answer, in the object's own I/O context, for calls that ended with their instance.
 
-function answerMessage(socket) {
+function answerMessage(socket, data) {
   // The caller throws the error of the call. An error of this send must not replace it.
   try {
     socket[SLOT]?.owner.release();
-    if (socket.readyState === OPEN) sendRestarted(socket);
+    if (socket.readyState === OPEN) sendRestarted(socket, data);
   } catch {}
 }
 
@@ -890,21 +1007,24 @@ function shortcut(prototype, className) {
 
   prototype.webSocketMessage = function (socket, data) {
     let rest;
+    let slot;
     try {
       let sockets = socket[SLOT]?.owner;
       if (sockets?.object !== this || sockets.instance !== instance) sockets = room(this);
-      const index = sockets.heard(socket);
+      slot = sockets.heard(socket);
       rest =
         typeof data === "string"
-          ? roomText.call(sockets.self, index, data)
-          : roomBytes.call(sockets.self, index, new Uint8Array(data));
+          ? roomText.call(sockets.self, slot.index, data)
+          : roomBytes.call(sockets.self, slot.index, new Uint8Array(data));
     } catch (error) {
-      if (endedBy(error)) answerMessage(socket);
+      if (slot?.busy) slot.owner.endTurn(slot);
+      if (endedBy(error)) answerMessage(socket, data);
       throw error;
     }
+    if (slot.busy) slot.owner.endTurn(slot);
     if (rest === undefined) return undefined;
     return lasting(rest).catch((error) => {
-      if (error instanceof Restarted) answerMessage(socket);
+      if (error instanceof Restarted) answerMessage(socket, data);
       throw error;
     });
   };

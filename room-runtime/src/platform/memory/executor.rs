@@ -17,7 +17,8 @@ pub(crate) type Owner = u64;
 /// The kind of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    Frame(Socket),
+    /// A frame of a socket, with its number in `room.v1`, or 0; `None` for a frame that only says what is settled.
+    Frame(Socket, Option<u64>),
     Close(Socket),
     Alarm,
     /// A call or an upgrade. Its caller learns of its end in another way.
@@ -71,7 +72,7 @@ impl Wake for Woken {
 impl Work {
     fn socket(&self) -> Option<Socket> {
         match self {
-            Work::Frame(socket) | Work::Close(socket) => Some(*socket),
+            Work::Frame(socket, _) | Work::Close(socket) => Some(*socket),
             Work::Alarm | Work::Call | Work::Spawned => None,
         }
     }

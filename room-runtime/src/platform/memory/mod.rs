@@ -29,7 +29,7 @@ use super::{
 use crate::{
     CloseCode, Error,
     types::limits::{MAX_ATTACHMENT_BYTES, REFILL_MS},
-    wire::{handshake::ID_MARK, packed},
+    wire::{handshake::ID_MARK, packed_room_frame, room_frame},
 };
 
 /// The time at which the clock begins: late in 2023.
@@ -85,14 +85,19 @@ pub(crate) struct MemorySocket {
     stored_at: Option<u64>,
     /// Wakes the client when a frame arrives.
     pub(crate) client: Option<Waker>,
-    /// True if its client accepts several messages in one frame.
+    /// True if its client speaks `room.v1`.
     pub(crate) v1: bool,
     /// True if its client speaks MessagePack.
     pub(crate) is_packed: bool,
     /// The subprotocol of the handshake.
     pub(crate) protocol: Option<String>,
-    /// The frames that are held for a batch.
-    held: Vec<String>,
+    /// The messages and the controls that wait for a common frame.
+    held: Vec<OwnedFrame>,
+    controls: Vec<OwnedFrame>,
+    /// True while the first poll of a frame of this socket runs, which is the end of their wait.
+    busy: bool,
+    /// True if they wait for the end of a batch.
+    batched: bool,
     /// True if the room has forgotten it, or a restart closed it.
     forgotten: bool,
     attachment: Option<Vec<u8>>,
@@ -127,10 +132,23 @@ impl MemorySocket {
     }
 
     fn release(&mut self) {
-        let held = std::mem::take(&mut self.held);
-        if !held.is_empty() && Memory::is_open(self) {
-            self.arrive(packed(&held));
+        let (held, controls) = (std::mem::take(&mut self.held), std::mem::take(&mut self.controls));
+        self.batched = false;
+        if (held.is_empty() && controls.is_empty()) || !Memory::is_open(self) {
+            return;
         }
+        if self.is_packed {
+            let bytes = |frames: Vec<OwnedFrame>| frames.into_iter().map(OwnedFrame::into_bytes).collect::<Vec<_>>();
+            self.arrive(packed_room_frame(&bytes(controls), &bytes(held)));
+        } else {
+            let texts =
+                |frames: Vec<OwnedFrame>| frames.into_iter().filter_map(OwnedFrame::into_text).collect::<Vec<_>>();
+            self.arrive(room_frame(&texts(controls), None, &texts(held)));
+        }
+    }
+
+    fn wait(&mut self, is_batched: bool) {
+        self.batched |= is_batched;
     }
 }
 
@@ -255,6 +273,20 @@ impl Memory {
         }
     }
 
+    /// Begins the first poll of a frame of this socket. What it sends to the socket becomes one frame.
+    pub(crate) fn begin_turn(&self, socket: Socket) {
+        self.with_socket(socket, |socket| socket.busy = socket.v1);
+    }
+
+    pub(crate) fn end_turn(&self, socket: Socket) {
+        self.with_socket(socket, |socket| {
+            socket.busy = false;
+            if !socket.batched {
+                socket.release();
+            }
+        });
+    }
+
     /// Records a frame of a client, which shows that it reads and lives.
     pub(crate) fn heard(&self, socket: Socket) {
         let (now_ms, timeout_ms) = (self.clock.now_ms(), self.peer_timeout_ms.get());
@@ -287,7 +319,7 @@ impl Memory {
             tags.iter().find_map(|tag| tag.strip_prefix(ID_MARK)).unwrap_or_default().to_owned()
         };
         match work {
-            Work::Frame(socket) => format!("a frame of peer `{}`", peer(socket)),
+            Work::Frame(socket, _) => format!("a frame of peer `{}`", peer(socket)),
             Work::Close(socket) => format!("the close of peer `{}`", peer(socket)),
             Work::Alarm => "an alarm".to_owned(),
             Work::Call => "a call or an upgrade".to_owned(),
@@ -362,7 +394,11 @@ impl Memory {
 
     /// Drops the held frames, which are lost with the process.
     pub(crate) fn drop_held(&self) {
-        self.sockets.borrow_mut().values_mut().for_each(|socket| socket.held.clear());
+        for socket in self.sockets.borrow_mut().values_mut() {
+            socket.held.clear();
+            socket.controls.clear();
+            (socket.busy, socket.batched) = (false, false);
+        }
     }
 
     /// Closes a socket from the room's side, after the frames that were sent before.
@@ -445,6 +481,10 @@ impl Platform for Memory {
         self.sockets.borrow().get(&socket).is_some_and(|socket| socket.is_packed)
     }
 
+    fn is_v1(&self, socket: Socket) -> bool {
+        self.sockets.borrow().get(&socket).is_some_and(|socket| socket.v1)
+    }
+
     fn tags(&self, socket: Socket) -> Vec<String> {
         self.with_socket(socket, |socket| socket.tags.clone())
     }
@@ -505,27 +545,52 @@ impl Platform for Memory {
                     outcome.failed.push(socket);
                 } else {
                     outcome.sent += 1;
-                    match frame {
-                        Frame::Text(text) => {
-                            at.unread += text.len();
-                            match at.v1 {
-                                true if hold => at.held.push(text.to_owned()),
-                                true => at.arrive(packed(&[text.to_owned()])),
-                                false => at.arrive(text.to_owned()),
-                            }
-                        }
-                        Frame::Packed(bytes) | Frame::Bytes(bytes) => {
-                            at.unread += bytes.len();
-                            // The frame comes after the messages that wait for a batch.
+                    at.unread += frame.len();
+                    let is_bytes = matches!(frame, Frame::Bytes(_));
+                    let frame = match frame {
+                        Frame::Text(text) => OwnedFrame::Text(text.to_owned()),
+                        Frame::Packed(bytes) | Frame::Bytes(bytes) => OwnedFrame::Binary(bytes.to_vec()),
+                    };
+                    if at.v1 && !is_bytes {
+                        at.held.push(frame);
+                        at.wait(hold);
+                        if !hold && !at.busy {
                             at.release();
-                            at.arrive(bytes.to_vec());
                         }
+                    } else {
+                        // The frame comes after the messages that are held.
+                        at.release();
+                        at.arrive(frame);
                     }
                 }
             });
         }
-        outcome.held = self.sockets.borrow().values().any(|socket| !socket.held.is_empty());
+        outcome.held = self.sockets.borrow().values().any(|socket| socket.batched);
         outcome
+    }
+
+    fn control(&self, socket: Socket, control: Frame<'_>, hold: bool) {
+        #[cfg(test)]
+        self.trace(format!(
+            "control {}",
+            match control {
+                Frame::Text(text) => text.to_owned(),
+                Frame::Packed(bytes) | Frame::Bytes(bytes) => format!("{bytes:x?}"),
+            }
+        ));
+        self.with_socket(socket, |at| {
+            if !Memory::is_open(at) {
+                return;
+            }
+            at.controls.push(match control {
+                Frame::Text(text) => OwnedFrame::Text(text.to_owned()),
+                Frame::Packed(bytes) | Frame::Bytes(bytes) => OwnedFrame::Binary(bytes.to_vec()),
+            });
+            at.wait(hold);
+            if !hold && !at.busy {
+                at.release();
+            }
+        });
     }
 
     fn silent(&self) -> Silence {

@@ -79,5 +79,60 @@ pub(crate) fn from_json(json: &str) -> Vec<u8> {
     encode_message(&value).unwrap_or_default()
 }
 
+/// Splits a list into its elements, which stay undecoded; `None` for another value.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn elements(list: &[u8]) -> Option<Vec<&[u8]>> {
+    let (first, rest) = list.split_first()?;
+    let (length, mut rest) = match first {
+        0x90..=0x9f => (usize::from(first & 0xf), rest),
+        0xdc => number(rest, 2)?,
+        0xdd => number(rest, 4)?,
+        _ => return None,
+    };
+    let mut elements = Vec::new();
+    for _ in 0..length {
+        let (element, left) = rest.split_at(value_length(rest)?);
+        elements.push(element);
+        rest = left;
+    }
+    rest.is_empty().then_some(elements)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn number(bytes: &[u8], size: usize) -> Option<(usize, &[u8])> {
+    let (digits, rest) = bytes.split_at_checked(size)?;
+    Some((digits.iter().fold(0, |number, digit| (number << 8) | usize::from(*digit)), rest))
+}
+
+/// The length of the first value, in bytes.
+#[cfg(not(target_arch = "wasm32"))]
+fn value_length(bytes: &[u8]) -> Option<usize> {
+    let (first, rest) = bytes.split_first()?;
+    // The values inside a value, and the bytes of its head and of its own content.
+    let (inner, own) = match first {
+        0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => (0, 1),
+        0x80..=0x8f => (2 * usize::from(first & 0xf), 1),
+        0x90..=0x9f => (usize::from(first & 0xf), 1),
+        0xa0..=0xbf => (0, 1 + usize::from(first & 0x1f)),
+        0xc4 | 0xd9 => (0, 2 + number(rest, 1)?.0),
+        0xc5 | 0xda => (0, 3 + number(rest, 2)?.0),
+        0xc6 | 0xdb => (0, 5 + number(rest, 4)?.0),
+        0xcc | 0xd0 => (0, 2),
+        0xcd | 0xd1 => (0, 3),
+        0xca | 0xce | 0xd2 => (0, 5),
+        0xcb | 0xcf | 0xd3 => (0, 9),
+        0xdc => (number(rest, 2)?.0, 3),
+        0xdd => (number(rest, 4)?.0, 5),
+        0xde => (2 * number(rest, 2)?.0, 3),
+        0xdf => (2 * number(rest, 4)?.0, 5),
+        _ => return None,
+    };
+    let mut at = own;
+    for _ in 0..inner {
+        at += value_length(bytes.get(at..)?)?;
+    }
+    (at <= bytes.len()).then_some(at)
+}
+
 #[cfg(test)]
 mod tests;

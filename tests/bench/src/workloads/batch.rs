@@ -26,20 +26,24 @@ pub(crate) const SUBPROTOCOL: &str = "room.v1";
 
 /// A room whose peers send one after the other within each period.
 #[derive(Debug)]
-pub(crate) struct Batch(Vec<Peer>);
+pub(crate) struct Batch {
+    peers: Vec<Peer>,
+    /// True for clients of the subprotocol, whose events have a number; 0 stands for none.
+    numbered: bool,
+}
 
 impl Batch {
     pub(crate) async fn open(place: Place, name: &str, peers: usize) -> Result<Batch> {
         let room = place.room(name);
         if place.variant != Variant::Batched {
-            return Ok(Batch(room.peers(peers).await?));
+            return Ok(Batch { peers: room.peers(peers).await?, numbered: false });
         }
         let mut joined = Vec::new();
         for number in 0..peers {
             let peer = room.offer(&user(number), SUBPROTOCOL).await?;
             joined.push(peer.context("the room does not batch")?);
         }
-        Ok(Batch(joined))
+        Ok(Batch { peers: joined, numbered: true })
     }
 }
 
@@ -50,16 +54,17 @@ pub(crate) async fn is_offered(place: Place) -> Result<bool> {
 
 impl Load for Batch {
     async fn run(&mut self, messages: u64) -> Result<()> {
-        let peers = self.0.len() as u64;
+        let (peers, numbered) = (self.peers.len() as u64, self.numbered);
         let begin = Instant::now();
-        let speaking = self.0.iter_mut().zip(0..).map(async |(peer, own)| {
+        let speaking = self.peers.iter_mut().zip(0..).map(async |(peer, own)| {
             let at = |number: u64| begin + PERIOD.mul_f64(number as f64 / peers as f64);
             let mut next = own;
             let (mut heard, mut sum) = (0, 0);
             while next < messages || heard < messages {
                 select! {
                     () = sleep_until(at(next)), if next < messages => {
-                        peer.send(Event::Say { text: &text(TEXT, next) }.encode()?).await?;
+                        let event = Event::Say { text: &text(TEXT, next) }.encode()?;
+                        peer.send(if numbered { format!("[0,{event}]") } else { event }).await?;
                         next += peers;
                     }
                     frame = peer.next(), if heard < messages => {

@@ -122,6 +122,11 @@ scripted_room! {
 }
 
 scripted_room! {
+    /// A room that remembers two sessions, each for three seconds.
+    forgetful(max_sessions = 2, session_timeout = "3s")
+}
+
+scripted_room! {
     /// A room that speaks MessagePack only.
     packed(codec = "msgpack", reconnect_grace = "5s")
 }

@@ -1,19 +1,17 @@
 //! The subprotocol `room.v1`, and the option `batch`: several messages in one frame.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use conformance_rooms::{
     batched, probe,
     script::{Broadcast, Scripted, Step},
 };
 use room_runtime::{ErrorKind, SUBPROTOCOL};
 
-use super::steps::{close, send, with_id};
-use crate::harness::{Arrival, Guest, Harness, Peer, guest, room};
-
-/// A guest whose client supports the subprotocol.
-fn modern(id: &str) -> Guest {
-    guest(id).offering(&format!("chat, {SUBPROTOCOL}"))
-}
+use super::{
+    steps::{close, send, with_id},
+    v1::{Client, join, modern},
+};
+use crate::harness::{Harness, guest, room};
 
 fn said(text: &str) -> Broadcast {
     Broadcast::Said { from: Some("bob".to_owned()), text: text.to_owned() }
@@ -23,15 +21,19 @@ fn say<const N: usize>(texts: [&str; N]) -> Vec<Step> {
     texts.iter().map(|text| Step::Say((*text).to_owned())).collect()
 }
 
-/// The messages of the next frame.
-async fn frame<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<Vec<Broadcast>> {
-    let text = is!(peer.next_of_any_kind().await?, Arrival::Text(text) => text);
-    serde_json::from_str(&text).with_context(|| format!("not an array of messages: {text}"))
+/// The messages of the next frame with messages.
+async fn frame<H: Harness, R: Scripted>(client: &Client<H, R>) -> Result<Vec<Broadcast>> {
+    loop {
+        match client.frame().await? {
+            (_, messages) if messages.is_empty() => {}
+            (_, messages) => return Ok(messages),
+        }
+    }
 }
 
 pub(super) async fn messages_of_one_window_leave_in_one_frame_in_order<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
-    let alice = room.connect(modern("alice")).await?;
+    let alice = join(&room, modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     bob.run(say(["one", "two", "three"])).await?;
     same!(frame(&alice).await?, [said("one"), said("two"), said("three")]);
@@ -42,7 +44,7 @@ pub(super) async fn messages_of_one_window_leave_in_one_frame_in_order<H: Harnes
 
 pub(super) async fn a_plain_client_gets_each_message_in_a_frame_of_its_own<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
-    let _alice = room.connect(modern("alice")).await?;
+    let _alice = join(&room, modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     bob.run(say(["one", "two"])).await?;
     bob.expect(said("one")).await?;
@@ -52,8 +54,8 @@ pub(super) async fn a_plain_client_gets_each_message_in_a_frame_of_its_own<H: Ha
 
 pub(super) async fn a_message_to_some_keeps_its_place_among_those_to_all<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
-    let alice = room.connect(modern("alice")).await?;
-    let carol = room.connect(modern("carol")).await?;
+    let alice = join(&room, modern("alice")).await?;
+    let carol = join(&room, modern("carol")).await?;
     let bob = room.connect(guest("bob")).await?;
     let steps = [say(["one"]), vec![send([with_id("alice")], "two")], say(["three"])].concat();
     bob.run(steps).await?;
@@ -64,21 +66,21 @@ pub(super) async fn a_message_to_some_keeps_its_place_among_those_to_all<H: Harn
 
 pub(super) async fn a_pending_batch_is_sent_before_its_connection_is_closed<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
-    let alice = room.connect(modern("alice")).await?;
+    let alice = join(&room, modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     let steps = [say(["one", "two"]), vec![close([with_id("alice")], 4_000, "enough")]].concat();
     bob.run(steps).await?;
     same!(frame(&alice).await?, [said("one"), said("two")]);
-    same!(alice.closed().await?, (4_000, "enough".to_owned()));
+    same!(alice.peer.closed().await?, (4_000, "enough".to_owned()));
     Ok(())
 }
 
 pub(super) async fn a_pending_batch_survives_a_panic_in_this_room_and_in_another<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
-    let alice = room.connect(modern("alice")).await?;
+    let alice = join(&room, modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     let other = crate::harness::room::<batched::Room, _>(&h, "other");
-    let carol = other.connect(modern("carol")).await?;
+    let carol = join(&other, modern("carol")).await?;
     let dave = other.connect(guest("bob")).await?;
     dave.run(say(["elsewhere"])).await?;
     bob.run([say(["one", "two"]), vec![Step::Panic]].concat()).await?;
@@ -90,20 +92,17 @@ pub(super) async fn a_pending_batch_survives_a_panic_in_this_room_and_in_another
     Ok(())
 }
 
-pub(super) async fn an_error_frame_is_one_of_the_messages<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn an_error_is_one_of_the_controls<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
-    let alice = room.connect(modern("alice")).await?;
-    alice.send_raw("{").await?;
-    let text = is!(alice.next_of_any_kind().await?, Arrival::Text(text) => text);
-    let messages: Vec<serde_json::Value> = serde_json::from_str(&text)?;
-    let codes: Vec<_> = messages.iter().map(|message| message["$room"]["error"]["code"].as_str()).collect();
-    same!(codes, [Some(ErrorKind::Decode.as_str())]);
+    let alice = join(&room, modern("alice")).await?;
+    alice.raw("{").await?;
+    alice.fails(None, ErrorKind::Decode).await?;
     Ok(())
 }
 
-pub(super) async fn in_a_room_without_batches_each_frame_is_an_array_of_one<H: Harness>(h: H) -> Result<()> {
+pub(super) async fn in_a_room_without_batches_each_message_has_a_frame_of_its_own<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
-    let alice = room.connect(modern("alice")).await?;
+    let alice = join(&room, modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     bob.run(say(["one", "two"])).await?;
     same!(frame(&alice).await?, [said("one")]);
@@ -114,7 +113,7 @@ pub(super) async fn in_a_room_without_batches_each_frame_is_an_array_of_one<H: H
 
 pub(super) async fn the_subprotocol_survives_hibernation_and_lets_the_room_sleep<H: Harness>(h: H) -> Result<()> {
     let room = room::<batched::Room, _>(&h, "r");
-    let alice = room.connect(modern("alice")).await?;
+    let alice = join(&room, modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     bob.run(say(["before"])).await?;
     same!(frame(&alice).await?, [said("before")]);
@@ -126,16 +125,14 @@ pub(super) async fn the_subprotocol_survives_hibernation_and_lets_the_room_sleep
 
 pub(super) async fn the_largest_data_still_fits_beside_the_subprotocol<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
-    let alice = room.connect(modern("alice")).await?;
+    let alice = join(&room, modern("alice")).await?;
     let bob = room.connect(guest("bob")).await?;
     let (mut fits, mut fails) = (1, 16_384);
     // The exact limit depends on the rest of the data, so search for it.
     while fails - fits > 1 {
         let length = (fits + fails) / 2;
-        alice.run([Step::Try(Box::new(Step::RenameTo(length)))]).await?;
-        let text = is!(alice.next_of_any_kind().await?, Arrival::Text(text) => text);
-        let outcome: Vec<Broadcast> = serde_json::from_str(&text)?;
-        match is!(&*outcome, [Broadcast::Outcome { kind, .. }] => kind) {
+        alice.run(0, [Step::Try(Box::new(Step::RenameTo(length)))]).await?;
+        match is!(&*frame(&alice).await?, [Broadcast::Outcome { kind, .. }] => kind) {
             None => fits = length,
             Some(kind) => {
                 same!(*kind, ErrorKind::AttachmentTooLarge);
@@ -153,7 +150,7 @@ pub(super) async fn the_largest_data_still_fits_beside_the_subprotocol<H: Harnes
 
 pub(super) async fn a_client_that_offers_the_subprotocol_is_answered_with_it<H: Harness>(h: H) -> Result<()> {
     let room = room::<probe::Room, _>(&h, "r");
-    same!(room.connect(modern("alice")).await?.protocol(), Some(SUBPROTOCOL.to_owned()));
+    same!(join(&room, modern("alice")).await?.peer.protocol(), Some(SUBPROTOCOL.to_owned()));
     same!(room.connect(guest("bob")).await?.protocol(), None);
     Ok(())
 }

@@ -34,6 +34,7 @@ mod reading;
 mod refusals;
 mod requests;
 mod services;
+mod sessions;
 mod silence;
 mod sql;
 mod state;
@@ -43,6 +44,7 @@ mod topics;
 mod transactions;
 mod upgrade;
 mod users;
+mod v1;
 mod validation;
 
 use std::{future::Future, pin::Pin};
@@ -374,11 +376,31 @@ macro_rules! all_cases {
                 a_message_to_some_keeps_its_place_among_those_to_all: feature("room.v1");
                 a_pending_batch_survives_a_panic_in_this_room_and_in_another: feature("room.v1").alone(PANICS);
                 a_pending_batch_is_sent_before_its_connection_is_closed: feature("room.v1");
-                an_error_frame_is_one_of_the_messages: feature("room.v1");
-                in_a_room_without_batches_each_frame_is_an_array_of_one: feature("room.v1");
+                an_error_is_one_of_the_controls: feature("room.v1");
+                in_a_room_without_batches_each_message_has_a_frame_of_its_own: feature("room.v1");
                 the_subprotocol_survives_hibernation_and_lets_the_room_sleep: feature("room.v1");
                 the_largest_data_still_fits_beside_the_subprotocol: feature("room.v1");
                 a_client_that_offers_the_subprotocol_is_answered_with_it: feature("room.v1");
+            }
+            sessions {
+                the_first_frame_welcomes_the_client: feature("room.v1");
+                a_number_is_acknowledged_in_the_frame_of_the_answer: feature("room.v1");
+                an_event_without_a_number_is_handled_and_not_acknowledged: feature("room.v1");
+                a_number_is_handled_once_also_after_a_wake_and_a_restart: feature("room.v1").alone(RESTARTS);
+                a_number_that_is_too_high_is_ignored_and_the_missing_one_asked_for_once: feature("room.v1");
+                a_frame_that_fails_is_answered_with_its_number_and_settled: feature("room.v1");
+                a_frame_of_another_form_is_an_error_without_a_number: feature("room.v1");
+                frames_over_the_rate_are_settled_in_their_turn: feature("room.v1");
+                a_crash_fails_the_running_frame_and_asks_for_the_waiting_ones: feature("room.v1").alone(PANICS);
+                a_session_resumes_as_a_new_peer_with_its_id: feature("room.v1");
+                a_session_of_another_id_and_an_unknown_one_are_not_resumed: feature("room.v1");
+                a_session_that_resumes_closes_its_old_connection: feature("room.v1");
+                a_session_resumes_its_place_within_the_grace: feature("room.v1");
+                a_session_of_which_no_number_arrived_resumes: feature("room.v1").alone(RESTARTS);
+                a_room_remembers_as_many_sessions_as_it_is_told_for_as_long: feature("room.v1");
+                a_purge_ends_the_sessions: feature("room.v1");
+                the_token_reaches_no_handler_and_is_not_echoed: feature("room.v1");
+                a_plain_client_sees_nothing_of_sessions: feature("room.v1");
             }
             outside {
                 a_forwarded_request_without_a_ticket_does_nothing: rule(11),
