@@ -386,7 +386,8 @@ macro_rules! all_cases {
                 the_first_frame_welcomes_the_client: feature("room.v1");
                 a_number_is_acknowledged_in_the_frame_of_the_answer: feature("room.v1");
                 an_event_without_a_number_is_handled_and_not_acknowledged: feature("room.v1");
-                a_number_is_handled_once_also_after_a_wake_and_a_restart: feature("room.v1").alone(RESTARTS);
+                a_number_is_handled_once_also_after_a_wake: feature("room.v1");
+                a_number_is_handled_once_also_after_a_restart: feature("room.v1").alone(RESTARTS);
                 a_number_that_is_too_high_is_ignored_and_the_missing_one_asked_for_once: feature("room.v1");
                 a_frame_that_fails_is_answered_with_its_number_and_settled: feature("room.v1");
                 a_frame_of_another_form_is_an_error_without_a_number: feature("room.v1");
