@@ -6,13 +6,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startWorker } from "./harness.mjs";
 
 let host;
+let example;
 before(async () => {
   host = await startWorker({ dir: "tests/e2e/rooms" });
+  example = await startWorker({ dir: "examples/axum" });
 });
-after(() => host?.stop());
+after(async () => {
+  await host?.stop();
+  await example?.stop();
+});
 
 /** Waits until the console has an object with these fields. */
-async function logged(room, level, fields) {
+async function logged(host, room, level, fields) {
   const wanted = Object.entries({ level, id: room, ...fields });
   const text = ([name, value]) => `${name}: ${typeof value === "number" ? value : `'${value}'`}`;
   const has = (object) => wanted.every((field) => object.includes(text(field)));
@@ -28,9 +33,18 @@ async function logged(room, level, fields) {
 
 test("a start, a handler and a refused frame are objects with the fields to filter by", async () => {
   const alice = await host.ws("/ws/logged?id=alice");
-  await logged("logged", "INFO", { message: "started", room: "probe" });
-  await logged("logged", "DEBUG", { message: "handled", handler: "on_connect", peer: "alice", outcome: "ok" });
+  await logged(host, "logged", "INFO", { message: "started", room: "probe" });
+  await logged(host, "logged", "DEBUG", { message: "handled", handler: "on_connect", peer: "alice", outcome: "ok" });
   alice.send("no event");
-  await logged("logged", "WARN", { message: "refused", room: "probe", peer: "alice", kind: "decode" });
+  await logged(host, "logged", "WARN", { message: "refused", room: "probe", peer: "alice", kind: "decode" });
+  await alice.close();
+});
+
+test("the example logs from INFO on", async () => {
+  const alice = await example.ws("/polls/logged/ws?voter=alice");
+  alice.send({ type: "Vote", choice: "" });
+  await logged(example, "logged", "INFO", { message: "started", room: "poll" });
+  await logged(example, "logged", "WARN", { message: "refused", room: "poll", peer: "alice", kind: "invalid" });
+  assert.doesNotMatch(example.logs(), /DEBUG/);
   await alice.close();
 });

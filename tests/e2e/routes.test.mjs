@@ -1,4 +1,5 @@
-// Custom routes, over the wire: one poll behind axum (examples/axum) and behind `worker::Router` (tests/e2e/rooms).
+// Custom routes, over the wire: the poll and its archive behind axum (examples/axum) and behind `worker::Router`
+// (tests/e2e/rooms).
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -84,6 +85,57 @@ for (const [router, dir] of [["axum", "examples/axum"], ["worker::Router", "test
         assert.equal(JSON.parse(error.body).error.code, "invalid_peer_id");
         return true;
       });
+    });
+
+    test("an invalid vote is refused with the path of its field, and the figures of the poll count it", async () => {
+      const alice = await host.ws("/polls/strict/ws?voter=alice");
+      assert.deepEqual(await alice.next(), votes({}));
+      alice.send({ type: "Vote", choice: "" });
+      const { $room: { error } } = await alice.next();
+      assert.equal(error.code, "invalid");
+      assert.deepEqual(error.violations, [{ path: "choice", message: "length is lower than 1" }]);
+
+      const long = await vote("strict", "x".repeat(101));
+      assert.equal(long.status, 422);
+      assert.match((await long.json()).error.message, /`choice`: length is greater than 100/);
+
+      const { peers, frames_in, refused } = await (await host.fetch("/polls/strict/stats")).json();
+      assert.deepEqual({ peers, frames_in, refused }, { peers: 1, frames_in: 1, refused: { invalid: 1 } });
+    });
+
+    test("a poll that is closed reaches the archive, and the watchers of its outcome", async () => {
+      const alice = await host.ws("/archive/ws");
+      alice.send({ type: "Watch", outcome: "Tie" });
+      assert.deepEqual(await alice.next(), { type: "Results", results: [] });
+
+      const results = [
+        { poll: "clear", outcome: "Winner", votes: 1 },
+        { poll: "tied 🦀", outcome: "Tie", votes: 2 },
+      ];
+      const bob = await host.ws("/archive/ws");
+      bob.send({ type: "Watch", outcome: "Winner" });
+      assert.deepEqual(await bob.next(), { type: "Results", results: [] });
+      for (const [poll, ...choices] of [["clear", "tea"], ["tied 🦀", "tea", "coffee"]]) {
+        for (const choice of choices) await vote(encodeURIComponent(poll), choice);
+        assert.equal((await host.fetch(`/polls/${encodeURIComponent(poll)}/close`, { method: "POST" })).status, 204);
+        const watcher = poll === "clear" ? bob : alice;
+        const result = results.find((result) => result.poll === poll);
+        assert.deepEqual(await watcher.next(), { type: "Stored", result });
+      }
+
+      const archive = await host.fetch("/archive");
+      assert.equal(archive.headers.get("cache-control"), "no-store");
+      const stored = (await archive.json()).filter(({ poll }) => results.some((result) => result.poll === poll));
+      assert.deepEqual(stored, results.toReversed());
+      const choices = await (await host.fetch("/archive/choices")).json();
+      assert.deepEqual(choices, [{ choice: "tea", votes: 2 }, { choice: "coffee", votes: 1 }]);
+
+      // The results of each poll stay, and a new watcher gets them, after a crash of the process.
+      await host.kill();
+      await host.restart();
+      const carol = await host.ws("/archive/ws");
+      carol.send({ type: "Watch", outcome: "Tie" });
+      assert.deepEqual(await carol.next(), { type: "Results", results: results.slice(1) });
     });
 
     test("a route of the room gets the request, and its response arrives unchanged", async () => {

@@ -1,6 +1,7 @@
-//! A room behind an axum router: WebSockets, JSON and the room's own routes.
+//! Rooms behind an axum router: WebSockets, JSON and the rooms' own routes.
 
-pub mod room;
+pub mod archive_room;
+pub mod poll_room;
 
 use std::{collections::BTreeMap, convert::Infallible};
 
@@ -14,33 +15,45 @@ use axum::{
     routing::{any, get, post},
 };
 use room_runtime::{
-    Error,
+    Error, Stats,
+    logs::{self, Level},
     prelude::{Bytes, ErrorKind, Upgrade, http},
 };
 use serde::Deserialize;
 use tower_service::Service;
 use worker::{Context, Env, HttpRequest, HttpResponse, event};
 
-use crate::room::poll;
+use crate::{archive_room::archive, poll_room::poll};
+
+#[event(start)]
+fn start() {
+    logs::init(Level::INFO);
+}
 
 #[event(fetch)]
 async fn fetch(request: HttpRequest, env: Env, _ctx: Context) -> Result<Response, worker::Error> {
-    let rooms = poll::RoomClient::from_env(&env)?;
-    let Ok(response) = router(rooms).call(request).await.map_err(|never: Infallible| match never {});
+    let mut router = router(poll::RoomClient::from_env(&env)?, archive::RoomClient::from_env(&env)?);
+    let Ok(response) = router.call(request).await.map_err(|never: Infallible| match never {});
     Ok(response)
 }
 
-/// The routes. The client is `Clone`, `Send` and `Sync`, as axum expects of its state.
-fn router(rooms: poll::RoomClient) -> Router {
-    Router::new()
+/// The routes. A client is `Clone`, `Send` and `Sync`, as axum expects of its state.
+fn router(polls: poll::RoomClient, archives: archive::RoomClient) -> Router {
+    let polls = Router::new()
         .route("/polls/{id}", get(read))
         .route("/polls/{id}/votes", post(vote))
         .route("/polls/{id}/close", post(close))
         .route("/polls/{id}/ws", get(join))
         .route("/polls/{id}/room/{*path}", any(forward))
+        .route("/polls/{id}/stats", get(stats))
         .route("/totals", get(totals))
-        .layer(middleware::map_response(uncached))
-        .with_state(rooms)
+        .with_state(polls);
+    let archive = Router::new()
+        .route("/archive", get(archived))
+        .route("/archive/choices", get(archived))
+        .route("/archive/ws", get(watch))
+        .with_state(archives);
+    polls.merge(archive).layer(middleware::map_response(uncached))
 }
 
 /// The votes of a poll.
@@ -92,6 +105,11 @@ async fn forward(
     respond(rooms.room(id).request(request.try_into()?).await?)
 }
 
+/// The figures of a poll: its peers, its frames, what it refused.
+async fn stats(State(rooms): State<poll::RoomClient>, Path(id): Path<String>) -> Result<Json<Stats>, Failed> {
+    Ok(Json(rooms.room(id).stats().await?))
+}
+
 #[derive(Deserialize)]
 struct Polls {
     /// The ids, separated by commas.
@@ -108,6 +126,17 @@ async fn totals(
     Json(states.into_iter().map(|(id, state)| (id.to_string(), state.ok().map(total))).collect())
 }
 
+/// Forwards a request to the `on_request` of the archive.
+async fn archived(State(rooms): State<archive::RoomClient>, request: Request) -> Result<Response, Failed> {
+    respond(rooms.room(archive::ID).request(request.try_into()?).await?)
+}
+
+/// Opens a WebSocket to the archive.
+async fn watch(State(rooms): State<archive::RoomClient>, request: Request) -> Result<Response, Failed> {
+    let upgrade = Upgrade::new(archive::Connection {});
+    respond(rooms.room(archive::ID).upgrade(request.try_into()?, upgrade).await?)
+}
+
 /// Converts a response of a room. It keeps its headers, and the WebSocket of a 101.
 fn respond(response: worker::Response) -> Result<Response, Failed> {
     Ok(HttpResponse::try_from(response)?.map(Body::new))
@@ -119,7 +148,8 @@ async fn uncached(mut response: Response) -> Response {
     response
 }
 
-/// An error of a room as the response of a route: with its own status, 409 for a vote in a closed poll.
+/// An error of a room as the response of a route: with its own status, 409 for a vote in a closed poll, 422 for an
+/// invalid one.
 #[derive(Debug)]
 struct Failed(Error);
 
@@ -158,7 +188,8 @@ mod tests {
             .body(Body::from(body.to_owned()))
             .expect("a request");
         world.block_on(async {
-            let Ok(response) = router(world.client()).call(request).await.map_err(|never: Infallible| match never {});
+            let mut router = router(world.client(), world.client());
+            let Ok(response) = router.call(request).await.map_err(|never: Infallible| match never {});
             assert_eq!(response.headers()["cache-control"], "no-store");
             let status = response.status();
             let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
@@ -189,9 +220,24 @@ mod tests {
         let (status, body) = ask(&world, "POST", "/polls/lunch/votes", r#"{"choice":"soup"}"#);
         assert_eq!(status, StatusCode::CONFLICT);
         assert!(body.contains("the poll is closed") && body.contains("refused"), "{body}");
+        let (status, body) = ask(&world, "POST", "/polls/lunch/votes", r#"{"choice":""}"#);
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(body.contains("`choice`: length is lower than 1"), "{body}");
         let (status, body) = ask(&world, "GET", &format!("/polls/{}", "x".repeat(1_025)), "");
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(body.contains("invalid_room_id"), "{body}");
+    }
+
+    #[test]
+    fn the_figures_of_a_poll_count_what_it_refused() {
+        let world = World::new();
+        let alice = world.room::<poll::Room>("lunch").connect(Upgrade::new(poll::Connection {}));
+        for choice in ["soup", ""] {
+            alice.send(&poll::Event::Vote { choice: choice.to_owned() });
+        }
+        let (status, body) = ask(&world, "GET", "/polls/lunch/stats", "");
+        assert_eq!(status, StatusCode::OK);
+        assert!(body.contains(r#""peers":1"#) && body.contains(r#""refused":{"invalid":1}"#), "{body}");
     }
 
     #[test]

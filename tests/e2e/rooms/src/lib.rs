@@ -1,6 +1,8 @@
 //! Rooms for the end-to-end tests: they report their own history, and misbehave on request.
 
-#[path = "../../../../examples/axum/src/room.rs"]
+#[path = "../../../../examples/axum/src/archive_room.rs"]
+pub mod archive_room;
+#[path = "../../../../examples/axum/src/poll_room.rs"]
 pub mod poll_room;
 mod router;
 pub mod timer;
@@ -312,7 +314,7 @@ async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
         form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     };
     let answer = match &*path {
-        ["polls", ..] | ["totals"] => return router::serve(req, env).await,
+        ["polls" | "archive", ..] | ["totals"] => return router::serve(req, env).await,
         // Unsafe on purpose, and rooms must survive it: the public request, unchanged, directly to the object.
         ["forward", room, ..] => {
             return env.durable_object("PROBE")?.get_by_name(room)?.fetch_with_request(req).await;

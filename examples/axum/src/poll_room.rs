@@ -3,11 +3,13 @@
 use room_runtime::prelude::*;
 
 /// A poll in which everyone sees the votes.
-#[room]
+#[room(validate(event))]
 pub mod poll {
     use std::collections::BTreeMap;
 
-    use room_runtime::{Bytes, http};
+    use room_runtime::{Bytes, Undelivered, http};
+
+    use crate::archive_room::archive;
 
     #[derive(Default)]
     pub struct State {
@@ -17,8 +19,12 @@ pub mod poll {
 
     pub struct Connection {}
 
+    #[derive(garde::Validate)]
     pub enum Event {
-        Vote { choice: String },
+        Vote {
+            #[garde(length(chars, min = 1, max = 100))]
+            choice: String,
+        },
         Close,
     }
 
@@ -48,11 +54,28 @@ pub mod poll {
                 if ctx.sender().is_some() {
                     return Err(ctx.refuse("only the Worker closes a poll"));
                 }
+                if ctx.state()?.is_closed {
+                    return Ok(());
+                }
                 ctx.update(|state| state.is_closed = true)?;
+                report(ctx)?;
                 ctx.broadcast(&Broadcast::Closed)?;
             }
         }
         Ok(())
+    }
+
+    /// Sends the archive the result. The call is stored together with the end of the poll, so a crash loses neither.
+    fn report(ctx: &Ctx) -> Result {
+        let result = archive::Event::Store { poll: ctx.id().clone(), votes: ctx.state()?.votes.clone() };
+        ctx.room::<archive::Room>(archive::ID)?.send(&result).durably()?;
+        Ok(())
+    }
+
+    /// Sends the result again. The archive refuses none, so it was out of reach for a day.
+    pub fn on_undelivered(ctx: &Ctx, undelivered: &Undelivered) -> Result {
+        tracing::warn!(error = %undelivered.error(), attempts = undelivered.attempts(), "the archive has not answered");
+        report(ctx)
     }
 
     /// Answers the requests that the Worker forwards: routes of the room itself.
@@ -67,9 +90,12 @@ pub mod poll {
 
 #[cfg(test)]
 mod tests {
-    use room_runtime::testing::TestRoom;
+    use std::time::Duration;
+
+    use room_runtime::testing::{TestRoom, World};
 
     use super::poll::*;
+    use crate::archive_room::archive;
     use room_runtime::prelude::*;
 
     fn vote(choice: &str) -> Event {
@@ -100,6 +126,66 @@ mod tests {
         alice.send(&Event::Close);
         assert_eq!(alice.receive_error().map(|error| error.kind()), Some(ErrorKind::Refused));
         assert!(room.send(&vote("soup")).is_ok());
+    }
+
+    #[test]
+    fn an_invalid_vote_is_refused_with_the_path_of_its_field() {
+        let room = TestRoom::<Room>::new("lunch");
+        let alice = room.connect(Upgrade::new(Connection {}));
+        for choice in ["", &"🦀".repeat(101)] {
+            alice.send(&vote(choice));
+            let error = alice.receive_error().expect("an error frame");
+            assert_eq!((error.kind(), error.violations()[0].path()), (ErrorKind::Invalid, "choice"));
+        }
+        assert_eq!(room.state().expect("a state"), None);
+        room.send(&vote(&"🦀".repeat(100))).expect("a vote");
+    }
+
+    /// The page of the archive.
+    fn archived(world: &World) -> String {
+        let request = http::Request::get("https://room/archive").body("").expect("a request");
+        let response = world.room::<archive::Room>(archive::ID).request(request).expect("an answer");
+        String::from_utf8(response.body().to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn the_result_reaches_the_archive_also_after_a_crash() {
+        let world = World::new();
+        let (room, archive) = (world.room::<Room>("lunch"), world.room::<archive::Room>(archive::ID));
+        room.send(&vote("soup")).expect("a vote");
+        archive.fail_calls(true);
+        room.send(&Event::Close).expect("the Worker may close it");
+        room.crash();
+        archive.fail_calls(false);
+        assert_eq!(archived(&world), "[]");
+        // After a crash, the delivery continues within 10 seconds.
+        world.advance(Duration::from_secs(15));
+        assert_eq!(archived(&world), r#"[{"poll":"lunch","outcome":"Winner","votes":1}]"#);
+    }
+
+    #[test]
+    fn the_result_is_sent_again_after_a_day_without_the_archive() {
+        let world = World::new();
+        let (room, archive) = (world.room::<Room>("lunch"), world.room::<archive::Room>(archive::ID));
+        room.send(&vote("soup")).expect("a vote");
+        archive.fail_calls(true);
+        room.send(&Event::Close).expect("the Worker may close it");
+        world.advance(Duration::from_secs(30 * 3600));
+        archive.fail_calls(false);
+        world.advance(Duration::from_secs(600));
+        assert_eq!(archived(&world), r#"[{"poll":"lunch","outcome":"Winner","votes":1}]"#);
+    }
+
+    #[test]
+    fn a_poll_that_is_closed_twice_ends_once() {
+        let world = World::new();
+        let room = world.room::<Room>("lunch");
+        let alice = room.connect(Upgrade::new(Connection {}));
+        for _ in 0..2 {
+            room.send(&Event::Close).expect("the Worker may close it");
+        }
+        assert_eq!(alice.received(), [Broadcast::Votes { votes: [].into() }, Broadcast::Closed]);
+        assert_eq!(archived(&world), r#"[{"poll":"lunch","outcome":"NoVotes","votes":0}]"#);
     }
 
     #[test]
