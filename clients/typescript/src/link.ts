@@ -260,8 +260,9 @@ export class Link {
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
       this.#detach();
-      const info = { code, reason, ...(this.#error === undefined ? {} : { error: this.#error }) };
-      if (isFinal(code, reason)) this.#end(info);
+      // Deno has the code 0 for a connection that was lost.
+      const info = { code: code || 1006, reason, ...(this.#error === undefined ? {} : { error: this.#error }) };
+      if (isFinal(info.code, reason)) this.#end(info);
       else this.#retry(info);
     };
   }

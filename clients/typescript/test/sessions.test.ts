@@ -312,6 +312,7 @@ test("the client gives up after the attempts that it is allowed", async () => {
 });
 
 for (const [code, reason, isFinal] of [
+  [0, "", false],
   [1000, "", true],
   [1001, "", false],
   [1003, "", true],
@@ -335,6 +336,7 @@ for (const [code, reason, isFinal] of [
     await clock.pass(100);
     room.close(peer(), code, reason);
     await clock.pass(3000);
+    assert.equal((changes[1] as { code: number }).code, code || 1006);
     assert.equal(client.status, isFinal ? "closed" : "open");
     assert.deepEqual(end.error?.code, isFinal ? "closed" : undefined);
     if (isFinal) assert.deepEqual([changes.at(-1), client.closed], [{ status: "closed", code, reason }, { code, reason }]);
