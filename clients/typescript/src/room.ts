@@ -198,10 +198,11 @@ export class Room<S extends RoomSchema = AnySchema> implements AsyncIterable<S["
 
   /**
    * Closes the connection for good, and fails everything that has no outcome with `closed`. The code is 1000 or from 3000 to
-   * 4999.
+   * 4999, and the reason has at most 123 bytes.
    */
   close(code = 1000, reason = ""): void {
     if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new RangeError(`${code} is no code that a client can close with`);
+    if (new TextEncoder().encode(reason).length > 123) throw new RangeError("a reason has at most 123 bytes");
     if (this.#status === "closed") return;
     this.#isOwnClose = true;
     if (this.#status === "idle") this.#end({ code, reason });

@@ -441,6 +441,7 @@ test("a close fails what has no outcome, without an unhandled rejection", async 
   // The room's handler still waits.
   assert.equal(clock.size, 1);
   assert.throws(() => client.close(1001), RangeError);
+  assert.throws(() => client.close(1000, "ä".repeat(62)), RangeError);
 });
 
 test("a closed connection can be opened again, with a new session", async () => {
