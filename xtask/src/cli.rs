@@ -15,8 +15,8 @@ Usage: cargo xtask <COMMAND>
            --example NAME   which one (default: chat)
            --port PORT      where to listen on 127.0.0.1 (default: 8787)
   test   run every test and end with a summary; goes on after a failing step
-           --only STEP      just this step, repeatable: tools, native, lints, outside, editor, package, wasm,
-                            conformance, e2e, oldest, bench
+           --only STEP      just this step, repeatable: tools, native, lints, outside, editor, package, clients,
+                            wasm, conformance, e2e, oldest, bench
                             (those after wasm take what the last build left, so usually: --only wasm --only e2e)
   bench  measure what a message costs, beside the same room written by hand (docs/benchmarks.md)
            --compile        in place of that, what compiling rooms costs
@@ -132,7 +132,7 @@ mod tests {
             ("dev --port", "'--port'"),
             (
                 "test --only unit",
-                "tools, native, lints, outside, editor, package, wasm, conformance, e2e, oldest, bench",
+                "tools, native, lints, outside, editor, package, clients, wasm, conformance, e2e, oldest, bench",
             ),
             ("tools now", "\"now\""),
         ] {

@@ -1,4 +1,4 @@
-//! Installs Node.js, the npm packages of the scripts, and a browser for the tests of the page.
+//! Installs Node.js, the npm packages of the scripts and the clients, and a browser for the tests of the page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,19 +39,33 @@ pub(crate) fn install(repo: &Repo) -> Result<()> {
     if parse_version(&version).is_none_or(|found| found < OLDEST) {
         bail!("Node.js {version} is too old: install {}.{} or newer from https://nodejs.org", NEEDED.0, NEEDED.1);
     }
-    install_packages(repo)?;
+    install_locked(repo, ".")?;
     install_newer(repo, &version)
 }
 
-fn install_packages(repo: &Repo) -> Result<()> {
-    let installed = modified(&repo.path("node_modules/.package-lock.json"));
-    let wanted = modified(&repo.path("package-lock.json"));
+/// Installs what the npm package in a folder needs for its tests, and runs them.
+pub(crate) fn test_package(repo: &Repo, folder: &str) -> Result<()> {
+    install(repo)?;
+    {
+        let _lock = lock(repo)?;
+        install_locked(repo, folder)?;
+    }
+    let mut test = command(repo, npm_name())?;
+    test.arg("test").current_dir(repo.path(folder));
+    process::run(&mut test)
+}
+
+/// Installs the packages of the package-lock.json in a folder, unless they are installed.
+fn install_locked(repo: &Repo, folder: &str) -> Result<()> {
+    let root = repo.path(folder);
+    let installed = modified(&root.join("node_modules/.package-lock.json"));
+    let wanted = modified(&root.join("package-lock.json"));
     if installed.is_some() && installed >= wanted {
         return Ok(());
     }
-    say("installing the packages of package-lock.json into node_modules");
+    say(&format!("installing the packages of {folder}/package-lock.json"));
     // workerd and esbuild come as binaries, so `NPM_FLAGS` can skip their install scripts.
-    process::run(npm()?.arg("ci").args(NPM_FLAGS).current_dir(repo.root()))
+    process::run(npm()?.arg("ci").args(NPM_FLAGS).current_dir(root))
         .context("the packages were not installed: they come from npm's registry")
 }
 
@@ -152,11 +166,15 @@ const NPM_FLAGS: [&str; 5] =
 
 /// The machine's npm, which belongs to the machine's Node.js.
 fn npm() -> Result<Command> {
-    let name = if cfg!(windows) { "npm.cmd" } else { "npm" };
+    let name = npm_name();
     if process::output(Command::new(name).arg("--version"))?.is_none() {
         bail!("`npm` is missing: it comes with Node.js, or as your system's package `npm`");
     }
     Ok(Command::new(name))
+}
+
+const fn npm_name() -> &'static str {
+    if cfg!(windows) { "npm.cmd" } else { "npm" }
 }
 
 /// A command that finds the installed tools before those of the machine.

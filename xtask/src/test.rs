@@ -29,6 +29,9 @@ const EDITOR: &str = "editor-tests";
 /// The package that Clippy checks with stricter lints. It has nothing to run.
 const LINTS: &str = "lint-tests";
 
+/// The folder of the npm package with the client in TypeScript.
+const TYPESCRIPT_CLIENT: &str = "clients/typescript";
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
     /// Installs the tools.
@@ -43,6 +46,8 @@ pub(crate) enum Step {
     Editor,
     /// Tests the published packages from their archives.
     Package,
+    /// Tests the clients of the protocol.
+    Clients,
     /// Builds every worker for WebAssembly.
     Wasm,
     /// Runs the conformance suite in memory and on a real workerd.
@@ -56,13 +61,14 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Tools,
         Self::Native,
         Self::Lints,
         Self::Outside,
         Self::Editor,
         Self::Package,
+        Self::Clients,
         Self::Wasm,
         Self::Conformance,
         Self::E2e,
@@ -78,6 +84,7 @@ impl Step {
             Self::Outside => "outside",
             Self::Editor => "editor",
             Self::Package => "package",
+            Self::Clients => "clients",
             Self::Wasm => "wasm",
             Self::Conformance => "conformance",
             Self::E2e => "e2e",
@@ -97,6 +104,7 @@ impl Step {
             Self::Outside => outside(repo),
             Self::Editor => editor(repo),
             Self::Package => package::check(repo),
+            Self::Clients => node::test_package(repo, TYPESCRIPT_CLIENT),
             Self::Wasm => build::run(repo, None),
             Self::Conformance => conformance(repo, "both", None),
             Self::E2e => e2e(repo, None),

@@ -14,7 +14,7 @@ const GUIDES: [&str; 4] = ["CONTRIBUTING.md", "SECURITY.md", "docs/architecture.
 const LAYERS: &str = "room-runtime/src/";
 
 /// The folders that are not part of the repository, or that contain third-party files.
-const SKIPPED: [&str; 5] = [".git", ".wrangler", "build", "node_modules", "target"];
+const SKIPPED: [&str; 6] = [".git", ".wrangler", "build", "dist", "node_modules", "target"];
 
 /// The file that another document includes at its start. Its links are relative to that document.
 const PARTS: [&str; 1] = ["tests/bench/src/introduction.md"];
@@ -122,7 +122,9 @@ impl Repository {
                 if name.ends_with(".md") {
                     this.documents.insert(name.clone(), fs::read_to_string(entry.path())?);
                 }
-                if [".rs", ".js", ".mjs"].iter().any(|ending| name.ends_with(ending)) && entry.file_type()?.is_file() {
+                if [".rs", ".js", ".mjs", ".ts"].iter().any(|ending| name.ends_with(ending))
+                    && entry.file_type()?.is_file()
+                {
                     this.sources.insert(name.clone(), fs::read_to_string(entry.path())?);
                 }
                 // Symbolic links are not followed, because they may form a cycle.
