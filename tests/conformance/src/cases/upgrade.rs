@@ -4,7 +4,7 @@ use anyhow::Result;
 use conformance_rooms::{
     api::WORKER_HEADER,
     probe,
-    script::{Broadcast, Event, Step, UpgradeStep, Visa},
+    script::{Broadcast, Step, UpgradeStep, Visa},
 };
 use hyper::{Request, body::Bytes};
 use room_runtime::{ErrorKind, OnDuplicate, SUBPROTOCOL};
@@ -14,7 +14,7 @@ use super::{
     v1,
 };
 use crate::{
-    harness::{Arrival, Harness, Refusal, anonymous, guest, room, until},
+    harness::{Harness, Refusal, anonymous, guest, room, until},
     workerd::Workerd,
 };
 
