@@ -6,6 +6,7 @@
 
 mod args;
 mod attrs;
+mod bindings;
 mod check;
 mod data;
 mod diag;
