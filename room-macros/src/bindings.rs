@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{
-    Attribute, Expr, ExprLit, Field, Lit, Meta, MetaNameValue, Path, Token, parse_quote, punctuated::Punctuated,
+    Attribute, Expr, ExprLit, Field, Ident, Lit, Meta, MetaNameValue, Path, Token, parse_quote, punctuated::Punctuated,
 };
 
 use crate::{attrs, diag::Errors, expand, model::Sketch};
@@ -116,7 +116,7 @@ pub(crate) fn stub(krate: &Path) -> Option<(TokenStream, TokenStream)> {
 ///
 /// The bound holds or not depending on the schemas. Its lifetime defers the question to the use of the description, so
 /// that a room with a schema that has no `JsonSchema` compiles.
-pub(crate) fn describe(sketch: &Sketch) -> Option<TokenStream> {
+pub(crate) fn describe(sketch: &Sketch, room: &Ident) -> Option<TokenStream> {
     if !enabled() {
         return None;
     }
@@ -124,9 +124,9 @@ pub(crate) fn describe(sketch: &Sketch) -> Option<TokenStream> {
     Some(quote! {
         #[automatically_derived]
         #[allow(deprecated)]
-        impl #krate::bindings::Describe for Room
+        impl #krate::bindings::Describe for #room
         where
-            for<'__a> Room: #krate::bindings::Described<'__a>,
+            for<'__a> #room: #krate::bindings::Described<'__a>,
         {
             const DOC: &'static str = #doc;
         }
@@ -199,6 +199,12 @@ pub(crate) mod tests {
         let skipped = with_bindings(|| data("skip(JsonSchema)", "#[schemars(title = \"x\")] struct Note {}"));
         assert!(!skipped.contains("JsonSchema") && !skipped.contains("schemars"), "{skipped}");
         assert!(!skipped.contains("compile_error"), "{skipped}");
+        let without = data("skip(JsonSchema)", "struct Note {}");
+        assert!(!without.contains("compile_error"), "{without}");
+        let wrong = || data("skip(Hash)", "struct Note {}");
+        assert!(wrong().contains("`Debug`and`PartialEq`,not`Hash`"), "{}", wrong());
+        let with = with_bindings(wrong);
+        assert!(with.contains("`PartialEq`and`JsonSchema`,not`Hash`"), "{with}");
     }
 
     #[test]

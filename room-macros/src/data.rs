@@ -372,20 +372,25 @@ fn externally_tagged(option: &Given, errors: &mut Errors) {
     }
 }
 
+/// The list of the derives, which has one more with the feature `bindings`. `skip` takes that one in any build.
+fn derived() -> String {
+    if bindings::enabled() { diag::list(TRAITS) } else { diag::list(DERIVES) }
+}
+
 fn skipped(option: &Given, errors: &mut Errors) -> Vec<Path> {
     let paths = match &option.value {
         Value::List(list) => Punctuated::<Path, Token![,]>::parse_terminated.parse2(list.clone()).ok(),
         _ => None,
     };
     let Some(paths) = paths.filter(|paths| !paths.is_empty()) else {
-        let message = format!("option `skip` takes some of {}", diag::list(TRAITS));
+        let message = format!("option `skip` takes some of {}", derived());
         errors.on(option.fault(), format!("{message}\nwrite for example `skip(PartialEq)`"));
         return Vec::new();
     };
     for path in &paths {
         let name = path.to_token_stream().to_string();
         if !TRAITS.contains(&&*name) {
-            errors.on(path, format!("`#[data]` derives {}, not `{name}`", diag::list(TRAITS)));
+            errors.on(path, format!("`#[data]` derives {}, not `{name}`", derived()));
         }
     }
     paths.into_iter().collect()

@@ -65,7 +65,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
     let (rules, needs_garde) = (rules(options), needs_garde(options));
-    let described = bindings::describe(sketch);
+    let described = bindings::describe(sketch, &room_name(sketch));
     let (absent, present) = (absent(handlers), present(handlers));
     let enabled: TokenStream =
         handlers.iter().map(|handler| enables(handler.kind.name, krate, &parse_quote!(Room), &handler.cfgs)).collect();
@@ -146,6 +146,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
             }
         });
         let name = room_name(sketch);
+        let described = bindings::describe(sketch, &name);
         let never = quote!(::core::unreachable!());
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
@@ -167,6 +168,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
                 #services
             }
             #enabled
+            #described
 
             #class
         }
