@@ -4,6 +4,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, Lit, LitStr, Meta, Token, parse_quote, punctuated::Punctuated};
 
+use crate::bindings;
+
 /// The `cfg` attributes in the list, including those that a `cfg_attr` may add.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<Attribute> {
     let mut cfgs = Vec::new();
@@ -143,7 +145,7 @@ pub(crate) fn serde_keys(attrs: &[Attribute]) -> Vec<String> {
 }
 
 /// The attributes of derives.
-const HELPERS: [&str; 4] = ["derive", "serde", "default", "garde"];
+const HELPERS: [&str; 5] = ["derive", "serde", "default", "garde", bindings::HELPER];
 
 /// Removes all derives and their helper attributes.
 pub(crate) fn remove_derives(attrs: &mut Vec<Attribute>) {

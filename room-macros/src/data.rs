@@ -3,12 +3,13 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Field, Ident, Item, ItemEnum, Meta, Path, Token, parse::Parser, parse_quote, punctuated::Punctuated,
+    Attribute, Field, Fields, Ident, Item, ItemEnum, Meta, Path, Token, parse::Parser, parse_quote,
+    punctuated::Punctuated,
 };
 
 use crate::{
     args::{self, Given, Value},
-    attrs,
+    attrs, bindings,
     check::{
         names,
         tagging::{self, ChosenBy, Key},
@@ -21,6 +22,12 @@ use crate::{
 
 /// The traits that `#[data]` derives.
 pub(crate) const DERIVES: [&str; 5] = ["Serialize", "Deserialize", "Clone", "Debug", "PartialEq"];
+
+/// The traits that `#[data]` can derive and that `skip` can name.
+pub(crate) const TRAITS: [&str; 6] = {
+    let [serialize, deserialize, clone, debug, partial_eq] = DERIVES;
+    [serialize, deserialize, clone, debug, partial_eq, bindings::TRAIT]
+};
 
 /// The default JSON key of the variant's name.
 pub(crate) const TAG: &str = "type";
@@ -65,7 +72,9 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
         return quote!(#item #stubs #errors);
     }
     match &mut item {
-        Item::Struct(item) => add_to_struct(&mut item.attrs, item.ident.span(), &args, &krate, &mut errors),
+        Item::Struct(item) => {
+            add_to_struct(&mut item.attrs, &mut item.fields, item.ident.span(), &args, &krate, &mut errors);
+        }
         Item::Enum(item) => {
             let twin = add_to_enum(item, &args, &krate, None, &mut errors);
             reader = twin.map(|twin| twin::expand(&twin, &item.ident, &krate));
@@ -81,13 +90,14 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
 /// Expands `#[data]` for a schema and removes the schema's own `#[data]`. The traits `own` are not derived.
 pub(crate) fn schema(
     item_attrs: &mut Vec<Attribute>,
+    fields: &mut Fields,
     ident: &Ident,
     krate: &Path,
     own: &[&'static str],
     errors: &mut Errors,
 ) {
     let args = own_args(item_attrs, own, errors);
-    add_to_struct(item_attrs, ident.span(), &args, krate, errors);
+    add_to_struct(item_attrs, fields, ident.span(), &args, krate, errors);
 }
 
 /// Like [`schema`], for an enum in a room whose enums use the key `tag`.
@@ -119,7 +129,7 @@ pub(crate) fn rejected(
 fn reject(item: &mut Item, args: &DataArgs, krate: &Path) -> (TokenStream, bool) {
     let is_data = matches!(item, Item::Struct(_) | Item::Enum(_));
     let derived = item_attrs(item);
-    let names = DERIVES.iter().filter(|name| derives(derived, args, name)).map(|name| (*name).to_owned());
+    let names = TRAITS.iter().filter(|name| derives(derived, args, name)).map(|name| (*name).to_owned());
     let names = names.chain(attrs::derives(derived)).collect::<Vec<_>>();
     attrs::remove_derives(derived);
     let (ident, generics, fields): (_, _, Vec<&mut Field>) = match item {
@@ -183,18 +193,42 @@ pub(crate) fn adapt(item_attrs: &mut Vec<Attribute>, own: &[&'static str]) {
     *attr = parse_quote!(#[#path(#(#others,)* skip(#comma #(#own),*))]);
 }
 
-fn add_to_struct(item_attrs: &mut Vec<Attribute>, at: Span, args: &DataArgs, krate: &Path, errors: &mut Errors) {
+fn add_to_struct(
+    item_attrs: &mut Vec<Attribute>,
+    fields: &mut Fields,
+    at: Span,
+    args: &DataArgs,
+    krate: &Path,
+    errors: &mut Errors,
+) {
     if let Some(Form { option, .. }) = &args.form {
         let option_name = option.to_token_stream();
         errors
             .on(option, format!("option `{option_name}` goes on an `enum`: a `struct` has no variants to tell apart"));
     }
     add(item_attrs, at, args, krate, None, false);
+    bindings::add(item_attrs, fields, at, derives(item_attrs, args, bindings::TRAIT), krate, errors);
 }
 
 /// Returns the twin that the runtime reads the enum by, if the runtime can read it. The enum then does not derive
 /// `Deserialize`.
 fn add_to_enum(
+    item: &mut ItemEnum,
+    args: &DataArgs,
+    krate: &Path,
+    room: Option<&str>,
+    errors: &mut Errors,
+) -> Option<Twin> {
+    let twin = add_to_variants(item, args, krate, room, errors);
+    let (at, is_wanted) = (item.ident.span(), derives(&item.attrs, args, bindings::TRAIT));
+    let fields = item.variants.iter_mut().flat_map(|variant| &mut variant.fields);
+    if !bindings::add(&mut item.attrs, fields, at, is_wanted, krate, errors) {
+        item.variants.iter_mut().for_each(|variant| bindings::remove_helpers(&mut variant.attrs));
+    }
+    twin
+}
+
+fn add_to_variants(
     item: &mut ItemEnum,
     args: &DataArgs,
     krate: &Path,
@@ -338,20 +372,25 @@ fn externally_tagged(option: &Given, errors: &mut Errors) {
     }
 }
 
+/// The list of the derives, which has one more with the feature `bindings`. `skip` takes that one in any build.
+fn derived() -> String {
+    if bindings::enabled() { diag::list(TRAITS) } else { diag::list(DERIVES) }
+}
+
 fn skipped(option: &Given, errors: &mut Errors) -> Vec<Path> {
     let paths = match &option.value {
         Value::List(list) => Punctuated::<Path, Token![,]>::parse_terminated.parse2(list.clone()).ok(),
         _ => None,
     };
     let Some(paths) = paths.filter(|paths| !paths.is_empty()) else {
-        let message = format!("option `skip` takes some of {}", diag::list(DERIVES));
+        let message = format!("option `skip` takes some of {}", derived());
         errors.on(option.fault(), format!("{message}\nwrite for example `skip(PartialEq)`"));
         return Vec::new();
     };
     for path in &paths {
         let name = path.to_token_stream().to_string();
-        if !DERIVES.contains(&&*name) {
-            errors.on(path, format!("`#[data]` derives {}, not `{name}`", diag::list(DERIVES)));
+        if !TRAITS.contains(&&*name) {
+            errors.on(path, format!("`#[data]` derives {}, not `{name}`", derived()));
         }
     }
     paths.into_iter().collect()

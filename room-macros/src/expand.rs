@@ -9,7 +9,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Ident, Path, Visibility, ext::IdentExt, parse_quote};
 
 use crate::{
-    attrs,
+    attrs, bindings,
     diag::Errors,
     model::{
         Accepted, Conditional, HANDLERS, Handler, ON_ALARM, ON_UNDELIVERED, Options, Outcome, Parameter, Room, Ruled,
@@ -65,6 +65,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let class_doc = format!("The Durable Object class of the room `{name}`, bound as `{binding}`.");
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
     let (rules, needs_garde) = (rules(options), needs_garde(options));
+    let described = bindings::describe(sketch, &room_name(sketch));
     let (absent, present) = (absent(handlers), present(handlers));
     let enabled: TokenStream =
         handlers.iter().map(|handler| enables(handler.kind.name, krate, &parse_quote!(Room), &handler.cfgs)).collect();
@@ -88,6 +89,7 @@ pub(crate) fn room(room: &Room) -> TokenStream {
         }
         #enabled
         #needs_garde
+        #described
 
         #[allow(missing_docs, tail_expr_drop_order, clippy::same_name_method)]
         mod __room {
@@ -144,6 +146,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
             }
         });
         let name = room_name(sketch);
+        let described = bindings::describe(sketch, &name);
         let never = quote!(::core::unreachable!());
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
@@ -165,6 +168,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
                 #services
             }
             #enabled
+            #described
 
             #class
         }

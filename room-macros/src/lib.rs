@@ -6,6 +6,7 @@
 
 mod args;
 mod attrs;
+mod bindings;
 mod check;
 mod data;
 mod diag;
@@ -103,7 +104,8 @@ pub fn room(args: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a type serializable, for messages and storage.
 ///
 /// The macro derives `Serialize` and `Deserialize` through the runtime's own serde, and `Clone`, `Debug` and
-/// `PartialEq`.
+/// `PartialEq`. With the feature `bindings` of the runtime it also derives `schemars::JsonSchema`; without it, it removes
+/// attributes `#[schemars(…)]`.
 ///
 /// A `struct` is written as an object of its fields. An `enum` is written like a schema, with the variant's name in the
 /// key `type`. An `enum` of unit variants only is written as a string, and can be the key of a map:

@@ -63,6 +63,8 @@
 #![deny(missing_docs)]
 
 mod api;
+#[cfg(feature = "bindings")]
+pub mod bindings;
 mod engine;
 mod object;
 #[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
@@ -152,6 +154,8 @@ pub mod __private {
     };
     pub use std::{prelude::rust_2024 as prelude, string::String, vec::Vec};
 
+    #[cfg(feature = "bindings")]
+    pub use schemars;
     pub use serde;
     pub use worker;
 

@@ -13,12 +13,13 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, visit::Visit};
 
 /// The layers with their purpose, from the lowest to the highest.
-const LAYERS: [(&str, &str); 7] = [
+const LAYERS: [(&str, &str); 8] = [
     ("types", "ids, limits, closes and errors, of which every layer speaks"),
     ("wire", "frames, commands, storage keys and codecs"),
     ("platform", "the trait that the engine stands on, with an adapter for Cloudflare and one in memory"),
     ("engine", "every rule that a room keeps"),
     ("api", "the types that handlers and Workers see"),
+    ("bindings", "types for clients: TypeScript, JSON Schema, AsyncAPI"),
     ("object", "the Durable Object class: events of the platform reach the engine"),
     ("testing", "rooms in native tests"),
 ];

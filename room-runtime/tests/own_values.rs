@@ -33,6 +33,7 @@ pub mod hall {
     pub struct Connection {
         pub role: String,
         #[serde(default, serialize_with = "super::padded", deserialize_with = "super::unpadded")]
+        #[schemars(with = "String")]
         pub padding: (),
     }
 

@@ -159,6 +159,13 @@ mod tests {
         assert_eq!(room.state().expect("no state"), None);
     }
 
+    #[test]
+    fn the_page_has_the_types_of_the_room() {
+        room_runtime::bindings::check::<Room>("bindings/chat.ts");
+        room_runtime::bindings::check::<Room>("bindings/chat.json");
+        room_runtime::bindings::check::<Room>("bindings/chat.asyncapi.json");
+    }
+
     fn text(message: Broadcast) -> Option<String> {
         match message {
             Broadcast::Message { text, .. } => Some(text),

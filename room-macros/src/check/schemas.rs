@@ -1,7 +1,7 @@
 //! Checks the types of a room.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use syn::{Attribute, Item, ItemEnum, ItemStruct, ItemType, ItemUnion, ItemUse, Visibility, parse_quote};
+use syn::{Attribute, Fields, Item, ItemEnum, ItemStruct, ItemType, ItemUnion, ItemUse, Visibility, parse_quote};
 
 use super::{
     types::{self, Fault, Found, Place},
@@ -78,7 +78,7 @@ impl Walk<'_> {
         let Some(cfgs) = self.exclusive_cfgs(module, kind, &ident, index, errors) else { return };
         let is_wrong = |(place, _): &mut (Place, _)| *place == [index];
         let faults: Vec<_> = self.found.faults.extract_if(.., is_wrong).map(|(_, fault)| fault).collect();
-        let own = parse::implemented(module, &ident, data::DERIVES);
+        let own = parse::implemented(module, &ident, data::TRAITS);
         let ModuleItem::Other(item) = &mut module.items[index] else { return };
         if let Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) = item {
             // These derives are not in scope; they are added with absolute paths instead.
@@ -164,19 +164,22 @@ fn check_parts(module: &mut RoomModule, found: Found, schemas: &[usize], options
         }
     }
     for (place, name, owner) in lacking {
-        let own = parse::implemented(module, &name, data::DERIVES);
+        let own = parse::implemented(module, &name, data::TRAITS);
         let is_rejected = rejected.contains(&place);
         let Some(item) = parse::at_place(module, &place) else { continue };
         errors.on(&name, format!("`{name}` is part of `{owner}`, but is not serializable\n{}", advice(item)));
         if let Item::Union(union) = item {
-            let stubs = types::stubs(&name, &union.generics, &data::DERIVES.map(str::to_owned), &options.krate);
+            let stubs = types::stubs(&name, &union.generics, &data::TRAITS.map(str::to_owned), &options.krate);
             parse::add_beside(module, &place, stubs);
             continue;
         }
         match item {
             // A type with its own tag needs no twin to count as valid.
-            Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) if !is_rejected => {
-                data::schema(attrs, &name, &options.krate, &own, errors);
+            Item::Struct(ItemStruct { attrs, fields, .. }) if !is_rejected => {
+                data::schema(attrs, fields, &name, &options.krate, &own, errors);
+            }
+            Item::Enum(ItemEnum { attrs, .. }) if !is_rejected => {
+                data::schema(attrs, &mut Fields::Unit, &name, &options.krate, &own, errors);
             }
             _ => {}
         }
@@ -184,7 +187,7 @@ fn check_parts(module: &mut RoomModule, found: Found, schemas: &[usize], options
     for place in rejected {
         let Some(item) = parse::at_place(module, &place) else { continue };
         let Some(name) = parse::type_name(item).cloned() else { continue };
-        let own = parse::implemented(module, &name, data::DERIVES);
+        let own = parse::implemented(module, &name, data::TRAITS);
         let Some(item) = parse::at_place(module, &place) else { continue };
         if let Item::Struct(_) | Item::Enum(_) = item {
             let (stubs, _) = data::rejected(item, &options.krate, &own, errors);
@@ -212,7 +215,7 @@ fn adapt_parts(module: &mut RoomModule, schemas: &[usize]) {
             ModuleItem::Other(Item::Struct(ItemStruct { ident, .. }) | Item::Enum(ItemEnum { ident, .. })) => ident,
             _ => continue,
         };
-        let own = parse::implemented(module, &name.clone(), data::DERIVES);
+        let own = parse::implemented(module, &name.clone(), data::TRAITS);
         if let ModuleItem::Other(Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. })) =
             &mut module.items[index]
         {
@@ -292,8 +295,8 @@ fn check_schema(
     }
     let twin = match item {
         Item::Enum(item) => data::enum_schema(item, &options.krate, &options.tag, own, errors),
-        Item::Struct(ItemStruct { attrs, ident, .. }) => {
-            data::schema(attrs, ident, &options.krate, own, errors);
+        Item::Struct(ItemStruct { attrs, fields, ident, .. }) => {
+            data::schema(attrs, fields, ident, &options.krate, own, errors);
             None
         }
         // An alias or a re-export is unchanged.

@@ -14,7 +14,7 @@ use syn::{
 
 use super::{serde_attrs, tagging, written};
 use crate::{
-    attrs, data,
+    attrs, bindings, data,
     diag::Errors,
     model::SCHEMAS,
     parse::{self, ModuleItem, RoomModule},
@@ -895,6 +895,7 @@ pub(crate) fn stubs(ident: &Ident, generics: &syn::Generics, names: &[String], k
                 }
             }
         },
+        bindings::TRAIT => bindings::stub(krate).map(|(path, body)| of(path, body)).unwrap_or_default(),
         _ => TokenStream::new(),
     });
     stubs.collect()

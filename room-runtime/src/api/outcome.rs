@@ -449,4 +449,5 @@ impl<T: Default> InitialState for T {
 
 /// A substitute for a schema that the module does not have, so that its absence is one error.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 pub struct Missing;

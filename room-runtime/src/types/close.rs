@@ -6,6 +6,7 @@ use crate::{Error, ErrorKind};
 
 /// The end of a connection: its code, its reason and how it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Close {
     /// The close code as it arrived.

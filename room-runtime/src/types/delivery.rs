@@ -6,6 +6,7 @@ use crate::PeerId;
 
 /// The outcome of a message to several peers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Delivery {
     /// The number of sockets that accepted the message. An accepted message can still be lost on its way to the peer.

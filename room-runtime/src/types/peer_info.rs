@@ -6,6 +6,7 @@ use crate::PeerId;
 
 /// A peer as the Worker's client sees it, from [`RoomHandle::peers`](crate::RoomHandle::peers).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PeerInfo<C> {
     /// The peer's id.

@@ -11,6 +11,7 @@ use crate::ErrorKind;
 /// The counters are in memory only, so that they cost no write. They begin at 0 each time the platform loads the room:
 /// after hibernation, a crash, a restart or a deploy. [`since`](Stats::since) is that time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Stats {

@@ -11,6 +11,7 @@ pub(crate) const MAX_TAG_BYTES: usize = 255;
 
 /// The reaction to an upgrade whose peer id is connected already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnDuplicate {
@@ -27,6 +28,7 @@ pub enum OnDuplicate {
 
 /// The choice of the data of a peer that [resumes](crate::Upgrade::resume).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnResume {

@@ -15,6 +15,7 @@ const MAX_SHOWN_BYTES: usize = 500;
 
 /// A rule that a value breaks: the path of the field, and the message of the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 pub struct Violation {
     path: String,
     message: String,

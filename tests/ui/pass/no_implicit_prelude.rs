@@ -1,4 +1,4 @@
-//! The expansion uses absolute paths only.
+//! The expansion uses absolute paths only. The derive of schemars, of the feature `bindings`, does not.
 
 #![no_implicit_prelude]
 #![deny(warnings)]
@@ -16,19 +16,24 @@
     watchdog = "5m"
 )]
 pub mod chat {
+    #[::room_runtime::data(skip(JsonSchema))]
     pub struct State {}
+    #[::room_runtime::data(skip(JsonSchema))]
     pub struct Connection {}
+    #[::room_runtime::data(skip(JsonSchema))]
     pub enum Event {
         Go { shape: Shape },
     }
+    #[::room_runtime::data(skip(JsonSchema))]
     pub struct Broadcast {}
 
+    #[::room_runtime::data(skip(JsonSchema))]
     pub enum Alarm {
         Ring {},
     }
     pub struct Services {}
 
-    #[::room_runtime::data]
+    #[::room_runtime::data(skip(JsonSchema))]
     pub enum Shape {
         Dot {},
     }

@@ -16,6 +16,7 @@ pub mod chat {
         #[serde(skip)]
         pub cache: Cache,
         #[serde(with = "as_text")]
+        #[schemars(with = "String")]
         pub point: Point,
     }
     pub struct Connection {}
@@ -24,6 +25,8 @@ pub mod chat {
 
     #[data]
     pub struct Note {
+        // For the feature `bindings`; without it the macro removes the attribute.
+        #[schemars(with = "serde_json::Value")]
         pub author: Author,
     }
 
@@ -35,6 +38,7 @@ pub mod chat {
     #[data]
     pub struct Tree {
         pub children: Vec<Tree>,
+        #[schemars(with = "std::collections::HashMap<String, serde_json::Value>")]
         pub owner: std::collections::HashMap<String, Author>,
     }
 

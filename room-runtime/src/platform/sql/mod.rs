@@ -13,6 +13,7 @@ use super::PlatformError;
 ///
 /// SQLite has these five storage classes and no others, so a `match` of them is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum SqlValue {
     /// An SQL `NULL`.
