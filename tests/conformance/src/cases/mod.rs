@@ -401,6 +401,8 @@ macro_rules! all_cases {
                 a_room_remembers_as_many_sessions_as_it_is_told_for_as_long: feature("room.v1");
                 a_purge_ends_the_sessions: feature("room.v1");
                 the_token_reaches_no_handler_and_is_not_echoed: feature("room.v1");
+                a_session_in_messagepack_has_the_same_frames: feature("room.v1");
+                a_crash_is_reported_to_a_session_in_messagepack: feature("room.v1").alone(PANICS);
                 a_plain_client_sees_nothing_of_sessions: feature("room.v1");
             }
             outside {

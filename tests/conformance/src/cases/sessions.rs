@@ -4,8 +4,8 @@ use anyhow::Result;
 use conformance_rooms::{
     forgetful,
     lounge::lounge,
-    metered, probe,
-    script::{Broadcast, Step},
+    metered, packed, probe,
+    script::{Broadcast, Event, Scripted, Step},
 };
 use room_runtime::ErrorKind;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::{
     steps::{fail, hold, log, open, say, whisper},
     v1::{Part, ack, heard, join, modern, resend, returning},
 };
-use crate::harness::{Harness, anonymous, guest, room};
+use crate::harness::{Arrival, Harness, Peer, anonymous, guest, room};
 
 type Probe = probe::Room;
 
@@ -355,6 +355,76 @@ pub(super) async fn the_token_reaches_no_handler_and_is_not_echoed<H: Harness>(h
         room.refused(crate::harness::guest("carol").offering(&format!("x, room.v1.resume.{}.1.0", alice.token())));
     let text = String::from_utf8_lossy(refused.await?.body()).into_owned();
     holds!(text.contains("`x`") && !text.contains(alice.token()), "{text}");
+    Ok(())
+}
+
+/// Sends a script with a number in MessagePack.
+async fn run_packed<H: Harness, R: Scripted>(
+    peer: &Peer<H, R>,
+    number: u64,
+    steps: impl Into<Vec<Step>>,
+) -> Result<()> {
+    peer.send_binary(rmp_serde::to_vec_named(&(number, Event::Do { steps: steps.into() }))?).await
+}
+
+/// Returns the next frame in MessagePack: its controls, and its messages.
+async fn packed_frame<H: Harness, R: Scripted>(peer: &Peer<H, R>) -> Result<(Value, Vec<Value>)> {
+    let bytes = is!(peer.next_of_any_kind().await?, Arrival::Binary(bytes) => bytes);
+    let mut parts: Vec<Value> = rmp_serde::from_slice(&bytes)?;
+    Ok((parts.remove(0), parts))
+}
+
+pub(super) async fn a_session_in_messagepack_has_the_same_frames<H: Harness>(h: H) -> Result<()> {
+    let room = room::<packed::Room, _>(&h, "r");
+    let offer = |names: &str| guest("alice").offering(&format!("room.v1, room.v1.msgpack{names}"));
+    let alice = room.connect(offer("")).await?;
+    same!(alice.protocol().as_deref(), Some("room.v1.msgpack"));
+    let (welcome, _) = packed_frame(&alice).await?;
+    let token = welcome[0]["welcome"]["session"].as_str().unwrap_or_default().to_owned();
+    let said = |text: &str| json!({ "type": "Said", "from": "alice", "text": text });
+    run_packed(&alice, 1, [whisper("one"), say("two")]).await?;
+    same!(packed_frame(&alice).await?, (json!([{ "ack": 1 }]), vec![said("one"), said("two")]));
+    // More messages than the shortest head of a list can count.
+    run_packed(&alice, 2, (0..20).map(|n| whisper(&n.to_string())).collect::<Vec<_>>()).await?;
+    let (controls, messages) = packed_frame(&alice).await?;
+    same!((controls, messages.len(), messages[19].clone()), (json!([{ "ack": 2 }]), 20, said("19")));
+    run_packed(&alice, 4, [Step::Add(100)]).await?;
+    same!(packed_frame(&alice).await?, (json!([{ "resend": 3 }]), vec![]));
+    run_packed(&alice, 3, [fail("no")]).await?;
+    let (controls, _) = packed_frame(&alice).await?;
+    same!((&controls[0]["error"]["n"], &controls[0]["error"]["code"]), (&json!(3), &json!("handler")));
+    // A text frame has no number.
+    alice.send_raw("[4,7]").await?;
+    let (controls, _) = packed_frame(&alice).await?;
+    same!((&controls[0]["error"]["n"], &controls[0]["error"]["code"]), (&Value::Null, &json!("decode")));
+    alice.disconnect();
+    let again = room.connect(offer(&format!(", room.v1.resume.{token}.1.0"))).await?;
+    let (welcome, _) = packed_frame(&again).await?;
+    same!((&welcome[0]["welcome"]["resumed"], &welcome[0]["welcome"]["last"]), (&json!(true), &json!(3)));
+    let (controls, _) = packed_frame(&again).await?;
+    same!(&controls[0]["error"]["n"], &json!(3));
+    same!(packed_frame(&again).await?, (json!([{ "ack": 3 }]), vec![]));
+    again.send_binary(b"\x81\xa4from\x06".to_vec()).await?;
+    run_packed(&again, 6, [Step::Add(1)]).await?;
+    same!(packed_frame(&again).await?, (json!([{ "ack": 6 }]), vec![]));
+    same!(room.count().await?, 1);
+    Ok(())
+}
+
+pub(super) async fn a_crash_is_reported_to_a_session_in_messagepack<H: Harness>(h: H) -> Result<()> {
+    let room = room::<packed::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice").offering("room.v1.msgpack")).await?;
+    packed_frame(&alice).await?;
+    run_packed(&alice, 1, [hold("gate")]).await?;
+    same!(packed_frame(&alice).await?, (json!([]), vec![json!({ "type": "Holding", "gate": "gate" })]));
+    for number in 2..=3 {
+        run_packed(&alice, number, [Step::Add(1)]).await?;
+    }
+    alice.heartbeat().await?;
+    same!(room.try_run([Step::Panic]).await?.is_err(), true);
+    let (controls, _) = packed_frame(&alice).await?;
+    same!((&controls[0]["error"]["n"], &controls[0]["error"]["code"]), (&json!(1), &json!("restarted")));
+    same!(packed_frame(&alice).await?, (json!([{ "resend": 2 }]), vec![]));
     Ok(())
 }
 
