@@ -385,9 +385,9 @@ fn a_peer_that_resumes_while_the_room_starts_is_served() {
     }
 }
 
-/// Rules, "Several messages in one frame": "messages in order", with error frames among them.
+/// Rules, "Several messages in one frame": the controls of a batch, and then its messages, each in order.
 #[test]
-fn error_frames_of_room_v1_come_in_order() {
+fn the_errors_and_the_messages_of_a_batch_are_in_order() {
     let room = TestRoom::<slow::Room>::new("main");
     let request = http::Request::get("/").header("sec-websocket-protocol", "room.v1").body(()).expect("a request");
     let up = || Upgrade::new(slow::Connection { name: "ann".to_owned() }).id("ann");
@@ -406,7 +406,7 @@ fn error_frames_of_room_v1_come_in_order() {
         parts.extend(messages.iter().map(|message| message["type"].clone()));
         parts.extend(controls.as_array().expect("a list").iter().map(|control| control["error"]["code"].clone()));
     }
-    assert_eq!(parts, ["Named", "handler", "Named", "handler", "decode"], "{frames:?}");
+    assert_eq!(parts, ["Named", "Named", "handler", "handler", "decode"], "{frames:?}");
 }
 
 /// Reconnecting, 4: the data of `OnResume::ReplaceData` survives hibernation, a crash and a restart.
