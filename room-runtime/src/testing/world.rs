@@ -581,7 +581,7 @@ impl Object {
         };
         let mut has_asked = false;
         for (at, number) in numbers.iter().enumerate() {
-            // What is settled is stated again when the room asks for it.
+            // The client states again, when the room asks, which numbers are settled.
             let Some(number) = number else { continue };
             if at == 0 || *number == 0 {
                 control(notice().into_control(*number));

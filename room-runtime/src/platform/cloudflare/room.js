@@ -855,7 +855,7 @@ function sendRestarted(socket, data) {
   const number = numberOf(data);
   const isFirst = socket[LOST] !== instance;
   socket[LOST] = instance;
-  // What is settled is stated again when the room asks for it.
+  // The client states again, when the room asks, which numbers are settled.
   if (isSettlement(data)) return;
   if (number > 0 && !isFirst) {
     if (socket[ASKED] !== instance) sendControl(socket, slot, { resend: number });
