@@ -281,7 +281,12 @@ impl RoomHost {
         let (Some(begun_ms), Some(life)) = (part(0, TIME_DIGITS), part(TIME_DIGITS, TIME_DIGITS + LIFE_DIGITS)) else {
             return Ok(false);
         };
-        let memory = self.memory_of_sessions().map_err(|refusal| self.session_error("read", &refusal))?;
+        let unread = |refusal| self.session_error("read", &refusal);
+        // A stored session that is not readable has numbers that were handled.
+        if self.platform.get(&session_key(token)).map_err(unread)?.is_some() {
+            return Ok(false);
+        }
+        let memory = self.memory_of_sessions().map_err(unread)?;
         let age_ms = self.platform.now_ms().checked_sub(begun_ms);
         let is_recent = age_ms.is_some_and(|age_ms| age_ms < self.room.session_timeout_ms);
         Ok(life == u64::from(memory.life) && begun_ms >= memory.since_ms && is_recent)

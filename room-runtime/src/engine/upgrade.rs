@@ -1,5 +1,5 @@
-//! Admits peers. The steps are: the limit of peers, the rules for the peer's data, `on_upgrade`, the rules again, the subprotocol, the limit again, the check for
-//! duplicates, the accept, `on_connect`, and the close of the replaced peers.
+//! Admits peers. The steps are: the limit of peers, the rules for the peer's data, `on_upgrade`, the rules again, the
+//! subprotocol, the limit again, the check for duplicates, the accept, `on_connect`, and the close of the replaced peers.
 //!
 //! Nothing waits between the subprotocol and the accept. For a peer that reconnects, `reconnect` replaces the steps
 //! after the subprotocol.
