@@ -121,14 +121,38 @@ pub(crate) fn describe(sketch: &Sketch, room: &Ident) -> Option<TokenStream> {
         return None;
     }
     let (krate, doc) = (&sketch.krate, docs(&sketch.module.attrs));
+    // A `cfg` cannot remove a bound, so a function with one has to have the schemas.
+    let bounds = sketch.calls.iter().filter(|call| !call.is_conditional()).map(|call| call.describable(krate));
+    let calls = sketch.calls.iter().map(|call| call.described(krate, &docs(call.notes())));
+    let calls = (!sketch.calls.is_empty()).then(|| {
+        quote! {
+            fn calls(__calls: &mut #krate::bindings::Calls) {
+                #(#calls)*
+            }
+        }
+    });
     Some(quote! {
         #[automatically_derived]
         #[allow(deprecated)]
         impl #krate::bindings::Describe for #room
         where
             for<'__a> #room: #krate::bindings::Described<'__a>,
+            #(#bounds,)*
         {
             const DOC: &'static str = #doc;
+            #calls
+        }
+    })
+}
+
+/// The derive of the schema for the arguments of a call, as a part of the schema of the call.
+pub(crate) fn derive_inline(krate: &Path) -> Option<TokenStream> {
+    enabled().then(|| {
+        let schemars = quote!(#krate::__private::schemars);
+        let path = schemars.to_string().replace(' ', "");
+        quote! {
+            #[derive(#schemars::JsonSchema)]
+            #[schemars(crate = #path, inline)]
         }
     })
 }

@@ -22,6 +22,7 @@ use syn::{Attribute, parse_quote};
 use self::{handlers::Functions, schemas::Schemas};
 use crate::{
     args::Written,
+    calls,
     diag::Errors,
     expand,
     model::{ALIASES, HANDLERS, MARKER, Room, SCHEMAS, SHELL, Sketch},
@@ -44,6 +45,8 @@ pub(crate) fn check(
     let Schemas { schemas, lacking, conditional, doubles } =
         schemas::check(&mut module, &declared, &options, &mut errors);
     rules::check(&module, &declared, written, &options, &mut errors);
+    let calls = calls::check(&mut module, &mut errors);
+    calls::check_types(&mut module, &calls, &options.krate, &mut errors);
     let functions = handlers::check(&module, &declared, written, &options, &mut errors);
     let unimported = imports::check(&module, &functions.hidden, &options.krate, &mut errors);
     let Functions { handlers, meant, hidden, missed, conditional: twice, unless } = functions;
@@ -71,6 +74,7 @@ pub(crate) fn check(
         module,
         schemas,
         missing,
+        calls,
         meant,
         unimported,
         hides,
@@ -98,6 +102,7 @@ pub(crate) fn without_body(
         module,
         schemas: Vec::new(),
         missing: SCHEMAS.into_iter().filter(|kind| !kind.optional).map(|kind| kind.name).collect(),
+        calls: Vec::new(),
         meant: Vec::new(),
         unimported: Vec::new(),
         hides: false,
@@ -165,4 +170,5 @@ pub(crate) fn written(tokens: &impl ToTokens) -> String {
         .replace("& ", "&")
         .replace(" :: ", "::")
         .replace(" ,", ",")
+        .replace(" : ", ": ")
 }

@@ -9,7 +9,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Ident, Path, Visibility, ext::IdentExt, parse_quote};
 
 use crate::{
-    attrs, bindings,
+    attrs, bindings, calls,
     diag::Errors,
     model::{
         Accepted, Conditional, HANDLERS, Handler, ON_ALARM, ON_UNDELIVERED, Options, Outcome, Parameter, Room, Ruled,
@@ -66,6 +66,8 @@ pub(crate) fn room(room: &Room) -> TokenStream {
     let (settings, types, made) = (settings(options), types(sketch), made_by_default(sketch, handlers));
     let (rules, needs_garde) = (rules(options), needs_garde(options));
     let described = bindings::describe(sketch, &room_name(sketch));
+    let table = calls::table(&sketch.calls, krate);
+    let calls = calls::items(&sketch.calls, krate, &sketch.module.ident, &room_name(sketch), false);
     let (absent, present) = (absent(handlers), present(handlers));
     let enabled: TokenStream =
         handlers.iter().map(|handler| enables(handler.kind.name, krate, &parse_quote!(Room), &handler.cfgs)).collect();
@@ -83,10 +85,12 @@ pub(crate) fn room(room: &Room) -> TokenStream {
             #rules
             #absent
             #present
+            #table
             #types
             #made
             #(#handlers)*
         }
+        #calls
         #enabled
         #needs_garde
         #described
@@ -147,6 +151,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
         });
         let name = room_name(sketch);
         let described = bindings::describe(sketch, &name);
+        let calls = calls::items(&sketch.calls, krate, &sketch.module.ident, &name, true);
         let never = quote!(::core::unreachable!());
         let first = if sketch.meant.contains(&"init") { never.clone() } else { initial(sketch) };
         let (init, services) = (init(krate, first), services(krate, never));
@@ -167,6 +172,7 @@ pub(crate) fn sketch(sketch: &Sketch, errors: &Errors) -> TokenStream {
                 #init
                 #services
             }
+            #calls
             #enabled
             #described
 
@@ -183,7 +189,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
     let (unread, items): (Vec<_>, Vec<_>) = module.items.iter().partition(|item| matches!(item, ModuleItem::Unread(_)));
     let items = items.into_iter().map(|item| match item {
         ModuleItem::Fn(function) if !sketch.judged => for_editors(function),
-        ModuleItem::Fn(function) if is_handler(function) => {
+        ModuleItem::Fn(function) if is_handler(function) || sketch.calls.iter().any(|call| call.is(function)) => {
             // Clippy would ask for a signature that `#[room]` rejects: the engine calls handlers with exactly this one.
             let lints =
                 quote!(clippy::missing_const_for_fn, clippy::needless_pass_by_ref_mut, clippy::needless_pass_by_value);
@@ -454,7 +460,7 @@ fn initial(sketch: &Sketch) -> TokenStream {
 }
 
 /// A call that rustc's errors place at `span`. The arguments keep their own spans.
-fn call_at(span: Span, function: TokenStream, arguments: TokenStream) -> TokenStream {
+pub(crate) fn call_at(span: Span, function: TokenStream, arguments: TokenStream) -> TokenStream {
     let function = respanned(function, span);
     quote_spanned!(span=> #function(#arguments))
 }

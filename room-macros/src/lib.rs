@@ -7,6 +7,7 @@
 mod args;
 mod attrs;
 mod bindings;
+mod calls;
 mod check;
 mod data;
 mod diag;

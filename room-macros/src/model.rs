@@ -6,7 +6,7 @@ use heck::ToSnakeCase;
 use proc_macro2::{Span, TokenStream};
 use syn::{Attribute, Ident, Path};
 
-use crate::{options::RuledSchema, parse::RoomModule, twin::Twin};
+use crate::{calls::Call, options::RuledSchema, parse::RoomModule, twin::Twin};
 
 /// A schema that a room must or may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -453,6 +453,8 @@ pub(crate) struct Sketch {
     pub(crate) schemas: Vec<Schema>,
     /// The required schemas that the module lacks.
     pub(crate) missing: Vec<&'static str>,
+    /// The functions that clients call.
+    pub(crate) calls: Vec<Call>,
     /// The handlers that were found or meant, including wrong ones.
     pub(crate) meant: Vec<&'static str>,
     /// The runtime's names that handlers mention without an import.

@@ -181,6 +181,40 @@ impl RoomModule {
         }
     }
 
+    /// The index of the `struct` or `enum` of this name.
+    pub(crate) fn own_type(&self, name: &Ident) -> Option<usize> {
+        self.items.iter().position(|item| match item {
+            ModuleItem::Other(item @ (Item::Struct(_) | Item::Enum(_))) => type_name(item) == Some(name),
+            _ => false,
+        })
+    }
+
+    /// The items that are no functions.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter_map(|item| match item {
+            ModuleItem::Other(item) => Some(item),
+            _ => None,
+        })
+    }
+
+    /// Removes an attribute from the items that are no functions.
+    pub(crate) fn remove_item_attributes(&mut self, name: &str) {
+        for item in &mut self.items {
+            if let ModuleItem::Other(item) = item
+                && let Some(attrs) = item_attrs_mut(item)
+            {
+                attrs.retain(|attr| !attr.path().is_ident(name));
+            }
+        }
+    }
+
+    pub(crate) fn functions_mut(&mut self) -> impl Iterator<Item = &mut Function> {
+        self.items.iter_mut().filter_map(|item| match item {
+            ModuleItem::Fn(function) => Some(function),
+            _ => None,
+        })
+    }
+
     /// Removes these items.
     pub(crate) fn remove(&mut self, indices: &[usize]) {
         let mut index = 0..;
@@ -331,14 +365,20 @@ pub(crate) fn item_attrs(item: &Item) -> &[Attribute] {
     }
 }
 
-pub(crate) fn add_attribute(item: &mut Item, attr: Attribute) {
+fn item_attrs_mut(item: &mut Item) -> Option<&mut Vec<Attribute>> {
     match item {
-        Item::Struct(item) => item.attrs.push(attr),
-        Item::Enum(item) => item.attrs.push(attr),
-        Item::Union(item) => item.attrs.push(attr),
-        Item::Type(item) => item.attrs.push(attr),
-        Item::Use(item) => item.attrs.push(attr),
-        _ => {}
+        Item::Struct(item) => Some(&mut item.attrs),
+        Item::Enum(item) => Some(&mut item.attrs),
+        Item::Union(item) => Some(&mut item.attrs),
+        Item::Type(item) => Some(&mut item.attrs),
+        Item::Use(item) => Some(&mut item.attrs),
+        _ => None,
+    }
+}
+
+pub(crate) fn add_attribute(item: &mut Item, attr: Attribute) {
+    if let Some(attrs) = item_attrs_mut(item) {
+        attrs.push(attr);
     }
 }
 
@@ -513,4 +553,13 @@ pub(crate) fn ends_signature(token: &TokenTree) -> bool {
 /// The span of a function's parameter list, with its parentheses.
 pub(crate) fn parentheses(sig: &Signature) -> Span {
     sig.paren_token.span.join()
+}
+
+/// A type without its parentheses, and without the invisible group of a `macro_rules!` fragment.
+pub(crate) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
+        ty => ty,
+    }
 }

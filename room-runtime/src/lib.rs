@@ -80,6 +80,7 @@ pub use room_macros::{data, room};
 pub use crate::api::logs;
 pub use crate::{
     api::{
+        calls::{CallError, FunctionCall, OrFailure},
         client::{Call, RoomClient, RoomHandle},
         context::RoomContext,
         federate::{Federate, Federated},
@@ -160,6 +161,7 @@ pub mod __private {
     pub use worker;
 
     pub use crate::{
+        api::calls::{CallEntry, CallReturn, Caller, ErrorOf, Plain, RoomCall, ValueOf, WorkerCaller},
         api::outcome::{
             AlarmParameter, BytesParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter,
             DecodeErrorParameter, EnvParameter, EventParameter, HandlerErrorParameter, InitOutcome, InitialState,

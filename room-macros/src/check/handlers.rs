@@ -450,7 +450,7 @@ impl Candidate<'_> {
     fn check_types(&self, errors: &mut Errors) -> Vec<Span> {
         let mut spans = Vec::new();
         for (whole, parameter) in self.types().zip(&self.taken) {
-            let ty = ungrouped(whole);
+            let ty = parse::ungrouped(whole);
             let (by, bare) = match ty {
                 Type::Reference(reference) if reference.mutability.is_some() => {
                     (By::MutableReference, &*reference.elem)
@@ -493,14 +493,14 @@ fn instead(argument: &FnArg, kind: HandlerKind, taken: &[Parameter]) -> Option<&
 /// The last name in a parameter's type: `Peer` of `&super::chat::Peer`.
 fn last_name(argument: &FnArg) -> Option<String> {
     let FnArg::Typed(argument) = argument else { return None };
-    match ungrouped(&argument.ty) {
+    match parse::ungrouped(&argument.ty) {
         Type::Reference(reference) => last_segment(&reference.elem),
         ty => last_segment(ty),
     }
 }
 
 fn last_segment(ty: &Type) -> Option<String> {
-    match ungrouped(ty) {
+    match parse::ungrouped(ty) {
         Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
         _ => None,
     }
@@ -518,15 +518,6 @@ fn depends(kind: HandlerKind, taken: &[Parameter], found: usize, functions: &mut
         return format!(", or add `{}` to the room", schema.example);
     }
     String::new()
-}
-
-/// A type without its parentheses, and without the invisible group of a `macro_rules!` fragment.
-fn ungrouped(ty: &Type) -> &Type {
-    match ty {
-        Type::Group(group) => ungrouped(&group.elem),
-        Type::Paren(paren) => ungrouped(&paren.elem),
-        ty => ty,
-    }
 }
 
 fn span_of(tokens: &impl ToTokens) -> Span {

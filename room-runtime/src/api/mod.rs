@@ -1,5 +1,6 @@
 //! The public API for the handlers of a room and for the Workers that use rooms.
 
+pub(crate) mod calls;
 pub(crate) mod client;
 pub(crate) mod context;
 pub(crate) mod federate;

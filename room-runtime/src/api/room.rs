@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, RoomContext,
-    Undelivered, UpgradeRequest, Violations,
+    Undelivered, UpgradeRequest, Violations, api::calls::CallEntry,
 };
 
 /// A room type: its schemas and its handlers.
@@ -51,6 +51,10 @@ pub trait Room: Sized + 'static {
     ///
     /// Then `init` runs once in the life of a room. Otherwise the first state is stored at its first change.
     const STORES_FIRST_STATE: bool = false;
+
+    /// The functions that clients call. `#[room]` lists those with `#[call]`.
+    #[doc(hidden)]
+    const CALLS: &'static [CallEntry<Self>] = &[];
 
     /// The version of the schema `State`. A stored state of a lower version goes through [`migrate`](Room::migrate).
     const STATE_VERSION: u32 = 0;

@@ -16,14 +16,15 @@ use serde_json::value::RawValue;
 use crate::{
     Close, Codec, DecodeError, Error, Failure, HandlerError, Peer, PeerId, Reject, Room, RoomContext, Undelivered,
     UpgradeRequest,
+    api::calls,
     engine::{
         Invocation, RoomType, Value,
         codecs::Packing,
-        room::{Handling, Needs, NoEvent, Parts, RoomCode},
+        room::{Answering, Handling, Needs, NoEvent, Parts, RoomCode},
         upgrade::{Asked, Offer, Rejection},
     },
     types::violations::{Invalid, check},
-    wire,
+    wire::{self, Arguments},
 };
 
 /// The code of a room, as the engine calls it.
@@ -253,6 +254,16 @@ impl<R: Room> RoomCode for Typed<R> {
     fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), NoEvent<serde_json::Error>> {
         let event = wire::decode_event::<R::Event>(json).map_err(NoEvent::Malformed)?;
         handle::<R>(call, event).map_err(NoEvent::Invalid)
+    }
+
+    fn on_call(
+        &self,
+        call: Invocation,
+        name: &str,
+        arguments: Arguments<'_>,
+        answering: Answering,
+    ) -> Result<(Handling, &'static str), String> {
+        calls::find::<R>(call, name, arguments, answering)
     }
 
     fn encode_message(&self, message: &dyn Any) -> Result<String, Error> {

@@ -10,7 +10,10 @@ use super::{
     merge::{self, Half},
     schema,
 };
-use crate::Codec;
+use crate::{
+    Codec,
+    api::calls::{CallerError, ErrorOf, Never, RoomCall, ValueOf},
+};
 
 /// The largest integer that a number of JavaScript holds exactly together with its neighbours.
 pub(super) const MAX_SAFE: i64 = 9_007_199_254_740_991;
@@ -66,6 +69,44 @@ impl Calls {
             SchemaGenerator::subschema_for::<E>,
         ];
         self.added.push(Added { name, doc, types });
+    }
+}
+
+impl Calls {
+    /// Adds a function with `#[call]`.
+    #[doc(hidden)]
+    pub fn add_call<'a, K: DescribedCall<'a>>(&mut self, doc: &'static str) {
+        self.add::<K, K::Value, K::Error>(K::NAME, doc);
+    }
+}
+
+/// A call whose arguments, value and error have a JSON Schema.
+#[doc(hidden)]
+pub trait DescribedCall<'a>: RoomCall + JsonSchema {
+    type Value: JsonSchema;
+    type Error: JsonSchema;
+}
+
+impl<K: RoomCall + JsonSchema> DescribedCall<'_> for K
+where
+    ValueOf<K>: JsonSchema,
+    <ErrorOf<K> as CallerError>::Own: JsonSchema,
+{
+    type Value = ValueOf<K>;
+    type Error = <ErrorOf<K> as CallerError>::Own;
+}
+
+impl JsonSchema for Never {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Never".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        false.into()
     }
 }
 

@@ -89,7 +89,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 pub use self::{
-    contract::{ByteArray, Calls},
+    contract::{ByteArray, Calls, DescribedCall},
     file::check,
 };
 use crate::Room;

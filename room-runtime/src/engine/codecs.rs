@@ -2,19 +2,19 @@
 //!
 //! A room that speaks JSON only has no [`Packing`]: its frames take the direct path, and its wasm has no MessagePack.
 
-use std::{any::Any, borrow::Cow, rc::Rc};
+use std::{any::Any, borrow::Cow, fmt::Display, rc::Rc};
 
 use bytes::Bytes;
 
 use super::{
     Invocation, RoomHost,
-    room::{Handling, NoEvent},
+    room::{Answering, Handling, NoEvent},
     slot::Slot,
 };
 use crate::{
     DecodeError, Error,
     platform::*,
-    wire::{ClientFrame, msgpack::Fault},
+    wire::{Arguments, ClientFrame, msgpack::Fault},
 };
 
 /// The part of the engine for rooms that speak MessagePack.
@@ -47,17 +47,44 @@ pub(super) struct Decoded {
     pub(super) cost: u32,
 }
 
+/// What a peer asks of the room, undecoded.
+pub(super) enum Asked {
+    Event(OwnedFrame),
+    /// A call of a function. Its run leaves the answer in `answering`.
+    Call {
+        name: String,
+        arguments: OwnedFrame,
+        answering: Answering,
+    },
+}
+
 /// A frame of a client of `room.v1`, without its number.
 pub(super) enum Opened {
-    Event(OwnedFrame),
+    Asked(Asked),
     /// Every number below this one is settled for the client.
     SettledBelow(u64),
+}
+
+fn malformed(fault: impl Display, frame: OwnedFrame) -> DecodeError {
+    match frame {
+        OwnedFrame::Text(text) => DecodeError::malformed(fault, text),
+        OwnedFrame::Binary(bytes) => DecodeError::malformed_bytes(fault, bytes.len()),
+    }
+}
+
+fn malformed_call(fault: impl Display, arguments: OwnedFrame) -> DecodeError {
+    let bytes = arguments.len();
+    let text = match arguments {
+        OwnedFrame::Text(text) => Some(text),
+        OwnedFrame::Binary(_) => None,
+    };
+    DecodeError::malformed_call(fault, bytes, text)
 }
 
 impl RoomHost {
     /// Takes the event out of a frame of a client of `room.v1`.
     pub(super) fn open_frame(&self, socket: Socket, frame: OwnedFrame) -> Result<Opened, DecodeError> {
-        const FORM: &str = "a frame of `room.v1` is `[NUMBER, EVENT]`";
+        const FORM: &str = "a frame of `room.v1` is `[NUMBER, EVENT]` or `[NUMBER, \"CALL\", ARGUMENTS]`";
         let is_own = match &frame {
             OwnedFrame::Text(_) => self.room.packing.is_none() || !self.platform.is_packed(socket),
             OwnedFrame::Binary(_) => self.room.packing.is_some() && self.platform.is_packed(socket),
@@ -65,25 +92,39 @@ impl RoomHost {
         // A frame of the wrong kind is answered as that of a plain client, and bytes of the room's own protocol have no
         // number.
         if !is_own {
-            return Ok(Opened::Event(frame));
+            return Ok(Opened::Asked(Asked::Event(frame)));
         }
         match ClientFrame::parse(frame) {
-            Ok(ClientFrame::Event { event, .. }) => Ok(Opened::Event(event)),
+            Ok(ClientFrame::Event { event, .. }) => Ok(Opened::Asked(Asked::Event(event))),
             Ok(ClientFrame::From(number)) => Ok(Opened::SettledBelow(number)),
-            Ok(ClientFrame::Call { name, arguments, .. }) => {
-                let error = format!("the room has no call `{name}`");
-                Err(match arguments {
-                    OwnedFrame::Text(text) => DecodeError::malformed(error, text),
-                    OwnedFrame::Binary(bytes) => DecodeError::malformed_bytes(error, bytes.len()),
-                })
+            Ok(ClientFrame::Call { number: 0, arguments, .. }) => {
+                Err(malformed_call("a call has a number, because its answer has it", arguments))
             }
-            Err(OwnedFrame::Text(text)) => Err(DecodeError::malformed(FORM, text)),
-            Err(OwnedFrame::Binary(bytes)) => Err(DecodeError::malformed_bytes(FORM, bytes.len())),
+            Ok(ClientFrame::Call { name, arguments, .. }) => {
+                Ok(Opened::Asked(Asked::Call { name, arguments, answering: Answering::default() }))
+            }
+            Err(frame) => Err(malformed(FORM, frame)),
         }
     }
 
-    /// Decodes a frame.
-    pub(super) fn decode(&self, call: Invocation, socket: Socket, frame: OwnedFrame) -> Result<Decoded, DecodeError> {
+    /// Decodes an event, or the arguments of a call.
+    pub(super) fn decode(&self, call: Invocation, socket: Socket, asked: Asked) -> Result<Decoded, DecodeError> {
+        match asked {
+            Asked::Event(frame) => self.decode_event(call, socket, frame),
+            Asked::Call { name, arguments, answering } => {
+                let given = match &arguments {
+                    OwnedFrame::Text(json) => Arguments::Json(json),
+                    OwnedFrame::Binary(bytes) => Arguments::Packed(bytes),
+                };
+                match self.room.code.on_call(call, &name, given, answering) {
+                    Ok((handling, handler)) => Ok(Decoded { handling, handler, cost: 1 }),
+                    Err(fault) => Err(malformed_call(fault, arguments)),
+                }
+            }
+        }
+    }
+
+    fn decode_event(&self, call: Invocation, socket: Socket, frame: OwnedFrame) -> Result<Decoded, DecodeError> {
         let packing = self.room.packing.as_ref().filter(|_| self.platform.is_packed(socket));
         let event = match (frame, packing, self.room.on_binary) {
             (OwnedFrame::Text(text), None, _) => self.room.code.on_event(call, &text).map_err(|error| match error {

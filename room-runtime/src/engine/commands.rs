@@ -7,23 +7,40 @@ use http::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Invocation, RoomHost, Slot, Value, handlers::unless_refused, room::NoEvent};
+use super::{
+    Invocation, RoomHost, Slot, Value,
+    handlers::unless_refused,
+    room::{Answering, NoEvent},
+};
 use crate::{
     Error, ErrorKind, Failure, PeerInfo,
     engine::purge::is_own_purge,
     platform::*,
     types::brief::brief,
-    wire::{self, Command, Reply, UpgradeOptions, WireError, handshake::user_tag, http_codec},
+    wire::{self, Arguments, Command, Reply, UpgradeOptions, WireError, handshake::user_tag, http_codec},
 };
 
 /// The part of the engine for rooms with `on_request`.
 pub(crate) type Requests = fn(Rc<RoomHost>, Request<Bytes>) -> LocalFuture<Result<Response<Bytes>, WireError>>;
 
+/// The failure of `on_event` or of a function, to be reported to `on_error` after the answer.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    pub(super) handler: &'static str,
+    pub(super) call: Invocation,
+}
+
+impl Failed {
+    /// A refusal is no failure.
+    fn of(outcome: Result<(), Failure>, handler: &'static str, call: Invocation) -> Option<Self> {
+        unless_refused(outcome).err().map(|failure| Failed { failure, handler, call })
+    }
+}
+
 /// The outcome of a command.
 struct Done {
     reply: String,
-    /// The failure of `on_event`, to be reported to `on_error` after the answer.
-    failed: Option<(Failure, Invocation)>,
+    failed: Option<Failed>,
 }
 
 impl From<String> for Done {
@@ -67,8 +84,8 @@ impl RoomHost {
             Ok((reply, failed)) => {
                 // `on_error` runs after the answer to an idempotency key is stored: a crash in it must not repeat the
                 // call.
-                if let Some((failure, call)) = failed {
-                    self.report(Err(failure), "on_event", &call).await;
+                if let Some(Failed { failure, handler, call }) = failed {
+                    self.report(Err(failure), handler, &call).await;
                 }
                 reply
             }
@@ -82,6 +99,7 @@ impl RoomHost {
                 let (reply, failed) = self.handle_event(event).await;
                 return Done { reply: answer(reply), failed };
             }
+            Command::Call { name, arguments } => return self.handle_call(name, arguments).await,
             Command::State => {
                 let state = match self.state_json() {
                     // An `init` that purges the room leaves no state.
@@ -125,10 +143,7 @@ impl RoomHost {
     }
 
     /// Handles an event that no peer sent. Returns the outcome for the sender, and the failure for `on_error`.
-    pub(super) async fn handle_event(
-        self: &Rc<Self>,
-        event: &str,
-    ) -> (Result<(), WireError>, Option<(Failure, Invocation)>) {
+    pub(super) async fn handle_event(self: &Rc<Self>, event: &str) -> (Result<(), WireError>, Option<Failed>) {
         let call = self.invocation(None);
         let handling = match self.room.code.on_event(call.clone(), event) {
             Ok((handling, _)) => handling,
@@ -141,7 +156,25 @@ impl RoomHost {
             Err(failure) if !is_own_purge(failure) => Err(WireError::of_handler("on_event", failure, true)),
             _ => Ok(()),
         };
-        (reply, unless_refused(outcome).err().map(|failure| (failure, call)))
+        (reply, Failed::of(outcome, "on_event", call))
+    }
+
+    /// Handles a call of a function by the Worker or by another room.
+    async fn handle_call(self: &Rc<Self>, name: &str, arguments: &str) -> Done {
+        let (call, answering) = (self.invocation(None), Answering::default());
+        let found = self.room.code.on_call(call.clone(), name, Arguments::Json(arguments), answering.clone());
+        let (handling, handler) = match found {
+            Ok(found) => found,
+            Err(fault) => return answer::<()>(Err((&not_understood(fault)).into())).into(),
+        };
+        let outcome = self.run(handler, call.sender.as_deref(), handling).await;
+        let reply = match &outcome {
+            // After a purge by the function there is no answer, so the caller gets the error.
+            Err(failure) => Err(WireError::of_handler(handler, failure, true)),
+            // A function that succeeded has left its answer.
+            Ok(()) => Ok(answering.get()),
+        };
+        Done { reply: answer(reply), failed: Failed::of(outcome, handler, call) }
     }
 
     fn decode_upgrade(&self, json: &str) -> Result<UpgradeOptions<Value>, serde_json::Error> {

@@ -5,9 +5,13 @@
 
 use std::rc::Rc;
 
-use super::{Invocation, RoomHost, commands::answer, fair_lock::FairLock};
+use super::{
+    RoomHost,
+    commands::{Failed, answer},
+    fair_lock::FairLock,
+};
 use crate::{
-    Error, ErrorKind, Failure,
+    Error, ErrorKind,
     platform::{Platform, PlatformError},
     wire::keys,
 };
@@ -47,7 +51,7 @@ impl RoomHost {
         source: &str,
         number: u64,
         event: &str,
-    ) -> Result<(String, Option<(Failure, Invocation)>), Error> {
+    ) -> Result<(String, Option<Failed>), Error> {
         // A repeated call waits for the attempt that still runs, and then finds its mark.
         let turns = self.turns_of(source);
         let turn = turns.take().await;
@@ -74,7 +78,7 @@ impl RoomHost {
         source: &str,
         number: u64,
         event: &str,
-    ) -> Result<(String, Option<(Failure, Invocation)>), Error> {
+    ) -> Result<(String, Option<Failed>), Error> {
         // A purge may have ended the room while the call waited.
         self.start(false).await?;
         let key = format!("{}{source}", keys::MARKS);

@@ -60,7 +60,7 @@ use std::{
 };
 
 use self::{
-    codecs::Opened,
+    codecs::{Asked, Opened},
     idempotency::Answers,
     rates::Limited,
     sessions::{Sequence, Session, Sessions},
@@ -255,7 +255,7 @@ impl RoomHost {
             return;
         }
         match session {
-            None => _ = self.handle(&slot, socket, frame, 0).await,
+            None => _ = self.handle(&slot, socket, frame.map(Asked::Event), 0).await,
             Some(session) => {
                 let _turn = session.turn.take().await;
                 // A purge may have ended the connection while the last handler of an earlier one ran.
@@ -281,20 +281,20 @@ impl RoomHost {
         self.send_notice(Notice::error(ErrorKind::Overloaded, &message, None), 0, slot);
     }
 
-    /// Decodes a frame and runs its handler. Its errors are answered with its number.
+    /// Decodes an event or a call and runs its handler. Its errors are answered with its number.
     ///
     /// Returns true if the handler succeeded.
     async fn handle(
         self: &Rc<Self>,
         slot: &Rc<Slot>,
         socket: Socket,
-        frame: Result<OwnedFrame, Unfit>,
+        asked: Result<Asked, Unfit>,
         number: u64,
     ) -> bool {
         let call = self.invocation(Some(slot));
         let life = call.life;
         // A reconnect may have moved the peer to another socket while the frame waited.
-        match frame.and_then(|frame| Ok(self.decode(call, socket, frame)?)) {
+        match asked.and_then(|asked| Ok(self.decode(call, socket, asked)?)) {
             Ok(Decoded { handling, handler, cost }) => {
                 if let Some(rates) = &self.room.parts.rates
                     && let Err(limited) = (rates.charge)(self, slot, cost)
@@ -332,8 +332,8 @@ impl RoomHost {
                 }
             }
         }
-        let frame = match frame.map(|frame| self.open_frame(socket, frame)) {
-            Ok(Ok(Opened::Event(event))) => Ok(event),
+        let asked = match frame.map(|frame| self.open_frame(socket, frame)) {
+            Ok(Ok(Opened::Asked(asked))) => Ok(asked),
             Ok(Ok(Opened::SettledBelow(number))) => {
                 if let Err(error) = self.settle_below(session, number) {
                     self.log_error(&error.to_string());
@@ -343,13 +343,20 @@ impl RoomHost {
             Ok(Err(error)) => Err(Unfit::Invalid(error)),
             Err(unfit) => Err(unfit),
         };
-        let is_done = self.handle(slot, socket, frame, number).await;
+        let answering = match &asked {
+            Ok(Asked::Call { answering, .. }) => Some(answering.clone()),
+            _ => None,
+        };
+        let is_done = self.handle(slot, socket, asked, number).await;
         if number == 0 {
             return;
         }
         if is_done {
-            self.settle(slot, session, life, number, None);
-            self.send_control(slot, &wire::ack_control(number));
+            // A function that succeeded has left its answer.
+            let answer = answering.and_then(|answering| Rc::into_inner(answering)?.into_inner());
+            let answer = answer.map(|answer| answer.into_control(number));
+            self.settle(slot, session, life, number, answer.as_deref());
+            self.send_control(slot, &answer.unwrap_or_else(|| wire::ack_control(number)));
         }
         self.ask_for_dropped(slot);
     }
@@ -368,7 +375,11 @@ impl RoomHost {
         }
         let is_over = is_own_purge(&failure);
         let call = Invocation { life, ..self.invocation(Some(slot)) };
-        let notice = || Notice::error(ErrorKind::Handler, "the room could not handle this event", None);
+        let message = match handler {
+            "on_event" | "on_binary" => "the room could not handle this event",
+            _ => "the room could not handle this call",
+        };
+        let notice = || Notice::error(ErrorKind::Handler, message, None);
         self.settle_failed(slot, life, number, notice());
         self.report(Err(failure), handler, &call).await;
         // The answer comes after `on_error`: if the room crashes there, the sender is informed of the crash instead.

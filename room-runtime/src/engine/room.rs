@@ -1,7 +1,7 @@
 //! [`RoomType`]: a room's constants and code, as the engine uses them. The engine does not know the room's types, so
 //! that it is compiled once for all rooms of a program.
 
-use std::{any::Any, rc::Rc};
+use std::{any::Any, cell::OnceCell, rc::Rc};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -23,7 +23,9 @@ use super::{
 };
 use crate::{
     Close, Codec, DecodeError, Error, Failure, HandlerError, Limits, OnInvalid, PeerId, RateLimit, SystemFailure,
-    platform::LocalFuture, types::violations::Invalid,
+    platform::LocalFuture,
+    types::violations::Invalid,
+    wire::{Answer, Arguments},
 };
 
 /// A state, or a peer's data. Only the code of the room knows the type.
@@ -31,6 +33,9 @@ pub(crate) type Value = Rc<dyn Any>;
 
 /// The run of a handler.
 pub(crate) type Handling<T = (), E = Failure> = LocalFuture<Result<T, E>>;
+
+/// The place for the answer of a call that runs.
+pub(crate) type Answering = Rc<OnceCell<Answer>>;
 
 /// Makes the services of a room.
 pub(crate) type MakeServices = Box<dyn Fn() -> Result<Box<dyn Any>, Failure>>;
@@ -87,6 +92,15 @@ pub(crate) trait RoomCode {
     /// Decodes the event, checks it by the room's rules, and returns the run of its handler and the cost of a peer's
     /// event.
     fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), NoEvent<serde_json::Error>>;
+    /// Decodes the arguments of a call, and returns the run of the function and its name. The run leaves its answer in
+    /// `answering`.
+    fn on_call(
+        &self,
+        call: Invocation,
+        name: &str,
+        arguments: Arguments<'_>,
+        answering: Answering,
+    ) -> Result<(Handling, &'static str), String>;
     /// Encodes a message of the room as JSON.
     fn encode_message(&self, message: &dyn Any) -> Result<String, Error>;
     fn on_away(&self, call: Invocation) -> Handling;

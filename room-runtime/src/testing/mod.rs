@@ -54,6 +54,7 @@
 //! `on_undelivered` runs in an alarm, so a test calls [`advance`](World::advance) first, by zero for a call that was refused.
 //! [`World::together`] lets several frames arrive before anything runs.
 
+mod calls;
 #[cfg(test)]
 mod rate_tests;
 mod world;
@@ -259,6 +260,7 @@ impl<R: Room> TestRoom<R> {
         request: Request<()>,
         upgrade: Upgrade<R::Connection>,
     ) -> Result<TestPeer<R>, Refusal> {
+        let request = calls::offering::<R>(request);
         let connected = self.world.block_on(self.begin_connect_with(request, upgrade));
         self.world.0.settle();
         connected
@@ -269,7 +271,7 @@ impl<R: Room> TestRoom<R> {
         &self,
         upgrade: Upgrade<R::Connection>,
     ) -> impl Future<Output = Result<TestPeer<R>, Refusal>> + use<R> {
-        self.begin_connect_with(Request::default(), upgrade)
+        self.begin_connect_with(calls::offering::<R>(Request::default()), upgrade)
     }
 
     fn begin_connect_with(
@@ -302,7 +304,8 @@ impl<R: Room> TestRoom<R> {
                     let id = PeerId::from(of(ID_MARK).collect::<String>());
                     let tags = of(TAG_MARK).map(str::to_owned).collect();
                     let (unpacked, resume_token) = (RefCell::default(), RefCell::default());
-                    Ok(TestPeer { world, object, socket, id, tags, unpacked, resume_token, room: PhantomData })
+                    let calls = RefCell::default();
+                    Ok(TestPeer { world, object, socket, id, tags, unpacked, resume_token, calls, room: PhantomData })
                 }
                 Ok((_, Answer::Response(response))) => Err(Refusal::Response(Box::new(response))),
                 Err(error) => Err(Refusal::Error(error.in_room(&id))),
@@ -589,6 +592,8 @@ pub struct TestPeer<R: Room> {
     unpacked: RefCell<VecDeque<OwnedFrame>>,
     /// The last resume token in the frames that were taken.
     resume_token: RefCell<Option<String>>,
+    /// The calls of this peer, with their outcomes.
+    calls: RefCell<calls::Calls>,
     room: PhantomData<fn() -> R>,
 }
 
@@ -786,9 +791,21 @@ impl<R: Room> TestPeer<R> {
         if !self.with_socket(|socket| socket.v1) {
             return vec![frame.clone()];
         }
-        let (controls, mut messages) = match frame {
+        let Some((controls, mut messages)) = self.parts(frame) else { return vec![frame.clone()] };
+        let calls = self.calls.borrow();
+        let notices = controls.into_iter().filter_map(|control| match control.get("welcome") {
+            Some(welcome) => Some(serde_json::json!({ "resume": welcome["session"] })),
+            None => (control.get("error").is_some() && !calls.has(&control)).then_some(control),
+        });
+        messages.extend(notices.map(|notice| OwnedFrame::Text(serde_json::json!({ "$room": notice }).to_string())));
+        messages
+    }
+
+    /// Returns the controls and the messages of a frame of `room.v1`; `None` for any other frame.
+    fn parts(&self, frame: &OwnedFrame) -> Option<(Vec<serde_json::Value>, Vec<OwnedFrame>)> {
+        let (controls, messages) = match frame {
             // The platform sends the answer to a heartbeat as a frame of its own.
-            OwnedFrame::Text(text) if text == R::HEARTBEAT.1 => return vec![frame.clone()],
+            OwnedFrame::Text(text) if text == R::HEARTBEAT.1 => return None,
             OwnedFrame::Text(text) => match serde_json::from_str::<VecDeque<Box<RawValue>>>(text) {
                 Ok(mut parts) => {
                     let controls = parts.pop_front().map_or_else(String::new, |controls| controls.get().to_owned());
@@ -797,7 +814,7 @@ impl<R: Room> TestPeer<R> {
                 Err(error) => panic!("peer `{}` got {text}: {error}", self.id),
             },
             // A binary frame to a client that speaks JSON is one of the room's own protocol.
-            OwnedFrame::Binary(_) if !self.is_packed() => return vec![frame.clone()],
+            OwnedFrame::Binary(_) if !self.is_packed() => return None,
             OwnedFrame::Binary(bytes) => {
                 let Some(parts) = wire::msgpack::elements(bytes) else {
                     panic!("peer `{}` got {bytes:x?}, which is not a frame of room.v1", self.id)
@@ -808,12 +825,7 @@ impl<R: Room> TestPeer<R> {
             }
         };
         let controls = serde_json::from_str::<Vec<serde_json::Value>>(&controls).unwrap_or_default();
-        let notices = controls.into_iter().filter_map(|control| match control.get("welcome") {
-            Some(welcome) => Some(serde_json::json!({ "resume": welcome["session"] })),
-            None => control.get("error").is_some().then_some(control),
-        });
-        messages.extend(notices.map(|notice| OwnedFrame::Text(serde_json::json!({ "$room": notice }).to_string())));
-        messages
+        Some((controls, messages))
     }
 
     fn receive_frame(&self) -> Option<OwnedFrame> {

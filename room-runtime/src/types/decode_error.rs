@@ -40,6 +40,12 @@ impl DecodeError {
         Self::new(DecodeReason::Malformed, message, text.len(), Some(text))
     }
 
+    /// The error of a call: `text` is `None` for one in MessagePack.
+    pub(crate) fn malformed_call(message: impl fmt::Display, bytes: usize, text: Option<String>) -> Self {
+        let message = format!("this is not a call of this room: {}", brief(message));
+        Self::new(DecodeReason::Malformed, message, bytes, text)
+    }
+
     pub(crate) fn malformed_bytes(message: impl fmt::Display, bytes: usize) -> Self {
         let message = format!("this is not an event of this room: {}", brief(message));
         Self::new(DecodeReason::Malformed, message, bytes, None)

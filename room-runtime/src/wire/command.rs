@@ -50,6 +50,11 @@ pub(crate) enum Command<'a> {
     Broadcast(&'a str),
     FireAlarm,
     Stats,
+    /// A call of a function, with the JSON of its arguments.
+    Call {
+        name: &'a str,
+        arguments: &'a str,
+    },
     /// A command with an idempotency key. The room runs it once.
     Once {
         key: &'a str,
@@ -80,6 +85,10 @@ impl<'a> Command<'a> {
             "broadcast" => Command::Broadcast(rest),
             "fire_alarm" => Command::FireAlarm,
             "stats" => Command::Stats,
+            "call" => {
+                let (name, arguments) = rest.split_once(' ')?;
+                Command::Call { name, arguments }
+            }
             "once" => {
                 // The length comes first, because a key can contain spaces.
                 let (length, rest) = rest.split_once(' ')?;
@@ -111,6 +120,7 @@ impl fmt::Display for Command<'_> {
             Command::Broadcast(message) => write!(f, "broadcast {message}"),
             Command::FireAlarm => f.write_str("fire_alarm"),
             Command::Stats => f.write_str("stats"),
+            Command::Call { name, arguments } => write!(f, "call {name} {arguments}"),
             Command::Once { key, command } => write!(f, "once {} {key} {command}", key.len()),
             Command::Durable { source, number, event } => write!(f, "durable {source} {number} {event}"),
             Command::Prepare { ticket, upgrade } => write!(f, "prepare {ticket} {upgrade}"),
@@ -267,6 +277,7 @@ mod tests {
             Command::Broadcast("[1, 2]"),
             Command::FireAlarm,
             Command::Stats,
+            Command::Call { name: "rename", arguments: r#"{"name":"a b"}"# },
             Command::Once { key: "a ké y", command: &send },
             Command::Durable { source: &"0f".repeat(16), number: u64::MAX, event: r#"{"type":"Say"}"# },
             Command::Prepare { ticket: "abc", upgrade: r#"{"data": {}}"# },

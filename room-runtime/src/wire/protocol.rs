@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{OwnedFrame, is_ticket};
 
@@ -218,6 +219,36 @@ fn unpack_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((str::from_utf8(name).ok()?, rest))
 }
 
+/// The largest result of a call, in bytes of JSON. An answer is stored with its number, and Cloudflare stores 2 MB under one
+/// key.
+pub(crate) const MAX_ANSWER_BYTES: usize = 1_000_000;
+
+/// The arguments of a call, undecoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Arguments<'a> {
+    Json(&'a str),
+    Packed(&'a [u8]),
+}
+
+/// The answer of a function: its value, or an error of its own type.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Value(Box<RawValue>),
+    Error(Box<RawValue>),
+}
+
+impl Answer {
+    /// Returns the control for the client of `room.v1` that called.
+    pub(crate) fn into_control(self, number: u64) -> String {
+        let (key, json) = match &self {
+            Answer::Value(json) => ("value", json),
+            Answer::Error(json) => ("error", json),
+        };
+        format!("{{\"answer\":{{\"n\":{number},\"{key}\":{}}}}}", json.get())
+    }
+}
+
 /// The first control of a connection.
 #[derive(Debug, Serialize)]
 pub(crate) struct Welcome<'a> {
@@ -265,6 +296,14 @@ pub(crate) fn room_frame(controls: &[String], position: Option<u64>, messages: &
     }
     frame.push(']');
     frame
+}
+
+/// Returns the frame of a call in MessagePack. The name has at most 255 bytes.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn packed_call(number: u64, name: &str, arguments: &[u8]) -> Vec<u8> {
+    let number = [&[0x93, 0xcf][..], &number.to_be_bytes()].concat();
+    let name = [&[0xd9, name.len() as u8][..], name.as_bytes()].concat();
+    [number, name, arguments.to_vec()].concat()
 }
 
 /// Returns a frame of the room in MessagePack.

@@ -1,0 +1,16 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    #[call]
+    #[call(worker)]
+    pub fn rename(_ctx: &Ctx) {}
+}
+
+fn main() {}

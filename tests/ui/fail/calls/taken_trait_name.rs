@@ -1,0 +1,17 @@
+use room_runtime::prelude::*;
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    pub enum Calls {}
+
+    #[call]
+    pub fn rename(_ctx: &Ctx) {}
+}
+
+fn main() {}

@@ -1,0 +1,24 @@
+// 2 errors: the argument and the name
+use room_runtime::{RoomHandle, prelude::*};
+
+#[room]
+pub mod chat {
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub struct Event {}
+    pub struct Broadcast {}
+
+    #[call]
+    pub fn rename(_ctx: &Ctx, name: String) -> u64 {
+        name.len() as u64
+    }
+}
+
+async fn worker(room: RoomHandle<chat::Room>) {
+    use chat::Calls;
+    let _ = room.rename(7).await;
+    let _ = room.renam("x".into()).await;
+}
+
+fn main() {}

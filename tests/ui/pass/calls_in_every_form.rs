@@ -1,0 +1,93 @@
+#![no_implicit_prelude]
+#![deny(missing_docs, warnings)]
+//! Functions with `#[call]` in every form, and their callers.
+
+/// A room with calls.
+#[::room_runtime::room]
+pub mod chat {
+    use ::room_runtime::data;
+    use ::std::{
+        convert::Into as _,
+        option::Option,
+        result::Result::{Err, Ok},
+        string::String,
+        vec::Vec,
+    };
+
+    /// The state.
+    #[derive(Default)]
+    pub struct State {
+        /// The name.
+        pub name: String,
+    }
+    /// A peer.
+    pub struct Connection {}
+    /// An event.
+    pub struct Event {}
+    /// A message.
+    pub struct Broadcast {}
+
+    /// An error of its own.
+    #[data]
+    pub enum RenameError {
+        /// Somebody has the name.
+        Taken {
+            /// The somebody.
+            by: String,
+        },
+    }
+
+    #[call]
+    fn nothing(_: &Ctx) {}
+
+    /// Renames the room.
+    #[call]
+    pub async fn rename(
+        ctx: &Ctx,
+        mut name: String,
+        r#type: Option<u32>,
+    ) -> ::core::result::Result<u64, ::room_runtime::OrFailure<RenameError>> {
+        name.push('!');
+        if name == "taken!" {
+            return Err(RenameError::Taken { by: name }.into());
+        }
+        ctx.update(|state| state.name = name)?;
+        Ok(r#type.map_or(0, ::core::convert::Into::into))
+    }
+
+    /// Returns the list.
+    #[call()]
+    pub fn r#match(_ctx: &'_ Ctx, list: Vec<u8>) -> Vec<u8> {
+        list
+    }
+
+    /// Does nothing.
+    #[call(worker)]
+    #[deprecated]
+    pub fn old(_ctx: &::room_runtime::RoomContext<Room>) -> Result<()> {
+        Ok(())
+    }
+
+    #[cfg(any())]
+    #[call]
+    pub fn gone(_ctx: &Ctx, missing: Missing) {}
+
+    #[cfg(all())]
+    #[call]
+    pub(crate) fn here(_ctx: &Ctx) -> Result<(), RenameError> {
+        Ok(())
+    }
+}
+
+/// Calls them.
+pub async fn worker(room: ::room_runtime::RoomHandle<chat::Room>) -> ::core::option::Option<chat::RenameError> {
+    use ::core::convert::Into;
+    use chat::Calls;
+    room.nothing().await.ok()?;
+    let _: u64 = room.rename("x".into(), ::core::option::Option::None).await.ok()?;
+    let _: ::std::vec::Vec<u8> = room.r#match([1].into()).idempotency_key("k").await.ok()?;
+    let here: ::core::result::Result<(), ::room_runtime::CallError<chat::RenameError>> = room.here().await;
+    here.err()?.own()
+}
+
+fn main() {}
