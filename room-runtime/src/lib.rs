@@ -135,9 +135,9 @@ pub use worker;
 /// Import it together with `use worker::*;`: the two have no name in common.
 pub mod prelude {
     pub use crate::{
-        Bytes, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, Json, OnDuplicate, OnResume,
-        PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Undelivered, Upgrade, data, http, room,
-        serde_json,
+        Bytes, CallError, Close, CloseCode, DecodeError, Delivery, ErrorKind, Failure, HandlerError, Json, OnDuplicate,
+        OnResume, OrFailure, PeerId, PeerInfo, Reject, RoomHandle, RoomId, ScheduleId, SqlValue, Undelivered, Upgrade,
+        data, http, room, serde_json,
     };
 }
 

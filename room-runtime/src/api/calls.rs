@@ -144,11 +144,11 @@ impl<E: Serialize + DeserializeOwned + 'static> CallFault for OrFailure<E> {
 /// `?` and `.into()` convert both kinds of errors.
 ///
 /// ```
-/// use room_runtime::{OrFailure, prelude::*};
+/// use room_runtime::prelude::*;
 ///
 /// #[room]
 /// pub mod chat {
-///     # use room_runtime::OrFailure;
+///     use room_runtime::prelude::*;
 ///     # #[derive(Default)]
 ///     # pub struct State { pub names: Vec<String> }
 ///     # pub struct Connection {}

@@ -8,6 +8,7 @@ pub mod api;
 pub mod backstage;
 pub mod club;
 mod crash;
+pub mod desk;
 mod gates;
 pub mod lounge;
 pub mod planner;

@@ -17,6 +17,7 @@ mod durable;
 mod errors;
 mod federation;
 mod firing;
+mod functions;
 mod invalid;
 mod life;
 mod limits;
@@ -381,6 +382,19 @@ macro_rules! all_cases {
                 the_subprotocol_survives_hibernation_and_lets_the_room_sleep: feature("room.v1");
                 the_largest_data_still_fits_beside_the_subprotocol: feature("room.v1");
                 a_client_that_offers_the_subprotocol_is_answered_with_it: feature("room.v1");
+            }
+            functions {
+                a_peer_gets_the_value_or_the_error_of_the_function: feature("calls");
+                an_answer_follows_the_messages_of_its_function: feature("calls");
+                a_call_that_fails_is_answered_with_its_number: feature("calls");
+                a_plain_client_cannot_call: feature("calls");
+                a_call_runs_once_also_after_a_wake: feature("calls");
+                a_client_that_resumes_gets_the_answer_that_it_missed: feature("calls");
+                a_call_that_is_lost_in_a_panic_fails: feature("calls").alone(PANICS);
+                calls_and_events_of_a_peer_run_in_order: feature("calls");
+                a_client_of_messagepack_calls_in_it: feature("calls");
+                another_room_calls_with_the_types_of_the_function: feature("calls");
+                a_client_that_offers_room_v1_and_a_room_without_functions: feature("calls");
             }
             sessions {
                 the_first_frame_welcomes_the_client: feature("room.v1");
