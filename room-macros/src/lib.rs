@@ -70,9 +70,36 @@ use crate::parse::Annotated;
 /// | `on_decode_error(ctx: &Ctx, error: &DecodeError)` | a frame that is not an `Event` |
 /// | `on_error(ctx: &Ctx, error: &HandlerError)` | when any other handler returned an error |
 ///
+/// # Calls
+///
+/// A function with `#[call]` can be called by clients of the protocol `room.v1`, by the Worker and by other rooms:
+///
+/// ```ignore
+/// #[call]
+/// pub async fn rename(ctx: &Ctx, name: String) -> Result<u64, RenameError> { … }
+/// ```
+///
+/// It is a `fn` or an `async fn` with `ctx: &Ctx` and then any arguments, which clients give by name. `ctx.sender()` is the peer that
+/// calls; `None` for the Worker and for another room. It returns
+///
+/// - a value, or nothing;
+/// - `Result<T>`: the caller of a failed function gets a message, as the sender of an event does;
+/// - `Result<T, E>` with a `#[data]` type `E`: the caller gets the error as a value;
+/// - `Result<T, OrFailure<E>>`: both, so that `?` works on the errors of the room too.
+///
+/// The types of the arguments, of the value and of `E` are serializable, by `#[data]` for types of one's own. A call of a peer has the
+/// limits of an event, takes one token of the option `rate_limit`, and is handled in order with the peer's events. It runs once, also if the client sends it again
+/// after a lost connection: its answer is stored with its number, and has at most 1,000,000 bytes of JSON.
+///
+/// `#[call(worker)]` is for the Worker and other rooms only. A peer that calls it gets the error for a function that does not exist.
+///
+/// The macro adds a trait `Calls` with a method for each function. Import it to call them:
+/// `use chat::Calls; rooms.room("main").rename("Ada".into()).await?`. A test calls them on the `TestRoom` and on a `TestPeer`. The calls
+/// of a Worker take an [idempotency key](https://docs.rs/room-runtime).
+///
 /// # Generated items
 ///
-/// The macro adds `Room`, the marker type of the room, and the Durable Object class. It also adds `Ctx`, `Peer`,
+/// The macro adds `Room`, the marker type of the room, the Durable Object class and, for a room with calls, the trait `Calls`. It also adds `Ctx`, `Peer`,
 /// `UpgradeRequest`, `RoomClient` and `Result`: aliases of the runtime's types for this room. An item or import of the
 /// same name replaces an alias. Everything else in the module stays unchanged.
 ///

@@ -10,7 +10,7 @@ use std::{
 };
 
 use room_runtime::{
-    bindings::{self, ByteArray, Calls, Describe},
+    bindings::{self, ByteArray, Describe},
     prelude::*,
     room,
 };
@@ -340,48 +340,46 @@ pub mod plain {
     pub struct Undescribed {}
 }
 
-/// A room written by hand, with calls.
-#[derive(Debug)]
-enum Club {}
+/// A room with calls.
+#[room]
+pub mod club {
+    pub type State = ();
+    pub type Connection = ();
+    pub use super::{Animal as Broadcast, Tag as Event};
+    use super::{Animal, animal};
+    use room_runtime::prelude::*;
 
-impl room_runtime::Room for Club {
-    const NAME: &'static str = "club";
-    const BINDING: &'static str = "CLUB";
-    const CLASS: &'static str = "ClubRoom";
-    type State = ();
-    type Connection = ();
-    type Event = Tag;
-    type Broadcast = Animal;
-    type Alarm = ();
-    type Services = ();
+    /// The reasons against a name.
+    #[data]
+    pub enum RenameError {
+        Taken,
+        TooLong { at_most: u32 },
+    }
 
-    fn init(_: &room_runtime::RoomContext<Self>) -> Result<(), Failure> {
+    /// Renames the club.
+    ///
+    /// It takes effect at once.
+    #[call]
+    pub fn rename(_ctx: &Ctx, name: String, quietly: Option<bool>) -> Result<u64, RenameError> {
+        if name.len() > 9 { Err(RenameError::TooLong { at_most: 9 }) } else { Ok(quietly.map_or(1, u64::from)) }
+    }
+
+    #[call]
+    pub fn mascot(_ctx: &Ctx) -> Result<Animal, String> {
+        Ok(animal())
+    }
+
+    /// Closes the club. Only a failure can end it, so there is no error type.
+    #[call]
+    pub async fn close_for(_ctx: &Ctx, days: u8) -> Result {
+        let _ = days;
         Ok(())
     }
 
-    fn services(_: &worker::Env) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-#[data]
-struct RenameArgs {
-    name: String,
-    #[serde(default)]
-    quietly: bool,
-}
-
-/// The reasons against a name.
-#[data]
-enum RenameError {
-    Taken,
-    TooLong { at_most: u32 },
-}
-
-impl Describe for Club {
-    fn calls(calls: &mut Calls) {
-        calls.add::<RenameArgs, u64, RenameError>("rename", "Renames the club.\n\nIt takes effect at once.");
-        calls.add::<(), Animal, String>("mascot", "");
+    /// No client sees this one.
+    #[call(worker)]
+    pub fn audit(_ctx: &Ctx) -> u32 {
+        1
     }
 }
 
@@ -393,9 +391,9 @@ fn the_files_are_those_of_the_rooms() {
     bindings::check::<packed_room::Room>("tests/bindings/packed_room.ts");
     bindings::check::<packed_room::Room>("tests/bindings/packed_room.json");
     bindings::check::<packed_room::Room>("tests/bindings/packed_room.asyncapi.json");
-    bindings::check::<Club>("tests/bindings/club.ts");
-    bindings::check::<Club>("tests/bindings/club.json");
-    bindings::check::<Club>("tests/bindings/club.asyncapi.json");
+    bindings::check::<club::Room>("tests/bindings/club.ts");
+    bindings::check::<club::Room>("tests/bindings/club.json");
+    bindings::check::<club::Room>("tests/bindings/club.asyncapi.json");
 }
 
 /// Validates against one type of a room.

@@ -115,7 +115,10 @@ export function connect<S extends RoomSchema = AnySchema>(options: ConnectOption
 
 /** A connection to a room. */
 export class Room<S extends RoomSchema = AnySchema> implements AsyncIterable<S["broadcast"]> {
-  /** The room's functions. Rooms have none yet: they answer each call with the error `decode`. A call resolves to the result, and rejects with a {@link CallError} or a {@link RoomError}. */
+  /**
+   * The room's functions: `await room.call.rename({ name: "Ada" })`. A call resolves to the result. It rejects with a
+   * {@link CallError}, if the function returned an error of its own type, or else with a {@link RoomError}.
+   */
   readonly call: Calls<S>;
   readonly #options: ConnectOptions<S>;
   readonly #codec: Codec;

@@ -86,9 +86,13 @@ impl Document {
         let summary = format!("The arguments of a call of `{name}`, in a frame of the subprotocol `{SUBPROTOCOL}`.");
         self.message(&args, &summary, &call.args);
         self.message(&result, &format!("The result of a call of `{name}`."), &call.result);
-        self.message(&error, &format!("The error of a call of `{name}`."), &call.error);
+        let mut replies = vec![&*result];
+        if call.has_error() {
+            self.message(&error, &format!("The error of a call of `{name}`."), &call.error);
+            replies.push(&error);
+        }
         let operation = self.operation(&args, "receive", &[&args]);
-        operation["reply"] = json!({ "channel": channel(), "messages": list(&[&result, &error]) });
+        operation["reply"] = json!({ "channel": channel(), "messages": list(&replies) });
         if !call.doc.is_empty() {
             operation["description"] = call.doc.into();
         }

@@ -46,6 +46,13 @@ pub(super) struct Call {
     pub(super) error: Value,
 }
 
+impl Call {
+    /// True if the function has errors of its own type.
+    pub(super) fn has_error(&self) -> bool {
+        self.error != Value::Bool(false)
+    }
+}
+
 /// The calls of a room, while [`Describe::calls`] lists them.
 #[derive(Debug, Default)]
 pub struct Calls {
@@ -73,10 +80,12 @@ impl Calls {
 }
 
 impl Calls {
-    /// Adds a function with `#[call]`.
+    /// Adds a function with `#[call]`, unless no peer can call it.
     #[doc(hidden)]
     pub fn add_call<'a, K: DescribedCall<'a>>(&mut self, doc: &'static str) {
-        self.add::<K, K::Value, K::Error>(K::NAME, doc);
+        if K::BY_PEERS {
+            self.add::<K, K::Value, K::Error>(K::NAME, doc);
+        }
     }
 }
 

@@ -106,7 +106,8 @@ fn publish(schema: &mut Value) {
 pub(super) fn write(contract: &Contract) -> Value {
     let calls = contract.calls.iter().map(|call| {
         let types = [("args", &call.args), ("error", &call.error), ("result", &call.result)];
-        let mut schema = object(types.into_iter().map(|(name, schema)| (name, published(schema))));
+        let types = types.into_iter().filter(|(name, _)| *name != "error" || call.has_error());
+        let mut schema = object(types.map(|(name, schema)| (name, published(schema))));
         if !call.doc.is_empty() {
             schema["description"] = call.doc.into();
         }

@@ -196,6 +196,9 @@ impl Writer<'_> {
             "array" => self.array(object, depth),
             "object" => match self.members(object, depth) {
                 Some(members) => Type::tight(one_line(&members).unwrap_or_else(|| block(&members, depth))),
+                None if object.get("additionalProperties") == Some(&Value::Bool(false)) => {
+                    Type::tight("{ [key: string]: never }")
+                }
                 None => Type::tight("object"),
             },
             _ => Type::tight("unknown"),

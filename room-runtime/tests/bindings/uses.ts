@@ -97,7 +97,12 @@ export function call<K extends keyof Club["calls"]>(name: K, args: Club["calls"]
 }
 
 call("rename", { name: "new" });
-call("mascot", null);
+call("mascot", {});
+call("close_for", { days: 3 });
+// @ts-expect-error: an argument that the function does not have
+call("mascot", { days: 3 });
+// @ts-expect-error: a function for the Worker only
+call("audit", {});
 // @ts-expect-error: a misspelt call
 call("renam", { name: "new" });
 // @ts-expect-error: a misspelt argument
