@@ -16,6 +16,8 @@ pub(crate) struct OptionKind {
     pub(crate) sets: Sets,
     /// The handler that a room with the option must have.
     pub(crate) needs: Option<&'static str>,
+    /// The option that a room with this option must have.
+    pub(crate) beside: Option<&'static str>,
     /// The meaning, for the reference. `{range}` stands for the accepted values.
     #[cfg_attr(not(test), expect(dead_code, reason = "the reference is written by a test"))]
     doc: &'static str,
@@ -113,6 +115,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("the module's name in capitals"),
         sets: Sets::Binding,
         needs: None,
+        beside: None,
         doc: "the Durable Object binding in the Worker's configuration; unique in the crate",
     },
     OptionKind {
@@ -121,6 +124,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("the module's name in PascalCase, with `Room`"),
         sets: Sets::Class,
         needs: None,
+        beside: None,
         doc: "the Durable Object class: a name that JavaScript can export; unique in the crate",
     },
     OptionKind {
@@ -129,6 +133,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Value(r#""type""#),
         sets: Sets::Tag,
         needs: None,
+        beside: None,
         doc: "the JSON key of the variant's name, for the `enum` schemas that are written in the module; other types \
               set their own key with `#[data(tag = \"…\")]`",
     },
@@ -149,6 +154,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
             },
         ),
         needs: None,
+        beside: None,
         doc: "the codecs of events and messages: JSON in text frames (`\"json\"`), MessagePack in binary frames \
               (`\"msgpack\"`), or both (`\"json, msgpack\"`) or (`\"msgpack, json\"`): with both, a client chooses by the \
               subprotocol `room.json` or `room.msgpack`, and otherwise gets the first",
@@ -159,6 +165,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Value("1000"),
         sets: Sets::Limit(Takes::WholeNumber { most: 32_768 }),
         needs: None,
+        beside: None,
         doc: "the maximum number of peers at once, {range}: Cloudflare's limit",
     },
     OptionKind {
@@ -167,6 +174,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Value("1048576"),
         sets: Sets::Limit(Takes::Bytes { most: 33_554_432 }),
         needs: None,
+        beside: None,
         doc: "the largest frame of a peer, {range}: Cloudflare's limit",
     },
     OptionKind {
@@ -175,6 +183,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Value("16777216"),
         sets: Sets::Limit(Takes::Bytes { most: 134_217_728 }),
         needs: None,
+        beside: None,
         doc: "the maximum number of bytes that a peer may leave unread, {range}: the object's memory; past it, the \
               room closes the slow consumer with 1013",
     },
@@ -196,6 +205,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
             ],
         }),
         needs: None,
+        beside: None,
         doc: "the number of frames that a peer may send at once, and the number added each second; `per_second` can \
               be a fraction; `by = \"address\"` counts the frames of a client's IP address, in place of a peer id; \
               the handler `event_cost` gives events other costs than 1",
@@ -206,6 +216,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Value("10000"),
         sets: Sets::Limit(Takes::WholeNumber { most: 1_000_000 }),
         needs: None,
+        beside: None,
         doc: "the maximum number of sessions of the subprotocol `room.v1` that the room remembers, {range}; past it, \
               the room forgets the oldest",
     },
@@ -215,6 +226,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("every origin"),
         sets: Sets::Constant("ALLOWED_ORIGINS", Takes::Origins),
         needs: None,
+        beside: None,
         doc: "the origins of the web pages that may open a WebSocket to the room; the upgrade of another page is \
               answered with 403; a `*` stands for one label of the host; clients that send no `origin` header are \
               not restricted",
@@ -231,6 +243,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
             },
         ),
         needs: None,
+        beside: None,
         doc: "the reaction to a frame that is not an `Event`: send the sender an error frame (`\"report\"`), ignore \
               the frame (`\"ignore\"`), or close the connection (`\"close\"`)",
     },
@@ -240,6 +253,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("types only"),
         sets: Sets::Rules(RULED),
         needs: None,
+        beside: None,
         doc: "the schemas whose rules the room checks, one or more of `event`, `connection` and `broadcast`: each has \
               `#[derive(garde::Validate)]`; it needs the feature `garde` of `room-runtime`",
     },
@@ -250,6 +264,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         // Cloudflare's limit for the automatic reply, which workerd counts in bytes.
         sets: Sets::Constant("HEARTBEAT", Takes::TwoTexts { are: "a frame and the answer to it", most_bytes: 2_048 }),
         needs: None,
+        beside: None,
         doc: "a text frame, and the platform's reply to it, which does not wake the room: {range} each, Cloudflare's \
               limit",
     },
@@ -259,6 +274,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("0"),
         sets: Sets::Constant("STATE_VERSION", Takes::WholeNumber { most: u32::MAX }),
         needs: Some("migrate"),
+        beside: None,
         doc: "the version of the type `State`, {range}; it needs the handler `migrate`, for states stored under a \
               lower version",
     },
@@ -268,7 +284,44 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("none"),
         sets: Sets::Constant("RECONNECT_GRACE_MS", Takes::Time { least: SECOND, most: HOUR }),
         needs: None,
+        beside: None,
         doc: "how long a peer that lost its connection keeps its place before `on_close`, {range}",
+    },
+    OptionKind {
+        name: "replay",
+        example: "(messages = 1000)",
+        default: Fallback::Text("none"),
+        sets: Sets::Constant(
+            "REPLAY",
+            Takes::Parts {
+                ty: "Replay",
+                parts: &[
+                    Part {
+                        name: "messages",
+                        example: "1000",
+                        takes: Takes::WholeNumber { most: 100_000 },
+                        required: true,
+                    },
+                    Part {
+                        name: "age",
+                        example: r#""1h""#,
+                        takes: Takes::Time { least: SECOND, most: 30 * DAY },
+                        required: false,
+                    },
+                    Part {
+                        name: "bytes",
+                        example: "4194304",
+                        takes: Takes::Bytes { most: 33_554_432 },
+                        required: false,
+                    },
+                ],
+            },
+        ),
+        needs: None,
+        beside: Some("reconnect_grace"),
+        doc: "the log from which a client of the subprotocol `room.v1` that resumes its place gets what it has missed: the \
+              last messages, at most an hour old (`age = \"1h\"`) and 4 MiB together (`bytes = 4194304`); `replay = 1000` is \
+              short for `replay(messages = 1000)`; it needs the option `reconnect_grace`",
     },
     OptionKind {
         name: "purge_after",
@@ -276,6 +329,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("never"),
         sets: Sets::Constant("PURGE_AFTER_MS", Takes::Time { least: SECOND, most: 3_650 * DAY }),
         needs: None,
+        beside: None,
         doc: "how long the room stays stored after the last peer has left, before it is purged, {range}",
     },
     OptionKind {
@@ -284,6 +338,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("no delay"),
         sets: Sets::Constant("BATCH_MS", Takes::Time { least: 1, most: SECOND }),
         needs: None,
+        beside: None,
         doc: "how long a message may wait to share one frame with others, for peers that use the subprotocol \
               `room.v1`, {range}",
     },
@@ -293,6 +348,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Value(r#""5m""#),
         sets: Sets::Constant("WATCHDOG_MS", Takes::Time { least: SECOND, most: DAY }),
         needs: None,
+        beside: None,
         doc: "the longest time until a peer lost in a restart or a deploy is noticed, if no event arrives, {range}",
     },
     OptionKind {
@@ -301,6 +357,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Value(r#""1d""#),
         sets: Sets::Constant("OUTBOX_TIMEOUT_MS", Takes::Time { least: SECOND, most: 30 * DAY }),
         needs: Some("on_undelivered"),
+        beside: None,
         doc: "how long a durable call to another room is repeated, {range}; it needs the handler `on_undelivered`, which \
               then gets the call",
     },
@@ -310,6 +367,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("none"),
         sets: Sets::Constant("PEER_TIMEOUT_MS", Takes::Time { least: SECOND, most: DAY }),
         needs: None,
+        beside: None,
         doc: "how long a peer may send neither a frame nor a heartbeat before the room closes its connection as lost, \
               {range}; clients have to send heartbeats",
     },
@@ -319,6 +377,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Value(r#""1d""#),
         sets: Sets::Constant("SESSION_TIMEOUT_MS", Takes::Time { least: SECOND, most: 365 * DAY }),
         needs: None,
+        beside: None,
         doc: "how long the room remembers a session of the subprotocol `room.v1` after its last event, {range}",
     },
     OptionKind {
@@ -327,6 +386,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
         default: Fallback::Text("as in `Cargo.toml`"),
         sets: Sets::Crate,
         needs: None,
+        beside: None,
         doc: "the path of the runtime, if it is reached through another crate",
     },
 ];

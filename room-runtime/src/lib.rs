@@ -106,7 +106,7 @@ pub use crate::{
         error::{Error, ErrorKind, Failure},
         handler_error::HandlerError,
         id::{PeerId, RoomId},
-        limits::{Limits, OnInvalid, RateLimit, RateLimitBy},
+        limits::{Limits, OnInvalid, RateLimit, RateLimitBy, Replay},
         peer_info::PeerInfo,
         schedule::{ScheduleId, SystemFailure},
         shards::{ShardIds, Shards},

@@ -36,7 +36,22 @@ pub(super) fn check(given: &[Given], module: &Ident, errors: &mut Errors) -> Opt
             }
         }
     }
+    check_beside(&options, given, errors);
     options
+}
+
+/// Reports an option without the option that it requires.
+fn check_beside(checked: &Options, given: &[Given], errors: &mut Errors) {
+    for option in given {
+        let Some(kind) = options::find(option.name) else { continue };
+        let Some(beside) = kind.beside.and_then(options::find) else { continue };
+        // An option with a mistake counts as not given, and has been reported.
+        let is_given = given.iter().any(|other| other.name == beside.name);
+        if !is_given && checked.setting(kind.name).is_some() {
+            let message = format!("option `{}` has no effect without the option `{}`", kind.name, beside.name);
+            errors.on(&option.key, format!("{message}\nadd `{}` to `#[room]`", beside.written()));
+        }
+    }
 }
 
 fn set<T>(option: &mut T, value: Option<T>) {

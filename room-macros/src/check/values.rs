@@ -142,6 +142,14 @@ impl Asked<'_> {
     fn parts(&self, ty: &'static str, parts: &[Part], errors: &mut Errors) -> Option<Accepted> {
         let Asked { given, what, example } = self;
         let names: Vec<_> = parts.iter().map(|part| part.name).collect();
+        // One value stands for the only part that is required.
+        if let [first, rest @ ..] = parts
+            && rest.iter().all(|part| !part.required)
+            && matches!(given.value, Value::Is(_))
+        {
+            let value = self.accept(first.takes, errors)?;
+            return Some(Accepted::Made { ty, parts: vec![value], methods: Vec::new() });
+        }
         let Value::List(list) = &given.value else {
             let required = parts.iter().filter(|part| part.required).map(|part| part.name);
             let message = format!("{what} takes {}", diag::list(required));

@@ -72,6 +72,7 @@ fn options_and_handlers_need_what_exists() {
     for option in OPTIONS {
         let handler = |needed| HANDLERS.into_iter().any(|kind| kind.name == needed);
         assert!(option.needs.is_none_or(handler), "{}", option.name);
+        assert!(option.beside.is_none_or(|beside| find(beside).is_some()), "{}", option.name);
     }
     for handler in HANDLERS {
         assert!(handler.needs.is_none_or(|option| find(option).is_some()), "{}", handler.name);
@@ -99,13 +100,15 @@ fn takes(sets: Sets) -> Option<Takes> {
     }
 }
 
-/// The expansion of a room with only this option and the handler that the option needs.
+/// The expansion of a room with only this option, and with the handler and the option that it needs.
 fn expand(option: &OptionKind, value: &str) -> String {
     let needed = HANDLERS.into_iter().find(|kind| option.needs == Some(kind.name));
     let handler = needed.map_or_else(String::new, |kind| kind.signature(kind.parameters) + " {}");
     let schemas = "pub struct State; pub struct Connection; pub struct Event; pub struct Broadcast;";
     let module = format!("pub mod chat {{ use super::*; {schemas} {handler} }}");
-    let expanded = crate::room_impl(stream(&written(option.name, value)), stream(&module)).to_string();
+    let beside = option.beside.and_then(find).map_or_else(String::new, |beside| format!(", {}", beside.written()));
+    let options = written(option.name, value) + &beside;
+    let expanded = crate::room_impl(stream(&options), stream(&module)).to_string();
     assert!(!expanded.contains("compile_error"), "{}: {expanded}", option.name);
     expanded
 }

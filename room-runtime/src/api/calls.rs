@@ -335,7 +335,7 @@ pub(crate) fn find<R: Room>(
 /// A caller of a room's functions: the Worker, another room, or a test. `#[room]` adds the trait `Calls` to the module, with
 /// a method for each function, for every caller.
 pub trait Caller<R: Room> {
-    /// What a method returns.
+    /// The return type of a method.
     type Returned<K: RoomCall<Room = R>>;
 
     /// Calls a function.

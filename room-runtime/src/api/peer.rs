@@ -10,6 +10,7 @@ use crate::{
     api::upgrade::decode_meta,
     engine::{
         RoomHost, Value,
+        replay::Whom,
         selection::Selection,
         slot::{Slot, Status},
     },
@@ -62,6 +63,16 @@ impl<R: Room> Peer<R> {
     /// The peer's data as of now: a snapshot, safe to keep across an await.
     pub fn data(&self) -> Rc<R::Connection> {
         typed(self.slot.data.borrow().clone())
+    }
+
+    /// Returns whether the client can have missed messages before this connection, in `on_connect` and `on_resume`.
+    ///
+    /// In `on_resume` it is true if the room has no [`replay`](crate::Replay), if the log does not reach back to the last message
+    /// that the client has received, and for a client without [`room.v1`](crate::SUBPROTOCOL). Then the room sends what the client
+    /// needs, for example the state. Otherwise the client has got all that it missed. In `on_connect` it is true for a client that
+    /// resumes a session and whose place was given up.
+    pub fn has_gap(&self) -> bool {
+        self.slot.has_gap.get()
     }
 
     /// Returns the value of [`Upgrade::meta`](crate::Upgrade::meta), in `on_connect` only.
@@ -180,6 +191,8 @@ impl<R: Room> Peer<R> {
 
     /// Sends the peer one message.
     ///
+    /// In a room with [`replay`](crate::Replay), a peer that is away gets the message when it resumes.
+    ///
     /// # Errors
     /// - [`ErrorKind::PeerGone`] if the connection is closed or closing.
     /// - [`ErrorKind::Send`] if the socket does not accept the message.
@@ -188,12 +201,19 @@ impl<R: Room> Peer<R> {
     /// - [`ErrorKind::Encode`] if the message is not serializable as JSON.
     /// - The errors of storing changed state, which happens first.
     pub fn send(&self, message: &R::Broadcast) -> Result<(), Error> {
-        if !self.slot.has_socket() {
+        let is_kept = self.host.keeps_messages(&self.slot);
+        if !self.slot.has_socket() && !is_kept {
             return Err(self.gone());
         }
         self.host.flush()?;
-        let sent = self.host.send_message(message, Audience::Only(&[self.slot.socket.get()]));
-        self.check_sent(&sent.map_err(|error| self.locate(error))?)
+        let to = [self.slot.socket.get()];
+        let to = if self.slot.has_socket() { &to[..] } else { &[] };
+        let sent = self.host.send_message(message, Audience::Only(to), &Whom::Peer(&self.slot));
+        match sent.map_err(|error| self.locate(error))? {
+            // The message is in the log.
+            Sent { sent: 0, failed, unread, .. } if is_kept && failed.is_empty() && unread.is_empty() => Ok(()),
+            sent => self.check_sent(&sent),
+        }
     }
 
     /// Sends the peer one binary frame, for a protocol of the room's own.
@@ -392,7 +412,28 @@ impl<'a, R: Room> Peers<'a, R> {
     pub fn send(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
         let host = self.host();
         host.flush()?;
-        Ok(host.delivery(self.to_audience(|to| host.send_message(message, to))??))
+        if host.has_replay() {
+            return self.send_logged(message);
+        }
+        // The receivers matter for the log only.
+        Ok(host.delivery(self.to_audience(|to| host.send_message(message, to, &Whom::Everyone))??))
+    }
+
+    /// Sends to the selected peers, and logs who they are. Peers that are away are among them.
+    fn send_logged(&self, message: &R::Broadcast) -> Result<Delivery, Error> {
+        let (host, selection) = (self.host(), &self.selection);
+        let is_by_tags = self.filters.is_empty() && selection.topics.is_none() && selection.only.is_none();
+        if is_by_tags {
+            let whom = Whom::Tagged(selection);
+            return Ok(host.delivery(self.to_audience(|to| host.send_message(message, to, &whom))??));
+        }
+        let sockets = self.sockets()?;
+        let keep = |slot: &Rc<Slot>| {
+            let peer = Peer::new(host.clone(), slot.clone());
+            self.filters.iter().all(|keep| keep(&peer))
+        };
+        let whom = Whom::Found(selection, &sockets, &keep);
+        Ok(host.delivery(host.send_message(message, Audience::Only(&sockets), &whom)?))
     }
 
     /// Sends one binary frame to all selected peers, for a protocol of the room's own.

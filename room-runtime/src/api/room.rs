@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, RoomContext,
+    Close, Codecs, DecodeError, Failure, HandlerError, Limits, OnInvalid, Peer, PeerId, Reject, Replay, RoomContext,
     Undelivered, UpgradeRequest, Violations, api::calls::CallEntry,
 };
 
@@ -55,6 +55,10 @@ pub trait Room: Sized + 'static {
     /// The functions that clients call. `#[room]` lists those with `#[call]`.
     #[doc(hidden)]
     const CALLS: &'static [CallEntry<Self>] = &[];
+
+    /// The log from which clients of [`room.v1`](crate::SUBPROTOCOL) that resume get what they have missed. It needs a
+    /// [`RECONNECT_GRACE_MS`](Room::RECONNECT_GRACE_MS).
+    const REPLAY: Replay = Replay::NONE;
 
     /// The version of the schema `State`. A stored state of a lower version goes through [`migrate`](Room::migrate).
     const STATE_VERSION: u32 = 0;

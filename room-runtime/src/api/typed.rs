@@ -53,6 +53,7 @@ impl<R: Room> Typed<R> {
         batch_ms: R::BATCH_MS,
         outbox_timeout_ms: R::OUTBOX_TIMEOUT_MS,
         session_timeout_ms: R::SESSION_TIMEOUT_MS,
+        replay: R::REPLAY,
         has_on_away: R::HAS_ON_AWAY,
         has_on_alarm: R::HAS_ON_ALARM,
         codecs: R::CODECS.all(),
@@ -92,6 +93,8 @@ impl<R: Room> Typed<R> {
             purge_after: R::PURGE_AFTER_MS > 0,
             peer_timeout: R::PEER_TIMEOUT_MS > 0,
             rate_limit: R::LIMITS.rate_limit,
+            // Without a grace there is no place to which a message could be addressed.
+            replay: R::REPLAY.messages > 0 && R::RECONNECT_GRACE_MS > 0,
         }),
         check_data: if R::CONNECTION_RULES.is_some() { Some(check_data::<R>) } else { None },
         check_message: if R::BROADCAST_RULES.is_some() { Some(check_message::<R>) } else { None },

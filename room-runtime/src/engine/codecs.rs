@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{
     Invocation, RoomHost,
+    replay::Whom,
     room::{Answering, Handling, NoEvent},
     slot::Slot,
 };
@@ -147,11 +148,21 @@ impl RoomHost {
     }
 
     /// Sends a message of the room, checked by the room's rules and encoded once for each codec of the receivers.
-    pub(crate) fn send_message(self: &Rc<Self>, message: &dyn Any, to: Audience<'_>) -> Result<Sent, Error> {
+    pub(crate) fn send_message(
+        self: &Rc<Self>,
+        message: &dyn Any,
+        to: Audience<'_>,
+        whom: &Whom<'_>,
+    ) -> Result<Sent, Error> {
         if let Some(check) = self.room.check_message {
             check(message).map_err(|invalid| invalid.into_error().by_the_room().in_room(&self.id))?;
         }
         let json = || self.room.code.encode_message(message);
+        if let Some(replay) = &self.room.parts.replay {
+            let text = json().map_err(|error| error.in_room(&self.id))?;
+            self.platform.mark((replay.record)(self, whom, &text)?);
+            return self.send_text(&text, to, |packing| (packing.encode)(message));
+        }
         let sent = match &self.room.packing {
             None => json().map(|text| self.send(Frame::Text(&text), to)),
             Some(packing) => {
@@ -162,12 +173,42 @@ impl RoomHost {
     }
 
     /// Sends a message of the room that is given as JSON.
-    pub(super) fn send_json(self: &Rc<Self>, message: &str, to: Audience<'_>) -> Result<Sent, Error> {
+    pub(super) fn send_json(self: &Rc<Self>, message: &str, to: Audience<'_>, whom: &Whom<'_>) -> Result<Sent, Error> {
+        if let Some(replay) = &self.room.parts.replay {
+            self.platform.mark((replay.record)(self, whom, message)?);
+        }
+        self.send_text(message, to, |packing| (packing.convert)(message))
+    }
+
+    fn send_text(
+        self: &Rc<Self>,
+        json: &str,
+        to: Audience<'_>,
+        packed: impl Fn(&Packing) -> Result<Vec<u8>, Error>,
+    ) -> Result<Sent, Error> {
         let sent = match &self.room.packing {
-            None => Ok(self.send(Frame::Text(message), to)),
-            Some(packing) => self.send_in_codecs(packing, to, &|| Ok(message.into()), &|| (packing.convert)(message)),
+            None => Ok(self.send(Frame::Text(json), to)),
+            Some(packing) => self.send_in_codecs(packing, to, &|| Ok(json.into()), &|| packed(packing)),
         };
         sent.map_err(|error| error.in_room(&self.id))
+    }
+
+    /// Sends messages of the log to a client that has resumed.
+    pub(super) fn send_missed(&self, slot: &Slot, messages: &[(u64, String)]) {
+        let socket = slot.socket.get();
+        // The budget of a slow consumer begins after them.
+        let send = |frame: Frame<'_>| _ = self.platform.send(frame, Audience::Only(&[socket]), usize::MAX, false);
+        for (position, json) in messages {
+            self.platform.mark(*position);
+            match self.room.packing.as_ref().filter(|_| self.platform.is_packed(socket)) {
+                None => send(Frame::Text(json)),
+                Some(packing) => match (packing.convert)(json) {
+                    Ok(bytes) => send(Frame::Packed(&bytes)),
+                    Err(error) => self.log_error(&error.in_room(&self.id).to_string()),
+                },
+            }
+            self.counters.sent(1, json.len());
+        }
     }
 
     /// Sends a frame of the runtime, given as JSON, to a plain client.

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     Invocation, RoomHost, Slot, Value,
     handlers::unless_refused,
+    replay::Whom,
     room::{Answering, NoEvent},
 };
 use crate::{
@@ -120,7 +121,7 @@ impl RoomHost {
             }
             Command::Broadcast(message) => {
                 let to = Audience::All { tag: None, except: &[] };
-                let sent = self.flush().and_then(|()| self.send_json(message, to));
+                let sent = self.flush().and_then(|()| self.send_json(message, to, &Whom::Everyone));
                 answer(sent.map(|sent| self.delivery(sent)).map_err(|error| WireError::from(&error)))
             }
             Command::Prepare { ticket, upgrade } => {

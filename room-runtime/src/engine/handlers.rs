@@ -9,7 +9,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::{Invocation, RoomHost, room::Handling};
+use super::{Invocation, RoomHost, replay::Whom, room::Handling};
 use crate::{
     Error, ErrorKind, Failure, HandlerError,
     engine::{
@@ -202,7 +202,7 @@ impl RoomHost {
         match refused.message() {
             Some(message) => {
                 // A send fails only if the socket is closing.
-                if let Err(error) = self.send_json(message, Audience::Only(&[to.socket.get()])) {
+                if let Err(error) = self.send_json(message, Audience::Only(&[to.socket.get()]), &Whom::Peer(to)) {
                     self.log_error(&error.to_string());
                 }
             }

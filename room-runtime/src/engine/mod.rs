@@ -14,6 +14,7 @@
 //! - `schedules` stores what will be due, `alarms` fires it, `liveness` closes silent peers in the alarm.
 //! - `codecs` decodes frames and sends messages in the codec of each peer.
 //! - `sessions` has the numbers of clients of `room.v1`, and the outcomes of their frames.
+//! - `replay` logs the messages for clients that resume.
 //! - `topics` holds the peers' subscriptions and selects the subscribers.
 //! - `commands` serves the Worker's client, `idempotency` keeps the answers to its calls with a key.
 //! - `outbox` stores and delivers durable calls to other rooms, `inbox` handles each of theirs once.
@@ -33,6 +34,7 @@ pub(crate) mod purge;
 mod rate_limiter;
 mod rates;
 mod reconnect;
+pub(crate) mod replay;
 pub(crate) mod room;
 pub(crate) mod roster;
 pub(crate) mod schedules;
@@ -63,6 +65,7 @@ use self::{
     codecs::{Asked, Opened},
     idempotency::Answers,
     rates::Limited,
+    replay::Log,
     sessions::{Sequence, Session, Sessions},
     state::Cached,
     stats::Counters,
@@ -124,6 +127,7 @@ pub(crate) struct RoomHost {
     pub(crate) tickets: Tickets,
     answers: Answers,
     sessions: Sessions,
+    log: Log,
     topics: Topics,
     /// The room's outbox, in a room that has one. Its type is private to `outbox`.
     outbox: OnceCell<Box<dyn Any>>,
@@ -180,6 +184,7 @@ impl RoomHost {
             tickets: Tickets::default(),
             answers: Answers::default(),
             sessions: Sessions::default(),
+            log: Log::default(),
             topics: Topics::default(),
             outbox: OnceCell::new(),
             inbox: RefCell::default(),
@@ -471,6 +476,9 @@ impl RoomHost {
         self.schedules.clear();
         self.answers.clear();
         self.sessions.clear();
+        if let Some(replay) = &self.room.parts.replay {
+            (replay.clear)(&self.log);
+        }
         self.topics.clear();
         if let Some(delivering) = &self.room.parts.delivering {
             delivering.clear(self);

@@ -142,6 +142,7 @@ impl RoomHost {
         if !slot.topics.borrow().is_empty() {
             self.encode_attachment(&slot, slot.generation.get().wrapping_add(1), &encoded)?;
         }
+        self.begin_in_log(&slot, protocol.as_deref())?;
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
         self.continue_session(&slot, is_v1(protocol.as_deref()), offer.as_ref());
         if self.resume(&slot, socket, address, (data, &encoded), (meta, offer)).await {
@@ -179,6 +180,8 @@ impl RoomHost {
         } else {
             self.send_token(slot);
         }
+        // A client without an offer does not say what it has received.
+        slot.has_gap.set(offer.is_none() || slot.has_gap.get());
         // The turn is queued before any frame of the new socket. It is not awaited here, so that a handler of the old
         // connection that hangs cannot block the reconnect.
         let place = slot.turn.queue();

@@ -17,6 +17,7 @@ use super::{
     purge::Purging,
     rates::Rates,
     reconnect::Places,
+    replay::Replay,
     roster::Roster,
     upgrade::{Asked, Asking, Offer, Rejection},
     users::Users,
@@ -59,6 +60,7 @@ pub(crate) struct RoomType {
     pub(crate) batch_ms: u64,
     pub(crate) outbox_timeout_ms: u64,
     pub(crate) session_timeout_ms: u64,
+    pub(crate) replay: crate::Replay,
     pub(crate) has_on_away: bool,
     pub(crate) has_on_alarm: bool,
     pub(crate) codecs: &'static [Codec],
@@ -145,6 +147,7 @@ pub(crate) struct Needs {
     pub(crate) purge_after: bool,
     pub(crate) peer_timeout: bool,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) replay: bool,
 }
 
 /// The parts of the engine that not every room needs.
@@ -172,6 +175,8 @@ pub(crate) struct Parts {
     pub(crate) requests: Option<Requests>,
     /// The rate limit.
     pub(crate) rates: Option<Rates>,
+    /// The log of messages for clients that resume.
+    pub(crate) replay: Option<Replay>,
 }
 
 impl Parts {
@@ -193,6 +198,7 @@ impl Parts {
                 Some(limit) => Some(Rates::of(limit)),
                 None => None,
             },
+            replay: if needs.replay { Some(Replay::PART) } else { None },
         }
     }
 }

@@ -44,6 +44,9 @@ pub(super) struct Entry {
     /// The topics, separated by spaces.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     topics: String,
+    /// The position in the log at which the place began; 0 if there is no log.
+    #[serde(default, skip_serializing_if = "is_none")]
+    begun: u64,
     data: Box<RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) away: Option<Away>,
@@ -51,6 +54,10 @@ pub(super) struct Entry {
 
 fn is_zero(generation: &u32) -> bool {
     *generation == 0
+}
+
+fn is_none(begun: &u64) -> bool {
+    *begun == 0
 }
 
 /// The absence of a peer whose connection is lost and whose grace is not over.
@@ -184,6 +191,8 @@ impl RoomHost {
             tags: &'a [String],
             #[serde(skip_serializing_if = "str::is_empty")]
             topics: &'a str,
+            #[serde(skip_serializing_if = "is_none")]
+            begun: u64,
             data: &'a RawValue,
             #[serde(skip_serializing_if = "Option::is_none")]
             away: Option<Away>,
@@ -196,6 +205,7 @@ impl RoomHost {
             generation,
             tags: slot.tags.get_or_init(|| self.tags_of(slot.socket.get())),
             topics: &topics,
+            begun: slot.begun.get(),
             data,
             away,
         };
@@ -234,7 +244,7 @@ impl RoomHost {
 
     /// The peer of an entry whose socket is gone.
     pub(super) fn restore_entry(&self, entry: Entry) -> Result<Rc<Slot>, Error> {
-        let Entry { name, id, connected_at, generation, tags, topics, data, away } = entry;
+        let Entry { name, id, connected_at, generation, tags, topics, begun, data, away } = entry;
         let data = self.room.code.decode_data(data.get()).map_err(|error| {
             wire::decode_failed("the data of a peer in the room's roster", error).in_room(&self.id).of_peer(&id)
         })?;
@@ -242,6 +252,7 @@ impl RoomHost {
         let slot = Slot::new(NO_SOCKET, id, connected_at, data, status, name, generation);
         let _ = slot.tags.set(tags);
         slot.topics.replace(topics::split(&topics));
+        slot.begun.set(begun);
         slot.is_enrolled.set(true);
         slot.ended.replace(away.map(|away| away.close));
         Ok(Rc::new(slot))

@@ -13,7 +13,7 @@ use std::{
 use super::{RoomHost, Slot, fair_lock::FairLock};
 use crate::{
     CloseCode, Error, ErrorKind, PeerId,
-    engine::slot::Status,
+    engine::{replay::Missed, slot::Status},
     platform::*,
     wire::{self, Notice, ResumeOffer, WINDOW, Welcome, handshake::id_tag, keys},
 };
@@ -530,6 +530,15 @@ impl RoomHost {
         self.force_close(old, CloseCode::RESTART, RESUMED);
     }
 
+    /// Finds what a client has missed while it had no connection.
+    fn missed_by(&self, slot: &Slot, offer: Option<&ResumeOffer>, is_resumed: bool) -> Missed {
+        match (offer, &self.room.parts.replay) {
+            (None, _) => Missed::Messages(Vec::new()),
+            (Some(offer), Some(replay)) if is_resumed => (replay.missed)(self, slot, offer.at),
+            (Some(_), _) => Missed::Gap,
+        }
+    }
+
     /// Sends the first controls of a connection: the welcome and, if the session is resumed, the outcomes that its client
     /// does not know.
     pub(super) fn welcome(self: &Rc<Self>, slot: &Slot, offer: Option<&ResumeOffer>, is_resumed: bool) {
@@ -544,6 +553,9 @@ impl RoomHost {
             0
         });
         session.asked.set(0);
+        let missed = self.missed_by(slot, offer, is_resumed);
+        let is_gap = matches!(missed, Missed::Gap);
+        slot.has_gap.set(is_gap);
         let (ping, pong) = self.room.heartbeat;
         let timeout_ms = self.room.peer_timeout_ms;
         let welcome = Welcome {
@@ -551,12 +563,15 @@ impl RoomHost {
             resumed: is_resumed,
             last,
             window: WINDOW,
-            gap: offer.is_some(),
-            at: None,
+            gap: is_gap,
+            at: self.room.parts.replay.as_ref().map(|replay| (replay.current)(self)),
             heartbeat: (ping, pong),
             timeout_ms: (timeout_ms > 0).then_some(timeout_ms),
         };
         self.transmit_control(slot, &welcome.into_control(), false);
+        if let Missed::Messages(messages) = missed {
+            self.send_missed(slot, &messages);
+        }
         if !is_resumed || last == 0 || from > last {
             return;
         }

@@ -60,6 +60,10 @@ pub(crate) struct Slot {
     pub(crate) address: RefCell<Option<Rc<str>>>,
     /// The frames over the rate limit since a frame last passed it.
     pub(crate) over_rate: Cell<u32>,
+    /// The position in the log at which the place began; 0 if there is no log, or for a plain client.
+    pub(crate) begun: Cell<u64>,
+    /// True if the client can have missed messages before its present connection.
+    pub(crate) has_gap: Cell<bool>,
     /// The session of the peer; `None` for a plain client.
     pub(crate) session: SessionCell,
     /// Taken by the running handler of this peer.
@@ -97,6 +101,8 @@ impl Slot {
             is_changing: Cell::new(false),
             address: RefCell::new(None),
             over_rate: Cell::new(0),
+            begun: Cell::new(0),
+            has_gap: Cell::new(false),
             session: SessionCell::default(),
             turn: FairLock::default(),
         }

@@ -55,9 +55,10 @@ impl RoomHost {
         const WHAT: &str = "the attachment of a socket";
         let attachment = wire::decode_value::<Attachment<PeerId, Box<RawValue>, String>>(bytes, WHAT)?;
         let Attachment(id, connected_at, data, mut entry, generation, address) = attachment;
-        let (token, topics) = topics::split_off(&mut entry);
+        let (token, begun, topics) = topics::split_off(&mut entry);
         let data = self.room.code.decode_data(data.get()).map_err(|error| wire::decode_failed(WHAT, error))?;
         let slot = Slot::new(socket, id, connected_at, data, Status::Connected, entry, generation);
+        slot.begun.set(begun);
         slot.topics.replace(topics);
         slot.session.replace(self.session_of(socket, token, &slot.entry));
         slot.address.replace(address.map(Rc::from));
@@ -73,6 +74,15 @@ impl RoomHost {
             self.force_close(&slot, CloseCode::TRY_AGAIN, REASON);
         }
         sent
+    }
+
+    pub(crate) fn has_replay(&self) -> bool {
+        self.room.parts.replay.is_some()
+    }
+
+    /// Returns whether a message to this peer is kept until it resumes, if its connection is lost.
+    pub(crate) fn keeps_messages(&self, slot: &Slot) -> bool {
+        self.room.parts.replay.as_ref().is_some_and(|replay| (replay.keeps)(slot))
     }
 
     /// Sends a frame without closing slow consumers.
@@ -194,7 +204,8 @@ impl RoomHost {
     /// Encodes the attachment of a peer's socket and checks its size.
     pub(crate) fn encode_attachment(&self, slot: &Slot, generation: u32, data: &RawValue) -> Result<Vec<u8>, Error> {
         let session = slot.session.borrow();
-        let entry = topics::join(&slot.entry, session.as_ref().map(|session| &*session.token), &slot.topics.borrow());
+        let token = session.as_ref().map(|session| &*session.token);
+        let entry = topics::join(&slot.entry, token, slot.begun.get(), &slot.topics.borrow());
         let address = slot.address.borrow();
         let attachment = Attachment(&slot.id, slot.connected_at, data, &*entry, generation, address.as_deref());
         let encoded = wire::encode_value(&attachment, "the peer's data").and_then(|bytes| match bytes.len() {

@@ -144,6 +144,10 @@ pub(crate) struct InTopics {
 }
 
 impl InTopics {
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// The sockets of the selected peers. Some may be closed.
     pub(super) fn sockets(&self, selection: &Selection, host: &RoomHost) -> Result<Vec<Socket>, Error> {
         (self.find)(&self.names, selection, host)
@@ -187,7 +191,7 @@ fn find_sockets(topics: &[String], selection: &Selection, host: &RoomHost) -> Re
 }
 
 /// Returns whether a peer carries this tag, in the form that the platform stores.
-fn carries(host: &RoomHost, slot: &Slot, tag: &str) -> bool {
+pub(super) fn carries(host: &RoomHost, slot: &Slot, tag: &str) -> bool {
     if let Some(id) = tag.strip_prefix(ID_MARK) {
         return slot.id == *id;
     }
@@ -195,7 +199,7 @@ fn carries(host: &RoomHost, slot: &Slot, tag: &str) -> bool {
     tag.strip_prefix(TAG_MARK).is_some_and(|tag| own.iter().any(|own| own == tag))
 }
 
-fn is_subscribed(slot: &Slot, topic: &str) -> bool {
+pub(super) fn is_subscribed(slot: &Slot, topic: &str) -> bool {
     position(&slot.topics.borrow(), topic).is_ok()
 }
 
@@ -209,12 +213,19 @@ fn position(topics: &[String], topic: &str) -> Result<usize, usize> {
 /// An attachment without topics has the form that it had before topics existed, and no room needs more code for it.
 ///
 /// The token of a session stands before the topics if it is not the name of the entry.
-pub(super) fn join(entry: &str, session: Option<&str>, topics: &[String]) -> String {
+///
+/// `begun` is the position in the log at which the place began, or 0.
+pub(super) fn join(entry: &str, session: Option<&str>, begun: u64, topics: &[String]) -> String {
     let mut joined = entry.to_owned();
     if let Some(token) = session.filter(|token| *token != entry) {
         joined.push(' ');
         joined.push(SESSION_MARK);
         joined.push_str(token);
+    }
+    if begun > 0 {
+        joined.push(' ');
+        joined.push(BEGUN_MARK);
+        joined.push_str(&begun.to_string());
     }
     for topic in topics {
         joined.push(' ');
@@ -223,20 +234,26 @@ pub(super) fn join(entry: &str, session: Option<&str>, topics: &[String]) -> Str
     joined
 }
 
-/// Splits the token of the session and the topics off the name of a roster entry.
-pub(super) fn split_off(entry: &mut String) -> (Option<String>, Vec<String>) {
-    let Some(end) = entry.find(' ') else { return (None, Vec::new()) };
+/// Splits the token of the session, the position at which the place began, and the topics off the name of a roster entry.
+pub(super) fn split_off(entry: &mut String) -> (Option<String>, u64, Vec<String>) {
+    let Some(end) = entry.find(' ') else { return (None, 0, Vec::new()) };
     let mut topics = split(&entry[end + 1..]);
     entry.truncate(end);
     let token = topics.first().and_then(|first| first.strip_prefix(SESSION_MARK)).map(str::to_owned);
     if token.is_some() {
         topics.remove(0);
     }
-    (token, topics)
+    let begun = topics.first().and_then(|first| first.strip_prefix(BEGUN_MARK)?.parse().ok());
+    if begun.is_some() {
+        topics.remove(0);
+    }
+    (token, begun.unwrap_or(0), topics)
 }
 
 /// The mark of a session's token among topics. No topic has this character.
 const SESSION_MARK: char = '@';
+/// The mark of the position at which a place began.
+const BEGUN_MARK: char = '#';
 
 /// Splits a list of topics.
 pub(super) fn split(topics: &str) -> Vec<String> {
@@ -261,7 +278,7 @@ impl RoomHost {
         let Err(at) = position(&topics, topic) else { return Ok(false) };
         topics.insert(at, topic.to_owned());
         let key = key(topic, &slot.entry);
-        let value = join(&slot.entry, None, &[slot.id.to_string()]);
+        let value = join(&slot.entry, None, 0, &[slot.id.to_string()]);
         self.platform.put(&key, value.as_bytes()).map_err(|refusal| self.topics_error("written", &refusal))?;
         if let Err(error) = self.replace_topics(slot, topics) {
             self.drop_subscription(topic, &slot.entry);

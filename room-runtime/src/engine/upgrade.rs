@@ -233,6 +233,7 @@ impl RoomHost {
         let _ = slot.tags.set(tags);
         slot.meta.replace(meta);
         slot.address.replace(address);
+        self.begin_in_log(&slot, protocol.as_deref())?;
         let is_resumed = resumed.is_some();
         let (session, old) = resumed.map(|Resumed { session, old }| (session, old)).unzip();
         if is_v1(protocol.as_deref()) {
@@ -251,6 +252,17 @@ impl RoomHost {
         self.greet(&slot, offer.as_ref(), is_resumed);
         self.let_in(&slot, replaced, kept).await;
         Ok(Upgraded::Accepted)
+    }
+
+    /// Gives the place of a client of `room.v1` its position in the log of the room.
+    pub(super) fn begin_in_log(&self, slot: &Slot, protocol: Option<&str>) -> Result<(), Error> {
+        if let Some(replay) = &self.room.parts.replay
+            && is_v1(protocol)
+            && slot.begun.get() == 0
+        {
+            slot.begun.set((replay.begin)(self)?);
+        }
+        Ok(())
     }
 
     /// Makes the socket of a peer.

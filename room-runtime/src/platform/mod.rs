@@ -133,6 +133,9 @@ pub(crate) trait Platform: fmt::Debug {
     /// A socket with more than `max_unread` bytes sent since it last showed that it reads is skipped. With `hold`,
     /// frames to sockets that accept several messages in one frame are held for a batch, and count as sent.
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
+    /// Sets the position in the log of the room that the clients of `room.v1` get with the messages which follow; 0 for
+    /// none.
+    fn mark(&self, position: u64);
     /// Sends a control to a socket whose client speaks `room.v1`, in the codec of the socket. With `hold` it waits for a
     /// batch, as a message does.
     ///
@@ -159,6 +162,10 @@ pub(crate) trait Platform: fmt::Debug {
     fn put(&self, key: &str, value: &[u8]) -> Result<(), PlatformError>;
     /// The values of all keys with this prefix.
     fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, PlatformError>;
+    /// At most `limit` values of the keys with this prefix, in the order of the keys from `start` on, or with `reverse`
+    /// from the last one back.
+    fn scan(&self, prefix: &str, start: Option<&str>, reverse: bool, limit: u32)
+    -> Result<Vec<Vec<u8>>, PlatformError>;
     fn delete(&self, key: &str) -> Result<(), PlatformError>;
     /// The size of all storage, in bytes.
     fn stored_bytes(&self) -> Result<u64, PlatformError>;

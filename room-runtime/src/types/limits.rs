@@ -191,6 +191,50 @@ impl RateLimit {
     }
 }
 
+/// The bounds of the log from which clients that resume get what they have missed: `#[room(replay(messages = 1000))]`.
+///
+/// A room with a log, and a [`reconnect_grace`](crate::Room::RECONNECT_GRACE_MS), stores each message that it sends. A client of
+/// [`room.v1`](crate::SUBPROTOCOL) that resumes its place gets the messages that were addressed to it since the last that it
+/// received, in order and once: broadcasts, selections, topics and direct messages, also those that were lost with the old
+/// connection. If the log does not reach back as far, the client is informed of a gap, and
+/// [`Peer::has_gap`](crate::Peer::has_gap) is true in `on_resume`.
+///
+/// A message costs one written row, and a second one later, when it is deleted. A message to a topic, to a filter or to single
+/// peers stores a number of up to 16 digits for each receiver. Binary frames of a room's own protocol are not logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replay {
+    /// The most messages. The room deletes several at a time, so there can be up to an eighth more, and at most 64.
+    pub messages: u32,
+    /// The longest time that a message is replayed, in milliseconds. The room deletes older ones with its next message.
+    pub age_ms: u64,
+    /// The most bytes of messages, as JSON, with the lists of their receivers. A message that is larger than this by itself, or
+    /// than 1,737,856 bytes, is sent and not kept.
+    pub bytes: u32,
+}
+
+impl Replay {
+    /// No log.
+    pub const NONE: Replay = Replay::new(0);
+
+    /// Creates the bounds for this number of messages, an hour and 4 MiB.
+    pub const fn new(messages: u32) -> Self {
+        Replay { messages, age_ms: 3_600_000, bytes: 4_194_304 }
+    }
+
+    /// Sets [`age_ms`](Replay::age_ms).
+    pub const fn age(mut self, ms: u64) -> Self {
+        self.age_ms = ms;
+        self
+    }
+
+    /// Sets [`bytes`](Replay::bytes).
+    pub const fn bytes(mut self, bytes: u32) -> Self {
+        self.bytes = bytes;
+        self
+    }
+}
+
 /// The reaction to a frame that is not an event of the room: `#[room(on_invalid = "report")]`.
 ///
 /// `on_decode_error` runs in every case, and the frame changes nothing.

@@ -40,5 +40,9 @@ pub(crate) const MARKS: &str = "room:mark:";
 pub(crate) const SESSIONS: &str = "room:session:";
 /// The age of the room's memory of sessions.
 pub(crate) const SESSIONS_SINCE: &str = "room:sessions_since";
+/// The log of messages for clients that resume, under their positions.
+pub(crate) const LOG: &str = "room:log:";
+/// The last position at which a place began.
+pub(crate) const LOG_POSITION: &str = "room:log_position";
 /// The outcomes of a session that are more than an acknowledgement, under its token and their position in a ring.
 pub(crate) const OUTCOMES: &str = "room:outcome:";

@@ -1,8 +1,5 @@
 //! The protocol `room.v1`, which docs/protocol.md describes: the frames of its clients, and the controls of the room.
 
-#[cfg(not(target_arch = "wasm32"))]
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -283,13 +280,8 @@ pub(crate) fn resend_control(number: u64) -> String {
 
 /// Returns a frame of the room in JSON: a list of its controls, and its messages.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn room_frame(controls: &[String], position: Option<u64>, messages: &[String]) -> String {
-    let mut frame = format!("[[{}", controls.join(","));
-    if let Some(position) = position {
-        let comma = if controls.is_empty() { "" } else { "," };
-        let _ = write!(frame, "{comma}{{\"at\":{position}}}");
-    }
-    frame.push(']');
+pub(crate) fn room_frame(controls: &[String], messages: &[String]) -> String {
+    let mut frame = format!("[[{}]", controls.join(","));
     for message in messages {
         frame.push(',');
         frame.push_str(message);
@@ -413,9 +405,8 @@ mod tests {
     #[test]
     fn a_frame_of_the_room_has_its_controls_before_its_messages() {
         let ack = [ack_control(3)];
-        assert_eq!(room_frame(&ack, None, &[]), r#"[[{"ack":3}]]"#);
-        assert_eq!(room_frame(&[], None, &["1".to_owned(), "2".to_owned()]), "[[],1,2]");
-        assert_eq!(room_frame(&ack, Some(9), &["1".to_owned()]), r#"[[{"ack":3},{"at":9}],1]"#);
-        assert_eq!(room_frame(&[], Some(9), &["1".to_owned()]), r#"[[{"at":9}],1]"#);
+        assert_eq!(room_frame(&ack, &[]), r#"[[{"ack":3}]]"#);
+        assert_eq!(room_frame(&[], &["1".to_owned(), "2".to_owned()]), "[[],1,2]");
+        assert_eq!(room_frame(&ack, &["1".to_owned()]), r#"[[{"ack":3}],1]"#);
     }
 }

@@ -82,6 +82,8 @@ extern "C" {
         indices: &[u32],
     ) -> f64;
     #[wasm_bindgen(method)]
+    pub(crate) fn mark(this: &Sockets, position: f64);
+    #[wasm_bindgen(method)]
     pub(crate) fn control(this: &Sockets, index: u32, control: &str, hold: bool);
     #[wasm_bindgen(method, js_name = controlBytes)]
     pub(crate) fn control_bytes(this: &Sockets, index: u32, control: &[u8], hold: bool);
@@ -119,6 +121,14 @@ extern "C" {
     pub(crate) fn delete(this: &Storage, key: &str) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn list(this: &Storage, prefix: &str) -> Result<Vec<js_sys::Uint8Array>, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn scan(
+        this: &Storage,
+        prefix: &str,
+        start: Option<&str>,
+        reverse: bool,
+        limit: u32,
+    ) -> Result<Vec<js_sys::Uint8Array>, JsValue>;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn size(this: &Storage) -> Result<f64, JsValue>;
     #[wasm_bindgen(method, catch, js_name = deleteAll)]

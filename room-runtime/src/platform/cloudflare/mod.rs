@@ -208,6 +208,10 @@ impl Platform for Cloudflare {
         })
     }
 
+    fn mark(&self, position: u64) {
+        self.sockets.mark(position as f64);
+    }
+
     fn control(&self, socket: Socket, control: Frame<'_>, hold: bool) {
         match control {
             Frame::Text(text) => self.sockets.control(socket, text, hold),
@@ -323,6 +327,17 @@ impl Platform for Cloudflare {
 
     fn list(&self, prefix: &str) -> Result<Vec<Vec<u8>>, PlatformError> {
         let values = self.storage.list(prefix).map_err(refusal)?;
+        Ok(values.iter().map(js_sys::Uint8Array::to_vec).collect())
+    }
+
+    fn scan(
+        &self,
+        prefix: &str,
+        start: Option<&str>,
+        reverse: bool,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, PlatformError> {
+        let values = self.storage.scan(prefix, start, reverse, limit).map_err(refusal)?;
         Ok(values.iter().map(js_sys::Uint8Array::to_vec).collect())
     }
 

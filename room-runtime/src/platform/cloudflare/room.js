@@ -60,6 +60,8 @@ export class Sockets {
   #others = false;
   // The frame of the current send for clients of `room.v1`. It is made once for all of them.
   #wrapped;
+  // The position of the current message in the log of the room; 0 for none.
+  #position = 0;
   // The slots with messages that wait for a batch, and a timer that sends them if the room ends before its own timer does.
   #holding = [];
   #late;
@@ -94,10 +96,12 @@ export class Sockets {
       closing: (flags & CLOSING) !== 0,
       v1: (flags & V1) !== 0,
       packed: (flags & PACKED) !== 0,
-      // For clients of `room.v1`: the messages and the controls that wait for a common frame; true while the first poll of
+      // For clients of `room.v1`: the messages and the controls that wait for a common frame, and the position of the last
+      // of these messages; true while the first poll of
       // a frame of this socket runs, which is the end of their wait; and true if they wait for the end of a batch.
       held: undefined,
       controls: undefined,
+      position: 0,
       busy: false,
       batched: false,
       attachment,
@@ -151,6 +155,16 @@ export class Sockets {
     slot.busy = slot.v1;
     if (this.#peerTimeout > 0) this.#hear(slot);
     return slot;
+  }
+
+  // Sets the position of the messages that follow.
+  mark(position) {
+    this.#position = position;
+  }
+
+  // Sends what waits for a socket. The room's own object is gone.
+  flush(slot) {
+    this.#release(slot);
   }
 
   // Sends what the first poll of a frame sent to the frame's own socket, as one frame.
@@ -337,6 +351,7 @@ export class Sockets {
     }
     if (slot.v1 && kind !== BYTES_FRAME && (hold || slot.busy)) {
       this.#hold(slot, hold).held.push(frame);
+      slot.position = this.#position;
       slot.unread += size;
       return 1;
     }
@@ -344,7 +359,7 @@ export class Sockets {
       // The frame comes after the messages that are held.
       if (slot.held !== undefined) this.#release(slot);
       if (slot.v1 && kind !== BYTES_FRAME) {
-        this.#wrapped ??= slot.packed ? packedFrame([], [frame]) : `[[],${frame}]`;
+        this.#wrapped ??= frameOf(slot.packed, [], this.#position, [frame]);
         slot.socket.send(this.#wrapped);
       } else {
         slot.socket.send(frame);
@@ -395,12 +410,13 @@ export class Sockets {
 
   // A socket that is closing gets no more frames, and its failure is not reported.
   #release(slot) {
-    const { held, controls, socket, closing, packed } = slot;
+    const { held, controls, position, socket, closing, packed } = slot;
     slot.held = slot.controls = undefined;
+    slot.position = 0;
     slot.batched = false;
     if (held === undefined || closing) return;
     try {
-      socket.send(packed ? packedFrame(controls, held) : textFrame(controls, held));
+      socket.send(frameOf(packed, controls, position, held));
     } catch {}
   }
 
@@ -683,6 +699,12 @@ export class Storage {
     return Array.from(this.#kv.list({ prefix }), ([, bytes]) => bytes);
   }
 
+  // Returns the values of the keys with the prefix, from `start` on, or from the last one back.
+  scan(prefix, start, reverse, limit) {
+    const options = start === undefined ? { prefix, reverse, limit } : { prefix, start, reverse, limit };
+    return Array.from(this.#kv.list(options), ([, bytes]) => bytes);
+  }
+
   size() {
     return this.#storage.sql.databaseSize;
   }
@@ -821,6 +843,12 @@ function packedFrame(controls, messages) {
   return frame;
 }
 
+// A frame with the position of the last of its messages in the log of the room; with 0 there is no log.
+function frameOf(isPacked, controls, position, messages) {
+  if (position !== 0) controls = [...controls, isPacked ? packed({ at: position }) : `{"at":${position}}`];
+  return isPacked ? packedFrame(controls, messages) : textFrame(controls, messages);
+}
+
 // Returns the number of a frame of a client of `room.v1`; 0 for none.
 function numberOf(data) {
   if (typeof data === "string") return Number(/^\s*\[\s*(\d{1,16})\s*,/.exec(data)?.[1] ?? 0);
@@ -852,6 +880,8 @@ function sendRestarted(socket, data) {
     socket.send(slot?.packed ? packed(RESTARTED_NOTICE) : JSON.stringify(RESTARTED_NOTICE));
     return;
   }
+  // The messages of the frame that was running waited for its end.
+  slot.owner.flush(slot);
   const number = numberOf(data);
   const isFirst = socket[LOST] !== instance;
   socket[LOST] = instance;

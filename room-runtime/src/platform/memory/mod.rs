@@ -29,7 +29,7 @@ use super::{
 use crate::{
     CloseCode, Error,
     types::limits::{MAX_ATTACHMENT_BYTES, REFILL_MS},
-    wire::{handshake::ID_MARK, packed_room_frame, room_frame},
+    wire::{handshake::ID_MARK, msgpack, packed_room_frame, room_frame},
 };
 
 /// The time at which the clock begins: late in 2023.
@@ -94,6 +94,8 @@ pub(crate) struct MemorySocket {
     /// The messages and the controls that wait for a common frame.
     held: Vec<OwnedFrame>,
     controls: Vec<OwnedFrame>,
+    /// The position of the last of the messages.
+    position: u64,
     /// True while the first poll of a frame of this socket runs, which is the end of their wait.
     busy: bool,
     /// True if they wait for the end of a batch.
@@ -132,10 +134,18 @@ impl MemorySocket {
     }
 
     fn release(&mut self) {
-        let (held, controls) = (std::mem::take(&mut self.held), std::mem::take(&mut self.controls));
+        let (held, mut controls) = (std::mem::take(&mut self.held), std::mem::take(&mut self.controls));
+        let position = std::mem::take(&mut self.position);
         self.batched = false;
         if (held.is_empty() && controls.is_empty()) || !Memory::is_open(self) {
             return;
+        }
+        if position > 0 {
+            let at = format!("{{\"at\":{position}}}");
+            controls.push(match self.is_packed {
+                true => OwnedFrame::Binary(msgpack::from_json(&at)),
+                false => OwnedFrame::Text(at),
+            });
         }
         if self.is_packed {
             let bytes = |frames: Vec<OwnedFrame>| frames.into_iter().map(OwnedFrame::into_bytes).collect::<Vec<_>>();
@@ -143,7 +153,7 @@ impl MemorySocket {
         } else {
             let texts =
                 |frames: Vec<OwnedFrame>| frames.into_iter().filter_map(OwnedFrame::into_text).collect::<Vec<_>>();
-            self.arrive(room_frame(&texts(controls), None, &texts(held)));
+            self.arrive(room_frame(&texts(controls), &texts(held)));
         }
     }
 
@@ -165,6 +175,8 @@ pub(crate) struct Memory {
     /// An index is never reused here, so that the use of a forgotten socket is noticed.
     sockets: RefCell<BTreeMap<Socket, MemorySocket>>,
     next_socket: Cell<Socket>,
+    /// The position of the messages that follow.
+    position: Cell<u64>,
     storage: RefCell<BTreeMap<String, Vec<u8>>>,
     /// The logged errors that no test has taken yet.
     pub(crate) errors: RefCell<Vec<String>>,
@@ -215,6 +227,7 @@ impl Memory {
             nameless: Cell::new(false),
             sockets: RefCell::default(),
             next_socket: Cell::new(0),
+            position: Cell::new(0),
             storage: RefCell::default(),
             errors: RefCell::default(),
             journal: RefCell::default(),
@@ -553,6 +566,7 @@ impl Platform for Memory {
                     };
                     if at.v1 && !is_bytes {
                         at.held.push(frame);
+                        at.position = self.position.get();
                         at.wait(hold);
                         if !hold && !at.busy {
                             at.release();
@@ -567,6 +581,10 @@ impl Platform for Memory {
         }
         outcome.held = self.sockets.borrow().values().any(|socket| socket.batched);
         outcome
+    }
+
+    fn mark(&self, position: u64) {
+        self.position.set(position);
     }
 
     fn control(&self, socket: Socket, control: Frame<'_>, hold: bool) {
@@ -761,6 +779,27 @@ impl Platform for Memory {
         let storage = self.storage.borrow();
         let from = storage.range(prefix.to_owned()..);
         Ok(from.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, value)| value.clone()).collect())
+    }
+
+    fn scan(
+        &self,
+        prefix: &str,
+        start: Option<&str>,
+        reverse: bool,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, PlatformError> {
+        if self.reads_fail.get() {
+            return Err(PlatformError("the disk is gone".to_owned()));
+        }
+        let storage = self.storage.borrow();
+        let from = storage.range(start.unwrap_or(prefix).to_owned()..);
+        let values = from.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, value)| value.clone());
+        let mut values: Vec<_> = values.collect();
+        if reverse {
+            values.reverse();
+        }
+        values.truncate(limit as usize);
+        Ok(values)
     }
 
     fn set_alarm(&self, at_ms: Option<u64>) {

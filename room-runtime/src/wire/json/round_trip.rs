@@ -879,7 +879,7 @@ mod tests {
         let reply = wire::encode_reply(&Reply::Ok(vec![nest(limit)])).expect("encodes");
         assert_eq!(wire::decode_reply::<Vec<Nest>>(&reply).expect("decodes"), [nest(limit)]);
         // The frame contains several messages.
-        let frame = wire::room_frame(&[], None, &[wire::encode_frame(&nest(limit)).expect("encodes")]);
+        let frame = wire::room_frame(&[], &[wire::encode_frame(&nest(limit)).expect("encodes")]);
         let (_, message) = serde_json::from_str::<((), Nest)>(&frame.replacen("[]", "null", 1)).expect("decodes");
         assert_eq!(message, nest(limit));
     }

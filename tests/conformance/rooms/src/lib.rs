@@ -5,6 +5,7 @@
 
 pub mod acts;
 pub mod api;
+pub mod archive;
 pub mod backstage;
 pub mod club;
 mod crash;

@@ -18,6 +18,7 @@ use worker::{
 
 use crate::{
     api::{self, Failed},
+    archive::archive,
     backstage::backstage,
     batched,
     club::{club, lodge, porch},
@@ -49,6 +50,7 @@ async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
         "narrow" => serve::<narrow::Room>(path, req, &env).await,
         "batched" => serve::<batched::Room>(path, req, &env).await,
         "forgetful" => serve::<forgetful::Room>(path, req, &env).await,
+        "archive" => serve::<archive::Room>(path, req, &env).await,
         "desk" => serve::<desk::Room>(path, req, &env).await,
         "front" => serve::<front::Room>(path, req, &env).await,
         "packed" => serve::<packed::Room>(path, req, &env).await,

@@ -33,6 +33,7 @@ mod purges;
 mod rates;
 mod reading;
 mod refusals;
+mod replay;
 mod requests;
 mod services;
 mod sessions;
@@ -396,6 +397,22 @@ macro_rules! all_cases {
                 another_room_calls_with_the_types_of_the_function: feature("calls");
                 a_client_that_offers_room_v1_and_a_room_without_functions: feature("calls");
             }
+            replay {
+                a_client_that_resumes_gets_what_it_missed_in_order_and_once: feature("replay");
+                messages_that_were_lost_with_the_connection_are_sent_again: feature("replay");
+                a_client_gets_only_what_was_addressed_to_it: feature("replay");
+                nobody_gets_what_was_sent_before_it_joined: feature("replay");
+                a_log_that_does_not_reach_back_is_a_gap: feature("replay");
+                the_log_is_bounded_in_bytes_and_a_message_beyond_it_is_a_gap: feature("replay");
+                a_replay_survives_hibernation: feature("replay");
+                a_replay_survives_a_restart: feature("replay").alone(RESTARTS);
+                a_place_that_was_given_up_is_a_gap: feature("replay");
+                a_purge_ends_the_log: feature("replay");
+                a_message_to_a_peer_that_is_away_waits_for_it: feature("replay");
+                the_workers_broadcast_is_replayed: feature("replay");
+                a_client_of_messagepack_gets_what_it_missed_in_it: feature("replay");
+                a_plain_client_of_a_room_with_a_log_gets_plain_messages: feature("replay");
+            }
             sessions {
                 the_first_frame_welcomes_the_client: feature("room.v1");
                 a_number_is_acknowledged_in_the_frame_of_the_answer: feature("room.v1");
@@ -407,6 +424,7 @@ macro_rules! all_cases {
                 a_frame_of_another_form_is_an_error_without_a_number: feature("room.v1");
                 frames_over_the_rate_are_settled_in_their_turn: feature("room.v1");
                 a_crash_fails_the_running_frame_and_asks_for_the_waiting_ones: feature("room.v1").alone(PANICS);
+                messages_before_a_crash_reach_their_sender: feature("room.v1").alone(PANICS);
                 a_session_resumes_as_a_new_peer_with_its_id: feature("room.v1");
                 a_session_of_another_id_and_an_unknown_one_are_not_resumed: feature("room.v1");
                 a_session_that_resumes_closes_its_old_connection: feature("room.v1");

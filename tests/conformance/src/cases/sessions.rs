@@ -204,6 +204,15 @@ pub(super) async fn a_crash_fails_the_running_frame_and_asks_for_the_waiting_one
     Ok(())
 }
 
+pub(super) async fn messages_before_a_crash_reach_their_sender<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Probe, _>(&h, "r");
+    let alice = join(&room, modern("alice")).await?;
+    alice.run(1, [whisper("one"), say("two"), Step::Panic]).await?;
+    alice.expect([heard(Some("alice"), "one"), heard(Some("alice"), "two")]).await?;
+    alice.fails(1, ErrorKind::Restarted).await?;
+    Ok(())
+}
+
 pub(super) async fn a_session_resumes_as_a_new_peer_with_its_id<H: Harness>(h: H) -> Result<()> {
     let room = room::<Probe, _>(&h, "r");
     let first = join(&room, anonymous().offering("room.v1")).await?;
