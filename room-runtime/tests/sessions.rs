@@ -1,7 +1,8 @@
 //! Promises of `room.v1` that hold for any order of events: each event that was acknowledged was handled once, none was
-//! handled twice, and the events of a client were handled in the order of their numbers.
+//! handled twice, and the events of a client were handled in the order of their numbers. Calls are such events, and each has its
+//! answer. Between two gaps a client has got each message that was for it, once and in order.
 //!
-//! Each seed is a run of three clients through lost connections, crashes, hibernation and restarts. A seed that fails is
+//! Each seed is a run of three clients through lost connections and frames, crashes, hibernation and restarts. A seed that fails is
 //! printed, and `ROOM_SEED=… cargo test -p room-runtime --test sessions` runs it again and prints its steps.
 //! `ROOM_SEEDS=…` sets the number of seeds.
 
@@ -35,6 +36,8 @@ macro_rules! ledger {
             pub struct State {
                 /// The events of each client, in the order in which they were handled.
                 pub put: BTreeMap<String, Vec<u64>>,
+                /// The receivers of each message: `not NAME`, `only NAME`, or all.
+                pub sent: Vec<String>,
             }
 
             pub struct Connection {}
@@ -44,11 +47,21 @@ macro_rules! ledger {
             }
 
             pub enum Broadcast {
-                Done { event: u64 },
+                Done { index: u64 },
             }
 
             pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
                 let Event::Put { client, event, wait_ms, end } = event;
+                handle(ctx, client, event, wait_ms, end).await
+            }
+
+            #[call]
+            pub async fn put(ctx: &Ctx, client: String, event: u64, wait_ms: u64, end: String) -> Result<u64> {
+                handle(ctx, client, event, wait_ms, end).await?;
+                Ok(event)
+            }
+
+            async fn handle(ctx: &Ctx, client: String, event: u64, wait_ms: u64, end: String) -> Result {
                 if wait_ms > 0 {
                     ctx.sleep(Duration::from_millis(wait_ms)).await;
                 }
@@ -58,8 +71,22 @@ macro_rules! ledger {
                     "panic" => panic!("the event's own"),
                     _ => {}
                 }
-                ctx.update(|state| state.put.entry(client).or_default().push(event))?;
-                ctx.broadcast(&Broadcast::Done { event })?;
+                let receivers = match event % 4 {
+                    1 => format!("not {client}"),
+                    3 => format!("only {client}"),
+                    _ => String::new(),
+                };
+                let index = ctx.update(|state| {
+                    state.sent.push(receivers);
+                    state.put.entry(client.clone()).or_default().push(event);
+                    state.sent.len() as u64 - 1
+                })?;
+                let message = Broadcast::Done { index };
+                match event % 4 {
+                    1 => ctx.peers().filter(|peer| peer.id().as_str() != client).send(&message)?,
+                    3 => ctx.peers().with_id(&client).send(&message)?,
+                    _ => ctx.broadcast(&message)?,
+                };
                 Ok(())
             }
         }
@@ -74,6 +101,24 @@ ledger! {
 ledger! {
     /// A room that keeps the places of its peers.
     graceful(reconnect_grace = "20s")
+}
+
+ledger! {
+    /// A room that also replays what its peers have missed.
+    logged(reconnect_grace = "20s", replay(messages = 100))
+}
+
+ledger! {
+    /// A room whose log is often too short.
+    forgetful(reconnect_grace = "20s", replay(messages = 4))
+}
+
+/// The messages that a client got since its last gap.
+#[derive(Clone, Debug)]
+struct Stretch {
+    /// The messages that the room had sent before and after the connection was made.
+    begun: (usize, usize),
+    got: Vec<u64>,
 }
 
 /// The outcome of an event, for the client that sent it.
@@ -96,26 +141,46 @@ struct Client<R: room_runtime::Room> {
     /// The events without an outcome, with their numbers.
     unsettled: VecDeque<(u64, Value)>,
     outcomes: BTreeMap<u64, Outcome>,
+    /// True if the welcome of the present connection was read.
+    is_welcomed: bool,
+    /// The position of the last message.
+    at: u64,
+    stretches: Vec<Stretch>,
+    /// The number of messages before and after the present connection was made.
+    connected: (usize, usize),
+}
+
+/// The number of messages that the room has sent.
+fn sent<R: room_runtime::Room>(room: &TestRoom<R>) -> usize {
+    let stored = room.stored_state().map_or(Value::Null, |json| serde_json::from_str(&json).expect("JSON"));
+    stored["sent"].as_array().map_or(0, Vec::len)
 }
 
 impl<R: room_runtime::Room> Client<R> {
     fn send(&mut self, wait_ms: u64, end: &str) {
         let number = self.next;
         self.next += 1;
-        let event = json!({ "type": "Put", "client": self.name, "event": number, "wait_ms": wait_ms, "end": end });
+        let mut event = json!({ "client": self.name, "event": number, "wait_ms": wait_ms, "end": end });
+        let is_call = number % 3 == 0;
+        if !is_call {
+            event["type"] = "Put".into();
+        }
         self.unsettled.push_back((number, event));
         self.transmit(number);
     }
 
     /// Sends every event without an outcome from this number on.
     fn transmit(&self, from: u64) {
-        let Some(peer) = &self.peer else { return };
+        let Some(peer) = self.peer.as_ref().filter(|_| self.is_welcomed) else { return };
         let lowest = self.unsettled.front().map_or(self.next, |(number, _)| *number);
         if lowest > from {
             peer.send_raw(format!(r#"{{"from":{lowest}}}"#));
         }
         for (number, event) in self.unsettled.iter().filter(|(number, _)| *number >= from) {
-            peer.send_raw(format!("[{number},{event}]"));
+            peer.send_raw(match event.get("type") {
+                Some(_) => format!("[{number},{event}]"),
+                None => format!("[{number},\"put\",{event}]"),
+            });
         }
     }
 
@@ -129,10 +194,17 @@ impl<R: room_runtime::Room> Client<R> {
     fn connect(&mut self, room: &TestRoom<R>, data: R::Connection) {
         self.disconnect();
         let lowest = self.unsettled.front().map_or(self.next, |(number, _)| *number);
-        let offer = self.token.as_ref().map(|token| format!(", room.v1.resume.{token}.{lowest}.0")).unwrap_or_default();
+        let offer = self
+            .token
+            .as_ref()
+            .map(|token| format!(", room.v1.resume.{token}.{lowest}.{at}", at = self.at))
+            .unwrap_or_default();
         let request = http::Request::get("/").header("sec-websocket-protocol", format!("room.v1{offer}"));
         let request = request.body(()).expect("a request");
+        self.is_welcomed = false;
+        let before = sent(room);
         self.peer = room.try_connect_with(request, Upgrade::new(data).id(&*self.name)).ok();
+        self.connected = (before, sent(room));
     }
 
     fn disconnect(&mut self) {
@@ -145,9 +217,13 @@ impl<R: room_runtime::Room> Client<R> {
     fn listen(&mut self) {
         while let Some(text) = self.peer.as_ref().and_then(TestPeer::receive_raw) {
             let frame: Vec<Value> = serde_json::from_str(&text).expect("a list");
-            for control in frame[0].as_array().expect("controls").clone() {
-                self.obey(&control);
-            }
+            let controls = frame[0].as_array().expect("controls").clone();
+            let (welcome, others): (Vec<_>, Vec<_>) =
+                controls.into_iter().partition(|control| control.get("welcome").is_some());
+            welcome.iter().for_each(|control| self.obey(control));
+            let stretch = self.stretches.last_mut().expect("the first frame is a welcome");
+            stretch.got.extend(frame[1..].iter().map(|message| message["index"].as_u64().expect("a message")));
+            others.iter().for_each(|control| self.obey(control));
         }
         if self.peer.as_ref().is_some_and(|peer| !peer.is_open()) {
             self.peer = None;
@@ -159,13 +235,27 @@ impl<R: room_runtime::Room> Client<R> {
             let (session, last) = (welcome["session"].as_str().expect("a token"), welcome["last"].as_u64());
             assert_eq!(welcome["resumed"], self.token.is_some(), "{}: {control}", self.name);
             self.token = Some(session.to_owned());
+            self.is_welcomed = true;
+            if welcome["gap"] == true || welcome["resumed"] == false {
+                self.at = welcome["at"].as_u64().unwrap_or(0);
+                self.stretches.push(Stretch { begun: self.connected, got: Vec::new() });
+            }
             self.transmit(last.expect("a number") + 1);
         } else if let Some(number) = control.get("ack").and_then(Value::as_u64) {
             while let Some((lowest, _)) = self.unsettled.front()
                 && *lowest <= number
             {
+                let is_call = lowest % 3 == 0;
+                assert!(!is_call, "{}: call {lowest} has no answer", self.name);
                 self.settle(*lowest, Outcome::Acknowledged);
             }
+        } else if let Some(answer) = control.get("answer") {
+            let number = answer["n"].as_u64().expect("a number");
+            assert_eq!(answer["value"], number, "{}: {control}", self.name);
+            self.settle(number, Outcome::Acknowledged);
+        } else if let Some(at) = control.get("at").and_then(Value::as_u64) {
+            assert!(at > self.at, "{}: position {at} after {}", self.name, self.at);
+            self.at = at;
         } else if let Some(number) = control.get("resend").and_then(Value::as_u64) {
             self.transmit(number);
         } else if let Some(error) = control.get("error") {
@@ -198,6 +288,10 @@ impl<R: room_runtime::Room> Run<R> {
             next: 1,
             unsettled: VecDeque::new(),
             outcomes: BTreeMap::new(),
+            is_welcomed: false,
+            at: 0,
+            stretches: Vec::new(),
+            connected: (0, 0),
         };
         let clients = ["ann", "bob", "cat"].map(client).into();
         Run { world, room, random: seed, clients, data, steps: RefCell::new(is_printed.then(Vec::new)) }
@@ -226,7 +320,7 @@ impl<R: room_runtime::Room> Run<R> {
                 self.clients[at].connect(&self.room, (self.data)());
             }
             5..9 => {
-                let ms = self.chance(25);
+                let ms = if self.chance(40) == 0 { 21_000 } else { self.chance(25) };
                 self.note(|| format!("advance {ms}"));
                 self.world.advance(Duration::from_millis(ms));
             }
@@ -251,7 +345,12 @@ impl<R: room_runtime::Room> Run<R> {
                 }
             }
         }
-        self.listen();
+        for at in 0..3 {
+            // What is not read by then is lost with the connection.
+            if self.chance(4) > 0 {
+                self.clients[at].listen();
+            }
+        }
     }
 
     fn listen(&mut self) {
@@ -270,7 +369,9 @@ impl<R: room_runtime::Room> Run<R> {
             }
             self.listen();
             if self.clients.iter().all(|client| client.unsettled.is_empty()) {
-                return;
+                // A handler of a lost connection can still run.
+                self.world.advance(Duration::from_secs(1));
+                return self.listen();
             }
             self.world.advance(Duration::from_millis(50));
             self.listen();
@@ -291,6 +392,26 @@ impl<R: room_runtime::Room> Run<R> {
                     Outcome::Failed => assert!(!put.contains(event), "{}: {event} failed and is there", client.name),
                     Outcome::Restarted => {}
                 }
+            }
+            let sent = stored["sent"].as_array().cloned().unwrap_or_default();
+            for (at, stretch) in client.stretches.iter().enumerate() {
+                let is_last = at + 1 == client.stretches.len();
+                let wanted = |from: usize| -> Vec<u64> {
+                    let all = sent.iter().enumerate().skip(from);
+                    let is_for = |receivers: &Value| match receivers.as_str().unwrap_or_default().split_once(' ') {
+                        Some(("not", name)) => name != client.name,
+                        Some((_, name)) => name == client.name,
+                        None => true,
+                    };
+                    all.filter(|(_, receivers)| is_for(receivers)).map(|(index, _)| index as u64).collect()
+                };
+                let is_right = |from: usize| match is_last {
+                    true => wanted(from) == stretch.got,
+                    false => wanted(from).starts_with(&stretch.got),
+                };
+                let (first, last) = stretch.begun;
+                let right = (first..=last).any(is_right);
+                assert!(right, "{}: {stretch:?}, is last: {is_last}, of {:?}", client.name, wanted(first));
             }
         }
     }
@@ -333,4 +454,14 @@ fn no_event_is_lost_or_handled_twice_in_a_room_without_a_grace() {
 #[test]
 fn no_event_is_lost_or_handled_twice_in_a_room_with_a_grace() {
     runs::<graceful::Room>(|| graceful::Connection {});
+}
+
+#[test]
+fn no_message_is_missed_or_repeated_in_a_room_with_a_log() {
+    runs::<logged::Room>(|| logged::Connection {});
+}
+
+#[test]
+fn each_message_that_is_missed_is_after_a_gap_in_a_room_with_a_short_log() {
+    runs::<forgetful::Room>(|| forgetful::Connection {});
 }
