@@ -404,7 +404,6 @@ export class Room<S extends RoomSchema = AnySchema> implements AsyncIterable<S["
       if (resend !== undefined) this.#outbox.resend(resend);
       if (at !== undefined) this.#at = at;
     }
-    if (welcome?.resumed) this.#outbox.ack(welcome.last);
     this.#outbox.pump();
   }
 

@@ -2,8 +2,10 @@
 
 #[path = "../../../../examples/axum/src/archive_room.rs"]
 pub mod archive_room;
+
 #[path = "../../../../examples/axum/src/poll_room.rs"]
 pub mod poll_room;
+pub mod ledger;
 mod router;
 pub mod timer;
 
@@ -337,6 +339,10 @@ async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
                 Some(_) => room.upgrade(req, Upgrade::new(timer::timer::Connection {})).await,
                 None => room.state().await.and_then(json),
             }
+        }
+        ["ledger", room] => {
+            let room = ledger::ledger::RoomClient::from_env(&env)?.room(*room);
+            room.upgrade(req, Upgrade::new(ledger::ledger::Connection {})).await
         }
         ["unbound"] => Err(unbound::RoomClient::from_env(&env).map(|_| ()).expect_err("it is not bound")),
         ["ws", room] => {
