@@ -6,7 +6,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{Client, Codec, Driver, Messages, core::Config, error::BoxError, shared::Shared, transport::Transport};
+use crate::{
+    Client, Codec, Driver, Messages,
+    core::Config,
+    error::BoxError,
+    shared::Shared,
+    transport::{Transport, UpgradeRequest},
+};
 
 /// The room's address, with what an upgrade needs beside it.
 ///
@@ -52,9 +58,10 @@ impl Endpoint {
         self
     }
 
-    /// Returns the whole address, the further subprotocols and the headers.
-    pub(crate) fn into_parts(self) -> Result<(String, Vec<String>, Vec<(String, String)>), String> {
-        let Endpoint { url, params, protocols, headers } = self;
+    /// Returns the upgrade that offers these subprotocols first.
+    pub(crate) fn into_request(self, mut protocols: Vec<String>) -> Result<UpgradeRequest, String> {
+        let Endpoint { url, params, protocols: further, headers } = self;
+        protocols.extend(further);
         let Some((scheme, rest)) = url.split_once(':') else { return Err("it has no scheme".to_owned()) };
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" => "ws",
@@ -69,7 +76,7 @@ impl Endpoint {
             address.push(if rest.contains('?') { '&' } else { '?' });
             address.push_str(&query);
         }
-        Ok((address, protocols, headers))
+        Ok(UpgradeRequest { url: address, protocols, headers })
     }
 }
 
@@ -286,7 +293,7 @@ mod tests {
 
     #[test]
     fn an_address_has_its_parameters_and_the_scheme_of_websockets() {
-        let address = |endpoint: Endpoint| endpoint.into_parts().map(|(address, ..)| address);
+        let address = |endpoint: Endpoint| endpoint.into_request(Vec::new()).map(|request| request.url);
         assert_eq!(address("https://a.b/c#d".into()).as_deref(), Ok("wss://a.b/c"));
         assert_eq!(address("HTTP://a.b".into()).as_deref(), Ok("ws://a.b"));
         let endpoint = Endpoint::new("ws://a.b/c").param("user", "Ada & co").param("n", 1);

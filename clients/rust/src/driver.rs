@@ -15,7 +15,7 @@ use crate::{
     core::{Command, Core},
     error::BoxError,
     shared::Shared,
-    transport::{Frame, Socket, Transport, UpgradeRequest},
+    transport::{Frame, Socket, Transport},
 };
 
 /// The time for a close handshake.
@@ -55,7 +55,9 @@ struct Connection<S> {
 
 struct Closing<S> {
     socket: S,
+    /// The frames before the close frame, and that frame. An answer to the room's close frame comes from the socket.
     out: VecDeque<Frame>,
+    is_answer: bool,
     until: Duration,
 }
 
@@ -81,15 +83,15 @@ impl<T: Transport, P: Provide> Driver<T, P> {
                 let mut out = self.core(|core| std::mem::take(&mut core.outbox.out));
                 if let Link::Up(Connection { socket, .. }) = link {
                     out.push_back(Frame::Close { code, reason });
-                    self.finish(socket, out);
+                    self.finish(socket, out, false);
                 }
             }
         }
     }
 
-    fn finish(&mut self, socket: T::Socket, out: VecDeque<Frame>) {
+    fn finish(&mut self, socket: T::Socket, out: VecDeque<Frame>, is_answer: bool) {
         let until = self.transport.now() + CLOSE;
-        self.closing.push(Closing { socket, out, until });
+        self.closing.push(Closing { socket, out, is_answer, until });
     }
 
     /// Carries on with the connection. Returns false if it waits.
@@ -100,10 +102,7 @@ impl<T: Transport, P: Provide> Driver<T, P> {
             Link::Providing(future, protocols) => {
                 let Poll::Ready(provided) = future.as_mut().poll(cx) else { return false };
                 let request = provided.map_err(of_the_provider).and_then(|endpoint| {
-                    let (url, further, headers) = endpoint.into_parts().map_err(ConnectError::endpoint)?;
-                    let mut protocols = std::mem::take(protocols);
-                    protocols.extend(further);
-                    Ok(UpgradeRequest { url, protocols, headers })
+                    endpoint.into_request(std::mem::take(protocols)).map_err(ConnectError::endpoint)
                 });
                 match request {
                     Ok(request) => self.link = Link::Connecting(Box::pin(self.transport.connect(request))),
@@ -129,7 +128,7 @@ impl<T: Transport, P: Provide> Driver<T, P> {
                     if let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Down)
                         && !is_answered
                     {
-                        self.finish(connection.socket, VecDeque::new());
+                        self.finish(connection.socket, VecDeque::new(), true);
                     }
                     return true;
                 }
@@ -243,10 +242,13 @@ impl<S: Socket> Closing<S> {
                 Poll::Pending => break,
             }
         }
-        // Without an error, the stream has the end.
-        let _ = socket.as_mut().poll_flush(cx)?;
+        let is_flushed = socket.as_mut().poll_flush(cx)?.is_ready();
+        if self.is_answer && is_flushed {
+            return Ok(true);
+        }
         while let Poll::Ready(item) = socket.as_mut().poll_next(cx)? {
-            if item.is_none() {
+            // The room's answer is the end, whether or not it also ends the connection.
+            if matches!(item, None | Some(Frame::Close { .. })) {
                 return Ok(true);
             }
         }

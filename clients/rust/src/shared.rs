@@ -26,7 +26,7 @@ pub(crate) struct State {
     next_id: u64,
     inbox: Inbox,
     /// Those who wait until the connection is open.
-    openers: Vec<oneshot::Sender<Result<(), Error>>>,
+    openers: Vec<Opener>,
     /// Those who wait for room in the queue.
     queuers: Vec<Waker>,
     /// Those who wait for the end.
@@ -37,6 +37,8 @@ pub(crate) struct State {
     /// The driver has closed the socket, or is gone.
     is_done: bool,
 }
+
+type Opener = oneshot::Sender<Result<(), Error>>;
 
 /// Items that wait for the program.
 struct Inbox {
@@ -60,7 +62,7 @@ pub(crate) enum Received {
 #[derive(Default)]
 struct Calls {
     outcomes: Vec<(oneshot::Sender<Outcome>, Outcome)>,
-    openers: Vec<(oneshot::Sender<Result<(), Error>>, Result<(), Error>)>,
+    openers: Vec<(Opener, Result<(), Error>)>,
     wakers: Vec<Waker>,
 }
 

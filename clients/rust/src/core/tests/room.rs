@@ -608,7 +608,7 @@ impl World {
         self.live(token).running = None;
         if changes {
             self.stored.push(id);
-            if id % 2 == 0 {
+            if id.is_multiple_of(2) {
                 self.broadcast();
             }
         }

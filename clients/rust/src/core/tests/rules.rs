@@ -161,7 +161,9 @@ fn numbers_rise_and_the_window_bounds_them() {
 #[test]
 fn an_outcome_of_its_own_comes_before_the_ack_that_covers_it() {
     let mut rig = Rig::new();
-    (rig.add(), rig.add(), rig.call());
+    rig.add();
+    rig.add();
+    rig.call();
     let error = json!({ "error": { "n": 2, "code": "invalid", "message": "no", "retry_after_ms": 5, "violations": [{ "path": "a", "message": "b" }] } });
     rig.frame(json!([[{ "ack": 3 }, error, { "answer": { "n": 3, "value": [1] } }], { "m": 1 }]));
     let ended = rig.ended();
@@ -486,14 +488,16 @@ fn the_queue_is_bounded_and_what_was_sent_does_not_count() {
 
     let queue = Queue { max: 1, overflow: Overflow::DropOldest };
     let mut rig = Rig::with(Config { queue, ..config() });
-    (rig.add(), rig.add());
+    rig.add();
+    rig.add();
     assert_eq!(rig.ended(), [(1, "queue_dropped".to_owned())]);
 
     // Without a queue, an event is sent now or fails.
     let queue = Queue { max: 0, overflow: Overflow::Reject };
     let mut rig = Rig::open(Config { queue, ..config() }, welcome(json!({ "window": 1 })));
     assert!(rig.core.outbox.has_room());
-    (rig.add(), rig.add());
+    rig.add();
+    rig.add();
     assert_eq!(rig.ended(), [(2, "queue_full".to_owned())]);
 }
 
@@ -526,7 +530,8 @@ fn a_nudge_connects_now_or_asks_for_a_sign_of_life() {
 #[test]
 fn a_close_fails_everything_and_lets_out_what_was_sent() {
     let mut rig = Rig::new();
-    (rig.add(), rig.call());
+    rig.add();
+    rig.call();
     rig.core.close(Close::new(3001, "bye"));
     assert_eq!(rig.out().len(), 2);
     assert_eq!(rig.core.command, Some(Command::Close(3001, "bye".to_owned())));
