@@ -132,13 +132,11 @@ where
 /// The wait is a random part of `base`, twice `base`, four times `base` and so on up to `max`. It begins anew after a
 /// connection of 5 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Reconnect {
-    /// The longest wait before the first attempt. Default: 1 s.
-    pub base: Duration,
-    /// The longest wait of all. Default: 30 s.
-    pub max: Duration,
-    /// The failed attempts in a row after which the client gives up. One fails if no welcome arrives. Default: no bound.
-    pub max_attempts: Option<u32>,
+    pub(crate) base: Duration,
+    pub(crate) max: Duration,
+    pub(crate) max_attempts: Option<u32>,
 }
 
 impl Default for Reconnect {
@@ -147,20 +145,54 @@ impl Default for Reconnect {
     }
 }
 
+impl Reconnect {
+    /// Sets the longest wait before the first attempt. Default: 1 s.
+    pub fn base(mut self, base: Duration) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// Sets the longest wait of all. Default: 30 s.
+    pub fn max(mut self, max: Duration) -> Self {
+        self.max = max;
+        self
+    }
+
+    /// Sets the number of failed attempts in a row after which the client gives up. An attempt fails if no welcome arrives.
+    /// Default: no bound.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = Some(attempts);
+        self
+    }
+}
+
 /// The bound of the events and calls that have no number yet, because there is no connection or the window is full.
 ///
 /// Those that were sent do not count, and are never dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Queue {
-    /// The most events that wait, and the most frames without a number that wait for the socket. Default: 1000.
-    pub max: usize,
-    /// The policy for a further event. Default: [`Overflow::Reject`].
-    pub overflow: Overflow,
+    pub(crate) max: usize,
+    pub(crate) overflow: Overflow,
 }
 
 impl Default for Queue {
     fn default() -> Self {
         Queue { max: 1000, overflow: Overflow::Reject }
+    }
+}
+
+impl Queue {
+    /// Sets the most events that wait, and the most frames without a number that wait for the socket. Default: 1000.
+    pub fn max(mut self, events: usize) -> Self {
+        self.max = events;
+        self
+    }
+
+    /// Sets the policy for a further event. Default: [`Overflow::Reject`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
     }
 }
 
@@ -185,9 +217,8 @@ pub enum Overflow {
 ///
 /// use room_client::{Builder, Reconnect};
 ///
-/// let reconnect = Reconnect { max_attempts: Some(10), ..Reconnect::default() };
 /// let (room, messages) = Builder::new("wss://example.com/ws/chat/main")
-///     .reconnect(reconnect)
+///     .reconnect(Reconnect::default().max_attempts(10))
 ///     .connect_timeout(Duration::from_secs(5))
 ///     .connect::<Event, Broadcast>();
 /// # }
@@ -270,7 +301,7 @@ impl<P: Provide> Builder<P> {
     #[cfg(feature = "native")]
     pub fn connect<E, B>(self) -> (Client<E>, Messages<B>)
     where
-        P: Send + Unpin + 'static,
+        P: Send + 'static,
         P::Future: Send + 'static,
     {
         let (client, messages, driver) = self.connect_with(crate::NativeTransport::new());

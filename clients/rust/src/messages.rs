@@ -39,6 +39,7 @@ pub enum Incoming<B> {
     /// Messages of the room can be missing: state that was built from them is to be asked for anew.
     ///
     /// It comes after the [`Status::Open`] that also says so, and before the messages that the room sends with its welcome.
+    #[non_exhaustive]
     Gap {
         /// True if the session goes on, so that events were not lost.
         resumed: bool,

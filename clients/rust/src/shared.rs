@@ -58,7 +58,7 @@ pub(crate) enum Received {
     Skipped(u64),
 }
 
-/// What is to be done without the lock, since a waker can run code that takes it.
+/// The calls that are made without the lock, since a waker can run code that takes it.
 #[derive(Default)]
 struct Calls {
     outcomes: Vec<(oneshot::Sender<Outcome>, Outcome)>,

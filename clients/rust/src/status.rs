@@ -11,6 +11,7 @@ pub enum Status {
     /// The first connection is being made.
     Connecting,
     /// The room has welcomed the client.
+    #[non_exhaustive]
     Open {
         /// True if the session goes on: outcomes that were missed arrive now.
         resumed: bool,
@@ -18,6 +19,7 @@ pub enum Status {
         gap: bool,
     },
     /// The connection was lost, or an attempt failed.
+    #[non_exhaustive]
     Reconnecting {
         /// The failed attempts in a row.
         attempt: u32,

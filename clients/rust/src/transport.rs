@@ -1,6 +1,6 @@
 //! [`Transport`]: the WebSocket and the timers of a platform.
 
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -29,7 +29,7 @@ pub enum Frame {
 }
 
 /// The upgrade that a [`Transport`] has to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct UpgradeRequest {
     /// The address, beginning with `ws:` or `wss:`.
@@ -38,6 +38,15 @@ pub struct UpgradeRequest {
     pub protocols: Vec<String>,
     /// Further headers, for example with a token.
     pub headers: Vec<(String, String)>,
+}
+
+/// The subprotocols and headers can have secrets, so only their number is shown.
+impl fmt::Debug for UpgradeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UpgradeRequest { url, protocols, headers } = self;
+        let mut debug = f.debug_struct("UpgradeRequest");
+        debug.field("url", url).field("protocols", &protocols.len()).field("headers", &headers.len()).finish()
+    }
 }
 
 /// The reason why a socket was not opened.

@@ -186,7 +186,7 @@ async fn each_acknowledged_event_is_counted_once_through_kills_and_cuts() -> Res
     let rounds = std::env::var("CLIENT_ROUNDS").ok().map(|rounds| rounds.parse()).transpose()?.unwrap_or(ROUNDS);
     let (mut host, server) = Host::start().await?;
     let (cable, url) = Cable::lay(server).await?;
-    let reconnect = Reconnect { base: Duration::from_millis(50), max: Duration::from_millis(500), max_attempts: None };
+    let reconnect = Reconnect::default().base(Duration::from_millis(50)).max(Duration::from_millis(500));
     let connect = || Builder::new(url.as_str()).reconnect(reconnect).connect::<Event, Broadcast>();
 
     let (acknowledged, mut reached) = watch::channel([0; CLIENTS]);

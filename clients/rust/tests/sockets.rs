@@ -41,10 +41,12 @@ fn said(text: &str) -> serde_json::Value {
     json!({ "type": "Said", "text": text })
 }
 
-const SOON: Reconnect = Reconnect { base: Duration::ZERO, max: Duration::ZERO, max_attempts: None };
+fn soon() -> Reconnect {
+    Reconnect::default().base(Duration::ZERO).max(Duration::ZERO)
+}
 
 fn builder(server: &Server) -> Builder {
-    Builder::new(server.url.as_str()).reconnect(SOON)
+    Builder::new(server.url.as_str()).reconnect(soon())
 }
 
 type Room = (Client<Event>, Messages<Broadcast>);
@@ -117,7 +119,7 @@ async fn a_lost_connection_is_resumed_and_a_gap_is_told() {
     second.await.expect("it is acknowledged");
     assert_eq!(open(&mut messages).await, (false, false));
     assert_eq!(open(&mut messages).await, (true, true));
-    assert!(matches!(next(&mut messages).await, Incoming::Gap { resumed: true }));
+    assert!(matches!(next(&mut messages).await, Incoming::Gap { resumed: true, .. }));
 }
 
 #[tokio::test]
@@ -207,7 +209,7 @@ async fn a_server_that_does_not_speak_the_protocol_ends_the_client() {
     let server = Server::start().await;
     for protocol in [None, Some("room.json"), Some("other")] {
         let endpoint = Endpoint::new(server.url.as_str()).protocol("other");
-        let (room, _messages): Room = Builder::new(endpoint).reconnect(SOON).connect();
+        let (room, _messages): Room = Builder::new(endpoint).reconnect(soon()).connect();
         let accepting = server.accept(protocol);
         let (opened, _) = tokio::join!(room.wait_for_open(), accepting);
         assert_eq!(kind(opened), ErrorKind::Protocol, "{protocol:?}");
@@ -227,7 +229,7 @@ async fn failed_attempts_have_a_bound() {
     let server = Server::start().await;
     let url = server.url.clone();
     drop(server);
-    let reconnect = Reconnect { max_attempts: Some(3), ..SOON };
+    let reconnect = soon().max_attempts(3);
     let (room, mut messages): Room = Builder::new(url).reconnect(reconnect).connect();
     assert_eq!(kind(room.wait_for_open().await), ErrorKind::Unreachable);
     let mut attempts = Vec::new();
@@ -269,7 +271,7 @@ async fn next_without_limit(messages: &mut Messages<Broadcast>) -> Incoming<Broa
 #[tokio::test]
 async fn the_queue_is_bounded() {
     let server = Server::start().await;
-    let queue = Queue { max: 2, overflow: Overflow::Reject };
+    let queue = Queue::default().max(2).overflow(Overflow::Reject);
     let (room, _messages): Room = builder(&server).queue(queue).connect();
     let kept = [room.send(&say("a")), room.send(&say("b"))];
     assert_eq!(kind(room.send(&say("c")).await), ErrorKind::QueueFull);
@@ -280,7 +282,7 @@ async fn the_queue_is_bounded() {
         kept.await.expect("it is acknowledged");
     }
 
-    let queue = Queue { max: 1, overflow: Overflow::DropOldest };
+    let queue = Queue::default().max(1).overflow(Overflow::DropOldest);
     let (room, _messages): Room = builder(&server).queue(queue).connect();
     let (dropped, _kept) = (room.send(&say("a")), room.send(&say("b")));
     assert_eq!(kind(dropped.await), ErrorKind::QueueDropped);
@@ -408,7 +410,7 @@ async fn the_endpoint_is_provided_anew_for_each_attempt() {
                 .protocol(format!("token.{attempt}")))
         }
     };
-    let (room, mut messages): Room = Builder::with_provider(provider).reconnect(SOON).connect();
+    let (room, mut messages): Room = Builder::with_provider(provider).reconnect(soon()).connect();
     let peer = server.welcome(json!({})).await;
     assert_eq!(peer.path, "/room?user=Ada+%26+co");
     assert_eq!(peer.headers["authorization"], "Bearer 0");
@@ -430,7 +432,7 @@ async fn the_endpoint_is_provided_anew_for_each_attempt() {
 #[tokio::test]
 async fn a_sink_waits_for_room_and_its_flush_for_the_outcomes() {
     let server = Server::start().await;
-    let queue = Queue { max: 1, overflow: Overflow::Reject };
+    let queue = Queue::default().max(1).overflow(Overflow::Reject);
     let (room, _messages): Room = builder(&server).queue(queue).connect();
     let mut sink = room.sink();
     sink.feed(say("a")).await.expect("there is room");
@@ -551,7 +553,7 @@ async fn large_events_and_messages_pass() {
 #[tokio::test]
 async fn a_nudge_does_not_wait_for_the_back_off() {
     let server = Server::start().await;
-    let reconnect = Reconnect { base: Duration::from_secs(3600), max: Duration::from_secs(3600), max_attempts: None };
+    let reconnect = Reconnect::default().base(Duration::from_secs(3600)).max(Duration::from_secs(3600));
     let (room, mut messages): Room = Builder::new(server.url.as_str()).reconnect(reconnect).connect();
     drop(server.welcome(json!({})).await);
     open(&mut messages).await;

@@ -39,7 +39,7 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
 }
 
-/// What the connection has to do.
+/// A task for the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Connect, and offer these subprotocols first. The room has to choose the first of them.
@@ -102,7 +102,7 @@ impl Core {
     /// Begins to connect.
     pub(crate) fn new(config: Config, now: Duration, seed: u64) -> Self {
         let mut core = Core {
-            outbox: Outbox::new(config.codec, config.queue.clone()),
+            outbox: Outbox::new(config.codec, config.queue),
             config,
             command: None,
             events: Vec::new(),
@@ -366,7 +366,7 @@ impl Core {
 
     fn attempt(&mut self, now: Duration) {
         self.phase = Phase::Connecting;
-        self.phase_ends = Some(now + self.config.connect_timeout);
+        self.phase_ends = Some(now.saturating_add(self.config.connect_timeout));
         let mut protocols = vec![self.config.codec.protocol().to_owned()];
         if !self.session.is_empty() {
             protocols.push(format!("room.v1.resume.{}.{}.{}", self.session, self.outbox.from(), self.at));
@@ -407,9 +407,9 @@ impl Core {
         self.exponent += 1;
         let mut delay = longest.mul_f64(self.random());
         if let Some(at_least) = reason.error.as_ref().and_then(Error::retry_after) {
-            delay += at_least.min(max);
+            delay = delay.saturating_add(at_least.min(max));
         }
-        self.phase_ends = Some(now + delay);
+        self.phase_ends = Some(now.saturating_add(delay));
         self.change(Status::Reconnecting { attempt: self.failures, delay, reason });
     }
 
@@ -419,7 +419,7 @@ impl Core {
         }
         let out = std::mem::take(&mut self.outbox.out);
         self.leave(Phase::Closed);
-        // What was sent goes out before the close frame.
+        // Frames that were sent before go out before the close frame.
         self.outbox.out = out;
         self.outbox.clear(|number| closed_error(&close, number));
         self.change(Status::Closed(close));

@@ -51,8 +51,9 @@ impl Transport for WorkerTransport {
     }
 
     fn sleep(&self, time: Duration) -> Delay {
-        // The platform's timers count whole milliseconds, and one that is early would be set again.
-        Delay::from(Duration::from_millis(u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)))
+        // The platform's timers count whole milliseconds, up to this many, and one that is early is set again.
+        let ms = time.as_micros().div_ceil(1000).min(i32::MAX as u128);
+        Delay::from(Duration::from_millis(ms as u64))
     }
 
     fn seed(&self) -> u64 {

@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-/// What the network brings to the client.
+/// A thing that the network brings to the client.
 #[derive(Debug)]
 pub(super) enum Arrival {
     Opened,
@@ -48,7 +48,7 @@ enum Task {
     Cancel(u64),
 }
 
-/// What a step of the world means for the client.
+/// The meaning of a step of the world for the client.
 pub(super) enum Step {
     Nothing,
     Arrival(usize, Arrival),
