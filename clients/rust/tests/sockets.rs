@@ -446,8 +446,12 @@ async fn a_sink_waits_for_room_and_its_flush_for_the_outcomes() {
     assert_eq!(sink.flush().await.map_err(|error| error.code().to_owned()), Err("refused".to_owned()));
     sink.flush().await.expect("the other one is acknowledged");
     sink.feed(say("c")).await.expect("there is room");
-    drop((sink, room.clone()));
     assert_eq!(peer.next().await[0], 3);
+    drop(peer);
+    sink.feed(say("d")).await.expect("there is room");
+    drop(sink);
+    let mut peer = server.welcome(json!({ "resumed": true, "last": 3 })).await;
+    assert_eq!(peer.next().await[1]["text"], "d");
 }
 
 #[tokio::test]

@@ -113,8 +113,8 @@ impl Peer {
     pub(crate) async fn close(&mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
         self.raw(Message::Close(Some(frame))).await;
-        // The client answers.
-        while let Some(Ok(_)) = self.socket.next().await {}
+        let answer = self.socket.next().await;
+        assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?} in place of the answer to a close");
     }
 
     /// The close frame of the client.
