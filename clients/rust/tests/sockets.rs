@@ -433,7 +433,7 @@ async fn the_endpoint_is_provided_anew_for_each_attempt() {
 async fn a_sink_waits_for_room_and_its_flush_for_the_outcomes() {
     let server = Server::start().await;
     let queue = Queue::default().max(1).overflow(Overflow::Reject);
-    let (room, _messages): Room = builder(&server).queue(queue).connect();
+    let (room, mut messages): Room = builder(&server).queue(queue).connect();
     let mut sink = room.sink();
     sink.feed(say("a")).await.expect("there is room");
     assert!(sink.feed(say("b")).now_or_never().is_none(), "the queue is full");
@@ -448,6 +448,7 @@ async fn a_sink_waits_for_room_and_its_flush_for_the_outcomes() {
     sink.feed(say("c")).await.expect("there is room");
     assert_eq!(peer.next().await[0], 3);
     drop(peer);
+    while !matches!(next(&mut messages).await, Incoming::Status(Status::Reconnecting { .. })) {}
     sink.feed(say("d")).await.expect("there is room");
     drop(sink);
     let mut peer = server.welcome(json!({ "resumed": true, "last": 3 })).await;
