@@ -167,13 +167,13 @@ impl<E> Client<E> {
     /// It does not wait for the room: see [`closed`](Client::closed). A connection that is closed stays so.
     ///
     /// # Errors
-    /// [`Encode`](ErrorKind::Encode) if the code is not 1000 and not from 3000 to 4999, or the reason has more than 123 bytes.
+    /// [`InvalidClose`](ErrorKind::InvalidClose) if the code is not 1000 and not from 3000 to 4999, or the reason has more than 123 bytes.
     pub fn close(&self, code: u16, reason: &str) -> Result<(), Error> {
         if code != 1000 && !(3000..=4999).contains(&code) {
-            return Err(Error::new(ErrorKind::Encode, format!("{code} is no code that a client can close with")));
+            return Err(Error::new(ErrorKind::InvalidClose, format!("{code} is no code that a client can close with")));
         }
         if reason.len() > 123 {
-            return Err(Error::new(ErrorKind::Encode, "a reason has at most 123 bytes"));
+            return Err(Error::new(ErrorKind::InvalidClose, "a reason has at most 123 bytes"));
         }
         self.shared().wake(|state| state.core.close(Close::new(code, reason)));
         Ok(())

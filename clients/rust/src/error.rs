@@ -42,6 +42,8 @@ pub enum ErrorKind {
     QueueDropped,
     /// A connection that was not opened in time, or from which no frame arrived after a heartbeat.
     Timeout,
+    /// A close code or a reason that a client cannot close with.
+    InvalidClose,
     /// A value that is not serializable, or arguments of a call that are no struct and no map.
     Encode,
     /// A frame, a message or an answer that is not what its type says.
@@ -70,6 +72,7 @@ impl ErrorKind {
             Self::QueueFull => "queue_full",
             Self::QueueDropped => "queue_dropped",
             Self::Timeout => "timeout",
+            Self::InvalidClose => "invalid_close",
             Self::Encode => "unencodable",
             Self::Decode => "decode",
             Self::NoAnswer => "no_answer",

@@ -13,6 +13,10 @@ mod sink;
 mod status;
 mod transport;
 
+/// The release of rustls that [`NativeTransport::tls`] takes the configuration of.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
+
 #[cfg(feature = "native")]
 pub use crate::transport::native::{NativeSocket, NativeTransport};
 #[cfg(all(feature = "worker", target_arch = "wasm32"))]

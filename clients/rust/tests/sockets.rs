@@ -224,6 +224,45 @@ async fn an_endpoint_that_is_not_valid_ends_the_client() {
     }
 }
 
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn wss_is_checked_against_the_authorities() {
+    use room_client::rustls::{
+        ClientConfig, RootCertStore, ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer},
+    };
+
+    let certificate = CertificateDer::from(&include_bytes!("tls/localhost.crt")[..]);
+    let key = PrivateKeyDer::try_from(&include_bytes!("tls/localhost.key")[..]).expect("a key");
+    let provider = Arc::new(ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![certificate.clone()], key);
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.expect("a certificate")));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port of the loopback interface");
+    let url = format!("wss://localhost:{}/", listener.local_addr().expect("an address").port());
+
+    // The authorities of Mozilla do not know it.
+    let reconnect = soon().max_attempts(1);
+    let (room, _messages): Room = Builder::new(url.as_str()).reconnect(reconnect).connect();
+    let accepting = async { acceptor.accept(listener.accept().await.expect("a connection").0).await };
+    let (opened, accepted) = tokio::join!(room.wait_for_open(), accepting);
+    assert_eq!(kind(opened), ErrorKind::Unreachable);
+    assert!(accepted.is_err());
+
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).expect("a certificate");
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    let transport = NativeTransport::new().tls(Arc::new(config));
+    let (room, _messages, driver) = Builder::new(url).connect_with::<Event, Broadcast, _>(transport);
+    tokio::spawn(driver);
+    let stream = acceptor.accept(listener.accept().await.expect("a connection").0).await.expect("a handshake");
+    let mut socket = server::upgrade(stream).await;
+    socket.send(Message::text(json!([[server::welcome(json!({}))]]).to_string())).await.expect("the client reads");
+    room.wait_for_open().await.expect("it is open");
+}
+
 #[tokio::test]
 async fn failed_attempts_have_a_bound() {
     let server = Server::start().await;
@@ -480,8 +519,8 @@ async fn a_close_sends_what_came_before_it() {
     room.wait_for_open().await.expect("it is open");
     let sending = room.send(&say("a"));
     room.send_unacknowledged(&say("b")).expect("it is open");
-    assert_eq!(kind(room.close(1001, "")), ErrorKind::Encode);
-    assert_eq!(kind(room.close(4000, &"x".repeat(124))), ErrorKind::Encode);
+    assert_eq!(kind(room.close(1001, "")), ErrorKind::InvalidClose);
+    assert_eq!(kind(room.close(4000, &"x".repeat(124))), ErrorKind::InvalidClose);
     room.close(4000, "bye").expect("a code of clients");
     assert_eq!(kind(sending.await), ErrorKind::Closed);
     assert_eq!(peer.next().await[0], 1);

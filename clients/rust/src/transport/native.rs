@@ -1,5 +1,7 @@
 //! [`NativeTransport`]: the sockets and timers of tokio.
 
+#[cfg(feature = "tls")]
+use std::sync::{Arc, OnceLock};
 use std::{
     collections::hash_map::RandomState,
     fmt,
@@ -16,6 +18,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, Sleep},
+};
+#[cfg(feature = "tls")]
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -36,16 +43,38 @@ const MAX_MESSAGE: usize = 64 << 20;
 
 /// The sockets and timers of tokio, and with the feature `tls` also `wss:`.
 ///
-/// The certificates are checked against the authorities of Mozilla, by rustls and ring.
+/// The certificates are checked against the authorities of Mozilla, by rustls and ring, unless `tls` sets another
+/// configuration.
 #[derive(Clone, Debug)]
 pub struct NativeTransport {
     start: Instant,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<ClientConfig>>,
 }
+
+/// The configuration of one connection.
+#[cfg(feature = "tls")]
+type Tls = Option<Arc<ClientConfig>>;
+
+#[cfg(not(feature = "tls"))]
+type Tls = ();
 
 impl NativeTransport {
     /// Creates the transport.
     pub fn new() -> Self {
-        NativeTransport { start: Instant::now() }
+        NativeTransport {
+            start: Instant::now(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Sets the configuration of `wss:`, for example with other authorities or with a certificate of the client.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: Arc<ClientConfig>) -> Self {
+        self.tls = Some(config);
+        self
     }
 }
 
@@ -61,7 +90,11 @@ impl Transport for NativeTransport {
     type Sleep = Sleep;
 
     fn connect(&self, request: UpgradeRequest) -> Self::Connect {
-        Box::pin(connect(request))
+        #[cfg(feature = "tls")]
+        let tls = self.tls.clone();
+        #[cfg(not(feature = "tls"))]
+        let tls = ();
+        Box::pin(connect(request, tls))
     }
 
     fn now(&self) -> Duration {
@@ -82,7 +115,7 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-async fn connect(request: UpgradeRequest) -> Result<NativeSocket, ConnectError> {
+async fn connect(request: UpgradeRequest, tls: Tls) -> Result<NativeSocket, ConnectError> {
     let UpgradeRequest { url, protocols, headers } = request;
     let mut request = url.into_client_request().map_err(ConnectError::endpoint)?;
     let offer = HeaderValue::try_from(protocols.join(", ")).map_err(ConnectError::endpoint)?;
@@ -101,7 +134,7 @@ async fn connect(request: UpgradeRequest) -> Result<NativeSocket, ConnectError> 
     let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
     let stream = TcpStream::connect((host.as_str(), port)).await.map_err(ConnectError::network)?;
     stream.set_nodelay(true).map_err(ConnectError::network)?;
-    let stream: Box<dyn Io> = if is_secure { secure(&host, stream).await? } else { Box::new(stream) };
+    let stream: Box<dyn Io> = if is_secure { secure(&host, stream, tls).await? } else { Box::new(stream) };
 
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let (stream, response) = match client_async_with_config(request, stream, Some(config)).await {
@@ -125,35 +158,34 @@ fn refused(response: &Response<Option<Vec<u8>>>) -> ConnectError {
 }
 
 #[cfg(feature = "tls")]
-async fn secure(host: &str, stream: TcpStream) -> Result<Box<dyn Io>, ConnectError> {
-    use std::sync::{Arc, OnceLock};
-
-    use tokio_rustls::{
-        TlsConnector,
-        rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
-    };
-
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-
-    let config = match CONFIG.get() {
+async fn secure(host: &str, stream: TcpStream, config: Tls) -> Result<Box<dyn Io>, ConnectError> {
+    let config = match config {
         Some(config) => config,
-        None => {
-            let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-            let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(ConnectError::protocol)?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            CONFIG.get_or_init(|| Arc::new(config))
-        }
+        None => default_tls()?,
     };
     let name = ServerName::try_from(host.to_owned()).map_err(ConnectError::endpoint)?;
-    let stream = TlsConnector::from(config.clone()).connect(name, stream).await.map_err(ConnectError::network)?;
+    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(ConnectError::network)?;
     Ok(Box::new(stream))
 }
 
+#[cfg(feature = "tls")]
+fn default_tls() -> Result<Arc<ClientConfig>, ConnectError> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(ConnectError::protocol)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+}
+
 #[cfg(not(feature = "tls"))]
-async fn secure(_: &str, _: TcpStream) -> Result<Box<dyn Io>, ConnectError> {
+async fn secure(_: &str, _: TcpStream, (): Tls) -> Result<Box<dyn Io>, ConnectError> {
     Err(ConnectError::endpoint("`wss:` needs the feature `tls` of room-client"))
 }
 

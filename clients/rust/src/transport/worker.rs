@@ -21,7 +21,8 @@ use crate::error::BoxError;
 
 /// The sockets and timers of a Worker, for [`Builder::connect_with`](crate::Builder::connect_with).
 ///
-/// The driver runs as long as the Worker's request or Durable Object does: in a Worker, give it to `ctx.wait_until`.
+/// The driver runs as long as the Worker's request or Durable Object does: in a Worker, give it to `ctx.wait_until`. The
+/// platform cannot end a connection without a close frame: one that is left as dead stays until the room closes it.
 #[derive(Debug, Default)]
 pub struct WorkerTransport {
     /// The clock of a Worker is that of the day, which can go back.

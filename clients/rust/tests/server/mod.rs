@@ -131,3 +131,15 @@ impl Peer {
         }
     }
 }
+
+/// Answers an upgrade to `room.v1` over any stream.
+#[cfg(feature = "tls")]
+pub(crate) async fn upgrade<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(stream: S) -> WebSocketStream<S> {
+    // The types of the library.
+    #[expect(clippy::result_large_err)]
+    let answer = |_: &Request, mut response: Response| {
+        response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("room.v1"));
+        Ok(response)
+    };
+    accept_hdr_async(stream, answer).await.expect("an upgrade")
+}
