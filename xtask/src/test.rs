@@ -29,6 +29,9 @@ const EDITOR: &str = "editor-tests";
 /// The package that Clippy checks with stricter lints. It has nothing to run.
 const LINTS: &str = "lint-tests";
 
+/// The package of the client in Rust, and its test with a real room.
+const RUST_CLIENT: (&str, &str) = ("room-client", "kills");
+
 /// The folder of the npm package with the client in TypeScript.
 const TYPESCRIPT_CLIENT: &str = "clients/typescript";
 
@@ -107,7 +110,10 @@ impl Step {
             Self::Clients => node::test_package(repo, TYPESCRIPT_CLIENT),
             Self::Wasm => build::run(repo, None),
             Self::Conformance => conformance(repo, "both", None),
-            Self::E2e => e2e(repo, None),
+            Self::E2e => {
+                e2e(repo, None)?;
+                rust_client(repo)
+            }
             Self::Oldest => oldest(repo),
             Self::Bench => bench::quick(repo),
         }
@@ -222,6 +228,20 @@ fn e2e(repo: &Repo, compatibility_date: Option<&str>) -> Result<()> {
     let status = process::run_service(&mut node, |_| {})?;
     if !status.success() {
         bail!("`node --test` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs the client in Rust with a real room.
+fn rust_client(repo: &Repo) -> Result<()> {
+    let (package, test) = RUST_CLIENT;
+    // The test starts a workerd, which must not survive an interrupted run.
+    let mut cargo = cargo(repo);
+    tools::environment(repo, &mut cargo)?;
+    cargo.args(["test", "--package", package, "--test", test, "--", "--ignored", "--nocapture"]);
+    let status = process::run_service(&mut cargo, |_| {})?;
+    if !status.success() {
+        bail!("the test of {package} with a real room failed ({status})");
     }
     Ok(())
 }

@@ -2,10 +2,11 @@
 
 #[path = "../../../../examples/axum/src/archive_room.rs"]
 pub mod archive_room;
-
+#[cfg(target_arch = "wasm32")]
+mod client;
+pub mod ledger;
 #[path = "../../../../examples/axum/src/poll_room.rs"]
 pub mod poll_room;
-pub mod ledger;
 mod router;
 pub mod timer;
 
@@ -333,6 +334,8 @@ async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
                 Err(error) => Response::error(format!("{error:?}"), 500),
             };
         }
+        #[cfg(target_arch = "wasm32")]
+        ["client"] => return client::add(parameter("to").unwrap_or_default()).await,
         ["timer", room] => {
             let room = timer::timer::RoomClient::from_env(&env)?.room(*room);
             match req.headers().get("upgrade")? {

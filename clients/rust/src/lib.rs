@@ -1,0 +1,45 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod builder;
+mod client;
+mod core;
+mod driver;
+mod error;
+mod messages;
+mod shared;
+mod sink;
+mod status;
+mod transport;
+
+/// The release of rustls that [`NativeTransport::tls`] takes the configuration of.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
+
+#[cfg(feature = "native")]
+pub use crate::transport::native::{NativeSocket, NativeTransport};
+#[cfg(all(feature = "worker", target_arch = "wasm32"))]
+pub use crate::transport::worker::{WorkerSocket, WorkerTransport};
+pub use crate::{
+    builder::{Builder, Endpoint, Overflow, Provide, Queue, Reconnect},
+    client::{Client, Pending, PendingCall},
+    core::Codec,
+    driver::Driver,
+    error::{BoxError, CallError, Error, ErrorKind, Violation},
+    messages::{Incoming, Messages, Undecodable},
+    sink::EventSink,
+    status::{Close, Status},
+    transport::{ConnectError, Frame, Socket, Transport, UpgradeRequest},
+};
+
+/// Connects to a room with the events `E` and the broadcasts `B`, with the default options, in a task of tokio.
+///
+/// It does not wait for the connection: see [`Client::wait_for_open`]. [`Builder`] has the options.
+///
+/// # Panics
+/// Panics outside a runtime of tokio with its I/O and its time enabled.
+#[cfg(feature = "native")]
+pub fn connect<E, B>(endpoint: impl Into<Endpoint>) -> (Client<E>, Messages<B>) {
+    Builder::new(endpoint).connect()
+}
