@@ -1,4 +1,4 @@
-// Runs examples/counter on a real workerd for tests/kills.rs. They communicate by lines:
+// Runs tests/e2e/rooms on a real workerd for tests/kills.rs. They communicate by lines:
 //
 //   → ready http://127.0.0.1:41234        at the start, and after each kill
 //   ← kill                                kills the process with SIGKILL, and starts a new one over the same storage
@@ -10,7 +10,7 @@ import { startWorker } from "../../../tests/e2e/harness.mjs";
 
 const say = (line) => process.stdout.write(`${line}\n`);
 
-const host = await startWorker({ dir: "examples/counter" });
+const host = await startWorker({ dir: "tests/e2e/rooms" });
 
 async function stop() {
   await host.stop();

@@ -281,7 +281,6 @@ impl Core {
         };
         let RoomFrame { mut controls, messages, faults } = room_frame;
         let welcome = controls.first_mut().and_then(|control| control.welcome.take());
-        let settled = welcome.as_ref().filter(|welcome| welcome.resumed).map(|welcome| welcome.last);
         if welcome.is_none() && self.phase != Phase::Welcomed {
             return self.undecodable("a frame before the welcome".to_owned(), frame);
         }
@@ -294,9 +293,6 @@ impl Core {
         }
         self.events.extend(messages.into_iter().map(Event::Message));
         self.control(controls);
-        if let Some(last) = settled {
-            self.outbox.ack(last);
-        }
         self.outbox.pump();
     }
 
