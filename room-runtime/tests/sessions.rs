@@ -346,7 +346,7 @@ impl<R: room_runtime::Room> Run<R> {
             }
         }
         for at in 0..3 {
-            // What is not read by then is lost with the connection.
+            // Frames that are not read by then are lost with the connection.
             if self.chance(4) > 0 {
                 self.clients[at].listen();
             }

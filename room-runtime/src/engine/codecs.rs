@@ -48,7 +48,7 @@ pub(super) struct Decoded {
     pub(super) cost: u32,
 }
 
-/// What a peer asks of the room, undecoded.
+/// The event or the call that a peer asks for, undecoded.
 pub(super) enum Asked {
     Event(OwnedFrame),
     /// A call of a function. Its run leaves the answer in `answering`.

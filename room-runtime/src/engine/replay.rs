@@ -76,7 +76,7 @@ pub(super) enum Missed {
     Gap,
 }
 
-/// What memory knows of the log.
+/// The part of the log that is in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// The last position that was given; 0 if it was not read.

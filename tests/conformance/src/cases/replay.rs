@@ -279,7 +279,7 @@ pub(super) async fn a_place_that_was_given_up_is_a_gap<H: Harness>(h: H) -> Resu
     same!((back.field::<bool>("resumed")?, is_gap(&back)?), (true, true));
     let from: u64 = back.field("at")?;
     hears(&back, &["hello"]).await?;
-    // What `on_connect` sent is in the log of the new place.
+    // The log of the new place has the message of `on_connect`.
     back.peer.disconnect();
     let back = again(&room, &back, from).await?;
     same!(is_gap(&back)?, false);
