@@ -18,6 +18,7 @@ use room_runtime::{Limits, OnInvalid, RateLimit, RateLimitBy, Room, prelude::*};
     heartbeat("ping", "{\"pong\": true}"),
     state_version = 4_294_967_295,
     reconnect_grace = "1500ms",
+    replay(messages = 500, age = "10m", bytes = 1000000),
     purge_after = ("3650d"),
     batch = "20ms",
     watchdog = "90s",
