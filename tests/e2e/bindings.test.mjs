@@ -1,4 +1,4 @@
-// The generated bindings in room-runtime/tests/bindings and of the chat example, as their readers see them: the compiler
+// The generated bindings in tests/bindings/files and of the chat example, as their readers see them: the compiler
 // of TypeScript, a validator of JSON Schema, and the official schema of AsyncAPI. These tests need neither a build nor workerd.
 
 import assert from "node:assert/strict";
@@ -16,7 +16,7 @@ const Ajv = require("ajv");
 const Ajv2020 = require("ajv/dist/2020");
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const ZOO = join(root, "room-runtime/tests/bindings");
+const ZOO = join(root, "tests/bindings/files");
 const FOLDERS = [ZOO, join(root, "examples/chat/bindings")];
 // The strictest settings that a page may have.
 const STRICT = [

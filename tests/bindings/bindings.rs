@@ -1,7 +1,7 @@
-//! The bindings of a room with every form that serde gives to a type. `tests/bindings` has the generated files, which
+//! The bindings of a room with every form that serde gives to a type. `files` has the generated files, which
 //! `tests/e2e/bindings.test.mjs` reads with the compiler of TypeScript and the validators of JSON Schema and AsyncAPI.
 //!
-//! `UPDATE_BINDINGS=1 cargo test -p room-runtime --features bindings --test bindings` writes them.
+//! `UPDATE_BINDINGS=1 cargo test -p bindings-tests` writes them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -385,15 +385,15 @@ pub mod club {
 
 #[test]
 fn the_files_are_those_of_the_rooms() {
-    bindings::check::<zoo::Room>("tests/bindings/zoo.ts");
-    bindings::check::<zoo::Room>("tests/bindings/zoo.json");
-    bindings::check::<zoo::Room>("tests/bindings/zoo.asyncapi.json");
-    bindings::check::<packed_room::Room>("tests/bindings/packed_room.ts");
-    bindings::check::<packed_room::Room>("tests/bindings/packed_room.json");
-    bindings::check::<packed_room::Room>("tests/bindings/packed_room.asyncapi.json");
-    bindings::check::<club::Room>("tests/bindings/club.ts");
-    bindings::check::<club::Room>("tests/bindings/club.json");
-    bindings::check::<club::Room>("tests/bindings/club.asyncapi.json");
+    bindings::check::<zoo::Room>("files/zoo.ts");
+    bindings::check::<zoo::Room>("files/zoo.json");
+    bindings::check::<zoo::Room>("files/zoo.asyncapi.json");
+    bindings::check::<packed_room::Room>("files/packed_room.ts");
+    bindings::check::<packed_room::Room>("files/packed_room.json");
+    bindings::check::<packed_room::Room>("files/packed_room.asyncapi.json");
+    bindings::check::<club::Room>("files/club.ts");
+    bindings::check::<club::Room>("files/club.json");
+    bindings::check::<club::Room>("files/club.asyncapi.json");
 }
 
 /// Validates against one type of a room.
@@ -516,7 +516,7 @@ fn what_a_room_writes_is_valid() {
 #[test]
 fn the_samples_are_those_of_the_rooms() {
     let samples = json!({ "Event": events(), "Broadcast": broadcasts(), "State": [state()] });
-    let (path, text) = ("tests/bindings/samples.json", format!("{samples:#}\n"));
+    let (path, text) = ("files/samples.json", format!("{samples:#}\n"));
     if env::var_os("UPDATE_BINDINGS").is_some() {
         fs::write(path, &text).expect("the samples");
     }
@@ -598,7 +598,6 @@ fn integers_of_128_bits_are_an_error_that_names_each_field() {
     assert_eq!(bindings::async_api::<large::Room>().map_err(|error| error.to_string()), Err(error));
 }
 
-#[cfg(feature = "garde")]
 #[data]
 #[derive(garde::Validate)]
 struct Ruled {
@@ -608,7 +607,6 @@ struct Ruled {
     name: String,
 }
 
-#[cfg(feature = "garde")]
 #[test]
 fn the_rules_of_garde_are_in_the_schema() {
     let schema = bindings::schemars::schema_for!(Ruled);
@@ -633,13 +631,13 @@ fn a_stale_or_missing_file_says_how_to_write_it() {
         let panic = std::panic::catch_unwind(move || bindings::check::<zoo::Room>(file)).expect_err("a panic");
         panic.downcast_ref::<String>().cloned().unwrap_or_default()
     };
-    let missing = message("tests/bindings/missing.ts");
+    let missing = message("files/missing.ts");
     assert!(
         missing.contains("missing.ts` cannot be read") && missing.contains("UPDATE_BINDINGS=1 cargo test"),
         "{missing}"
     );
-    let stale = message("tests/bindings/club.ts");
-    assert!(stale.starts_with("`tests/bindings/club.ts` is stale: the room `zoo` has changed\n"), "{stale}");
+    let stale = message("files/club.ts");
+    assert!(stale.starts_with("`files/club.ts` is stale: the room `zoo` has changed\n"), "{stale}");
     assert!(stale.contains("UPDATE_BINDINGS=1 cargo test") && stale.contains("line 1 is\n"), "{stale}");
-    assert!(message("tests/bindings/club.js").contains("ends with `.ts`, `.json` or `.asyncapi.json`"));
+    assert!(message("files/club.js").contains("ends with `.ts`, `.json` or `.asyncapi.json`"));
 }
