@@ -74,7 +74,7 @@ use crate::parse::Annotated;
 ///
 /// A function with `#[call]` can be called by clients of the protocol `room.v1`, by the Worker and by other rooms:
 ///
-/// ```ignore
+/// ```text
 /// #[call]
 /// pub async fn rename(ctx: &Ctx, name: String) -> Result<u64, RenameError> { … }
 /// ```

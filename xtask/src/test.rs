@@ -20,6 +20,9 @@ const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
 /// another room of the isolate ends it.
 const OLDEST_DATE: &str = "2024-10-14";
 
+/// The end-to-end tests that do not depend on the date.
+const UNDATED: [&str; 3] = ["bindings.test.mjs", "client.test.mjs", "page.test.mjs"];
+
 /// The variable that replaces the date of a worker in tests/e2e/harness.mjs.
 const COMPATIBILITY_DATE: &str = "COMPATIBILITY_DATE";
 
@@ -213,8 +216,8 @@ fn e2e(repo: &Repo, compatibility_date: Option<&str>) -> Result<()> {
     let mut files = repo.e2e_tests()?;
     match compatibility_date {
         None => node::install_browser(repo)?,
-        // The page does not depend on the date.
-        Some(_) => files.retain(|file| !file.ends_with("page.test.mjs")),
+        // Browsers and generated files do not depend on the date.
+        Some(_) => files.retain(|file| !UNDATED.iter().any(|name| file.ends_with(name))),
     }
     if files.is_empty() {
         bail!("there is no tests/e2e/*.test.mjs");
