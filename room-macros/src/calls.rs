@@ -215,7 +215,7 @@ fn check_function(function: &Function, errors: &mut Errors) -> Vec<(Ident, Type)
     const PLAIN: &str = "calls are plain functions; the engine calls them with what a client sends";
     let sig = &function.sig;
     let name = sig.ident.unraw().to_string();
-    let arguments: Vec<_> = sig.inputs.iter().skip(1).map(|argument| written(argument)).collect();
+    let arguments: Vec<_> = sig.inputs.iter().skip(1).map(written).collect();
     let signature = {
         let arguments: String = arguments.iter().map(|argument| format!(", {argument}")).collect();
         format!("fn {name}(ctx: &Ctx{arguments})")

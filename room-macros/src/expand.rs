@@ -193,7 +193,8 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
             // Clippy would ask for a signature that `#[room]` rejects: the engine calls handlers with exactly this one.
             let lints =
                 quote!(clippy::missing_const_for_fn, clippy::needless_pass_by_ref_mut, clippy::needless_pass_by_value);
-            quote!(#[allow(#lints)] #function)
+            let call = (!is_handler(function)).then(|| quote!(, clippy::must_use_candidate));
+            quote!(#[allow(#lints #call)] #function)
         }
         item => item.to_token_stream(),
     });

@@ -124,22 +124,22 @@ fn own<T>(result: Result<T, CallError<desk::NameError>>) -> Option<desk::NameErr
 #[test]
 fn the_worker_calls_a_function() {
     let room = TestRoom::<desk::Room>::new("d");
-    assert_eq!(room.add("ada".into()).unwrap(), 1);
+    assert_eq!(room.add("ada".into()).expect("it succeeds"), 1);
     assert_eq!(own(room.add("ada".into())), Some(desk::NameError::Taken { by: 0 }));
     assert_eq!(own(room.add(String::new())), Some(desk::NameError::Empty));
-    assert_eq!(room.caller().unwrap(), None);
-    assert_eq!(room.divide(1.0, Some(4.0)).unwrap(), 0.25);
-    assert_eq!(room.divide(3.0, None).unwrap(), 3.0);
-    assert_eq!(room.strictly(5).unwrap(), 5);
+    assert_eq!(room.caller().expect("it succeeds"), None);
+    assert_eq!(room.divide(1.0, Some(4.0)).expect("it succeeds"), 0.25);
+    assert_eq!(room.divide(3.0, None).expect("it succeeds"), 3.0);
+    assert_eq!(room.strictly(5).expect("it succeeds"), 5);
     assert_eq!(own(room.strictly(-5)), Some(desk::NameError::Empty));
-    room.touch().unwrap();
+    room.touch().expect("it succeeds");
     room.assert_no_errors();
-    let failed = room.divide(1.0, Some(0.0)).unwrap_err();
+    let failed = room.divide(1.0, Some(0.0)).expect_err("it fails");
     assert_eq!((failed.kind(), failed.handler()), (ErrorKind::Handler, Some("divide")));
     assert!(room.take_log()[0].contains("division by zero"));
-    let refused = room.refuse().unwrap_err();
+    let refused = room.refuse().expect_err("it fails");
     assert_eq!((refused.kind(), refused.message()), (ErrorKind::Refused, "not today"));
-    assert_eq!(room.clear().unwrap(), 1);
+    assert_eq!(room.clear().expect("it succeeds"), 1);
     room.assert_no_errors();
 }
 
@@ -147,9 +147,9 @@ fn the_worker_calls_a_function() {
 fn a_call_with_an_idempotency_key_runs_once() {
     let room = TestRoom::<desk::Room>::new("d");
     let call = || room.world().block_on(room.handle().touch().idempotency_key("k").into_future());
-    call().unwrap();
-    call().unwrap();
-    assert_eq!(room.state().unwrap().unwrap().calls, 1);
+    call().expect("it succeeds");
+    call().expect("it succeeds");
+    assert_eq!(room.state().expect("it succeeds").expect("it succeeds").calls, 1);
     let typed = || room.world().block_on(room.handle().add(String::new()).idempotency_key("a").into_future());
     assert_eq!(own(typed()), Some(desk::NameError::Empty));
     assert_eq!(own(typed()), Some(desk::NameError::Empty));
@@ -163,7 +163,7 @@ fn another_room_calls_a_function() {
     peer.send(&hall::Event::Add { name: "ada".into() });
     world.advance(std::time::Duration::from_secs(1));
     assert_eq!(peer.received(), [hall::Broadcast::Count { count: 1 }]);
-    assert!(desk.state().unwrap().unwrap().names.is_empty());
+    assert!(desk.state().expect("it succeeds").expect("it succeeds").names.is_empty());
     world.assert_no_errors();
 }
 
@@ -172,22 +172,22 @@ fn a_peer_calls_a_function() {
     let room = TestRoom::<desk::Room>::new("d");
     let ada = room.connect(Upgrade::new(desk::Connection {}).id("ada"));
     let bob = room.connect(Upgrade::new(desk::Connection {}).id("bob"));
-    assert_eq!(ada.add("x".into()).unwrap(), 1);
+    assert_eq!(ada.add("x".into()).expect("it succeeds"), 1);
     assert_eq!(bob.received(), [desk::Broadcast::Named { name: "x".into() }]);
     assert_eq!(ada.received(), [desk::Broadcast::Named { name: "x".into() }]);
     assert_eq!(own(bob.add("x".into())), Some(desk::NameError::Taken { by: 0 }));
-    assert_eq!(bob.caller().unwrap(), Some("bob".into()));
-    ada.touch().unwrap();
-    let failed = ada.divide(1.0, Some(0.0)).unwrap_err();
+    assert_eq!(bob.caller().expect("it succeeds"), Some("bob".into()));
+    ada.touch().expect("it succeeds");
+    let failed = ada.divide(1.0, Some(0.0)).expect_err("it fails");
     assert_eq!((failed.kind(), failed.message()), (ErrorKind::Handler, "the room could not handle this call"));
     room.take_log();
-    assert_eq!(ada.refuse().unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(ada.refuse().expect_err("it fails").kind(), ErrorKind::Refused);
     assert!(ada.receive_error().is_none(), "the outcome of a call is not an error frame too");
     // A plain event of the same client still works.
     ada.send(&desk::Event::Nothing);
     room.assert_no_errors();
     ada.disconnect();
-    assert_eq!(ada.touch().unwrap_err().kind(), ErrorKind::PeerGone);
+    assert_eq!(ada.touch().expect_err("it fails").kind(), ErrorKind::PeerGone);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn what_a_peer_must_not_call_is_not_there_for_it() {
         ),
     ] {
         ada.send_raw(call);
-        assert_eq!(ada.receive_raw().unwrap(), format!("[[{{\"error\":{code}}}]]"));
+        assert_eq!(ada.receive_raw().expect("it succeeds"), format!("[[{{\"error\":{code}}}]]"));
     }
     for (call, part) in [
         (r#"[3,"add",{}]"#, "missing field `name`"),
@@ -216,15 +216,15 @@ fn what_a_peer_must_not_call_is_not_there_for_it() {
         (r#"[0,"touch",{}]"#, "a call has a number"),
     ] {
         ada.send_raw(call);
-        let answer = ada.receive_raw().unwrap();
+        let answer = ada.receive_raw().expect("it succeeds");
         assert!(answer.contains(part) && answer.contains("\"code\":\"decode\""), "{call}: {answer}");
     }
     ada.send_raw(r#"[7,"touch",{}]"#);
-    assert_eq!(ada.receive_raw().unwrap(), r#"[[{"answer":{"n":7,"value":null}}]]"#);
+    assert_eq!(ada.receive_raw().expect("it succeeds"), r#"[[{"answer":{"n":7,"value":null}}]]"#);
     // Sent again, it does not run again, and has the same answer.
     room.hibernate();
     ada.send_raw(r#"[7,"touch",{}]"#);
-    assert_eq!(ada.receive_raw().unwrap(), r#"[[{"answer":{"n":7,"value":null}}]]"#);
-    assert_eq!(room.state().unwrap().unwrap().calls, 1);
+    assert_eq!(ada.receive_raw().expect("it succeeds"), r#"[[{"answer":{"n":7,"value":null}}]]"#);
+    assert_eq!(room.state().expect("it succeeds").expect("it succeeds").calls, 1);
     room.assert_no_errors();
 }

@@ -161,7 +161,7 @@ impl<R: room_runtime::Room> Client<R> {
         let number = self.next;
         self.next += 1;
         let mut event = json!({ "client": self.name, "event": number, "wait_ms": wait_ms, "end": end });
-        let is_call = number % 3 == 0;
+        let is_call = number.is_multiple_of(3);
         if !is_call {
             event["type"] = "Put".into();
         }

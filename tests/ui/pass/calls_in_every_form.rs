@@ -1,18 +1,11 @@
-#![no_implicit_prelude]
 #![deny(missing_docs, warnings)]
+#![allow(clippy::missing_errors_doc, clippy::unnecessary_wraps, clippy::unused_async)]
 //! Functions with `#[call]` in every form, and their callers.
 
 /// A room with calls.
 #[::room_runtime::room]
 pub mod chat {
     use ::room_runtime::data;
-    use ::std::{
-        convert::Into as _,
-        option::Option,
-        result::Result::{Err, Ok},
-        string::String,
-        vec::Vec,
-    };
 
     /// The state.
     #[derive(Default)]
@@ -52,7 +45,7 @@ pub mod chat {
             return Err(RenameError::Taken { by: name }.into());
         }
         ctx.update(|state| state.name = name)?;
-        Ok(r#type.map_or(0, ::core::convert::Into::into))
+        Ok(r#type.map_or(0, Into::into))
     }
 
     /// Returns the list.
@@ -72,7 +65,11 @@ pub mod chat {
     #[call]
     pub fn gone(_ctx: &Ctx, missing: Missing) {}
 
-    #[cfg(all())]
+    #[cfg(not(any(unix, windows)))]
+    #[call]
+    pub fn there(_ctx: &Ctx) {}
+
+    #[cfg(any(unix, windows))]
     #[call]
     pub(crate) fn here(_ctx: &Ctx) -> Result<(), RenameError> {
         Ok(())
@@ -80,13 +77,12 @@ pub mod chat {
 }
 
 /// Calls them.
-pub async fn worker(room: ::room_runtime::RoomHandle<chat::Room>) -> ::core::option::Option<chat::RenameError> {
-    use ::core::convert::Into;
+pub async fn worker(room: ::room_runtime::RoomHandle<chat::Room>) -> Option<chat::RenameError> {
     use chat::Calls;
     room.nothing().await.ok()?;
-    let _: u64 = room.rename("x".into(), ::core::option::Option::None).await.ok()?;
-    let _: ::std::vec::Vec<u8> = room.r#match([1].into()).idempotency_key("k").await.ok()?;
-    let here: ::core::result::Result<(), ::room_runtime::CallError<chat::RenameError>> = room.here().await;
+    let _: u64 = room.rename("x".into(), None).await.ok()?;
+    let _: Vec<u8> = room.r#match([1].into()).idempotency_key("k").await.ok()?;
+    let here: Result<(), ::room_runtime::CallError<chat::RenameError>> = room.here().await;
     here.err()?.own()
 }
 

@@ -85,7 +85,7 @@ pub mod desk {
 
     #[call]
     pub fn decline(ctx: &Ctx) -> Result<u8> {
-        Err(ctx.refuse("not now").with_status(http::StatusCode::CONFLICT).into())
+        Err(ctx.refuse("not now").with_status(http::StatusCode::CONFLICT))
     }
 
     #[call]

@@ -5,8 +5,6 @@ use room_runtime::prelude::*;
 /// A room whose clients get what they have missed.
 #[room(reconnect_grace = "10m", replay(messages = 20000), session_timeout = "1h")]
 pub mod ledger {
-    use room_runtime::prelude::*;
-
     #[derive(Default)]
     pub struct State {
         /// Every entry, in the order in which it was sent.
