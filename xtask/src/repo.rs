@@ -12,7 +12,8 @@ use crate::cli::UsageError;
 const TEST_ROOMS: [&str; 2] = ["tests/e2e/rooms", "tests/conformance/rooms"];
 
 /// The workers that are only measured. They have no wrangler.toml, because the benchmark configures workerd itself.
-const BENCH_WORKERS: [&str; 2] = ["tests/bench/variants/plain", "tests/bench/variants/ours"];
+const BENCH_WORKERS: [&str; 3] =
+    ["tests/bench/variants/plain", "tests/bench/variants/numbered", "tests/bench/variants/ours"];
 
 #[derive(Debug)]
 pub(crate) struct Repo {

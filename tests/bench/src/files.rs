@@ -65,7 +65,7 @@ pub(crate) fn prepare(workers: &[Worker]) -> Result<TempDir> {
         match worker {
             Worker::Bare => copy(&variant(worker).join("index.js"), &script)?,
             Worker::Partyserver => bundle(&variant(worker).join("index.js"), &script)?,
-            Worker::Plain | Worker::Ours => {
+            Worker::Plain | Worker::Ours | Worker::Numbered => {
                 copy(&variant(worker).join("build/index.js"), &script)?;
                 copy(&wasm(worker), &script.with_extension("wasm"))?;
             }

@@ -34,7 +34,7 @@ pub(crate) struct Verdict {
 /// The limits of CPU time: a subject, the subject to compare with, and the limit of their ratio.
 const TIMES: &[(Subject<'_>, Subject<'_>, Limit)] = {
     use Limit::{AtMost, LessThan};
-    use Variant::{Bare, Batched, Ours, Partyserver, Plain};
+    use Variant::{Acknowledged, Bare, Batched, Ours, Partyserver, Plain, Unnumbered};
     &[
         (("echo", Ours), ("echo", Bare), AtMost(1.15)),
         (("echo", Ours), ("echo", Partyserver), AtMost(1.0)),
@@ -54,6 +54,8 @@ const TIMES: &[(Subject<'_>, Subject<'_>, Limit)] = {
         (("broadcast-1000-8k", Ours), ("broadcast-1000-8k", Plain), LessThan(1.0)),
         (("send", Ours), ("send", Bare), AtMost(1.3)),
         (("batch", Batched), ("batch", Bare), AtMost(0.25)),
+        (("acknowledge-echo", Acknowledged), ("acknowledge-echo", Unnumbered), AtMost(1.25)),
+        (("acknowledge-add", Acknowledged), ("acknowledge-add", Unnumbered), AtMost(1.25)),
         (("wake-10000", Ours), ("wake-10", Ours), AtMost(1.2)),
     ]
 };

@@ -1,4 +1,4 @@
-//! The variants: the same room, written four ways.
+//! The variants: the same room, written four ways, and one of them without batches.
 
 use std::fmt;
 
@@ -21,11 +21,23 @@ pub(crate) enum Variant {
     Ours,
     /// `Ours` with peers that accept several messages in one frame.
     Batched,
+    /// `Ours` without batches.
+    Unnumbered,
+    /// The same with a client of `room.v1`, which numbers its events.
+    Acknowledged,
 }
 
 impl Variant {
-    pub(crate) const ALL: [Variant; 6] =
-        [Variant::Bare, Variant::BareAgain, Variant::Partyserver, Variant::Plain, Variant::Ours, Variant::Batched];
+    pub(crate) const ALL: [Variant; 8] = [
+        Variant::Bare,
+        Variant::BareAgain,
+        Variant::Partyserver,
+        Variant::Plain,
+        Variant::Ours,
+        Variant::Batched,
+        Variant::Unnumbered,
+        Variant::Acknowledged,
+    ];
 
     pub(crate) fn worker(self) -> Worker {
         match self {
@@ -33,6 +45,7 @@ impl Variant {
             Variant::Partyserver => Worker::Partyserver,
             Variant::Plain => Worker::Plain,
             Variant::Ours | Variant::Batched => Worker::Ours,
+            Variant::Unnumbered | Variant::Acknowledged => Worker::Numbered,
         }
     }
 
@@ -44,6 +57,8 @@ impl Variant {
             Variant::Plain => "plain",
             Variant::Ours => "ours",
             Variant::Batched => "batched",
+            Variant::Unnumbered => "unnumbered",
+            Variant::Acknowledged => "acknowledged",
         }
     }
 }
@@ -61,10 +76,12 @@ pub(crate) enum Worker {
     Partyserver,
     Plain,
     Ours,
+    Numbered,
 }
 
 impl Worker {
-    pub(crate) const ALL: [Worker; 4] = [Worker::Bare, Worker::Partyserver, Worker::Plain, Worker::Ours];
+    pub(crate) const ALL: [Worker; 5] =
+        [Worker::Bare, Worker::Partyserver, Worker::Plain, Worker::Ours, Worker::Numbered];
 
     /// The folder's name, and the name of the worker's service and socket.
     pub(crate) fn name(self) -> &'static str {
@@ -73,6 +90,7 @@ impl Worker {
             Worker::Partyserver => "partyserver",
             Worker::Plain => "plain",
             Worker::Ours => "ours",
+            Worker::Numbered => "numbered",
         }
     }
 
@@ -83,11 +101,12 @@ impl Worker {
             Worker::Partyserver => "PartyRoom",
             Worker::Plain => "PlainRoom",
             Worker::Ours => "OurRoom",
+            Worker::Numbered => "NumberedRoom",
         }
     }
 
     pub(crate) fn has_wasm(self) -> bool {
-        matches!(self, Worker::Plain | Worker::Ours)
+        matches!(self, Worker::Plain | Worker::Ours | Worker::Numbered)
     }
 
     pub(crate) fn parse(name: &str) -> Result<Worker> {

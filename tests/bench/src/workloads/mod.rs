@@ -1,5 +1,6 @@
 //! The measured workloads.
 
+mod acknowledge;
 mod batch;
 mod broadcast;
 mod calls;
@@ -37,6 +38,8 @@ pub(crate) enum Workload {
     Rooms,
     Churn,
     Batch,
+    Acknowledge,
+    AcknowledgeAdd,
     Cold,
     Wake10,
     Wake1000,
@@ -49,9 +52,12 @@ pub(crate) enum Workload {
 /// The variants that each workload compares.
 const VARIANTS: &[Variant] = &[Variant::Bare, Variant::BareAgain, Variant::Partyserver, Variant::Plain, Variant::Ours];
 
+/// A client that numbers its events, and one that does not.
+const NUMBERED: &[Variant] = &[Variant::Unnumbered, Variant::Acknowledged];
+
 impl Workload {
     /// All workloads, in the order in which they run.
-    pub(crate) const ALL: [Workload; 18] = [
+    pub(crate) const ALL: [Workload; 20] = [
         Workload::Echo,
         Workload::EchoWindow,
         Workload::Add,
@@ -63,6 +69,8 @@ impl Workload {
         Workload::Rooms,
         Workload::Churn,
         Workload::Batch,
+        Workload::Acknowledge,
+        Workload::AcknowledgeAdd,
         Workload::Cold,
         Workload::Wake10,
         Workload::Wake1000,
@@ -85,6 +93,8 @@ impl Workload {
             Workload::Rooms => "rooms",
             Workload::Churn => "churn",
             Workload::Batch => "batch",
+            Workload::Acknowledge => "acknowledge-echo",
+            Workload::AcknowledgeAdd => "acknowledge-add",
             Workload::Cold => "cold",
             Workload::Wake10 => "wake-10",
             Workload::Wake1000 => "wake-1000",
@@ -195,6 +205,14 @@ async fn measure(workload: Workload, session: &mut Session, workerd: &Workerd) -
             take_turns(session, workerd, turns, async |place| Ok(churn::Churn::open(place, name))).await
         }
         Workload::Batch => batch(session, workerd, turns(session.size(2_000, 40))).await,
+        Workload::Acknowledge => {
+            let turns = Turns { variants: NUMBERED, ..turns(session.size(400, 10)) };
+            take_turns(session, workerd, turns, async |place| acknowledge::Echo::open(place, name).await).await
+        }
+        Workload::AcknowledgeAdd => {
+            let turns = Turns { variants: NUMBERED, ..turns(session.size(200, 5)) };
+            take_turns(session, workerd, turns, async |place| acknowledge::Add::open(place, name).await).await
+        }
         Workload::Cold => cold::run(session, name, VARIANTS, rounds).await,
         Workload::Size => sizes(session),
         // Each build takes some ten seconds.
