@@ -401,6 +401,7 @@ macro_rules! all_cases {
                 a_client_that_resumes_gets_what_it_missed_in_order_and_once: feature("replay");
                 messages_that_were_lost_with_the_connection_are_sent_again: feature("replay");
                 a_client_gets_only_what_was_addressed_to_it: feature("replay");
+                a_peer_that_a_message_excepted_does_not_get_it_later: feature("replay");
                 nobody_gets_what_was_sent_before_it_joined: feature("replay");
                 a_log_that_does_not_reach_back_is_a_gap: feature("replay");
                 the_log_is_bounded_in_bytes_and_a_message_beyond_it_is_a_gap: feature("replay");

@@ -150,6 +150,21 @@ pub(super) async fn a_client_gets_only_what_was_addressed_to_it<H: Harness>(h: H
     Ok(())
 }
 
+pub(super) async fn a_peer_that_a_message_excepted_does_not_get_it_later<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Archive, _>(&h, "r");
+    let alice = join(&room, modern("alice")).await?;
+    let at: u64 = alice.field("at")?;
+    let except = Selector::Except("alice".to_owned());
+    alice.run(0, [send([Selector::ExceptSender], "others"), send([except], "not alice"), whisper("me")]).await?;
+    hears(&alice, &["me"]).await?;
+    alice.peer.disconnect();
+    let back = again(&room, &alice, at).await?;
+    same!(is_gap(&back)?, false);
+    hears(&back, &["me"]).await?;
+    hears_nothing(&back, &room).await?;
+    Ok(())
+}
+
 pub(super) async fn nobody_gets_what_was_sent_before_it_joined<H: Harness>(h: H) -> Result<()> {
     let room = room::<Archive, _>(&h, "r");
     let alice = join(&room, modern("alice")).await?;
