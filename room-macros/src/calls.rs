@@ -24,7 +24,7 @@ pub(crate) const TRAIT: &str = "Calls";
 
 /// The methods of the callers, which a function of the same name would be hidden by. `then` would make the client's object of
 /// calls a promise in JavaScript.
-const TAKEN: [&str; 64] = [
+const TAKEN: [&str; 65] = [
     "advance",
     "assert_no_errors",
     "begin_connect",
@@ -34,6 +34,7 @@ const TAKEN: [&str; 64] = [
     "call_function",
     "clone",
     "clone_from",
+    "clone_into",
     "close",
     "close_with",
     "closed",
@@ -136,7 +137,8 @@ pub(crate) fn check(module: &mut RoomModule, errors: &mut Errors) -> Vec<Call> {
         if calls.iter().any(|other| other.ident == sig.ident && other.cfgs.is_empty() && cfgs.is_empty()) {
             continue;
         }
-        let is_note = |attr: &&Attribute| attr.path().is_ident("doc") || attr.path().is_ident("deprecated");
+        let is_note =
+            |attr: &&Attribute| ["allow", "deprecated", "doc", "expect"].iter().any(|name| attr.path().is_ident(name));
         calls.push(Call {
             ident: sig.ident.clone(),
             cfgs,
@@ -229,6 +231,12 @@ fn check_function(function: &Function, errors: &mut Errors) -> Vec<(Ident, Type)
         let message = format!("a call cannot have the name `{name}`, because its callers have a method of that name");
         errors.on(&sig.ident, format!("{message}\ngive this function another name"));
     }
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        let message = format!(
+            "a call cannot have the name `{name}`, because clients write it with letters from a to z, digits and `_`"
+        );
+        errors.on(&sig.ident, format!("{message}\ngive this function another name"));
+    }
     if let Some(keyword) = &sig.constness {
         errors.on(keyword, format!("call `{name}` cannot be `const`\n{PLAIN}"));
     }
@@ -249,7 +257,14 @@ fn check_function(function: &Function, errors: &mut Errors) -> Vec<(Ident, Type)
         Some(FnArg::Typed(first)) if is_ctx(&first.ty) => {}
         first => {
             let message = format!("the first parameter of call `{name}` must be `ctx: &Ctx`");
-            let all: String = sig.inputs.iter().map(|argument| format!(", {}", written(argument))).collect();
+            let is_context = |argument: &&FnArg| match argument {
+                FnArg::Typed(argument) => parse::single_names(argument.ty.to_token_stream())
+                    .iter()
+                    .any(|name| name == "Ctx" || name == "RoomContext"),
+                FnArg::Receiver(_) => false,
+            };
+            let others = sig.inputs.iter().filter(|argument| !is_context(argument));
+            let all: String = others.map(|argument| format!(", {}", written(argument))).collect();
             let message = format!("{message}\nwrite `fn {name}(ctx: &Ctx{all})`");
             match first {
                 Some(first) => errors.on(first, message),

@@ -212,7 +212,8 @@ fn what_a_peer_must_not_call_is_not_there_for_it() {
         (r#"[3,"add",{}]"#, "missing field `name`"),
         (r#"[4,"add",{"name":7}]"#, "invalid type"),
         (r#"[5,"add",{"name":"a","also":1}]"#, "unknown field `also`"),
-        (r#"[6,"add",null]"#, "invalid type"),
+        (r#"[6,"add",null]"#, "an object by name"),
+        (r#"[6,"add",["a"]]"#, "an object by name"),
         (r#"[0,"touch",{}]"#, "a call has a number"),
     ] {
         ada.send_raw(call);

@@ -24,7 +24,7 @@ const SEEDS: u64 = 300;
 const STEPS: usize = 60;
 
 macro_rules! ledger {
-    ($(#[$doc:meta])* $name:ident($($options:tt)*)) => {
+    ($(#[$doc:meta])* $name:ident($($options:tt)*) $($on_away:item)?) => {
         $(#[$doc])*
         #[room_runtime::room($($options)*)]
         mod $name {
@@ -50,6 +50,13 @@ macro_rules! ledger {
                 Done { index: u64 },
             }
 
+            pub fn on_connect(_ctx: &Ctx, peer: &Peer) -> Result {
+                peer.subscribe("all")?;
+                Ok(())
+            }
+
+            $($on_away)?
+
             pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
                 let Event::Put { client, event, wait_ms, end } = event;
                 handle(ctx, client, event, wait_ms, end).await
@@ -71,22 +78,56 @@ macro_rules! ledger {
                     "panic" => panic!("the event's own"),
                     _ => {}
                 }
-                let receivers = match event % 4 {
-                    1 => format!("not {client}"),
-                    3 => format!("only {client}"),
-                    _ => String::new(),
-                };
-                let index = ctx.update(|state| {
-                    state.sent.push(receivers);
-                    state.put.entry(client.clone()).or_default().push(event);
-                    state.sent.len() as u64 - 1
-                })?;
+                let index = ctx.state()?.sent.len() as u64;
                 let message = Broadcast::Done { index };
-                match event % 4 {
-                    1 => ctx.peers().filter(|peer| peer.id().as_str() != client).send(&message)?,
-                    3 => ctx.peers().with_id(&client).send(&message)?,
-                    _ => ctx.broadcast(&message)?,
+                // The receivers of the message, unless it is sent later or may fail.
+                let receivers = match event % 6 {
+                    1 => Some(format!("not {client}")),
+                    3 => Some(format!("only {client}")),
+                    4 | 5 => None,
+                    _ => Some(String::new()),
                 };
+                ctx.update(|state| {
+                    state.sent.extend(receivers);
+                    state.put.entry(client.clone()).or_default().push(event);
+                })?;
+                match event % 6 {
+                    1 => drop(ctx.peers().filter(|peer| peer.id().as_str() != client).send(&message)?),
+                    2 => drop(ctx.topic("all").send(&message)?),
+                    3 => drop(ctx.peers().with_id(&client).send(&message)?),
+                    4 => {
+                        if ctx.sender().is_some_and(|peer| peer.send(&message).is_ok()) {
+                            ctx.update(|state| state.sent.push(format!("only {client}")))?;
+                        }
+                    }
+                    5 => {
+                        ctx.spawn(async move |ctx| {
+                            ctx.sleep(Duration::from_millis(wait_ms)).await;
+                            let index = ctx.state()?.sent.len() as u64;
+                            ctx.update(|state| state.sent.push(String::new()))?;
+                            ctx.broadcast(&Broadcast::Done { index })?;
+                            Ok(())
+                        });
+                    }
+                    _ => drop(ctx.broadcast(&message)?),
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+/// A ledger that sends a message to each peer that is away.
+macro_rules! kept_ledger {
+    ($(#[$doc:meta])* $name:ident($($options:tt)*)) => {
+        ledger! {
+            $(#[$doc])*
+            $name(reconnect_grace = "20s", $($options)*)
+
+            pub fn on_away(ctx: &Ctx, peer: &Peer) -> Result {
+                let (index, id) = (ctx.state()?.sent.len() as u64, peer.id());
+                ctx.update(|state| state.sent.push(format!("only {id}")))?;
+                peer.send(&Broadcast::Done { index })?;
                 Ok(())
             }
         }
@@ -98,19 +139,29 @@ ledger! {
     plain()
 }
 
-ledger! {
+kept_ledger! {
     /// A room that keeps the places of its peers.
-    graceful(reconnect_grace = "20s")
+    graceful()
 }
 
-ledger! {
+kept_ledger! {
     /// A room that also replays what its peers have missed.
-    logged(reconnect_grace = "20s", replay(messages = 100))
+    logged(replay(messages = 100))
+}
+
+kept_ledger! {
+    /// A room whose log is often too short.
+    forgetful(replay(messages = 4))
 }
 
 ledger! {
-    /// A room whose log is often too short.
-    forgetful(reconnect_grace = "20s", replay(messages = 4))
+    /// A room whose log forgets by age, and whose places end soon.
+    brief(reconnect_grace = "1s", replay(messages = 20, age = "5s"))
+}
+
+kept_ledger! {
+    /// A room that sends in batches, and whose log is bounded in bytes.
+    batched(replay(messages = 1000, bytes = 300), batch = "5ms")
 }
 
 /// The messages that a client got since its last gap.
@@ -464,4 +515,14 @@ fn no_message_is_missed_or_repeated_in_a_room_with_a_log() {
 #[test]
 fn each_message_that_is_missed_is_after_a_gap_in_a_room_with_a_short_log() {
     runs::<forgetful::Room>(|| forgetful::Connection {});
+}
+
+#[test]
+fn each_message_that_is_missed_is_after_a_gap_in_a_room_whose_log_forgets_by_age() {
+    runs::<brief::Room>(|| brief::Connection {});
+}
+
+#[test]
+fn each_message_that_is_missed_is_after_a_gap_in_a_room_with_batches() {
+    runs::<batched::Room>(|| batched::Connection {});
 }

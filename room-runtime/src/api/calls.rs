@@ -295,6 +295,14 @@ impl<R: Room> CallEntry<R> {
             name: K::NAME,
             by_peers: K::BY_PEERS,
             run: |ctx, arguments, answering| {
+                // The decoder would also take them by position.
+                let is_object = match arguments {
+                    Arguments::Json(json) => json.trim_start().starts_with('{'),
+                    Arguments::Packed(bytes) => matches!(bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf)),
+                };
+                if !is_object {
+                    return Err("the arguments of a call are an object by name".to_owned());
+                }
                 let call: K = match arguments {
                     Arguments::Json(json) => wire::decode_event(json).map_err(|error| error.to_string())?,
                     Arguments::Packed(bytes) => {

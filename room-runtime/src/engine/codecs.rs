@@ -194,20 +194,17 @@ impl RoomHost {
     }
 
     /// Sends messages of the log to a client that has resumed.
-    pub(super) fn send_missed(&self, slot: &Slot, messages: &[(u64, String)]) {
+    pub(super) fn send_missed(&self, slot: &Slot, messages: &[(u64, OwnedFrame)]) {
         let socket = slot.socket.get();
         // The budget of a slow consumer begins after them.
         let send = |frame: Frame<'_>| _ = self.platform.send(frame, Audience::Only(&[socket]), usize::MAX, false);
-        for (position, json) in messages {
+        for (position, frame) in messages {
             self.platform.mark(*position);
-            match self.room.packing.as_ref().filter(|_| self.platform.is_packed(socket)) {
-                None => send(Frame::Text(json)),
-                Some(packing) => match (packing.convert)(json) {
-                    Ok(bytes) => send(Frame::Packed(&bytes)),
-                    Err(error) => self.log_error(&error.in_room(&self.id).to_string()),
-                },
+            match frame {
+                OwnedFrame::Text(json) => send(Frame::Text(json)),
+                OwnedFrame::Binary(bytes) => send(Frame::Packed(bytes)),
             }
-            self.counters.sent(1, json.len());
+            self.counters.sent(1, frame.len());
         }
     }
 

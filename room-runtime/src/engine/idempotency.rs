@@ -14,6 +14,12 @@ use crate::{
 /// The number of answers that a room keeps. A further one overwrites the oldest.
 const KEPT: u64 = 1_024;
 
+/// The answers that are read at a time.
+const CHUNK: u32 = 16;
+
+/// The largest reply that stays in memory, in bytes.
+const MAX_REPLY_IN_MEMORY: usize = 16_384;
+
 /// The longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 256;
 
@@ -39,7 +45,15 @@ struct Answer {
     key: Rc<str>,
     /// The digest of the call, to detect a different call with the same key.
     digest: u64,
+    /// The reply. In memory a large one is empty.
     reply: String,
+}
+
+impl Answer {
+    fn in_memory(self) -> Self {
+        let reply = if self.reply.len() > MAX_REPLY_IN_MEMORY { String::new() } else { self.reply };
+        Answer { reply, ..self }
+    }
 }
 
 #[derive(Debug)]
@@ -99,6 +113,10 @@ impl Answers {
             empty => empty.insert(load(platform)?),
         };
         match stored.by_key.get(key) {
+            // A reply is never empty.
+            Some(answer) if answer.digest == digest && answer.reply.is_empty() => {
+                read_reply(platform, answer).map(Some)
+            }
             Some(answer) if answer.digest == digest => Ok(Some(answer.reply.clone())),
             Some(_) => Err(conflict(key)),
             None => Ok(None),
@@ -132,11 +150,9 @@ impl Answers {
         let key: Rc<str> = Rc::from(key);
         let answer = Answer { number: stored.next, key: key.clone(), digest, reply: reply.to_owned() };
         let bytes = wire::encode_value(&answer, "an answer")?;
-        platform
-            .put(&format!("{}{}", keys::ANSWERS, answer.number % KEPT), &bytes)
-            .map_err(|refusal| Error::new(ErrorKind::Storage, refusal.0))?;
+        platform.put(&key_of(answer.number), &bytes).map_err(|refusal| Error::new(ErrorKind::Storage, refusal.0))?;
         stored.next += 1;
-        stored.by_key.insert(key, answer);
+        stored.by_key.insert(key, answer.in_memory());
         if stored.by_key.len() as u64 > KEPT {
             let oldest = stored.next - 1 - KEPT;
             stored.by_key.retain(|_, answer| answer.number > oldest);
@@ -149,22 +165,45 @@ impl Answers {
     }
 }
 
+/// Reads a reply that is too large for the memory.
+fn read_reply(platform: &AnyPlatform, answer: &Answer) -> Result<String, Error> {
+    let unreadable = |what: &str| Error::new(ErrorKind::Storage, format!("a kept answer could not be read: {what}"));
+    let stored = platform.get(&key_of(answer.number)).map_err(|refusal| unreadable(&refusal.0))?;
+    let stored = stored.ok_or_else(|| unreadable("it is gone"))?;
+    Ok(wire::decode_value::<Answer>(&stored, "a kept answer")?.reply)
+}
+
 fn load(platform: &AnyPlatform) -> Result<Stored, Error> {
     let unreadable =
         |what: &str| Error::new(ErrorKind::Storage, format!("the room's kept answers could not be read: {what}"));
     let mut stored = Stored::default();
-    for bytes in platform.list(keys::ANSWERS).map_err(|refusal| unreadable(&refusal.0))? {
-        let answer: Answer = match wire::decode_value(&bytes, "a kept answer") {
-            Ok(answer) => answer,
-            Err(error) => {
-                platform.log_error(&format!("{error}: that call is not remembered"));
-                continue;
+    // Few at a time: an answer can have 1 MB.
+    let mut start = None;
+    loop {
+        let found = platform.scan(keys::ANSWERS, start.as_deref(), false, CHUNK);
+        let found = found.map_err(|refusal| unreadable(&refusal.0))?;
+        let is_last = found.len() < CHUNK as usize;
+        let mut last = None;
+        for bytes in found {
+            match wire::decode_value::<Answer>(&bytes, "a kept answer") {
+                Ok(answer) => {
+                    stored.next = stored.next.max(answer.number + 1);
+                    last = Some(answer.number);
+                    stored.by_key.insert(answer.key.clone(), answer.in_memory());
+                }
+                Err(error) => platform.log_error(&format!("{error}: that call is not remembered")),
             }
-        };
-        stored.next = stored.next.max(answer.number + 1);
-        stored.by_key.insert(answer.key.clone(), answer);
+        }
+        match last {
+            // No key lies between this one and the next.
+            Some(number) if !is_last => start = Some(format!("{}\0", key_of(number))),
+            _ => return Ok(stored),
+        }
     }
-    Ok(stored)
+}
+
+fn key_of(number: u64) -> String {
+    format!("{}{}", keys::ANSWERS, number % KEPT)
 }
 
 fn conflict(key: &str) -> Error {
@@ -271,6 +310,24 @@ mod tests {
         assert!(!known(&again, 1));
         assert!(known(&again, KEPT));
         assert_eq!(again.memory.list(keys::ANSWERS).expect("readable").len() as u64, KEPT);
+    }
+
+    #[test]
+    fn large_answers_stay_in_storage_only_and_are_given_again() {
+        let calls = Calls::new();
+        let call = "x".repeat(MAX_REPLY_IN_MEMORY);
+        let expected: Vec<_> = (1..=2 * CHUNK).map(|n| Ok(format!("{call} {n}"))).collect();
+        let all = |calls: &Calls| -> Vec<_> { (1..=2 * CHUNK).map(|n| calls.call(&n.to_string(), &call)).collect() };
+        assert!(all(&calls) == expected);
+        assert!(all(&calls) == expected, "given again");
+        let again = Calls { answers: Answers::default(), ..calls };
+        assert!(all(&again) == expected, "given again after a wake");
+        let stored = again.answers.stored.borrow();
+        let in_memory = stored.iter().flat_map(|stored| stored.by_key.values()).map(|answer| answer.reply.len());
+        assert_eq!((in_memory.sum::<usize>(), again.done.get()), (0, 2 * CHUNK));
+        drop(stored);
+        again.memory.reads_fail.set(true);
+        assert_eq!(again.call("1", &call), Err(ErrorKind::Storage));
     }
 
     #[test]

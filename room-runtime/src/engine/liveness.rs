@@ -77,19 +77,19 @@ impl RoomHost {
     fn close_silent(self: &Rc<Self>) {
         let Silence { sockets, next_ms } = self.platform.silent();
         for slot in sockets.into_iter().filter_map(|socket| self.slot_of(socket)) {
-            self.time_out(&slot);
+            self.cut_off(&slot, CloseCode::TIMEOUT, SILENT);
         }
         // Peers that become due shortly after each other share one alarm.
         let earliest = self.platform.now_ms().saturating_add(self.room.peer_timeout_ms / SIGN_STEPS);
         self.schedules.set_check(next_ms.map(|at_ms| at_ms.max(earliest)));
     }
 
-    /// Ends the connection of a silent peer as a lost one: its place is kept for the grace, or `on_close` runs.
-    fn time_out(self: &Rc<Self>, slot: &Rc<Slot>) {
+    /// Ends a connection as a lost one: the place is kept for the grace, or `on_close` runs.
+    pub(super) fn cut_off(self: &Rc<Self>, slot: &Rc<Slot>, code: CloseCode, reason: &'static str) {
         let socket = slot.socket.get();
-        self.note_cut_off(slot, CloseCode::TIMEOUT, SILENT);
+        self.note_cut_off(slot, code, reason);
         // The close fails only if the socket is closing already.
-        let _ = self.platform.close(socket, CloseCode::TIMEOUT.get(), SILENT);
+        let _ = self.platform.close(socket, code.get(), reason);
         if slot.status.get() != Status::Connected || !self.holds_place(slot) {
             return;
         }

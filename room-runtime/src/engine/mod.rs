@@ -139,6 +139,8 @@ pub(crate) struct RoomHost {
     /// The wakers of the handlers that wait. A purge wakes them, so that they end at once.
     waiting: RefCell<HashMap<u64, Waker>>,
     handlers: Cell<u64>,
+    /// The peers that are away, by the names of their places. A handler can hold such a peer, so a place has one slot.
+    away: RefCell<HashMap<String, Rc<Slot>>>,
     /// The peers whose connection has ended and whose end is not handled yet, by the names of their roster entries.
     departing: RefCell<HashMap<String, Rc<Slot>>>,
     /// The users whose handlers are not all over.
@@ -192,6 +194,7 @@ impl RoomHost {
             life: Cell::new(0),
             waiting: RefCell::default(),
             handlers: Cell::new(0),
+            away: RefCell::default(),
             departing: RefCell::default(),
             visits: RefCell::default(),
             joined: Cell::new(None),
@@ -468,6 +471,7 @@ impl RoomHost {
     pub(crate) fn release_memory(&self) {
         self.release_state();
         self.slots.take();
+        self.away.borrow_mut().retain(|_, slot| Rc::strong_count(slot) > 1);
         self.known_sockets.set(0);
         // Buckets that are not full are kept, so that a peer cannot refill its bucket by reconnecting.
         if let Some(rates) = &self.room.parts.rates {

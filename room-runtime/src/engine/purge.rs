@@ -32,9 +32,11 @@ impl RoomHost {
             Error::new(ErrorKind::Storage, format!("the room could not be purged: {refusal}")).in_room(&self.id)
         })?;
         self.life.set(self.life.get() + 1);
-        for slot in self.slots.borrow().iter().flatten().chain(self.departing.borrow().values()) {
+        let (departing, away) = (self.departing.borrow(), self.away.take());
+        for slot in self.slots.borrow().iter().flatten().chain(departing.values()).chain(away.values()) {
             slot.status.set(Status::Gone);
         }
+        drop(departing);
         for socket in Platform::open(&*self.platform, None) {
             // A close fails only if the socket is closing already.
             let _ = Platform::close(&*self.platform, socket, 1000, "the room was purged");

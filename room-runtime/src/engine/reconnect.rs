@@ -8,6 +8,7 @@ use super::{
     MAX_QUEUED_FRAMES, RoomHost, Value,
     handlers::unless_refused,
     roster::{Away, Leaving, key, leaving_key, may_return},
+    sessions::Known,
     shortened,
     upgrade::{Accept, Asked, NOT_ADMITTED, REPLACED, Upgraded, is_connected},
 };
@@ -143,9 +144,13 @@ impl RoomHost {
             self.encode_attachment(&slot, slot.generation.get().wrapping_add(1), &encoded)?;
         }
         self.begin_in_log(&slot, protocol.as_deref())?;
+        let known = match &offer {
+            Some(offer) => self.known_session(offer, &slot)?,
+            None => Known::No,
+        };
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
-        self.continue_session(&slot, is_v1(protocol.as_deref()), offer.as_ref());
-        if self.resume(&slot, socket, address, (data, &encoded), (meta, offer)).await {
+        self.continue_session(&slot, is_v1(protocol.as_deref()), offer.as_ref().filter(|_| known != Known::No));
+        if self.resume(&slot, socket, address, (data, &encoded), (meta, offer, known)).await {
             for other in others {
                 self.force_close(&other, CloseCode::RESTART, REPLACED);
             }
@@ -163,7 +168,7 @@ impl RoomHost {
         socket: Socket,
         address: Option<Rc<str>>,
         (data, encoded): (Value, &RawValue),
-        (meta, offer): (Option<Box<RawValue>>, Option<ResumeOffer>),
+        (meta, offer, known): (Option<Box<RawValue>>, Option<ResumeOffer>, Known),
     ) -> bool {
         let generation = slot.generation.get().wrapping_add(1);
         // The place is written before memory changes: if the write fails, the old connection keeps the place.
@@ -176,7 +181,7 @@ impl RoomHost {
         }
         self.take_over(slot, socket, generation, data, meta);
         if slot.session.borrow().is_some() {
-            self.welcome(slot, offer.as_ref(), offer.is_some());
+            self.welcome(slot, offer.as_ref(), known);
         } else {
             self.send_token(slot);
         }
@@ -216,6 +221,7 @@ impl RoomHost {
         self.keep(socket, slot);
         self.return_to_topics(slot);
         self.departing.borrow_mut().remove(&slot.entry);
+        self.away.borrow_mut().remove(&slot.entry);
         self.forget_leaving(slot);
         if old != NO_SOCKET {
             self.release_socket(old);

@@ -70,8 +70,8 @@ pub(crate) enum Whom<'a> {
 
 /// The messages that a client has missed.
 pub(super) enum Missed {
-    /// These, each with its position.
-    Messages(Vec<(u64, String)>),
+    /// These, each with its position, in the codec of the client.
+    Messages(Vec<(u64, OwnedFrame)>),
     /// Some are not in the log any more.
     Gap,
 }
@@ -269,17 +269,19 @@ impl RoomHost {
         // Several are deleted at a time, so that not each message reads the oldest entry.
         let slack = u64::from(bounds.messages / 8).min(64);
         let is_full = last.number - first.number >= u64::from(bounds.messages) + slack;
-        let is_large = last.total - first.total + first.bytes > u64::from(bounds.bytes);
+        let is_large = last.total - first.total + first.bytes > u64::from(bounds.bytes) + u64::from(bounds.bytes / 8);
         let is_old = now_ms.saturating_sub(first.at_ms) >= bounds.age_ms.saturating_add(bounds.age_ms / 8);
         if !(is_full || is_large || is_old) {
             return Ok(());
         }
+        // After an error in between, the ends are read again.
+        self.log.ends.take();
         let mut kept = last;
         'read: loop {
             let found = self.platform.scan(keys::LOG, None, false, CHUNK);
             let found = found.map_err(|refusal| self.log_error_of("read", &refusal))?;
             for stored in &found {
-                let Some(Entry { head, .. }) = Entry::decode(stored) else { break 'read };
+                let Some(Entry { head, .. }) = Entry::decode(stored) else { return Ok(()) };
                 if head.position == last.position || !is_beyond(&head) {
                     kept = head;
                     break 'read;
@@ -320,12 +322,18 @@ impl RoomHost {
     }
 
     fn is_anyone_here(&self) -> Result<bool, Error> {
-        Ok(self.platform.count_open() > 0 || self.count_kept()? > 0)
+        // A peer whose socket is closing can come back.
+        Ok(self.platform.has_sockets() || self.count_kept()? > 0)
     }
 
     /// The peers that have a place and no open connection.
     fn without_connection(&self) -> Result<Vec<Rc<Slot>>, Error> {
         let mut found: Vec<_> = self.departing.borrow().values().filter(|slot| keeps_place(slot)).cloned().collect();
+        // The end of their connections has not arrived here yet.
+        let is_cut = |slot: &&Rc<Slot>| {
+            slot.status.get() == Status::Connected && keeps_place(slot) && !self.platform.is_open(slot.socket.get())
+        };
+        found.extend(self.slots.borrow().iter().flatten().filter(is_cut).cloned());
         for name in self.schedules.grace_names(self.platform.as_ref())? {
             if found.iter().all(|slot| slot.entry != name)
                 && let Some(entry) = self.entry(&name)?.filter(|entry| entry.away.is_some())
@@ -373,6 +381,7 @@ impl RoomHost {
             return Ok(Missed::Gap);
         }
         let now_ms = self.platform.now_ms();
+        let packing = self.room.packing.as_ref().filter(|_| self.platform.is_packed(slot.socket.get()));
         let (mut messages, mut next) = (Vec::new(), at + 1);
         while next <= last.position {
             let found = self.platform.scan(keys::LOG, Some(&key(next)), false, CHUNK);
@@ -388,7 +397,12 @@ impl RoomHost {
                 if is_old || message.is_empty() {
                     return Ok(Missed::Gap);
                 }
-                messages.push((head.position, message.to_owned()));
+                let frame = match packing {
+                    None => OwnedFrame::Text(message.to_owned()),
+                    // Code of an earlier deploy may have logged a message that this code cannot read.
+                    Some(packing) => OwnedFrame::Binary((packing.convert)(message)?),
+                };
+                messages.push((head.position, frame));
             }
             if found.len() < CHUNK as usize {
                 break;

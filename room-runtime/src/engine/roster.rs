@@ -91,6 +91,14 @@ pub(super) struct Lost {
     is_noted: bool,
 }
 
+/// The lost peers of a start.
+#[derive(Default)]
+pub(super) struct Held {
+    gone: Vec<(Rc<Slot>, Close)>,
+    /// Entries whose data does not decode: the name, the id and the error.
+    unreadable: Vec<(String, PeerId, Error)>,
+}
+
 /// The effect of a connection's end on the peer's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Departure {
@@ -117,7 +125,7 @@ pub(crate) struct Roster {
     give_up: fn(&RoomHost, &Slot, &Close) -> Departure,
     holds_place: fn(&RoomHost, &Slot) -> bool,
     find_lost: fn(&RoomHost, bool) -> Result<Vec<Lost>, Error>,
-    close_lost: fn(Rc<RoomHost>, Vec<Lost>) -> LocalFuture,
+    close_lost: fn(Rc<RoomHost>, Held) -> LocalFuture,
 }
 
 impl Roster {
@@ -244,6 +252,11 @@ impl RoomHost {
 
     /// The peer of an entry whose socket is gone.
     pub(super) fn restore_entry(&self, entry: Entry) -> Result<Rc<Slot>, Error> {
+        if entry.away.is_some()
+            && let Some(known) = self.away.borrow().get(&entry.name)
+        {
+            return Ok(known.clone());
+        }
         let Entry { name, id, connected_at, generation, tags, topics, begun, data, away } = entry;
         let data = self.room.code.decode_data(data.get()).map_err(|error| {
             wire::decode_failed("the data of a peer in the room's roster", error).in_room(&self.id).of_peer(&id)
@@ -255,11 +268,16 @@ impl RoomHost {
         slot.begun.set(begun);
         slot.is_enrolled.set(true);
         slot.ended.replace(away.map(|away| away.close));
-        Ok(Rc::new(slot))
+        let slot = Rc::new(slot);
+        if status == Status::Away {
+            self.away.borrow_mut().insert(slot.entry.clone(), slot.clone());
+        }
+        Ok(slot)
     }
 
     /// Deletes an entry whose data does not decode, and reports it once. No handler can be called without the data.
     pub(super) async fn drop_entry(self: &Rc<Self>, name: &str, id: PeerId, error: Error) {
+        self.away.borrow_mut().remove(name);
         self.log_roster_error(self.strike(name).and_then(|()| self.delete_leaving(name)));
         if self.room.parts.places.is_some() {
             self.log_roster_error(self.cancel_grace(name));
@@ -371,6 +389,7 @@ impl RoomHost {
         match departure {
             Departure::Nothing => {}
             Departure::Away => {
+                self.away.borrow_mut().insert(slot.entry.clone(), slot.clone());
                 self.user_stays(slot, false).await;
                 if self.room.has_on_away {
                     let outcome =
@@ -423,6 +442,7 @@ impl RoomHost {
         if departure == Departure::Away {
             slot.status.set(Status::Away);
         } else {
+            self.away.borrow_mut().remove(&slot.entry);
             slot.status.set(Status::Gone);
             self.leave_topics(slot);
         }
@@ -523,35 +543,52 @@ impl RoomHost {
         Ok(lost)
     }
 
-    pub(super) async fn close_lost(self: &Rc<Self>, lost: Vec<Lost>) {
-        if let Some(roster) = &self.room.parts.roster
-            && !lost.is_empty()
-        {
-            (roster.close_lost)(self.clone(), lost).await;
-        }
-    }
-
-    async fn depart_lost(self: Rc<Self>, lost: Vec<Lost>) {
-        let life = self.life.get();
-        let (mut gone, mut unreadable) = (Vec::new(), Vec::new());
+    /// Takes the lost peers into memory, as peers whose connection has ended.
+    pub(super) fn hold_lost(&self, lost: Vec<Lost>) -> Held {
+        let mut held = Held::default();
         for Lost { entry, close, is_final, is_noted } in lost {
             let (name, id) = (entry.name.clone(), entry.id.clone());
-            // The close of this peer may have arrived during the start, and waits for it.
-            if self.departing.borrow().contains_key(&name) {
-                continue;
-            }
             match self.restore_entry(entry) {
                 Ok(slot) => {
-                    self.note_lost(&slot);
                     slot.is_final.set(is_final);
                     slot.noted.set(is_noted.then_some(is_final));
                     slot.ended.replace(Some(close.clone()));
                     self.add_departing(&slot);
-                    gone.push((slot, close));
+                    held.gone.push((slot, close));
                 }
-                Err(error) => unreadable.push((name, id, error)),
+                Err(error) => held.unreadable.push((name, id, error)),
             }
         }
+        held
+    }
+
+    /// Forgets the lost peers until the next start.
+    pub(super) fn let_go_of_lost(&self, held: &Held) {
+        for (slot, _) in &held.gone {
+            if self.is_departing(slot) {
+                self.departing.borrow_mut().remove(&slot.entry);
+            }
+        }
+    }
+
+    fn is_departing(&self, slot: &Rc<Slot>) -> bool {
+        self.departing.borrow().get(&slot.entry).is_some_and(|other| Rc::ptr_eq(other, slot))
+    }
+
+    pub(super) async fn close_lost(self: &Rc<Self>, held: Held) {
+        if let Some(roster) = &self.room.parts.roster
+            && !(held.gone.is_empty() && held.unreadable.is_empty())
+        {
+            (roster.close_lost)(self.clone(), held).await;
+        }
+    }
+
+    async fn depart_lost(self: Rc<Self>, held: Held) {
+        let life = self.life.get();
+        let Held { mut gone, unreadable } = held;
+        // The close of such a peer may have arrived during the start, and waits for it.
+        gone.retain(|(slot, _)| self.is_departing(slot));
+        gone.iter().for_each(|(slot, _)| self.note_lost(slot));
         for (name, id, error) in unreadable {
             self.drop_entry(&name, id, error).await;
         }

@@ -21,6 +21,12 @@ use crate::{
 /// The close reason of a connection whose client resumed its session on another one.
 pub(super) const RESUMED: &str = "resumed by a new connection";
 
+/// The largest outcome that a session keeps for each of its last numbers, in bytes. Of larger answers it keeps the last one.
+const MAX_OUTCOME_BYTES: usize = 16_384;
+
+/// The mark in place of a larger outcome.
+const LARGE: &str = "large";
+
 /// The hexadecimal digits of a token for the time at which it was made, in milliseconds, and then for the life of the room.
 const TIME_DIGITS: usize = 11;
 const LIFE_DIGITS: usize = 5;
@@ -160,8 +166,22 @@ fn session_key(token: &str) -> String {
     format!("{}{token}", keys::SESSIONS)
 }
 
+fn large_key(token: &str) -> String {
+    format!("{}{token}:large", keys::OUTCOMES)
+}
+
 fn outcome_key(token: &str, number: u64) -> String {
     format!("{}{token}:{}", keys::OUTCOMES, number % WINDOW)
+}
+
+/// The room's knowledge of the session that a client offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    No,
+    /// It is the session of the peer's place.
+    Here,
+    /// Its place was another one, so it has no messages of this one.
+    Elsewhere,
 }
 
 /// A session that a client resumes.
@@ -207,7 +227,12 @@ impl RoomHost {
         }
         if let Some(outcome) = outcome {
             session.told.set(number);
-            self.platform.put(&outcome_key(&session.token, number), format!("{number} {outcome}").as_bytes())?;
+            let mut kept = outcome;
+            if outcome.len() > MAX_OUTCOME_BYTES {
+                self.platform.put(&large_key(&session.token), format!("{number} {outcome}").as_bytes())?;
+                kept = LARGE;
+            }
+            self.platform.put(&outcome_key(&session.token, number), format!("{number} {kept}").as_bytes())?;
         }
         let Session { token, told, place, .. } = session;
         let (told, now_ms, place, id) = (told.get(), self.platform.now_ms(), place.borrow(), &slot.id);
@@ -251,6 +276,7 @@ impl RoomHost {
 
     fn delete_session(&self, token: &str, told: u64) -> Result<(), PlatformError> {
         self.platform.delete(&session_key(token))?;
+        self.platform.delete(&large_key(token))?;
         let first = told.saturating_sub(WINDOW - 1).max(1);
         (first..=told).try_for_each(|number| self.platform.delete(&outcome_key(token, number)))
     }
@@ -367,20 +393,34 @@ impl RoomHost {
 
     /// Sends the outcome of a number that was settled before.
     pub(super) fn repeat_outcome(self: &Rc<Self>, slot: &Slot, session: &Session, number: u64) {
-        if let Some(outcome) = self.stored_outcome(session, number) {
-            return self.send_control(slot, &outcome);
+        match self.stored_outcome(session, number) {
+            Ok(Some(outcome)) => self.send_control(slot, &outcome),
+            Ok(None) => self.send_control(slot, &wire::ack_control(number)),
+            // Without a number: the number is settled, and the client asks again.
+            Err(error) => self.send_notice(Notice::error(error.kind(), error.message(), None), 0, slot),
         }
-        self.send_control(slot, &wire::ack_control(number));
     }
 
-    fn stored_outcome(&self, session: &Session, number: u64) -> Option<String> {
+    /// The outcome of a settled number; `None` for an acknowledgement.
+    fn stored_outcome(&self, session: &Session, number: u64) -> Result<Option<String>, Error> {
         // Most sessions have no outcome in storage.
         if session.told.get() < number {
-            return None;
+            return Ok(None);
         }
-        let stored = self.platform.get(&outcome_key(&session.token, number)).ok()??;
-        let (of, outcome) = str::from_utf8(&stored).ok()?.split_once(' ')?;
-        (of.parse() == Ok(number)).then(|| outcome.to_owned())
+        let read = |key: &str| self.platform.get(key).map_err(|refusal| self.session_error("read", &refusal));
+        let numbered = |stored: Vec<u8>| {
+            let (of, outcome) = str::from_utf8(&stored).ok()?.split_once(' ')?;
+            (of.parse() == Ok(number)).then(|| outcome.to_owned())
+        };
+        let outcome = read(&outcome_key(&session.token, number))?.and_then(numbered);
+        if outcome.as_deref() != Some(LARGE) {
+            return Ok(outcome);
+        }
+        let large = read(&large_key(&session.token))?.and_then(numbered);
+        Ok(Some(large.unwrap_or_else(|| {
+            let message = "the call was handled, and its answer was too large to be kept beside a later one";
+            Notice::error(ErrorKind::ValueTooLarge, message, None).into_control(number)
+        })))
     }
 
     /// Asks for the frames from the next number on, once for each gap.
@@ -495,6 +535,30 @@ impl RoomHost {
         Ok(is_known.then(|| Resumed { session: self.session(offer.token.clone()), old }))
     }
 
+    /// Returns whether the room knows the session that a client offers for a place.
+    pub(super) fn known_session(&self, offer: &ResumeOffer, slot: &Slot) -> Result<Known, Error> {
+        let is_own = slot.session.borrow().as_ref().is_some_and(|session| session.token == offer.token);
+        Ok(match self.row(&offer.token)? {
+            Some(row) if row.id != slot.id => Known::No,
+            Some(row) if is_own || row.place == slot.entry => Known::Here,
+            Some(_) => Known::Elsewhere,
+            // A session that is not stored has no number, unless it was forgotten.
+            None if !self.would_be_stored(&offer.token)? => Known::No,
+            None if is_own || offer.token == slot.entry => Known::Here,
+            None => Known::Elsewhere,
+        })
+    }
+
+    /// Stores the new place of a session, if the session is stored.
+    pub(super) fn move_stored_session(&self, slot: &Slot, session: &Session) {
+        session.place.replace(slot.entry.clone());
+        match self.last_number(session) {
+            Ok(_) if session.is_stored.get() => self.store_place(slot, session),
+            Ok(_) => {}
+            Err(error) => self.log_error(&error.to_string()),
+        }
+    }
+
     /// Gives a peer that takes its place again the session that its client offers; none to a plain client.
     pub(super) fn continue_session(&self, slot: &Slot, is_v1: bool, offer: Option<&ResumeOffer>) {
         let known = slot.session.take().filter(|known| offer.is_some_and(|offer| known.token == offer.token));
@@ -531,17 +595,18 @@ impl RoomHost {
     }
 
     /// Finds what a client has missed while it had no connection.
-    fn missed_by(&self, slot: &Slot, offer: Option<&ResumeOffer>, is_resumed: bool) -> Missed {
+    fn missed_by(&self, slot: &Slot, offer: Option<&ResumeOffer>, known: Known) -> Missed {
         match (offer, &self.room.parts.replay) {
             (None, _) => Missed::Messages(Vec::new()),
-            (Some(offer), Some(replay)) if is_resumed => (replay.missed)(self, slot, offer.at),
+            (Some(offer), Some(replay)) if known == Known::Here => (replay.missed)(self, slot, offer.at),
             (Some(_), _) => Missed::Gap,
         }
     }
 
     /// Sends the first controls of a connection: the welcome and, if the session is resumed, the outcomes that its client
     /// does not know.
-    pub(super) fn welcome(self: &Rc<Self>, slot: &Slot, offer: Option<&ResumeOffer>, is_resumed: bool) {
+    pub(super) fn welcome(self: &Rc<Self>, slot: &Slot, offer: Option<&ResumeOffer>, known: Known) {
+        let is_resumed = known != Known::No;
         let Some(session) = slot.session.borrow().clone() else { return };
         session.is_packed.set(self.platform.is_packed(slot.socket.get()));
         session.place.replace(slot.entry.clone());
@@ -553,7 +618,7 @@ impl RoomHost {
             0
         });
         session.asked.set(0);
-        let missed = self.missed_by(slot, offer, is_resumed);
+        let missed = self.missed_by(slot, offer, known);
         let is_gap = matches!(missed, Missed::Gap);
         slot.has_gap.set(is_gap);
         let (ping, pong) = self.room.heartbeat;
@@ -571,14 +636,23 @@ impl RoomHost {
         self.transmit_control(slot, &welcome.into_control(), false);
         if let Missed::Messages(messages) = missed {
             self.send_missed(slot, &messages);
+            // The messages for others that follow the last of its own need not be looked at again.
+            if let (Some(offer), Some(replay)) = (offer, &self.room.parts.replay)
+                && (replay.current)(self) > messages.last().map_or(offer.at, |(position, _)| *position)
+            {
+                self.send_control(slot, &wire::at_control((replay.current)(self)));
+            }
         }
         if !is_resumed || last == 0 || from > last {
             return;
         }
         let oldest = last.saturating_sub(WINDOW - 1).max(1);
         for number in from.max(oldest)..=last {
-            if let Some(outcome) = self.stored_outcome(&session, number) {
-                self.send_control(slot, &outcome);
+            match self.stored_outcome(&session, number) {
+                Ok(Some(outcome)) => self.send_control(slot, &outcome),
+                Ok(None) => {}
+                // The client sends it again, as it has no outcome.
+                Err(error) => return self.log_error(&error.to_string()),
             }
         }
         self.send_control(slot, &wire::ack_control(last));

@@ -73,6 +73,12 @@ impl RoomHost {
             self.note_cut_off(&slot, CloseCode::TRY_AGAIN, REASON);
             self.force_close(&slot, CloseCode::TRY_AGAIN, REASON);
         }
+        if self.has_replay() {
+            // A later message must not cover the one that was not taken. The client resumes, and gets both.
+            for slot in sent.failed.iter().filter_map(|socket| self.slot_of(*socket)) {
+                self.cut_off(&slot, CloseCode::ERROR, "a message could not be sent");
+            }
+        }
         sent
     }
 

@@ -73,12 +73,15 @@ impl RoomHost {
             // A schedule that `on_start` sets must not take the alarm away from the outbox.
             delivering.load(self)?;
         }
+        // A message of `on_start` can be for them.
+        let lost = self.hold_lost(lost);
         let (life, call) = (self.life.get(), self.invocation(None));
         if let Err(failure) = self.run("on_start", call.sender.as_deref(), self.room.code.on_start(call.clone())).await
         {
             if is_own_purge(&failure) {
                 return Err(purged_at_start().in_room(&self.id));
             }
+            self.let_go_of_lost(&lost);
             self.report(Err(failure), "on_start", &call).await;
             // The failure's text goes only to the log, because a peer must not see it.
             let message = "the room could not start: its on_start failed, see its log";

@@ -19,7 +19,7 @@ use crate::{
     CloseCode, Error, ErrorKind, Failure, HandlerError, OnDuplicate, OnResume, PeerId,
     engine::{
         purge::is_own_purge,
-        sessions::Resumed,
+        sessions::{Known, Resumed},
         slot::{Slot, Status},
     },
     platform::*,
@@ -247,9 +247,10 @@ impl RoomHost {
             self.close_resumed(&old);
         }
         if is_resumed && let Some(session) = &*slot.session.borrow() {
-            self.store_place(&slot, session);
+            // A session without a number is not stored, so that a client cannot fill the storage with tokens.
+            self.move_stored_session(&slot, session);
         }
-        self.greet(&slot, offer.as_ref(), is_resumed);
+        self.greet(&slot, offer.as_ref(), if is_resumed { Known::Elsewhere } else { Known::No });
         self.let_in(&slot, replaced, kept).await;
         Ok(Upgraded::Accepted)
     }
@@ -296,9 +297,9 @@ impl RoomHost {
     }
 
     /// Sends the first frame of a connection, before any frame of a handler: the welcome, or a resume token.
-    fn greet(self: &Rc<Self>, slot: &Slot, offer: Option<&ResumeOffer>, is_resumed: bool) {
+    fn greet(self: &Rc<Self>, slot: &Slot, offer: Option<&ResumeOffer>, known: Known) {
         if slot.session.borrow().is_some() {
-            self.welcome(slot, offer, is_resumed);
+            self.welcome(slot, offer, known);
         } else {
             self.send_resume_token(slot);
         }

@@ -130,7 +130,8 @@ pub(crate) trait Platform: fmt::Debug {
     fn attach(&self, socket: Socket, bytes: &[u8]) -> Result<(), PlatformError>;
     /// Sends a frame to the open sockets of an audience. Those that speak another codec than the frame's are skipped.
     ///
-    /// A socket with more than `max_unread` bytes sent since it last showed that it reads is skipped. With `hold`,
+    /// A socket with more than `max_unread` bytes sent since it last showed that it reads is skipped; with `usize::MAX`, none
+    /// is, and the frame does not count. With `hold`,
     /// frames to sockets that accept several messages in one frame are held for a batch, and count as sent.
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent;
     /// Sets the position in the log of the room that the clients of `room.v1` get with the messages which follow; 0 for

@@ -15,22 +15,31 @@ use crate::{
 
 /// The calls of a peer by their numbers, with the control of each that has an outcome.
 #[derive(Debug, Default)]
-pub(super) struct Calls(HashMap<u64, Option<Value>>);
+pub(super) struct Calls {
+    calls: HashMap<u64, Option<Value>>,
+    /// The highest number of the session before this connection.
+    before: u64,
+}
 
 impl Calls {
     /// Returns whether a control is the outcome of a call.
     pub(super) fn has(&self, control: &Value) -> bool {
-        number_of(control).is_some_and(|number| self.0.contains_key(&number))
+        number_of(control).is_some_and(|number| self.calls.contains_key(&number))
+    }
+
+    /// The numbers of a resumed session go on.
+    pub(super) fn after(before: u64) -> Self {
+        Calls { calls: HashMap::new(), before }
     }
 
     fn begin(&mut self) -> u64 {
-        let number = self.0.len() as u64 + 1;
-        self.0.insert(number, None);
+        let number = self.before + self.calls.len() as u64 + 1;
+        self.calls.insert(number, None);
         number
     }
 
     fn settle(&mut self, control: &Value) {
-        if let Some(outcome) = number_of(control).and_then(|number| self.0.get_mut(&number)) {
+        if let Some(outcome) = number_of(control).and_then(|number| self.calls.get_mut(&number)) {
             *outcome = Some(control.clone());
         }
     }
@@ -98,6 +107,14 @@ impl<R: Room> Caller<R> for TestPeer<R> {
 }
 
 impl<R: Room> TestPeer<R> {
+    /// Reads the highest number of a resumed session from the welcome, which is the first frame.
+    pub(super) fn begin_calls(&self) {
+        let first = self.with_socket(|socket| socket.received.front().cloned());
+        let controls = first.and_then(|frame| self.parts(&frame)).map(|(controls, _)| controls).unwrap_or_default();
+        let last = controls.first().and_then(|control| control["welcome"]["last"].as_u64());
+        self.calls.replace(Calls::after(last.unwrap_or(0)));
+    }
+
     /// Sends a call and returns its outcome.
     fn call_raw<K: RoomCall<Room = R>>(&self, name: &str, call: &K) -> Result<Value, Error> {
         assert!(
@@ -133,6 +150,6 @@ impl<R: Room> TestPeer<R> {
         let controls = arrived.iter().filter_map(|frame| self.parts(frame)).flat_map(|(controls, _)| controls);
         let mut calls = self.calls.borrow_mut();
         controls.for_each(|control| calls.settle(&control));
-        calls.0.get(&number).cloned().flatten()
+        calls.calls.get(&number).cloned().flatten()
     }
 }

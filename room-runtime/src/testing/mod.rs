@@ -305,7 +305,12 @@ impl<R: Room> TestRoom<R> {
                     let tags = of(TAG_MARK).map(str::to_owned).collect();
                     let (unpacked, resume_token) = (RefCell::default(), RefCell::default());
                     let calls = RefCell::default();
-                    Ok(TestPeer { world, object, socket, id, tags, unpacked, resume_token, calls, room: PhantomData })
+                    let peer =
+                        TestPeer { world, object, socket, id, tags, unpacked, resume_token, calls, room: PhantomData };
+                    if peer.with_socket(|socket| socket.v1) {
+                        peer.begin_calls();
+                    }
+                    Ok(peer)
                 }
                 Ok((_, Answer::Response(response))) => Err(Refusal::Response(Box::new(response))),
                 Err(error) => Err(Refusal::Error(error.in_room(&id))),

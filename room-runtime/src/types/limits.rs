@@ -208,8 +208,9 @@ pub struct Replay {
     pub messages: u32,
     /// The longest time that a message is replayed, in milliseconds. The room deletes older ones with its next message.
     pub age_ms: u64,
-    /// The most bytes of messages, as JSON, with the lists of their receivers. A message that is larger than this by itself, or
-    /// than 1,737,856 bytes, is sent and not kept.
+    /// The most bytes of messages, as JSON, with the lists of their receivers. The room deletes several at a time, so there can
+    /// be up to an eighth more. A message that is larger than this by itself, or than 1,737,856 bytes, is sent and not kept: a
+    /// client that was away learns of a gap.
     pub bytes: u32,
 }
 

@@ -273,6 +273,11 @@ pub(crate) fn ack_control(number: u64) -> String {
     format!("{{\"ack\":{number}}}")
 }
 
+/// Returns the control with the position up to which the client has got everything.
+pub(crate) fn at_control(position: u64) -> String {
+    format!("{{\"at\":{position}}}")
+}
+
 /// Returns the control that asks for this number and all later ones.
 pub(crate) fn resend_control(number: u64) -> String {
     format!("{{\"resend\":{number}}}")

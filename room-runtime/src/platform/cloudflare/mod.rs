@@ -182,7 +182,8 @@ impl Platform for Cloudflare {
     }
 
     fn send(&self, frame: Frame<'_>, to: Audience<'_>, max_unread: usize, hold: bool) -> Sent {
-        let (sockets, max) = (&self.sockets, max_unread as f64);
+        let max = if max_unread == usize::MAX { f64::INFINITY } else { max_unread as f64 };
+        let sockets = &self.sockets;
         let others;
         let to = match to {
             // There is nearly always at most one exception, the sender, so only that case has a fast path.

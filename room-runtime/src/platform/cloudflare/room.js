@@ -352,7 +352,7 @@ export class Sockets {
     if (slot.v1 && kind !== BYTES_FRAME && (hold || slot.busy)) {
       this.#hold(slot, hold).held.push(frame);
       slot.position = this.#position;
-      slot.unread += size;
+      if (maxUnread < Infinity) slot.unread += size;
       return 1;
     }
     try {
@@ -364,7 +364,7 @@ export class Sockets {
       } else {
         slot.socket.send(frame);
       }
-      slot.unread += size;
+      if (maxUnread < Infinity) slot.unread += size;
       return 1;
     } catch {
       // `readyState` is read only after a failure: reading it costs half as much as a whole send.

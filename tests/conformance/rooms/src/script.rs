@@ -658,8 +658,8 @@ async fn carry_out<R: Scripted>(ctx: &RoomContext<R>, peer: Option<&Peer<R>>, st
         Step::Hold(gate) => hold(ctx, gate).await?,
         Step::Open(gate) => gates::open(R::NAME, ctx.id(), gate)?,
         Step::Spawn(steps) => {
-            let steps = steps.clone();
-            ctx.spawn(async move |ctx| run(&ctx, None, &steps).await);
+            let (steps, peer) = (steps.clone(), peer.cloned());
+            ctx.spawn(async move |ctx| run(&ctx, peer.as_ref(), &steps).await);
         }
 
         Step::Fail(text) => return Err(Failure::msg(text)),

@@ -70,20 +70,21 @@ pub(super) async fn a_call_that_fails_is_answered_with_its_number<H: Harness>(h:
         (5, "add", json!({}), "missing field `amount`"),
         (6, "add", json!({ "amount": "2" }), "invalid type: string"),
         (7, "add", json!({ "amount": 2, "amont": 2 }), "unknown field `amont`"),
-        (8, "add", json!(2), "invalid type: integer"),
+        (8, "add", json!(2), "the arguments of a call are an object by name"),
+        (9, "add", json!([2]), "the arguments of a call are an object by name"),
     ] {
         alice.call(number, name, arguments).await?;
         let message = alice.fails(number, ErrorKind::Decode).await?;
         holds!(message.starts_with("this is not a call of this room: ") && message.contains(part), "{message}");
     }
-    alice.call(9, "text", json!({ "length": 1_000_001 })).await?;
-    alice.fails(9, ErrorKind::Handler).await?;
+    alice.call(10, "text", json!({ "length": 1_000_001 })).await?;
+    alice.fails(10, ErrorKind::Handler).await?;
     alice.call(0, "caller", json!({})).await?;
     alice.fails(None, ErrorKind::Decode).await?;
-    alice.call(10, "text", json!({ "length": "x".repeat(100_001) })).await?;
-    alice.fails(10, ErrorKind::TooLarge).await?;
-    alice.call(11, "caller", json!({})).await?;
-    alice.expect([answer(11, "alice")]).await?;
+    alice.call(11, "text", json!({ "length": "x".repeat(100_001) })).await?;
+    alice.fails(11, ErrorKind::TooLarge).await?;
+    alice.call(12, "caller", json!({})).await?;
+    alice.expect([answer(12, "alice")]).await?;
     same!(room.count().await?, 100);
     let log = room.log().await?;
     holds!(log.iter().any(|line| line.contains("fail") && line.contains("a secret")), "{log:?}");
@@ -129,6 +130,23 @@ pub(super) async fn a_client_that_resumes_gets_the_answer_that_it_missed<H: Harn
     alice.call(1, "add", json!({ "amount": 100 })).await?;
     alice.expect([answer(1, 2)]).await?;
     same!(room.count().await?, 2);
+    Ok(())
+}
+
+pub(super) async fn a_session_keeps_the_last_of_its_large_answers<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Desk, _>(&h, "r");
+    let alice = join(&room, modern("alice")).await?;
+    let large = |number| answer(number, Value::String("x".repeat(20_000)));
+    for number in 1..=2 {
+        alice.call(number, "text", json!({ "length": 20_000 })).await?;
+        alice.expect([large(number)]).await?;
+    }
+    alice.call(3, "text", json!({ "length": 1 })).await?;
+    alice.expect([answer(3, "x")]).await?;
+    let alice = join(&room, returning(guest("alice"), alice.token(), 1, 0)).await?;
+    let message = alice.fails(1, ErrorKind::ValueTooLarge).await?;
+    holds!(message.contains("the call was handled"), "{message}");
+    alice.expect([large(2), answer(3, "x"), ack(3)]).await?;
     Ok(())
 }
 

@@ -391,6 +391,7 @@ macro_rules! all_cases {
                 a_plain_client_cannot_call: feature("calls");
                 a_call_runs_once_also_after_a_wake: feature("calls");
                 a_client_that_resumes_gets_the_answer_that_it_missed: feature("calls");
+                a_session_keeps_the_last_of_its_large_answers: feature("calls");
                 a_call_that_is_lost_in_a_panic_fails: feature("calls").alone(PANICS);
                 calls_and_events_of_a_peer_run_in_order: feature("calls");
                 a_client_of_messagepack_calls_in_it: feature("calls");
@@ -407,6 +408,8 @@ macro_rules! all_cases {
                 the_log_is_bounded_in_bytes_and_a_message_beyond_it_is_a_gap: feature("replay");
                 a_replay_survives_hibernation: feature("replay");
                 a_replay_survives_a_restart: feature("replay").alone(RESTARTS);
+                a_message_of_on_start_reaches_a_client_that_is_still_away: feature("replay").alone(RESTARTS);
+                a_handler_that_holds_a_peer_reaches_it_after_it_has_resumed: feature("replay");
                 a_place_that_was_given_up_is_a_gap: feature("replay");
                 a_purge_ends_the_log: feature("replay");
                 a_message_to_a_peer_that_is_away_waits_for_it: feature("replay");

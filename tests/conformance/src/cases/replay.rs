@@ -8,7 +8,7 @@ use conformance_rooms::{
 use serde_json::{Value, json};
 
 use super::{
-    steps::{log, say, send, tagged, whisper, with_id},
+    steps::{hold, log, open, say, send, tagged, whisper, with_id},
     v1::{Client, join, modern, returning},
 };
 use crate::harness::{Arrival, Harness, Room, guest, room, until};
@@ -277,6 +277,35 @@ pub(super) async fn a_replay_survives_a_restart<H: Harness>(h: H) -> Result<()> 
     let back = again(&room, &alice, at).await?;
     same!((back.field::<bool>("resumed")?, is_gap(&back)?), (true, false));
     hears(&back, &["two", "three", "four"]).await?;
+    Ok(())
+}
+
+pub(super) async fn a_message_of_on_start_reaches_a_client_that_is_still_away<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Archive, _>(&h, "r");
+    let alice = join(&room, modern("alice")).await?;
+    room.run([say("one")]).await?;
+    let at = hears(&alice, &["one"]).await?;
+    room.restart().await?;
+    room.script("on_start", [say("two")]).await?;
+    room.run([say("three")]).await?;
+    let back = again(&room, &alice, at).await?;
+    same!(is_gap(&back)?, false);
+    hears(&back, &["two", "three"]).await?;
+    Ok(())
+}
+
+pub(super) async fn a_handler_that_holds_a_peer_reaches_it_after_it_has_resumed<H: Harness>(h: H) -> Result<()> {
+    let room = room::<Archive, _>(&h, "r");
+    room.script("on_away", [log("away")]).await?;
+    let alice = join(&room, modern("alice")).await?;
+    let at: u64 = alice.field("at")?;
+    alice.run(0, [Step::Spawn(vec![hold("door"), whisper("late")])]).await?;
+    alice.frame().await?;
+    alice.peer.disconnect();
+    until(&h, "on_away", || room.log(), |log| log.contains(&"away".to_owned())).await?;
+    let back = again(&room, &alice, at).await?;
+    room.run([open("door")]).await?;
+    hears(&back, &["late"]).await?;
     Ok(())
 }
 
