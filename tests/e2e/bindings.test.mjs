@@ -1,5 +1,6 @@
 // The generated bindings in tests/bindings/files and of the chat example, as their readers see them: the compiler
-// of TypeScript, a validator of JSON Schema, and the official schema of AsyncAPI. These tests need neither a build nor workerd.
+// of TypeScript, a validator of JSON Schema, and the official schema of AsyncAPI; and the chat's page, which uses them. These tests
+// need neither a build nor workerd.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -35,10 +36,13 @@ async function files(extension) {
 }
 
 /** Returns the output of the compiler about these files. */
-async function compile(...sources) {
-  const tsc = join(root, "node_modules/typescript/bin/tsc");
+const compile = (...sources) => tsc(...STRICT, ...sources);
+
+/** Returns the output of the compiler. */
+async function tsc(...args) {
+  const program = join(root, "node_modules/typescript/bin/tsc");
   try {
-    await promisify(execFile)(process.execPath, [tsc, ...STRICT, ...sources], { cwd: root });
+    await promisify(execFile)(process.execPath, [program, ...args], { cwd: root });
     return "";
   } catch (error) {
     return error.stdout || error.message;
@@ -56,6 +60,28 @@ test("TypeScript names the variant that is misspelt", async () => {
     const types = JSON.stringify(join(ZOO, "zoo.ts"));
     await writeFile(file, `import type { Event } from ${types};\nexport const event: Event = { type: "leav" };\n`);
     assert.match(await compile(file), /wrong\.ts\(2,\d+\): error TS\d+: Type '"leav"' is not assignable to type .*"leave"/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("TypeScript accepts the page of the chat, and would see an event that the room does not have", async () => {
+  const page = join(root, "examples/chat/page/tsconfig.json");
+  const folder = await mkdtemp(join(tmpdir(), "bindings-"));
+  try {
+    await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ extends: page, include: ["wrong.ts"] }));
+    const lines = [
+      `import { connect } from "room-client";`,
+      `import type { Chat } from ${JSON.stringify(join(root, "examples/chat/bindings/chat.ts"))};`,
+      `const chat = connect<Chat>({ url: "/" });`,
+      `chat.on("Message", ({ text }) => void chat.send({ type: "Shout", text }));`,
+    ];
+    await writeFile(join(folder, "wrong.ts"), lines.join("\n"));
+    const [accepted, wrong] = await Promise.all([tsc("--project", page), tsc("--project", folder)]);
+    assert.equal(accepted, "");
+    const errors = wrong.split("\n").filter((line) => /error TS/.test(line));
+    assert.equal(errors.length, 1, wrong);
+    assert.match(errors[0], /wrong\.ts\(4,\d+\): error TS\d+: Type '"Shout"' is not assignable to type .*"Say"/);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -11,6 +11,10 @@ import { Raw, TEXT, request } from "./raw.mjs";
 
 const TOKEN = "dev-admin";
 const OPERATOR = { authorization: `Bearer ${TOKEN}` };
+/** The files of the page, which the platform serves without the Worker. */
+const PAGE = ["/", "/chat.css", "/chat.js"];
+/** Methods that Node's HTTP libraries do not send. */
+const ODD_METHODS = ["PROPFIND", "MKCOL", "LOCK", "TRACE", "PURGE"];
 
 let host;
 
@@ -275,6 +279,32 @@ describe("the page", () => {
       assert.notEqual(await response.text(), "", path);
     }
     assert.match(await (await host.fetch("/?room=lobby")).text(), /<!doctype html>/i);
+    const index = await host.fetch("/index.html");
+    assert.deepEqual([index.status, index.headers.get("location")], [307, "/"]);
+  });
+
+  test("its files come with headers that restrict the browser", async () => {
+    for (const path of PAGE) {
+      const { headers } = await host.fetch(path);
+      assert.match(headers.get("content-security-policy"), /^default-src 'self';/, path);
+      assert.equal(headers.get("x-content-type-options"), "nosniff", path);
+      assert.equal(headers.get("cache-control"), "no-cache", path);
+    }
+    await refused(await host.fetch("/_headers"), 404);
+  });
+
+  test("a wrong method for its files is 405", async () => {
+    for (const path of PAGE) {
+      for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
+        assert.equal((await host.fetch(path, { method, headers: OPERATOR })).status, 405, `${method} ${path}`);
+      }
+      for (const method of ODD_METHODS) {
+        const connection = await Raw.open(host);
+        connection.write(request(host, method, path, [["Connection", "close"]]));
+        assert.equal((await connection.head()).status, 405, `${method} ${path}`);
+        connection.destroy();
+      }
+    }
   });
 });
 
@@ -477,7 +507,7 @@ describe("other requests", () => {
   test("an unknown path is 404", async () => {
     const paths = [
       "/nothing",
-      "/index.html",
+      "/page/main.ts",
       "/.dev.vars",
       "/ws",
       "/ws/other/r?userId=a",
@@ -498,7 +528,7 @@ describe("other requests", () => {
 
   test("a wrong method is 405, and does nothing", async () => {
     const room = newRoom();
-    const gets = ["/", "/chat.css", "/chat.js", `/ws/chat/${room}?userId=a`, `/api/chat/${room}/state`, `/api/chat/${room}/peers`];
+    const gets = [`/ws/chat/${room}?userId=a`, `/api/chat/${room}/state`, `/api/chat/${room}/peers`];
     for (const path of gets) {
       for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
         await refused(await host.fetch(path, { method, headers: OPERATOR }), 405);
@@ -510,9 +540,8 @@ describe("other requests", () => {
         await refused(await api(room, what, { method, headers: OPERATOR, body }), 405);
       }
     }
-    // Node's HTTP libraries do not send these.
     for (const path of gets) {
-      for (const method of ["PROPFIND", "MKCOL", "LOCK", "TRACE", "PURGE"]) {
+      for (const method of ODD_METHODS) {
         const connection = await Raw.open(host);
         connection.write(request(host, method, path, [["Connection", "close"]]));
         assert.equal((await connection.head()).status, 405, `${method} ${path}`);

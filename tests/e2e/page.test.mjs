@@ -1,5 +1,5 @@
 // The chat example's page in a real browser with a real worker: its use, its display, and its reaction to a lost
-// network or worker.
+// network or worker. The page speaks `room.v1`, by `room-client`.
 //
 // Screenshots of the page are left in target/e2e/*.png.
 
@@ -189,7 +189,6 @@ test("offline, the draft is kept; online, the page reconnects at once", async ()
 
 test("an idle connection stays open", async () => {
   const ada = await enter("Ada", "quiet", { clock: true });
-  await ada.answered;
   for (let n = 1; n <= 3; n += 1) {
     const answered = pong(ada.socket);
     await ada.page.clock.fastForward(25_000);
@@ -202,7 +201,8 @@ test("an idle connection stays open", async () => {
 
 test("a connection that only looks open is replaced", async () => {
   const ada = await enter("Ada", "silent", { clock: true });
-  const bob = await enter("Bob", "silent");
+  // Bob's own connection does not share Ada's network.
+  const bob = await enter("Bob", "silent", { at: host.url });
   await ada.notice("Bob joined").waitFor();
 
   front.hush();
@@ -212,18 +212,165 @@ test("a connection that only looks open is replaced", async () => {
   await ada.page.clock.fastForward(25_000);
   await ada.page.clock.fastForward(10_000);
   await ada.notice("Connection lost. Reconnecting…").waitFor();
-  // The page cannot know if the message arrived, so it asks.
-  await ada.page.getByText("May not have arrived.").waitFor();
+  // The page cannot know if the message arrived, so it says so, and sends it again.
+  await ada.pending("does this arrive?").getByText("Not delivered yet.").waitFor();
+  await ada.shoot("page-pending");
   // The data that the network still held is lost.
   front.down();
   front.up();
   await ada.notice("Connection restored.").waitFor();
-  await ada.page.getByRole("button", { name: "Discard" }).click();
+  await ada.message("does this arrive?").waitFor();
+  await ada.pending("does this arrive?").waitFor({ state: "detached" });
 
-  await bob.notice("Connection restored.").waitFor();
   await ada.say("now it does");
   await bob.message("now it does").waitFor();
-  for (const tab of [ada, bob]) assert.deepEqual(await tab.conversation(), [["Ada", "now it does"]]);
+  const expected = [["Ada", "does this arrive?"], ["Ada", "now it does"]];
+  for (const tab of [ada, bob]) assert.deepEqual(await tab.conversation(), expected);
+});
+
+test("messages that are sent while the network is down arrive exactly once", async () => {
+  const ada = await enter("Ada", "tunnel");
+  await ada.say("before");
+  // Bob's own connection does not share Ada's network.
+  const bob = await enter("Bob", "tunnel", { at: host.url });
+
+  // The page does not see yet that the network is gone: it sends, and nothing arrives.
+  front.hush();
+  for (const text of ["one", "two", "three"]) {
+    await ada.composer.fill(text);
+    await ada.composer.press("Enter");
+    await ada.pending(text).waitFor();
+  }
+  assert.equal(await ada.page.getByText("Not delivered yet.").filter({ visible: true }).count(), 0);
+  front.down();
+  await ada.notice("Connection lost. Reconnecting…").waitFor();
+  for (const text of ["one", "two", "three"]) await ada.pending(text).getByText("Not delivered yet.").waitFor();
+  assert.deepEqual(await bob.conversation(), []);
+
+  front.up();
+  await bob.message("three").waitFor();
+  await ada.message("three").waitFor();
+  await ada.page.getByTestId("pending").waitFor({ state: "detached" });
+  await ada.say("after");
+  await bob.message("after").waitFor();
+  const expected = ["one", "two", "three", "after"].map((text) => ["Ada", text]);
+  assert.deepEqual(await bob.conversation(), expected);
+  assert.deepEqual(await ada.conversation(), [["Ada", "before"], ...expected]);
+});
+
+test("a message whose answer is lost with the connection arrives exactly once, and its author sees it", async () => {
+  const lost = { message: "", attempts: 0 };
+  const ada = await enter("Ada", "answer", {
+    route: (socket) => {
+      lost.attempts += 1;
+      const server = socket.connectToServer();
+      server.onMessage((frame) => {
+        if (lost.attempts > 1 || !frame.includes('"Message"')) return socket.send(frame);
+        lost.message = frame;
+        socket.close({ code: 1011, reason: "the network failed" });
+      });
+    },
+  });
+  const bob = await enter("Bob", "answer");
+  await ada.composer.fill("heard?");
+  await ada.composer.press("Enter");
+  await bob.message("heard?").waitFor();
+  await ada.notice("Connection restored.").waitFor();
+  await ada.message("heard?").waitFor();
+  await ada.page.getByTestId("pending").waitFor({ state: "detached" });
+  await ada.say("it is");
+  await bob.message("it is").waitFor();
+  for (const tab of [ada, bob]) assert.deepEqual(await tab.conversation(), [["Ada", "heard?"], ["Ada", "it is"]]);
+  assert.match(lost.message, /"heard\?"/);
+  assert.equal(lost.attempts, 2);
+});
+
+test("a message that the room refuses is shown as failed, with the room's reason", async () => {
+  let isBroken = true;
+  const sent = [];
+  const ada = await enter("Ada", "refused", {
+    route: (socket) => {
+      const server = socket.connectToServer();
+      // The room itself refuses an event that it does not have.
+      socket.onMessage((frame) => {
+        sent.push(frame);
+        server.send(isBroken ? frame.replace('"Say"', '"Shout"') : frame);
+      });
+    },
+  });
+  await ada.composer.fill("listen to me");
+  await ada.composer.press("Enter");
+  await ada.failed("listen to me").getByText(/^Not sent: .*unknown variant `Shout`/).waitFor();
+  assert.equal(await ada.page.getByTestId("pending").count(), 0);
+  assert.deepEqual(await ada.conversation(), []);
+  assert.deepEqual(sent.filter((frame) => frame.startsWith("[")).map((frame) => JSON.parse(frame)), [
+    [0, { type: "Typing" }],
+    [1, { type: "Say", text: "listen to me" }],
+  ]);
+  await ada.shoot("page-refused");
+  await ada.page.setViewportSize({ width: 360, height: 740 });
+  assert.equal(await ada.page.evaluate(() => document.documentElement.scrollWidth), 360);
+  await ada.shoot("page-phone-refused");
+
+  isBroken = false;
+  await ada.failed("listen to me").getByRole("button", { name: "Send again" }).click();
+  await ada.message("listen to me").waitFor();
+  assert.equal(await ada.page.getByTestId("failed").count(), 0);
+
+  isBroken = true;
+  await ada.composer.fill("never mind");
+  await ada.composer.press("Enter");
+  await ada.failed("never mind").getByRole("button", { name: "Discard" }).click();
+  assert.equal(await ada.page.getByTestId("failed").count(), 0);
+  assert.deepEqual(await ada.conversation(), [["Ada", "listen to me"]]);
+});
+
+test("a message beyond a rate limit is shown as failed, with the time to wait", async () => {
+  const ada = await enter("Ada", "hasty", {
+    route: (socket) => {
+      const server = socket.connectToServer();
+      // The chat has no rate limit, so the test answers in the place of the room.
+      socket.onMessage((frame) => {
+        if (!frame.startsWith("[1,")) return server.send(frame);
+        const error = { n: 1, code: "rate_limited", message: "slow down", retry_after_ms: 2_500 };
+        socket.send(JSON.stringify([[{ error }]]));
+      });
+    },
+  });
+  await ada.composer.fill("too fast");
+  await ada.composer.press("Enter");
+  await ada.failed("too fast").getByText("Not sent: slow down. Try again in 3 seconds.").waitFor();
+});
+
+test("after a gap the page shows who is present, and that messages are missing", async () => {
+  const ada = await enter("Ada", "gap");
+  const bob = await enter("Bob", "gap", { at: host.url });
+  await ada.hasPeople("Ada", "Bob");
+  front.down();
+  await ada.notice("Connection lost. Reconnecting…").waitFor();
+  const eve = await enter("Eve", "gap", { at: host.url });
+  await bob.page.getByTestId("leave").click();
+  await eve.hasPeople("Eve");
+  await eve.say("Ada does not hear this");
+  front.up();
+  await ada.notice("Connection restored. What was said in the meantime is not shown.").waitFor();
+  await ada.hasPeople("Ada", "Eve");
+  await eve.say("Ada hears this");
+  await ada.message("Ada hears this").waitFor();
+  assert.deepEqual(await ada.conversation(), [["Eve", "Ada hears this"]]);
+});
+
+test("the reader can connect at once in place of waiting for the next attempt", async () => {
+  const ada = await enter("Ada", "impatient", { clock: true });
+  front.down();
+  await ada.notice("Connection lost. Reconnecting…").waitFor();
+  await ada.page.clock.pauseAt(Date.now() + 60_000);
+  const again = ada.page.getByRole("button", { name: "Try now" });
+  // With a stopped clock the page has no timer: only the button can make it connect.
+  await again.waitFor();
+  front.up();
+  await again.click();
+  await ada.is("live");
 });
 
 test("when the room closes the connection, the page says why and stays away", async () => {
@@ -258,7 +405,7 @@ test("messages of the operator and of the runtime are shown", async () => {
       toRoom = (frame) => server.send(frame);
     },
   });
-  toPage(JSON.stringify({ type: "Message", user_id: "system", text: "We restart at noon.", sent_at: Date.now() }));
+  toPage(JSON.stringify([[], { type: "Message", user_id: "system", text: "We restart at noon.", sent_at: Date.now() }]));
   await ada.page.locator(".message.operator", { hasText: "We restart at noon." }).waitFor();
   toPage("[]");
   toPage("no JSON");
@@ -356,8 +503,11 @@ test("the page fits a phone", async () => {
 
 // People
 
-/** Opens a separate browser window on the join screen. `clock` lets the test control the page's time. */
-async function open(address, { clock = false, route, ...options } = {}) {
+/**
+ * Opens a separate browser window on the join screen. `clock` lets the test control the page's time, `route` its
+ * WebSockets.
+ */
+async function open(address, { clock = false, route, at = front.url, ...options } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1_100, height: 760 },
     locale: "en-GB",
@@ -381,7 +531,7 @@ async function open(address, { clock = false, route, ...options } = {}) {
   if (route) await page.routeWebSocket(/\/ws\/chat\//, route);
   const tab = new Tab(page, problems);
   tabs.push(tab);
-  await page.goto(front.url + address);
+  await page.goto(at + address);
   return tab;
 }
 
@@ -402,19 +552,13 @@ async function enter(name, room, options) {
 const pong = (socket) => socket.waitForEvent("framereceived", ({ payload }) => payload === "pong");
 
 class Tab {
-  /** The page's latest WebSocket, and the platform's reply to its first ping. */
+  /** The page's latest WebSocket. */
   socket;
-  answered;
 
   constructor(page, problems) {
     this.page = page;
     this.problems = problems;
-    page.on("websocket", (socket) => {
-      this.socket = socket;
-      this.answered = pong(socket);
-      // Most tests do not read it, so ignore its rejection.
-      this.answered.catch(() => {});
-    });
+    page.on("websocket", (socket) => (this.socket = socket));
     this.composer = page.getByTestId("composer");
     this.send = page.getByTestId("send");
   }
@@ -430,6 +574,16 @@ class Tab {
   message(text) {
     const exactly = this.page.locator(".text").getByText(text, { exact: true });
     return this.page.getByTestId("message").filter({ has: exactly });
+  }
+
+  /** A message that the room has not acknowledged. */
+  pending(text) {
+    return this.page.getByTestId("pending").filter({ hasText: text });
+  }
+
+  /** A message that the room refused. */
+  failed(text) {
+    return this.page.getByTestId("failed").filter({ hasText: text });
   }
 
   typing(text) {

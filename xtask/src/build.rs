@@ -9,7 +9,10 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::repo::Repo;
-use crate::{process, tools};
+use crate::{node, process, tools};
+
+/// The script that bundles the page of a worker, if the page has to be bundled.
+const PAGE: &str = "page/build.mjs";
 
 pub(crate) fn run(repo: &Repo, example: Option<&str>) -> Result<()> {
     let workers = match example {
@@ -25,6 +28,11 @@ pub(crate) fn run(repo: &Repo, example: Option<&str>) -> Result<()> {
 
 pub(crate) fn build(repo: &Repo, worker: &Path) -> Result<()> {
     eprintln!("==> building {}", repo.display(worker));
+    let failed = || format!("{} was not built", repo.display(worker));
+    let page = worker.join(PAGE);
+    if page.is_file() {
+        process::run(node::node(repo)?.arg(page)).with_context(failed)?;
+    }
     let mut command = Command::new(repo.path("target/tools/bin/worker-build"));
     command.arg("--release").current_dir(worker);
     // wasm-opt takes minutes for the many rooms of the tests, whose size does not matter.
@@ -32,5 +40,5 @@ pub(crate) fn build(repo: &Repo, worker: &Path) -> Result<()> {
         command.arg("--no-opt");
     }
     tools::environment(repo, &mut command)?;
-    process::run(&mut command).with_context(|| format!("{} was not built", repo.display(worker)))
+    process::run(&mut command).with_context(failed)
 }

@@ -73,6 +73,10 @@ fn install_locked(repo: &Repo, folder: &str) -> Result<()> {
 fn install_newer(repo: &Repo, version: &str) -> Result<()> {
     let program = repo.path("target/tools/bin").join(format!("node{}", std::env::consts::EXE_SUFFIX));
     if parse_version(version) >= Some(NEEDED) {
+        // With target/tools/bin in the PATH, the machine's Node.js is the installed one.
+        if version.strip_prefix('v') == Some(NODE) {
+            return Ok(());
+        }
         // The machine's Node.js has been updated since.
         return match fs::remove_file(&program) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

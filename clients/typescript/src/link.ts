@@ -199,12 +199,15 @@ export class Link {
 
   /** Connects at once if it waits for the next attempt, and asks for a sign of life if it is connected. */
   #nudge(): void {
-    if (this.#waiting) {
-      this.#exponent = 0;
-      void this.#attempt();
-    } else {
-      this.#probe();
-    }
+    if (!this.hurry()) this.#probe();
+  }
+
+  /** Connects at once if it waits for the next attempt. Returns whether it did. */
+  hurry(): boolean {
+    if (!this.#waiting) return false;
+    this.#exponent = 0;
+    void this.#attempt();
+    return true;
   }
 
   #probe(): void {

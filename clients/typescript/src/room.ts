@@ -182,8 +182,12 @@ export class Room<S extends RoomSchema = AnySchema> implements AsyncIterable<S["
     return this.#outbox.size;
   }
 
-  /** Connects, if it is idle or closed. After a close, a new session begins. */
+  /**
+   * Connects, if it is idle or closed. After a close, a new session begins. While it is reconnecting, the wait before the next
+   * attempt ends at once.
+   */
   open(): void {
+    if (this.#status === "reconnecting") this.#link.hurry();
     if (this.#status !== "idle" && this.#status !== "closed") return;
     const { signal } = this.#options;
     this.#session = "";

@@ -368,6 +368,26 @@ test("an attempt fails if it is not open after 10 seconds", async () => {
   assert.equal(client.status, "reconnecting");
 });
 
+test("`open` ends the wait before the next attempt, and changes nothing about an attempt or a connection", async () => {
+  const { clock, network, client } = setup({ client: { random: () => 0.999 } });
+  await clock.pass(100);
+  client.open();
+  await clock.pass(100);
+  assert.equal(network.attempts.length, 1);
+  const sent = client.send(say("kept"));
+  network.latest.drop();
+  await clock.pass(100);
+  assert.equal(client.status, "reconnecting");
+  assert.equal(network.attempts.length, 1);
+  client.open();
+  client.open();
+  await clock.pass(50);
+  assert.equal(client.status, "open");
+  await sent;
+  await clock.pass(10_000);
+  assert.equal(network.attempts.length, 2);
+});
+
 test("an attempt fails if there is no welcome 30 seconds later: the room first handles what waits", async () => {
   const { clock, network, client, changes, room } = setup();
   room.connect = () => ({}) as never;

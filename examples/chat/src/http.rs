@@ -48,32 +48,19 @@ impl From<worker::Error> for Refusal {
     }
 }
 
-/// The target of a request.
+/// The target of a request. The platform serves the files of the page, before the Worker runs.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Route {
-    File(File),
     /// `GET /ws/chat/:id?userId=NAME`
-    Join {
-        room: String,
-        user_id: Option<String>,
-    },
+    Join { room: String, user_id: Option<String> },
     /// `GET /api/chat/:id/state`
-    State {
-        room: String,
-    },
+    State { room: String },
     /// `GET /api/chat/:id/peers?tag=T`
-    Peers {
-        room: String,
-        tag: Option<String>,
-    },
+    Peers { room: String, tag: Option<String> },
     /// `POST /api/chat/:id/say`
-    Say {
-        room: String,
-    },
+    Say { room: String },
     /// `POST /api/chat/:id/broadcast`
-    Broadcast {
-        room: String,
-    },
+    Broadcast { room: String },
 }
 
 impl Route {
@@ -81,9 +68,6 @@ impl Route {
         let (path, query) = path_and_query(url);
         let path: Vec<&str> = path.split('/').skip(1).collect();
         let (expected, route) = match &*path {
-            [""] => ("GET", Route::File(File::Page)),
-            ["chat.css"] => ("GET", Route::File(File::Style)),
-            ["chat.js"] => ("GET", Route::File(File::Script)),
             ["ws", "chat", room] => {
                 let user_id = parameter(query, "userId").filter(|user_id| !user_id.is_empty());
                 ("GET", Route::Join { room: segment(room)?, user_id })
@@ -161,31 +145,6 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Answer {
     Ok(Response::from_json(value)?)
 }
 
-/// The page and its assets.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum File {
-    Page,
-    Style,
-    Script,
-}
-
-impl File {
-    pub(crate) fn into_response(self) -> Answer {
-        let (content_type, text) = match self {
-            File::Page => ("text/html; charset=utf-8", include_str!("../public/index.html")),
-            File::Style => ("text/css; charset=utf-8", include_str!("../public/chat.css")),
-            File::Script => ("text/javascript; charset=utf-8", include_str!("../public/chat.js")),
-        };
-        let headers = worker::Headers::new();
-        headers.set("content-type", content_type)?;
-        headers.set("x-content-type-options", "nosniff")?;
-        headers.set("cache-control", "no-cache")?;
-        let policy = "default-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'";
-        headers.set("content-security-policy", policy)?;
-        Ok(Response::ok(text)?.with_headers(headers))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,12 +178,11 @@ mod tests {
 
     #[test]
     fn methods_and_paths_are_exact() {
-        assert_eq!(get("http://h"), Ok(Route::File(File::Page)));
-        assert_eq!(get("http://h/?room=x"), Ok(Route::File(File::Page)));
         assert_eq!(get("http://h/api/chat/r/say"), Err(405));
         assert_eq!(get("http://h/nothing"), Err(404));
+        assert_eq!(get("http://h"), Err(404));
         assert!(Route::parse("POST", "http://h/api/chat/r/say").is_ok());
-        assert!(Route::parse("PROPFIND", "http://h/").is_err());
+        assert!(Route::parse("PROPFIND", "http://h/api/chat/r/state").is_err());
     }
 
     #[test]

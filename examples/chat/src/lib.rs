@@ -1,4 +1,5 @@
-//! A chat: the page at `/`, its rooms at `/ws/chat/:id`, and a small HTTP interface for the operator.
+//! A chat: its rooms at `/ws/chat/:id`, and a small HTTP interface for the operator. The page at `/` consists of static
+//! assets, which the platform serves.
 
 mod http;
 pub mod room;
@@ -25,7 +26,6 @@ async fn answer(mut req: Request, env: &Env) -> Answer {
     let route = Route::parse(&method, &url)?;
     let rooms = chat::RoomClient::from_env(env)?;
     match route {
-        Route::File(file) => file.into_response(),
         Route::Join { room, user_id } => {
             let upgrade = |user_id: String| Upgrade::new(chat::Connection { user_id: user_id.clone() }).id(user_id);
             // A request that is no upgrade gets the error of `upgrade` first, before the error of a missing name.
