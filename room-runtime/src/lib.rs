@@ -86,6 +86,7 @@ pub use crate::{
         federate::{Federate, Federated},
         json::{Json, query},
         peer::{Peer, Peers, Presence},
+        raw_socket::{RawFrame, RawSocket},
         room::Room,
         room_socket::{Incoming, RoomSocket},
         schedule::{HandlesAlarms, Schedule},
@@ -161,7 +162,8 @@ pub mod __private {
     pub use worker;
 
     pub use crate::{
-        api::calls::{CallEntry, CallReturn, Caller, ErrorOf, Plain, RoomCall, ValueOf, WorkerCaller},
+        api::calls::{CallEntry, CallReturn, Caller, CallerError, ErrorOf, Plain, RoomCall, ValueOf, WorkerCaller},
+        api::client::ClientClock,
         api::outcome::{
             AlarmParameter, BytesParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter,
             DecodeErrorParameter, EnvParameter, EventParameter, HandlerErrorParameter, InitOutcome, InitialState,

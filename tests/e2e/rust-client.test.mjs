@@ -1,4 +1,4 @@
-// The Rust client in a Worker, over the Worker's own sockets, while workerd of the room is killed.
+// The Rust client in a Worker: over the Worker's own sockets, while workerd of the room is killed, and through the handle of a room.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -26,4 +26,17 @@ test("a client in a Worker resumes its session, and each acknowledged event is c
 
   const after = await counter.ws("/");
   assert.deepEqual(await after.next(), { type: "Count", count: acknowledged });
+});
+
+test("a client through the handle of a room sends, calls and gets messages", async (t) => {
+  const rooms = await startWorker({ dir: "tests/e2e/rooms" });
+  t.after(() => rooms.stop());
+  const response = await rooms.fetch("/ledger/written/client", { signal: AbortSignal.timeout(30_000) });
+  const text = await response.text();
+  assert.equal(response.status, 200, text);
+  assert.deepEqual(JSON.parse(text), {
+    indices: [1, 3, 5, 7, 9],
+    entries: Array.from({ length: 10 }, (_, n) => `entry ${n}`),
+    code: 1000,
+  });
 });

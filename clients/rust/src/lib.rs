@@ -19,6 +19,8 @@ pub use tokio_rustls::rustls;
 
 #[cfg(feature = "native")]
 pub use crate::transport::native::{NativeSocket, NativeTransport};
+#[cfg(feature = "room")]
+pub use crate::transport::room::{RoomTransport, RoomTransportSocket};
 #[cfg(all(feature = "worker", target_arch = "wasm32"))]
 pub use crate::transport::worker::{WorkerSocket, WorkerTransport};
 pub use crate::{

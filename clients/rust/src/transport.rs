@@ -9,6 +9,8 @@ use crate::{Error, ErrorKind, error::BoxError};
 
 #[cfg(feature = "native")]
 pub(crate) mod native;
+#[cfg(feature = "room")]
+pub(crate) mod room;
 #[cfg(all(feature = "worker", target_arch = "wasm32"))]
 pub(crate) mod worker;
 

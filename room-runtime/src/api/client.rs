@@ -12,12 +12,13 @@ use worker::{Env, Request, Response};
 
 use super::typed::encode_broadcast;
 use crate::{
-    Delivery, Error, ErrorKind, Federate, Jurisdiction, LocationHint, PeerInfo, Room, RoomId, RoomSocket, Shards,
-    Stats, Upgrade,
+    Delivery, Error, ErrorKind, Federate, Jurisdiction, LocationHint, PeerInfo, RawSocket, Room, RoomId, RoomSocket,
+    Shards, Stats, Upgrade,
     platform::{
         cloudflare::namespace::Namespace,
         transport::{Address, Transport, Unreachable},
     },
+    types::brief::brief,
     wire::{self, Command, new_ticket, origin::Origins},
 };
 
@@ -294,6 +295,9 @@ impl<R: Room> RoomHandle<R> {
 
     /// Connects to the room as a peer: a WebSocket between the Worker and the room, with the room's types.
     ///
+    /// It is a plain client: an event that is lost with the connection is lost. The crate `room-client` connects through this
+    /// handle with acknowledgements, calls and sessions that resume (its feature `room`).
+    ///
     /// # Errors
     /// The errors of [`upgrade`](RoomHandle::upgrade), and [`ErrorKind::Refused`] if the room answered without a
     /// socket.
@@ -303,12 +307,35 @@ impl<R: Room> RoomHandle<R> {
     ) -> impl Future<Output = Result<RoomSocket<R>, Error>> + Send + use<R> {
         let ticket = new_ticket(self.transport.random());
         let prepare = prepare(&ticket, upgrade);
-        let connecting = match &self.transport {
-            Transport::Cloudflare(namespace) => namespace.connect(&self.address, ticket, prepare),
-            #[cfg(not(target_arch = "wasm32"))]
-            Transport::Memory(link) => link.connect(&self.address, ticket, prepare),
-        };
+        let connecting = self.transport.connect(&self.address, ticket, prepare, String::new());
         located(&self.address, async move { Ok(RoomSocket::new(connecting.await?)) })
+    }
+
+    /// Connects to the room as a peer that offers subprotocols, and leaves the frames as they are.
+    ///
+    /// It is the transport of clients of a protocol. The crate `room-client` connects by it, with acknowledgements and
+    /// sessions that resume.
+    ///
+    /// # Errors
+    /// The errors of [`connect`](RoomHandle::connect), and [`ErrorKind::InvalidProtocol`] if an offered name is no token of
+    /// HTTP. [`Error::status`] is the status with which the room answered instead of a socket.
+    pub fn connect_raw(
+        &self,
+        upgrade: Upgrade<R::Connection>,
+        offered: &[&str],
+    ) -> impl Future<Output = Result<RawSocket, Error>> + Send + use<R> {
+        let connecting = check_offered(offered).map(|()| {
+            let ticket = new_ticket(self.transport.random());
+            let prepare = prepare(&ticket, upgrade);
+            self.transport.connect(&self.address, ticket, prepare, offered.join(", "))
+        });
+        located(&self.address, async move { Ok(RawSocket::new(connecting?.await?)) })
+    }
+
+    /// The clock of a client that keeps a connection by this handle: that of the Worker, or of the test.
+    #[doc(hidden)]
+    pub fn clock(&self) -> ClientClock {
+        ClientClock(self.transport.clone())
     }
 
     fn cloudflare(&self) -> Result<&Namespace, Error> {
@@ -356,6 +383,37 @@ impl<R> Clone for RoomHandle<R> {
 impl<R: Room> fmt::Debug for RoomHandle<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RoomHandle").field("name", &R::NAME).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The time and the randomness of a client, for the crate `room-client`.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct ClientClock(Transport);
+
+impl ClientClock {
+    /// The milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.0.now_ms()
+    }
+
+    /// Waits for this many milliseconds.
+    pub fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.sleep(ms)
+    }
+
+    /// Returns random bits.
+    pub fn random(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0.random();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+fn check_offered(names: &[&str]) -> Result<(), Error> {
+    // The names of headers are tokens too.
+    match names.iter().find(|name| http::HeaderName::from_bytes(name.as_bytes()).is_err()) {
+        Some(name) => Err(Error::new(ErrorKind::InvalidProtocol, format!("`{}` is no token of HTTP", brief(name)))),
+        None => Ok(()),
     }
 }
 

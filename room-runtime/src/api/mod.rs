@@ -9,6 +9,7 @@ pub(crate) mod json;
 pub mod logs;
 pub(crate) mod outcome;
 pub(crate) mod peer;
+pub(crate) mod raw_socket;
 pub(crate) mod room;
 pub(crate) mod room_socket;
 pub(crate) mod rules;

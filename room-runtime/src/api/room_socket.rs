@@ -2,9 +2,9 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     marker::PhantomData,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
@@ -76,8 +76,8 @@ impl<R: Room> RoomSocket<R> {
     pub fn send(&self, event: &R::Event) -> Result<(), Error> {
         self.check_open()?;
         match Self::IS_PACKED {
-            true => self.transmit_bytes(&wire::msgpack::encode_event(event)?),
-            false => self.transmit(wire::encode_event(event)?),
+            true => self.socket.send(wire::msgpack::encode_event(event)?.into()),
+            false => self.socket.send(wire::encode_event(event)?.into()),
         }
     }
 
@@ -92,7 +92,7 @@ impl<R: Room> RoomSocket<R> {
     /// heartbeat.
     pub fn heartbeat(&self) -> Result<(), Error> {
         self.check_open()?;
-        self.transmit(R::HEARTBEAT.0.to_owned())
+        self.socket.send(R::HEARTBEAT.0.to_owned().into())
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -102,29 +102,13 @@ impl<R: Room> RoomSocket<R> {
         }
     }
 
-    fn transmit(&self, text: String) -> Result<(), Error> {
-        match &self.socket {
-            ClientSocket::Cloudflare(socket) => socket.send(&text),
-            #[cfg(not(target_arch = "wasm32"))]
-            ClientSocket::Memory(socket) => socket.send(text.into()),
-        }
-    }
-
     /// Sends a binary frame to the room, for a room with `on_binary`.
     ///
     /// # Errors
     /// [`ErrorKind::PeerGone`] if the connection is closed, and [`ErrorKind::Send`] if the socket does not accept it.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
         self.check_open()?;
-        self.transmit_bytes(bytes)
-    }
-
-    fn transmit_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
-        match &self.socket {
-            ClientSocket::Cloudflare(socket) => socket.send_bytes(bytes),
-            #[cfg(not(target_arch = "wasm32"))]
-            ClientSocket::Memory(socket) => socket.send(bytes.to_vec().into()),
-        }
+        self.socket.send(bytes.to_vec().into())
     }
 
     /// Returns the next message; `None` after either side has closed the connection.
@@ -169,13 +153,7 @@ impl<R: Room> RoomSocket<R> {
             return Poll::Ready(None);
         }
         loop {
-            let arrival = match &mut self.socket {
-                // The future is new at each poll. It holds no message: those are in the channel until it is ready.
-                ClientSocket::Cloudflare(socket) => pin!(socket.receive()).poll(cx),
-                #[cfg(not(target_arch = "wasm32"))]
-                ClientSocket::Memory(socket) => socket.poll_receive(cx),
-            };
-            let received = match ready!(arrival) {
+            let received = match ready!(self.socket.poll_receive(cx)) {
                 Arrival::Text(text) if text == R::HEARTBEAT.1 => continue,
                 Arrival::Text(text) => decode(&text),
                 Arrival::Binary(bytes) if Self::IS_PACKED => decode_packed(&bytes),
@@ -212,14 +190,7 @@ impl<R: Room> RoomSocket<R> {
     /// [`ErrorKind::InvalidClose`] if the reason is too long.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {
         crate::types::close::check_reason(reason)?;
-        match &self.socket {
-            ClientSocket::Cloudflare(socket) => socket.close(code, reason),
-            #[cfg(not(target_arch = "wasm32"))]
-            ClientSocket::Memory(socket) => {
-                socket.close(code, reason);
-                Ok(())
-            }
-        }
+        self.socket.close(code, reason)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
-use super::cloudflare::namespace::Namespace;
+use super::{cloudflare::namespace::Namespace, socket::ClientSocket};
 use crate::{Error, RoomId};
 
 /// A future that a Worker can hold across an await in any framework, because it is `Send`.
@@ -57,6 +57,29 @@ impl Transport {
             Transport::Cloudflare(_) => Namespace::sleep(ms),
             #[cfg(not(target_arch = "wasm32"))]
             Transport::Memory(link) => link.sleep(ms),
+        }
+    }
+
+    /// Opens a socket with the prepared half of an upgrade, which a ticket finds.
+    pub(crate) fn connect(
+        &self,
+        to: &Address,
+        ticket: String,
+        prepare: Result<String, Error>,
+        offered: String,
+    ) -> Sending<ClientSocket> {
+        match self {
+            Transport::Cloudflare(namespace) => namespace.connect(to, ticket, prepare, offered),
+            #[cfg(not(target_arch = "wasm32"))]
+            Transport::Memory(link) => link.connect(to, ticket, prepare, offered),
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        match self {
+            Transport::Cloudflare(_) => crate::platform::cloudflare::now_ms(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Transport::Memory(link) => link.now_ms(),
         }
     }
 

@@ -162,6 +162,13 @@ impl World {
         self.0.block_on(future)
     }
 
+    /// Runs a future beside the rooms, as `wait_until` does in a Worker: for example the driver of a client.
+    ///
+    /// It goes on whenever the rooms do. A future that is not ready when the world is dropped is dropped with it.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.0.spawn(future);
+    }
+
     /// Checks that no room has logged an error, except those that [`TestRoom::take_log`] has taken.
     ///
     /// An error is a handler that failed or panicked.

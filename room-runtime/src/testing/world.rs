@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use http::{Request, Response};
+use http::{Request, Response, header::SEC_WEBSOCKET_PROTOCOL};
 
 use crate::{
     Close, Error, ErrorKind, Failure, Jurisdiction, Room, RoomId,
@@ -34,7 +34,7 @@ use crate::{
             Memory, NativeSocket, NativeTransport, Reach, START_MS,
             executor::{Clock, Executor, Owner, Panicked, Random, Work},
         },
-        socket::{self, Arrival},
+        socket::{Arrival, ClientEnd, ClientSocket},
         transport::{Address, Sending, Transport, Unreachable},
     },
     wire::{
@@ -280,6 +280,12 @@ impl Inner {
                 ),
             }
         }
+    }
+
+    /// Runs a future that belongs to no room.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(Owner::MAX, Work::Spawned, Box::pin(future));
+        self.settle();
     }
 
     /// Lists the work that the rooms have begun and not ended.
@@ -635,7 +641,7 @@ impl Handshake for Sent {
     }
 
     fn protocols(&self) -> Vec<String> {
-        let values = self.0.headers().get_all(http::header::SEC_WEBSOCKET_PROTOCOL);
+        let values = self.0.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
         parse_protocols(values.iter().filter_map(|value| value.to_str().ok()))
     }
 
@@ -759,12 +765,31 @@ impl NativeTransport for Link {
         ((u128::from(a) << 64) | u128::from(b)).to_be_bytes()
     }
 
-    fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<socket::ClientSocket> {
-        let opening = self.open(to, ticket, prepare, Request::default());
+    fn now_ms(&self) -> u64 {
+        self.world().map_or(0, |world| world.clock.now_ms())
+    }
+
+    fn connect(
+        &self,
+        to: &Address,
+        ticket: String,
+        prepare: Result<String, Error>,
+        offered: String,
+    ) -> Sending<ClientSocket> {
+        let request = match offered.is_empty() {
+            true => Ok(Request::default()),
+            false => Request::builder().header(SEC_WEBSOCKET_PROTOCOL, offered).body(()),
+        };
+        let invalid = |error: http::Error| Error::new(ErrorKind::InvalidProtocol, error.to_string());
+        let opening = request.map_err(invalid).map(|request| self.open(to, ticket, prepare, request));
         let (link, to) = (self.clone(), to.clone());
         Box::pin(async move {
-            match opening.await?.1 {
-                Answer::Socket(socket) => Ok(socket::ClientSocket::Memory(Box::new(WorldSocket { link, to, socket }))),
+            match opening?.await?.1 {
+                Answer::Socket(socket) => {
+                    let (_, object) = link.object(&to)?;
+                    let protocol = object.memory.with_socket(socket, |socket| socket.protocol.clone());
+                    Ok(ClientSocket { end: ClientEnd::Memory(Box::new(WorldSocket { link, to, socket })), protocol })
+                }
                 Answer::Response(response) => {
                     let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
                     Err(wire::http_codec::no_socket(response.status().as_u16(), content_type, response.body()))
@@ -813,6 +838,13 @@ impl NativeSocket for WorldSocket {
     fn close(&self, code: crate::CloseCode, reason: &str) {
         if let Ok((world, object)) = self.link.object(&self.to) {
             close_by_client(object, self.socket, Close::new(code.get(), reason.to_owned(), true));
+            world.settle();
+        }
+    }
+
+    fn abandon(&self) {
+        if let Ok((world, object)) = self.link.object(&self.to) {
+            close_by_client(object, self.socket, Close::new(1006, String::new(), false));
             world.settle();
         }
     }

@@ -53,7 +53,7 @@ impl Transport for WorkerTransport {
 
     fn sleep(&self, time: Duration) -> Delay {
         // The platform's timers count whole milliseconds, up to this many, and one that is early is set again.
-        let ms = time.as_micros().div_ceil(1000).min(i32::MAX as u128);
+        let ms = time.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
         Delay::from(Duration::from_millis(ms as u64))
     }
 

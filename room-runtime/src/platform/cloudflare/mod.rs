@@ -55,6 +55,10 @@ pub(crate) async fn run_to_end<T>(work: impl Future<Output = T>) -> T {
     poll_fn(|cx| run_room(|| work.as_mut().poll(cx))).await
 }
 
+pub(crate) fn now_ms() -> u64 {
+    js_sys::Date::now() as u64
+}
+
 /// Returns 128 unguessable bits.
 pub(crate) fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
@@ -126,7 +130,7 @@ impl Platform for Cloudflare {
     }
 
     fn now_ms(&self) -> u64 {
-        js_sys::Date::now() as u64
+        now_ms()
     }
 
     fn random(&self) -> [u8; 16] {

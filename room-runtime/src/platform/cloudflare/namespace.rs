@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,7 +22,8 @@ use super::message_of;
 use crate::{
     Close, CloseCode, Error, ErrorKind, Jurisdiction, RoomId,
     platform::{
-        socket::{Arrival, ClientSocket},
+        OwnedFrame,
+        socket::{Arrival, ClientEnd, ClientSocket},
         transport::{Address, Sending, Unreachable},
     },
     wire::{
@@ -64,6 +66,7 @@ mod js {
             stub: &JsValue,
             header: &str,
             ticket: &str,
+            offered: &str,
         ) -> Result<js_sys::Promise, JsValue>;
         #[wasm_bindgen(catch)]
         pub(super) fn forward(stub: &JsValue, request: &JsValue) -> Result<js_sys::Promise, JsValue>;
@@ -250,17 +253,22 @@ impl Namespace {
         to: &Address,
         ticket: String,
         prepare: Result<String, Error>,
+        offered: String,
     ) -> Sending<ClientSocket> {
         let (namespace, to) = (self.clone(), to.clone());
         Box::pin(SendFuture::new(async move {
             let prepare = prepare?;
             let stub = namespace.stub(&to)?;
-            let response = meet(&stub, &prepare, || js::connect_with_ticket(&stub, TICKET_HEADER, &ticket)).await?;
+            let response =
+                meet(&stub, &prepare, || js::connect_with_ticket(&stub, TICKET_HEADER, &ticket, &offered)).await?;
             if response.status_code() != 101 {
                 return Err(refused(response).await);
             }
+            let protocol = response.headers().get("sec-websocket-protocol").ok().flatten();
             match response.websocket() {
-                Some(socket) => Ok(ClientSocket::Cloudflare(WorkerSocket::new(socket.as_ref()))),
+                Some(socket) => {
+                    Ok(ClientSocket { end: ClientEnd::Cloudflare(WorkerSocket::new(socket.as_ref())), protocol })
+                }
                 None => Err(Error::new(ErrorKind::Platform, "the room answered 101 without a socket")),
             }
         }))
@@ -425,17 +433,17 @@ impl WorkerSocket {
         WorkerSocket { socket: SendWrapper::new(socket), arrivals, _callbacks: SendWrapper::new(callbacks) }
     }
 
-    pub(crate) fn send(&self, text: &str) -> Result<(), Error> {
-        self.socket.send(text).map_err(|error| Error::new(ErrorKind::Send, message_of(&error)))
+    pub(crate) fn send(&self, frame: &OwnedFrame) -> Result<(), Error> {
+        let sent = match frame {
+            OwnedFrame::Text(text) => self.socket.send(text),
+            OwnedFrame::Binary(bytes) => self.socket.send_bytes(bytes),
+        };
+        sent.map_err(|error| Error::new(ErrorKind::Send, message_of(&error)))
     }
 
-    pub(crate) fn send_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
-        self.socket.send_bytes(bytes).map_err(|error| Error::new(ErrorKind::Send, message_of(&error)))
-    }
-
-    pub(crate) async fn receive(&mut self) -> Arrival {
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         let lost = || Arrival::Closed(Close::new(1006, String::new(), false));
-        self.arrivals.next().await.unwrap_or_else(lost)
+        self.arrivals.poll_next_unpin(cx).map(|arrival| arrival.unwrap_or_else(lost))
     }
 
     pub(crate) fn close(&self, code: CloseCode, reason: &str) -> Result<(), Error> {

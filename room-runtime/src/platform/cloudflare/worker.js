@@ -64,8 +64,10 @@ export function fetchWithTicket(stub, request, header, ticket) {
 }
 
 /** Opens a connection that the Worker itself uses. */
-export function connectWithTicket(stub, header, ticket) {
-  return stub.fetch("https://room/", { headers: { upgrade: "websocket", [header]: ticket } });
+export function connectWithTicket(stub, header, ticket, offered) {
+  const headers = { upgrade: "websocket", [header]: ticket };
+  if (offered) headers["sec-websocket-protocol"] = offered;
+  return stub.fetch("https://room/", { headers });
 }
 
 /** Forwards a request with its body over RPC. Returns the head and the body of the room's answer. */

@@ -38,7 +38,14 @@ pub(crate) const START_MS: u64 = 1_700_000_000_000;
 /// The connection of a native client to the rooms of one class. The layer above implements it.
 pub(crate) trait NativeTransport: Send + Sync {
     fn call(&self, to: &Address, command: &str) -> Sending<String>;
-    fn connect(&self, to: &Address, ticket: String, prepare: Result<String, Error>) -> Sending<ClientSocket>;
+    fn connect(
+        &self,
+        to: &Address,
+        ticket: String,
+        prepare: Result<String, Error>,
+        offered: String,
+    ) -> Sending<ClientSocket>;
+    fn now_ms(&self) -> u64;
     fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     fn random(&self) -> [u8; 16];
 }
@@ -48,6 +55,8 @@ pub(crate) trait NativeSocket: Send {
     fn send(&self, frame: OwnedFrame) -> Result<(), Error>;
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Arrival>;
     fn close(&self, code: CloseCode, reason: &str);
+    /// Ends the connection without a close frame.
+    fn abandon(&self);
 }
 
 /// Finds the transport to the rooms of another class, by the name of the class.

@@ -343,6 +343,10 @@ async fn fetch(mut req: Request, env: Env, _ctx: Context) -> Result<Response> {
                 None => room.state().await.and_then(json),
             }
         }
+        #[cfg(target_arch = "wasm32")]
+        ["ledger", room, "client"] => {
+            return client::write(ledger::ledger::RoomClient::from_env(&env)?.room(*room)).await;
+        }
         ["ledger", room] => {
             let room = ledger::ledger::RoomClient::from_env(&env)?.room(*room);
             room.upgrade(req, Upgrade::new(ledger::ledger::Connection {})).await
