@@ -1,10 +1,10 @@
 //! `#[call]`: the functions that clients call. Checks them, and makes the types and methods for their callers.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, FnArg, GenericParam, Ident, Meta, Pat, Path, ReturnType, Safety, Type, ext::IdentExt, parse_quote,
-    spanned::Spanned,
+    Attribute, FnArg, GenericParam, Ident, Item, ItemEnum, ItemStruct, Meta, Pat, Path, ReturnType, Safety, Type,
+    Visibility, ext::IdentExt, parse_quote, spanned::Spanned,
 };
 
 use crate::{
@@ -116,6 +116,7 @@ pub(crate) fn check(module: &mut RoomModule, errors: &mut Errors) -> Vec<Call> {
         }
     }
     module.remove_item_attributes(ATTRIBUTE);
+    report_nested(module, errors);
     let mut calls: Vec<Call> = Vec::new();
     let names = module.names();
     for function in module.functions_mut() {
@@ -161,6 +162,53 @@ pub(crate) fn check(module: &mut RoomModule, errors: &mut Errors) -> Vec<Call> {
     calls
 }
 
+/// Reports and removes the attribute in an `impl` and in a module, where the room does not see the function.
+fn report_nested(module: &mut RoomModule, errors: &mut Errors) {
+    for item in &mut module.items {
+        let ModuleItem::Other(item @ (Item::Impl(_) | Item::Mod(_))) = item else { continue };
+        let mut found = Vec::new();
+        let rest = without_calls(item.to_token_stream(), &mut found);
+        if found.is_empty() {
+            continue;
+        }
+        let place = if matches!(item, Item::Impl(_)) { "an `impl`" } else { "a module of its own" };
+        for attr in found {
+            let message = format!("`#[call]` is in {place}, where the room does not find it");
+            errors.on(attr, format!("{message}\nwrite the function into the room's module, beside the handlers"));
+        }
+        if let Ok(parsed) = syn::parse2(rest) {
+            *item = parsed;
+        }
+    }
+}
+
+/// Returns the tokens without each `#[call]`, and collects those.
+fn without_calls(tokens: TokenStream, found: &mut Vec<TokenStream>) -> TokenStream {
+    let is_call = |group: &Group| {
+        let mut inner = group.stream().into_iter();
+        let is_name = matches!(inner.next(), Some(TokenTree::Ident(name)) if name == ATTRIBUTE);
+        let is_end = matches!(inner.next(), None | Some(TokenTree::Group(_))) && inner.next().is_none();
+        group.delimiter() == Delimiter::Bracket && is_name && is_end
+    };
+    let mut rest = TokenStream::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match (token, tokens.peek()) {
+            (TokenTree::Punct(hash), Some(TokenTree::Group(group))) if hash.as_char() == '#' && is_call(group) => {
+                found.push(quote!(#hash #group));
+                tokens.next();
+            }
+            (TokenTree::Group(group), _) => {
+                let mut inner = Group::new(group.delimiter(), without_calls(group.stream(), found));
+                inner.set_span(group.span());
+                rest.extend([TokenTree::Group(inner)]);
+            }
+            (other, _) => rest.extend([other]),
+        }
+    }
+    rest
+}
+
 /// Reports types of the module that a client would send or receive and that are not serializable.
 pub(crate) fn check_types(module: &mut RoomModule, calls: &[Call], krate: &Path, errors: &mut Errors) {
     for call in calls.iter().filter(|call| call.cfgs.is_empty()) {
@@ -169,10 +217,14 @@ pub(crate) fn check_types(module: &mut RoomModule, calls: &[Call], krate: &Path,
             ReturnType::Type(_, ty) => ty.to_token_stream(),
             ReturnType::Default => TokenStream::new(),
         };
+        let returned = parse::single_names(returns.clone());
         for name in parse::single_names(arguments.chain([returns]).collect()) {
             let Some(index) = module.own_type(&name) else { continue };
             let implements = !parse::implemented(module, &name, ["Serialize", "Deserialize"]).is_empty();
             let ModuleItem::Other(item) = &mut module.items[index] else { continue };
+            if returned.contains(&name) {
+                make_public(item, &call.name(), errors);
+            }
             let attrs = parse::item_attrs(item);
             let derives = attrs::derives(attrs).iter().any(|derive| derive == "Serialize" || derive == "Deserialize");
             let is_data = |attr: &Attribute| attr.path().segments.last().is_some_and(|last| last.ident == "data");
@@ -185,6 +237,23 @@ pub(crate) fn check_types(module: &mut RoomModule, calls: &[Call], krate: &Path,
             parse::add_attribute(item, parse_quote!(#[#krate::data]));
         }
     }
+}
+
+/// Reports a type that callers in other modules get and do not see, and makes it public.
+fn make_public(item: &mut Item, call: &str, errors: &mut Errors) {
+    let (Item::Struct(ItemStruct { vis, ident, .. }) | Item::Enum(ItemEnum { vis, ident, .. })) = item else { return };
+    let reason = format!("call `{call}` returns it, and its callers are in other modules");
+    match &*vis {
+        Visibility::Public(_) => return,
+        Visibility::Restricted(_) => {
+            let found = written(&*vis);
+            errors.on(&*vis, format!("`{ident}` is not visible everywhere, but {reason}\nwrite `pub`, not `{found}`"));
+        }
+        Visibility::Inherited => {
+            errors.on(&*ident, format!("`{ident}` is private, but {reason}\nwrite `pub` in front of it"));
+        }
+    }
+    *vis = parse_quote!(pub);
 }
 
 /// Returns whether the function is for the Worker and other rooms only.
@@ -316,7 +385,39 @@ fn check_argument(call: &str, argument: &FnArg, errors: &mut Errors) -> Option<(
         errors.on(ty, format!("{message}\nwrite `{name}: {owned}`"));
         return None;
     }
+    if let Some(borrow) = borrow_in(ty.to_token_stream()) {
+        let message = format!("argument `{name}` of call `{call}` must be owned, because it is decoded from the call");
+        errors.on(borrow, format!("{message}\nuse a type without references and lifetimes, for example `String`"));
+        return None;
+    }
     Some((ident, ty.clone()))
+}
+
+/// The first reference or lifetime in a type, unless it is `'static` without a reference.
+fn borrow_in(ty: TokenStream) -> Option<TokenStream> {
+    let mut tokens = ty.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match (token, tokens.peek()) {
+            (TokenTree::Punct(and), _) if and.as_char() == '&' => {
+                return Some(std::iter::once(TokenTree::Punct(and)).chain(tokens).take_while(is_in_type).collect());
+            }
+            (TokenTree::Punct(tick), Some(TokenTree::Ident(name))) if tick.as_char() == '\'' && name != "static" => {
+                return Some(quote!(#tick #name));
+            }
+            (TokenTree::Group(group), _) => {
+                if let Some(found) = borrow_in(group.stream()) {
+                    return Some(found);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// True for the tokens of a simple reference, for an error about it.
+fn is_in_type(token: &TokenTree) -> bool {
+    !matches!(token, TokenTree::Punct(punct) if matches!(punct.as_char(), '>' | ','))
 }
 
 /// True for a reference to a type that can be the room's context.
@@ -374,6 +475,28 @@ impl Call {
         }
     }
 
+    /// Rejects another name of `Result`: its errors would be values.
+    fn check_alias(&self, krate: &Path) -> Option<TokenStream> {
+        let (_, convert) = self.returns(krate);
+        let (Some(_), ReturnType::Type(_, ty)) = (convert, &self.returns) else { return None };
+        // A type of another form, for example a tuple, is no alias.
+        let Type::Path(_) = parse::ungrouped(ty) else { return None };
+        let (cfgs, name) = (&self.cfgs, self.name());
+        let message = format!(
+            "call `{name}` returns another name of `Result`, whose errors would be values: write `Result<…>` as its type"
+        );
+        let span = ty.to_token_stream().span();
+        let private = expand::respanned(quote!(#krate::__private), span);
+        Some(quote_spanned! {span=>
+            #(#cfgs)*
+            const _: () = {
+                #[allow(unused_imports)]
+                use #private::NoResult as _;
+                ::core::assert!(!#private::IsResult::<#ty>::IS_RESULT, #message)
+            };
+        })
+    }
+
     /// The arguments as a type, and the function on it.
     fn callable(&self, krate: &Path, room: &Ident, is_sketch: bool) -> TokenStream {
         let Call { ident, cfgs, is_for_workers, is_async, ctx_span, arguments, .. } = self;
@@ -399,6 +522,7 @@ impl Call {
         };
         let binder = Ident::new("__ctx", *ctx_span);
         let by_peers = !is_for_workers;
+        let not_a_result = self.check_alias(krate);
         let serde_path = quote!(#private::serde).to_string().replace(' ', "");
         let schema = bindings::derive_inline(krate);
         quote! {
@@ -411,6 +535,7 @@ impl Call {
             pub struct #ty {
                 #(#names: #types,)*
             }
+            #not_a_result
             #(#cfgs)*
             #[automatically_derived]
             #[allow(deprecated)]

@@ -162,7 +162,10 @@ pub mod __private {
     pub use worker;
 
     pub use crate::{
-        api::calls::{CallEntry, CallReturn, Caller, CallerError, ErrorOf, Plain, RoomCall, ValueOf, WorkerCaller},
+        api::calls::{
+            CallEntry, CallReturn, Caller, CallerError, ErrorOf, IsResult, NoResult, Plain, RoomCall, ValueOf,
+            WorkerCaller,
+        },
         api::client::ClientClock,
         api::outcome::{
             AlarmParameter, BytesParameter, CloseParameter, CostOutcome, CostedEventParameter, CtxParameter,

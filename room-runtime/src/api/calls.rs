@@ -56,6 +56,23 @@ pub trait CallReturn {
 #[derive(Debug)]
 pub struct Plain<T>(pub T);
 
+/// Answers whether a type is a `Result`: the constant of the type itself hides that of the trait.
+#[derive(Debug)]
+pub struct IsResult<T: ?Sized>(std::marker::PhantomData<T>);
+
+impl<T, E> IsResult<Result<T, E>> {
+    /// It is one.
+    pub const IS_RESULT: bool = true;
+}
+
+/// The answer for the types that are no `Result`.
+pub trait NoResult {
+    /// It is none.
+    const IS_RESULT: bool = false;
+}
+
+impl<T: ?Sized> NoResult for IsResult<T> {}
+
 /// A value that a call returns: a serializable type.
 #[diagnostic::on_unimplemented(
     message = "a call cannot return `{Self}`",
