@@ -238,6 +238,14 @@ impl Builder {
     }
 }
 
+/// Begins without an address, for a transport that knows its room: a `RoomTransport`, or one of your own.
+impl Default for Builder {
+    fn default() -> Self {
+        // Such a transport ignores it.
+        Builder::new("ws://room/")
+    }
+}
+
 impl<P: Provide> Builder<P> {
     /// Begins with the source of the endpoint, for example an asynchronous closure that fetches a token.
     ///

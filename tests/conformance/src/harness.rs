@@ -98,6 +98,9 @@ pub trait Harness: Clone + 'static {
     /// Ends the room's process: its memory and all sockets are lost.
     fn restart<R: Scripted>(&self, room: &Address) -> impl Future<Output = Result<()>>;
 
+    /// The time since any fixed moment, as time passes here.
+    fn now(&self) -> Duration;
+
     /// Lets time pass.
     fn pass(self, time: Duration) -> impl Future<Output = ()> + 'static;
 

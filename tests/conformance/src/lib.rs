@@ -4,12 +4,14 @@
 //!
 //! - [`harness`]: the interface that cases use; [`memory`] and [`workerd`] implement it
 //! - [`cases`]: the list of all cases, and the cases by topic
-//! - [`client`]: a WebSocket client for native programs
+//! - [`client`]: a WebSocket client for native programs, which shows each frame
+//! - [`bridge`]: the Rust client of `room.v1` over the sockets of either platform
 //! - [`run`]: the runners of cases
 //! - [`parity`]: checks that `docs/parity.md` names existing cases
 //!
 //! The rooms are in the crate `conformance-rooms`.
 
+pub mod bridge;
 pub mod cases;
 pub mod client;
 pub mod harness;

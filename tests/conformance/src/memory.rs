@@ -171,6 +171,10 @@ impl Harness for Memory {
         Ok(())
     }
 
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.world.now_ms())
+    }
+
     async fn pass(self, time: Duration) {
         let is_over = self.deadline(time);
         poll_fn(|_| if is_over() { Poll::Ready(()) } else { Poll::Pending }).await;

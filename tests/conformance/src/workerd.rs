@@ -1,7 +1,15 @@
 //! Rooms on a real workerd, over real sockets.
 
 use std::{
-    cell::RefCell, collections::VecDeque, fmt, future::Future, path::PathBuf, process::Stdio, rc::Rc, time::Duration,
+    cell::RefCell,
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    path::PathBuf,
+    process::Stdio,
+    rc::Rc,
+    sync::LazyLock,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -280,6 +288,11 @@ impl Harness for Workerd {
 
     async fn restart<R: Scripted>(&self, _room: &Address) -> Result<()> {
         self.host.restart().await
+    }
+
+    fn now(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
     }
 
     async fn pass(self, time: Duration) {

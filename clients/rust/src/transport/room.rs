@@ -197,14 +197,6 @@ impl Builder {
     }
 }
 
-/// Begins without an address, for [`connect_room`](Builder::connect_room).
-impl Default for Builder {
-    fn default() -> Self {
-        // The transport ignores it.
-        Builder::new("ws://room/")
-    }
-}
-
 /// The codec that the room lists first, if this build has it.
 fn preferred_codec(codecs: &[RoomCodec]) -> Option<Codec> {
     match codecs.first() {

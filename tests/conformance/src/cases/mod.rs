@@ -7,6 +7,7 @@ mod alarms;
 mod batching;
 mod binary;
 mod calls;
+mod clients;
 mod closing;
 mod codecs;
 mod connecting;
@@ -397,6 +398,14 @@ macro_rules! all_cases {
                 a_client_of_messagepack_calls_in_it: feature("calls");
                 another_room_calls_with_the_types_of_the_function: feature("calls");
                 a_client_that_offers_room_v1_and_a_room_without_functions: feature("calls");
+            }
+            clients {
+                the_rust_client_has_the_outcome_of_each_event_and_call: feature("room-client");
+                the_rust_client_is_handled_once_over_cuts_and_hibernation: feature("room-client");
+                the_rust_client_misses_nothing_while_it_is_cut_off: feature("room-client");
+                the_rust_client_resumes_after_a_restart: feature("room-client").alone(RESTARTS);
+                the_rust_client_learns_of_a_gap: feature("room-client");
+                a_refusal_of_the_room_ends_the_rust_client: feature("room-client");
             }
             replay {
                 a_client_that_resumes_gets_what_it_missed_in_order_and_once: feature("replay");
