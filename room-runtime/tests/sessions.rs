@@ -126,8 +126,8 @@ macro_rules! kept_ledger {
 
             pub fn on_away(ctx: &Ctx, peer: &Peer) -> Result {
                 let (index, id) = (ctx.state()?.sent.len() as u64, peer.id());
-                ctx.update(|state| state.sent.push(format!("only {id}")))?;
                 peer.send(&Broadcast::Done { index })?;
+                ctx.update(|state| state.sent.push(format!("only {id}")))?;
                 Ok(())
             }
         }

@@ -186,7 +186,9 @@ pub(super) enum Known {
 
 /// A session that a client resumes.
 pub(super) struct Resumed {
-    pub(super) session: Rc<Session>,
+    /// `None` for a session of which nothing is known but that no number was handled: it goes on under the token of its new
+    /// place, so that the place is found again without a row in storage.
+    pub(super) session: Option<Rc<Session>>,
     /// The peer whose connection the session had, if the room still has it.
     pub(super) old: Option<Rc<Slot>>,
 }
@@ -480,16 +482,21 @@ impl RoomHost {
 
     /// The session with this token: the one in memory, or a new one that is read from storage at its first use.
     pub(super) fn session(&self, token: String) -> Rc<Session> {
-        let mut live = self.sessions.live.borrow_mut();
-        if let Some(known) = live.get(&token).and_then(Weak::upgrade) {
+        if let Some(known) = self.live_session(&token) {
             return known;
         }
+        let mut live = self.sessions.live.borrow_mut();
         if live.len() == live.capacity() {
             live.retain(|_, session| session.strong_count() > 0);
         }
         let session = Session::new(token.clone());
         live.insert(token, Rc::downgrade(&session));
         session
+    }
+
+    /// The session with this token, if it is in memory.
+    fn live_session(&self, token: &str) -> Option<Rc<Session>> {
+        self.sessions.live.borrow().get(token).and_then(Weak::upgrade)
     }
 
     /// The session of a restored socket.
@@ -507,9 +514,16 @@ impl RoomHost {
         let token = &offer?.token;
         let found = self.row(token).and_then(|row| match row {
             Some(row) => Ok(Some((row.id, row.place))),
-            // A session without a number is not stored. Its place can be.
-            None if self.has_place(token) => Ok(self.entry(token)?.map(|entry| (entry.id, token.clone()))),
-            None => Ok(None),
+            // A session without a number is not stored. Its place can be, under the name that it has in memory, or else the
+            // first one.
+            None => {
+                let live = self.live_session(token).map(|session| session.place.borrow().clone());
+                let place = live.filter(|place| self.has_place(place)).unwrap_or_else(|| token.clone());
+                match self.has_place(&place) {
+                    true => Ok(self.entry(&place)?.map(|entry| (entry.id, place))),
+                    false => Ok(None),
+                }
+            }
         });
         match found {
             Ok(found) => found,
@@ -532,7 +546,11 @@ impl RoomHost {
         let old = slots.find(has_token);
         // A session that is not stored has no number, unless it was forgotten.
         let is_known = old.is_some() || row.is_some() || (!is_stored && self.would_be_stored(&offer.token)?);
-        Ok(is_known.then(|| Resumed { session: self.session(offer.token.clone()), old }))
+        let session = match is_stored {
+            true => Some(self.session(offer.token.clone())),
+            false => self.live_session(&offer.token),
+        };
+        Ok(is_known.then_some(Resumed { session, old }))
     }
 
     /// Returns whether the room knows the session that a client offers for a place.

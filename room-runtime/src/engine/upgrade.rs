@@ -237,7 +237,7 @@ impl RoomHost {
         let is_resumed = resumed.is_some();
         let (session, old) = resumed.map(|Resumed { session, old }| (session, old)).unzip();
         if is_v1(protocol.as_deref()) {
-            slot.session.replace(Some(session.unwrap_or_else(|| self.session(slot.entry.clone()))));
+            slot.session.replace(Some(session.flatten().unwrap_or_else(|| self.session(slot.entry.clone()))));
         }
         let socket = self.accept(&slot, protocol.as_deref(), accept)?;
         slot.socket.set(socket);
