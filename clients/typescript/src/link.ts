@@ -133,6 +133,8 @@ export class Link {
   /** The exponent of the back-off. */
   #exponent = 0;
   #waiting = false;
+  /** The browser reported, during this attempt, that the network is back: if it fails, the next one follows at once. */
+  #urgent = false;
   #timers: { [name in Timer]?: unknown } = {};
   #ping: string | undefined;
   #pong: string | undefined;
@@ -199,7 +201,9 @@ export class Link {
 
   /** Connects at once if it waits for the next attempt, and asks for a sign of life if it is connected. */
   #nudge(): void {
-    if (!this.hurry()) this.#probe();
+    if (this.hurry()) return;
+    if (this.#welcomed) this.#probe();
+    else this.#urgent = true;
   }
 
   /** Connects at once if it waits for the next attempt. Returns whether it did. */
@@ -217,7 +221,7 @@ export class Link {
   async #attempt(): Promise<void> {
     const epoch = ++this.#epoch;
     const isCurrent = () => epoch === this.#epoch;
-    this.#waiting = false;
+    this.#waiting = this.#urgent = false;
     this.#error = undefined;
     this.#set("connect", this.#options.connectTimeout ?? 10_000, () => {
       this.#lost(new RoomError("timeout", "the connection was not open in time"));
@@ -291,8 +295,11 @@ export class Link {
     // Full jitter: after a restart of the server, its clients come back spread over the whole time.
     const delay = (this.#options.random ?? Math.random)() * Math.min(maxMs, baseMs * 2 ** this.#exponent++);
     this.#waiting = true;
+    const isUrgent = this.#urgent;
     this.#set("connect", delay, () => void this.#attempt());
-    this.#events.down(info, this.#failures, delay);
+    this.#events.down(info, this.#failures, isUrgent ? 0 : delay);
+    // An attempt that began without a network says nothing about the server.
+    if (isUrgent) this.hurry();
   }
 
   #end(info: CloseInfo): void {

@@ -49,6 +49,24 @@ test("as soon as the browser is online, the client connects", async () => {
   assert.equal(client.status, "open");
 });
 
+test("an attempt that began before the network was back does not delay the next one", async () => {
+  const attempts: number[] = [];
+  const { clock, client } = setup({
+    network: {
+      upgrade: (_, protocols) => {
+        if (attempts.push(clock.now) === 5) happen("online");
+        return attempts.length > 6 ? protocols[0] : undefined;
+      },
+    },
+    client: { random: () => 0.999 },
+  });
+  await clock.pass(600_000);
+  assert.equal(client.status, "open");
+  const waits = attempts.slice(1).map((at, n) => at - attempts[n]!);
+  // The sixth attempt follows at once, and the back-off begins anew after it.
+  assert.ok(waits[3]! > 7_000 && waits[4]! < 500 && waits[5]! < 1_500, String(waits));
+});
+
 test("a page that is shown again connects at once, or asks whether the connection lives", async () => {
   const { clock, network, client } = setup({ client: { random: () => 0.999 } });
   await clock.pass(100);
