@@ -3,8 +3,8 @@
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, FnArg, GenericParam, Ident, Item, ItemEnum, ItemStruct, Meta, Pat, Path, ReturnType, Safety, Type,
-    Visibility, ext::IdentExt, parse_quote, spanned::Spanned,
+    Attribute, FnArg, GenericArgument, GenericParam, Ident, Item, ItemEnum, ItemStruct, Meta, Pat, Path, PathArguments,
+    ReturnType, Safety, Type, TypeImplTrait, TypeParamBound, Visibility, ext::IdentExt, parse_quote, spanned::Spanned,
 };
 
 use crate::{
@@ -24,14 +24,16 @@ pub(crate) const TRAIT: &str = "Calls";
 
 /// The methods of the callers, which a function of the same name would be hidden by. `then` would make the client's object of
 /// calls a promise in JavaScript.
-const TAKEN: [&str; 65] = [
+const TAKEN: [&str; 77] = [
     "advance",
     "assert_no_errors",
     "begin_connect",
     "borrow",
     "borrow_mut",
     "broadcast",
+    "call",
     "call_function",
+    "clock",
     "clone",
     "clone_from",
     "clone_into",
@@ -39,7 +41,9 @@ const TAKEN: [&str; 65] = [
     "close_with",
     "closed",
     "connect",
+    "connect_raw",
     "crash",
+    "deref",
     "disconnect",
     "fail_calls",
     "fail_reads",
@@ -60,7 +64,9 @@ const TAKEN: [&str; 65] = [
     "location_hint",
     "lose_alarm",
     "lose_answers",
+    "nudge",
     "peers",
+    "pending",
     "protocol",
     "query",
     "receive",
@@ -69,14 +75,19 @@ const TAKEN: [&str; 65] = [
     "receive_error",
     "receive_raw",
     "received",
+    "reconnect",
     "request",
     "restart",
     "resume_token",
     "send",
     "send_binary",
+    "send_bytes",
     "send_raw",
+    "send_unacknowledged",
+    "sink",
     "state",
     "stats",
+    "status",
     "stop_responding",
     "store_state",
     "stored_state",
@@ -89,6 +100,7 @@ const TAKEN: [&str; 65] = [
     "try_from",
     "try_into",
     "upgrade",
+    "wait_for_open",
     "world",
 ];
 
@@ -125,12 +137,9 @@ pub(crate) fn check(module: &mut RoomModule, errors: &mut Errors) -> Vec<Call> {
         if let Some(second) = given.get(1) {
             errors.on(second, "`#[call]` is given twice\nremove one of them");
         }
-        let before = errors.len();
+        function.is_call = true;
         let is_for_workers = check_options(first, errors);
-        let arguments = check_function(function, errors);
-        if errors.len() > before {
-            continue;
-        }
+        let Some(arguments) = check_function(function, errors) else { continue };
         let Function { attrs, sig, .. } = &*function;
         let ctx_span = sig.inputs.first().map_or_else(Span::call_site, span_of_ctx);
         let cfgs = attrs::cfgs(attrs);
@@ -281,8 +290,9 @@ fn check_options(attr: &Attribute, errors: &mut Errors) -> bool {
     }
 }
 
-/// Checks a function. Returns its arguments without `ctx`.
-fn check_function(function: &Function, errors: &mut Errors) -> Vec<(Ident, Type)> {
+/// Checks a function. Returns its arguments without `ctx`, as they are meant: with them the function's callers compile, and
+/// rustc reports no second error there. Returns `None` if they are unknown.
+fn check_function(function: &Function, errors: &mut Errors) -> Option<Vec<(Ident, Type)>> {
     const PLAIN: &str = "calls are plain functions; the engine calls them with what a client sends";
     let sig = &function.sig;
     let name = sig.ident.unraw().to_string();
@@ -294,7 +304,11 @@ fn check_function(function: &Function, errors: &mut Errors) -> Vec<(Ident, Type)
     if HANDLERS.iter().any(|kind| kind.name == name) {
         let message = format!("`{name}` is a handler, which the engine calls, and no client");
         errors.on(&sig.ident, format!("{message}\nremove `#[call]`, or give the function another name"));
-        return Vec::new();
+        return None;
+    }
+    if name.starts_with("on_") {
+        let message = format!("a call cannot have the name `{name}`, because `on_…` is for handlers");
+        errors.on(&sig.ident, format!("{message}\ngive this function another name"));
     }
     if TAKEN.contains(&&*name) {
         let message = format!("a call cannot have the name `{name}`, because its callers have a method of that name");
@@ -317,41 +331,47 @@ fn check_function(function: &Function, errors: &mut Errors) -> Vec<(Ident, Type)
     }
     if sig.generics.params.iter().any(|param| !matches!(param, GenericParam::Lifetime(_))) {
         errors.on(&sig.generics, format!("call `{name}` cannot be generic\n{PLAIN}"));
+        return None;
     }
-    match sig.inputs.first() {
+    let is_context = |argument: &&FnArg| {
+        let FnArg::Typed(argument) = argument else { return false };
+        let types = parse::single_names(argument.ty.to_token_stream());
+        types.iter().any(|name| name == "Ctx" || name == "RoomContext")
+            || matches!(&*argument.pat, Pat::Ident(pat) if pat.ident.to_string().trim_start_matches('_') == "ctx")
+    };
+    let mut arguments = sig.inputs.iter().collect::<Vec<_>>();
+    match arguments.first() {
         Some(FnArg::Receiver(receiver)) => {
             errors.on(receiver, format!("call `{name}` cannot take `self`\n{PLAIN}\nwrite `{signature}`"));
-            return Vec::new();
+            arguments.remove(0);
         }
-        Some(FnArg::Typed(first)) if is_ctx(&first.ty) => {}
+        Some(FnArg::Typed(first)) if is_ctx(&first.ty) => drop(arguments.remove(0)),
         first => {
+            let first = first.copied();
+            arguments.retain(|argument| !is_context(argument));
+            let all: String = arguments.iter().map(|argument| format!(", {}", written(argument))).collect();
             let message = format!("the first parameter of call `{name}` must be `ctx: &Ctx`");
-            let is_context = |argument: &&FnArg| match argument {
-                FnArg::Typed(argument) => parse::single_names(argument.ty.to_token_stream())
-                    .iter()
-                    .any(|name| name == "Ctx" || name == "RoomContext"),
-                FnArg::Receiver(_) => false,
-            };
-            let others = sig.inputs.iter().filter(|argument| !is_context(argument));
-            let all: String = others.map(|argument| format!(", {}", written(argument))).collect();
             let message = format!("{message}\nwrite `fn {name}(ctx: &Ctx{all})`");
             match first {
                 Some(first) => errors.on(first, message),
                 None => errors.at(parse::parentheses(sig), message),
             }
-            return Vec::new();
         }
     }
+    let mut is_known = true;
     if let ReturnType::Type(_, ty) = &sig.output
         && let Some(hidden) = parse::impl_trait(ty)
     {
         errors.on(hidden, format!("call `{name}` must name the type that it returns\nits caller decodes that type"));
+        is_known = false;
     }
-    let arguments = sig.inputs.iter().skip(1).filter_map(|argument| check_argument(&name, argument, errors));
-    arguments.collect()
+    let arguments = arguments.iter().enumerate();
+    let checked: Vec<_> = arguments.map(|(at, argument)| check_argument(&name, at, argument, errors)).collect();
+    checked.into_iter().collect::<Option<Vec<_>>>().filter(|_| is_known)
 }
 
-fn check_argument(call: &str, argument: &FnArg, errors: &mut Errors) -> Option<(Ident, Type)> {
+/// Checks an argument. Returns its name, and the type that it should have.
+fn check_argument(call: &str, at: usize, argument: &FnArg, errors: &mut Errors) -> Option<(Ident, Type)> {
     let FnArg::Typed(argument) = argument else { return None };
     let ty = &*argument.ty;
     let ident = match &*argument.pat {
@@ -361,12 +381,20 @@ fn check_argument(call: &str, argument: &FnArg, errors: &mut Errors) -> Option<(
     let Some(ident) = ident else {
         let message = format!("an argument of call `{call}` needs a name, because clients give arguments by name");
         errors.on(&argument.pat, format!("{message}\nwrite for example `value: {}`", written(ty)));
-        return None;
+        return Some((format_ident!("__argument_{at}"), ty.clone()));
     };
     let name = ident.unraw().to_string();
     if let Some(generic) = parse::impl_trait(ty) {
-        errors.on(generic, format!("argument `{name}` of call `{call}` needs a type that a client can send"));
-        return None;
+        let message = format!("argument `{name}` of call `{call}` needs a type that a client can send");
+        let owned = owned_of(&generic);
+        errors.on(
+            generic,
+            match &owned {
+                Some(owned) => format!("{message}\nwrite `{name}: {}`", written(owned)),
+                None => format!("{message}\nwrite that type, for example `{name}: String`"),
+            },
+        );
+        return owned.map(|owned| (ident, owned));
     }
     if let Type::Reference(reference) = parse::ungrouped(ty) {
         let owned = match written(&reference.elem).as_str() {
@@ -383,7 +411,7 @@ fn check_argument(call: &str, argument: &FnArg, errors: &mut Errors) -> Option<(
         };
         let message = format!("argument `{name}` of call `{call}` must be owned, because it is decoded from the call");
         errors.on(ty, format!("{message}\nwrite `{name}: {owned}`"));
-        return None;
+        return syn::parse_str(&owned).ok().map(|owned| (ident, owned));
     }
     if let Some(borrow) = borrow_in(ty.to_token_stream()) {
         let message = format!("argument `{name}` of call `{call}` must be owned, because it is decoded from the call");
@@ -391,6 +419,22 @@ fn check_argument(call: &str, argument: &FnArg, errors: &mut Errors) -> Option<(
         return None;
     }
     Some((ident, ty.clone()))
+}
+
+/// The type that is meant by `impl Into<T>` and the like.
+fn owned_of(generic: &TokenStream) -> Option<Type> {
+    let bounds = syn::parse2::<TypeImplTrait>(generic.clone()).ok()?.bounds;
+    let TypeParamBound::Trait(bound) = bounds.first()? else { return None };
+    let last = bound.path.segments.last()?;
+    match (last.ident.to_string().as_str(), &last.arguments) {
+        ("ToString" | "Display", _) => Some(parse_quote!(String)),
+        ("AsRef" | "Borrow" | "Into", PathArguments::AngleBracketed(arguments)) => match arguments.args.first()? {
+            GenericArgument::Type(ty) if written(ty) == "str" => Some(parse_quote!(String)),
+            GenericArgument::Type(ty) if !written(ty).contains(['&', '\'', '[']) => Some(ty.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The first reference or lifetime in a type, unless it is `'static` without a reference.

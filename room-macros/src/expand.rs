@@ -229,7 +229,7 @@ fn module(sketch: &Sketch, generated: TokenStream) -> TokenStream {
 /// A function of a room that lacks a schema. Editors see it unchanged. rustc does not, because each mention of the
 /// missing schema would be another error.
 fn for_editors(function: &Function) -> TokenStream {
-    let Function { attrs, vis, sig, body } = function;
+    let Function { attrs, vis, sig, body, is_call: _ } = function;
     let whole = quote!(#[cfg(rust_analyzer)] #function);
     let hides = matches!(&sig.output, syn::ReturnType::Type(_, ty) if parse::impl_trait(ty).is_some());
     let rest = match (is_handler(function), hides) {

@@ -280,7 +280,7 @@ pub(crate) const OPTIONS: &[OptionKind] = &[
     },
     OptionKind {
         name: "reconnect_grace",
-        example: r#""10s""#,
+        example: r#""2m""#,
         default: Fallback::Text("none"),
         sets: Sets::Constant("RECONNECT_GRACE_MS", Takes::Time { least: SECOND, most: HOUR }),
         needs: None,

@@ -50,11 +50,13 @@ pub(crate) struct Function {
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
     pub(crate) body: Group,
+    /// True if it had `#[call]`.
+    pub(crate) is_call: bool,
 }
 
 impl ToTokens for Function {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let Function { attrs, vis, sig, body } = self;
+        let Function { attrs, vis, sig, body, is_call: _ } = self;
         tokens.extend(quote!(#(#attrs)* #vis #sig #body));
     }
 }
@@ -163,6 +165,7 @@ fn parse_function(input: ParseStream<'_>) -> syn::Result<Function> {
             }
             input.parse()?
         },
+        is_call: false,
     })
 }
 

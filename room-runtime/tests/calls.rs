@@ -118,7 +118,7 @@ pub mod hall {
 use desk::Calls as _;
 
 fn own<T>(result: Result<T, CallError<desk::NameError>>) -> Option<desk::NameError> {
-    result.err()?.own()
+    result.err()?.returned()
 }
 
 #[test]

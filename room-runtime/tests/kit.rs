@@ -464,3 +464,105 @@ mod storage {
         assert_eq!(alice.received(), [lots::Broadcast::Count { count: 1 }]);
     }
 }
+
+/// A room that keeps the places of its peers, and the last messages.
+#[room(reconnect_grace = "1m", replay = 4)]
+pub mod kept {
+    #[derive(Default)]
+    pub struct State {
+        pub said: u32,
+        pub connected: u32,
+        pub gaps: Vec<bool>,
+    }
+
+    pub struct Connection {}
+
+    pub enum Event {
+        Say { text: String },
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    pub enum Broadcast {
+        Said { text: String },
+    }
+
+    pub fn on_connect(ctx: &Ctx, _peer: &Peer) -> Result {
+        ctx.update(|state| state.connected += 1)?;
+        Ok(())
+    }
+
+    pub fn on_resume(ctx: &Ctx, peer: &Peer) -> Result {
+        ctx.update(|state| state.gaps.push(peer.has_gap()))?;
+        Ok(())
+    }
+
+    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+        let Event::Say { text } = event;
+        ctx.update(|state| state.said += 1)?;
+        ctx.broadcast(&Broadcast::Said { text })?;
+        Ok(())
+    }
+
+    #[call]
+    pub fn count(ctx: &Ctx, more: u32) -> Result<u32> {
+        Ok(ctx.state()?.said + more)
+    }
+}
+
+fn texts(peer: &TestPeer<kept::Room>) -> Vec<String> {
+    peer.received().into_iter().map(|kept::Broadcast::Said { text }| text).collect()
+}
+
+#[test]
+fn a_peer_that_reconnects_gets_what_it_has_missed() {
+    use kept::Calls as _;
+
+    let room = TestRoom::<kept::Room>::new("k");
+    let join = |id: &str| room.connect(Upgrade::new(kept::Connection {}).id(id).tag("red"));
+    let (ann, bob) = (join("ann"), join("bob"));
+    let say = |text: &str| bob.send(&kept::Event::Say { text: text.to_owned() });
+    say("one");
+    assert_eq!(texts(&ann), ["one"]);
+    say("two");
+    ann.disconnect();
+    say("three");
+    // "two" has arrived, though it was not taken.
+    let ann_again = ann.reconnect(kept::Connection {});
+    assert_eq!((texts(&ann_again), texts(&ann)), (vec!["three".to_owned()], vec!["two".to_owned()]));
+    assert_eq!((ann_again.id(), ann_again.tags()), (ann.id(), ann.tags()));
+    // The numbers of the session go on.
+    assert_eq!(ann_again.count(10).expect("counted"), 13);
+    // A connection that is open is lost then. Nothing is missing after hibernation either.
+    room.hibernate();
+    let ann_again = ann_again.reconnect(kept::Connection {});
+    assert_eq!(texts(&ann_again), [""; 0]);
+    ann_again.disconnect();
+    (0..8).for_each(|n| say(&n.to_string()));
+    let ann_again = ann_again.reconnect(kept::Connection {});
+    assert_eq!(texts(&ann_again), [""; 0], "a gap");
+    let state = room.state().expect("readable").expect("a state");
+    assert_eq!((state.connected, state.gaps), (2, vec![false, false, true]));
+}
+
+#[test]
+fn a_plain_peer_that_reconnects_takes_its_place_again() {
+    let room = TestRoom::<kept::Room>::new("k");
+    let request = http::Request::get("/").header("sec-websocket-protocol", "room.json").body(()).expect("a request");
+    let ann = room.try_connect_with(request, Upgrade::new(kept::Connection {}).id("ann")).expect("admitted");
+    assert_eq!(ann.protocol().as_deref(), Some("room.json"));
+    let again = ann.reconnect(kept::Connection {});
+    again.send(&kept::Event::Say { text: "here".to_owned() });
+    assert_eq!(texts(&again), ["here"]);
+    assert_eq!(room.state().expect("readable").expect("a state").connected, 1);
+}
+
+#[test]
+fn a_call_has_another_number_than_the_frames_that_a_test_writes() {
+    use kept::Calls as _;
+
+    let room = TestRoom::<kept::Room>::new("k");
+    let ann = room.connect(Upgrade::new(kept::Connection {}));
+    ann.send_raw(r#"[1,"count",{"more":100}]"#);
+    ann.send_raw(r#"[2,{"type":"Say","text":"hi"}]"#);
+    assert_eq!(ann.count(1).expect("counted"), 2);
+}

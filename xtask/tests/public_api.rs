@@ -41,6 +41,45 @@ const UNNOTICED: [&str; 5] = ["Freeze", "RefUnwindSafe", "Unpin", "UnsafeUnpin",
 
 static JSON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| document().map_err(|error| format!("{error:#}")));
 
+/// A method of a caller would hide the function of a room with the same name, so the macro rejects such a function.
+#[test]
+fn no_function_of_a_room_can_have_the_name_of_a_method_of_its_callers() -> Result<()> {
+    const CALLERS: [&str; 4] = ["RoomHandle<R>", "Sibling<R, Other>", "testing::TestPeer<R>", "testing::TestRoom<R>"];
+
+    let read = |path: &str| {
+        let path = root()?.join(path);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let source = read("room-macros/src/calls.rs")?;
+    let (_, taken) = source.split_once("const TAKEN").context("the list of names is gone")?;
+    let (taken, _) = taken.split_once("];").context("the list has no end")?;
+    let taken: BTreeSet<_> = taken.split('"').skip(1).step_by(2).collect();
+
+    let mut methods = BTreeSet::new();
+    for line in read("room-runtime/public-api.txt")?.lines() {
+        for caller in CALLERS {
+            let method = line.strip_prefix("pub fn room_runtime::").and_then(|rest| rest.strip_prefix(caller));
+            let Some((name, arguments)) = method.and_then(|rest| rest.strip_prefix("::")?.split_once('(')) else {
+                continue;
+            };
+            if arguments.starts_with("&self") || arguments.starts_with("self") {
+                methods.insert(name.split('<').next().unwrap_or(name).to_owned());
+            }
+        }
+    }
+    let client = read("clients/rust/src/client.rs")?;
+    let (_, client) = client.split_once("impl<E> Client<E> {").context("the client is gone")?;
+    let (client, _) = client.split_once("\n}\n").context("the client has no end")?;
+    for line in client.lines() {
+        let function = line.strip_prefix("    pub fn ").or_else(|| line.strip_prefix("    pub async fn "));
+        methods.extend(function.and_then(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
+    }
+    assert!(methods.len() > 60 && methods.contains("nudge"), "the methods were not found: {methods:?}");
+    methods.retain(|name| name != "call_function" && !taken.contains(&**name));
+    assert!(methods.is_empty(), "a function of a room can have these names: {methods:?}");
+    Ok(())
+}
+
 #[test]
 fn the_list_is_the_public_api() -> Result<()> {
     let api = public_api::Builder::from_rustdoc_json(json()?).omit_blanket_impls(true).build()?;

@@ -271,3 +271,26 @@ impl<E: fmt::Debug> StdError for CallError<E> {
         }
     }
 }
+
+/// For `?` in a Worker.
+#[cfg(any(feature = "room", all(feature = "worker", target_arch = "wasm32")))]
+mod of_a_worker {
+    use std::fmt;
+
+    #[cfg(feature = "room")]
+    use room_runtime::worker;
+
+    use super::{CallError, Error};
+
+    impl From<Error> for worker::Error {
+        fn from(error: Error) -> Self {
+            worker::Error::RustError(error.to_string())
+        }
+    }
+
+    impl<E: fmt::Debug> From<CallError<E>> for worker::Error {
+        fn from(error: CallError<E>) -> Self {
+            worker::Error::RustError(error.to_string())
+        }
+    }
+}

@@ -13,24 +13,29 @@ use crate::{
 };
 
 /// The runtime's names that a handler's signature may mention.
-const TYPES: [&str; 12] = [
+const TYPES: [&str; 14] = [
     "Bytes",
     "Close",
     "CloseCode",
     "DecodeError",
     "Failure",
     "HandlerError",
+    "OrFailure",
     "PeerId",
     "Reject",
     "RoomId",
     "ScheduleId",
+    "SqlValue",
     "Undelivered",
     "Upgrade",
 ];
 /// The runtime's modules, which may also be crates of the user.
 const MODULES: [&str; 2] = ["http", "serde_json"];
 
-/// Reports the runtime's names in signatures that no item, import or glob of the module provides. Returns them.
+/// The runtime's attribute for types.
+const ATTRIBUTE: &str = "data";
+
+/// Reports the runtime's names in signatures and on types that no item, import or glob of the module provides. Returns them.
 ///
 /// They share one error. Functions in `hidden` are skipped, because they have errors of their own.
 pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, errors: &mut Errors) -> Vec<Ident> {
@@ -60,6 +65,14 @@ pub(super) fn check(module: &RoomModule, hidden: &[usize], krate: &syn::Path, er
                 missing.push(name);
             }
         }
+    }
+    let attribute = module.others().filter(|item| attrs::cfgs(parse::item_attrs(item)).is_empty()).find_map(|item| {
+        parse::item_attrs(item)
+            .iter()
+            .find_map(|attr| attr.path().get_ident().filter(|name| is(name, ATTRIBUTE)).cloned())
+    });
+    if !bound.iter().any(|name| is(name, ATTRIBUTE)) {
+        missing.extend(attribute);
     }
     if let Some(first) = missing.first() {
         let names: Vec<_> = missing.iter().map(|name| name.unraw().to_string()).collect();

@@ -38,7 +38,8 @@ pub trait RoomCall: Serialize + DeserializeOwned + 'static {
 #[diagnostic::on_unimplemented(
     message = "a call cannot return `{Self}`",
     label = "expected a serializable value or `Result<T, E>`",
-    note = "add `#[data]` to the types of the value and of the error",
+    note = "add `#[data]` to the types of the value and of the error; types of other crates need serde's `Serialize` and \
+            `Deserialize`",
     note = "write `-> Result<T>` for a function whose failures have no type of their own"
 )]
 pub trait CallReturn {
@@ -77,7 +78,7 @@ impl<T: ?Sized> NoResult for IsResult<T> {}
 #[diagnostic::on_unimplemented(
     message = "a call cannot return `{Self}`",
     label = "expected a serializable value",
-    note = "add `#[data]` to the type"
+    note = "add `#[data]` to the type; a type of another crate needs serde's `Serialize` and `Deserialize`"
 )]
 pub trait CallValue: Serialize + DeserializeOwned + 'static {}
 
@@ -110,7 +111,7 @@ impl<T: Serialize + DeserializeOwned + 'static, E: CallFault> CallReturn for Res
 #[diagnostic::on_unimplemented(
     message = "a call cannot return the error `{Self}`",
     label = "expected `Failure` or a type with `#[data]`",
-    note = "a type with `#[data]` reaches the caller as a value; a `Failure` reaches it as a message"
+    note = "a type with `#[data]` reaches the caller as a value; a `Failure` is logged, and only a refusal says why"
 )]
 pub trait CallFault {
     /// The error for the caller.
@@ -233,7 +234,7 @@ impl<E: DeserializeOwned + 'static> CallerError for CallError<E> {
     type Own = E;
 
     fn from_own(error: E) -> Self {
-        CallError::Own(error)
+        CallError::Returned(error)
     }
 }
 
@@ -241,33 +242,33 @@ impl<E: DeserializeOwned + 'static> CallerError for CallError<E> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError<E> {
-    /// The error that the function returned.
-    Own(E),
-    /// The call failed for another reason.
-    Room(Error),
+    /// The error that the function itself returned.
+    Returned(E),
+    /// The call failed for another reason, for example because the room could not be reached.
+    Failed(Error),
 }
 
 impl<E> CallError<E> {
     /// Returns the function's own error; `None` if the call failed for another reason.
-    pub fn own(self) -> Option<E> {
+    pub fn returned(self) -> Option<E> {
         match self {
-            CallError::Own(error) => Some(error),
-            CallError::Room(_) => None,
+            CallError::Returned(error) => Some(error),
+            CallError::Failed(_) => None,
         }
     }
 }
 
 impl<E> From<Error> for CallError<E> {
     fn from(error: Error) -> Self {
-        CallError::Room(error)
+        CallError::Failed(error)
     }
 }
 
 impl<E: fmt::Debug> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallError::Own(error) => write!(f, "the function failed: {error:?}"),
-            CallError::Room(error) => error.fmt(f),
+            CallError::Returned(error) => write!(f, "the function returned the error {error:?}"),
+            CallError::Failed(error) => error.fmt(f),
         }
     }
 }
@@ -275,8 +276,18 @@ impl<E: fmt::Debug> fmt::Display for CallError<E> {
 impl<E: fmt::Debug> StdError for CallError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            CallError::Own(_) => None,
-            CallError::Room(error) => error.source(),
+            CallError::Returned(_) => None,
+            CallError::Failed(error) => error.source(),
+        }
+    }
+}
+
+/// For `?` in a Worker. An error of the function becomes a text; to answer with it, take it out of the [`CallError`].
+impl<E: fmt::Debug> From<CallError<E>> for worker::Error {
+    fn from(error: CallError<E>) -> Self {
+        match error {
+            CallError::Returned(_) => worker::Error::RustError(error.to_string()),
+            CallError::Failed(error) => error.into(),
         }
     }
 }
@@ -389,7 +400,7 @@ impl<R: Room> WorkerCaller<R> for RoomHandle<R> {}
 /// A call of a function of a room. It is sent when it is awaited, once, as a [`Call`] is.
 ///
 /// # Errors
-/// An awaited call fails with [`CallError::Own`] if the function returned an error of its own type, and else as
+/// An awaited call fails with [`CallError::Returned`] if the function returned an error of its own type, and else as
 /// [`RoomHandle::send`] does. The error of a function without errors of its own type is [`Error`].
 #[must_use = "a call is made when it is awaited"]
 pub struct FunctionCall<K: RoomCall> {

@@ -17,8 +17,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     calls: HashMap<u64, Option<Value>>,
-    /// The highest number of the session before this connection.
-    before: u64,
+    /// The highest number of the session so far.
+    highest: u64,
 }
 
 impl Calls {
@@ -29,13 +29,24 @@ impl Calls {
 
     /// The numbers of a resumed session go on.
     pub(super) fn after(before: u64) -> Self {
-        Calls { calls: HashMap::new(), before }
+        Calls { calls: HashMap::new(), highest: before }
+    }
+
+    /// Notes the number of a frame that the test wrote itself, so that a call gets another one.
+    pub(super) fn note(&mut self, frame: &str) {
+        let number = frame.strip_prefix('[').and_then(|rest| rest.split_once(',')?.0.trim().parse().ok());
+        self.highest = self.highest.max(number.unwrap_or(0));
+    }
+
+    /// The number of the next call.
+    pub(super) fn next(&self) -> u64 {
+        self.highest + 1
     }
 
     fn begin(&mut self) -> u64 {
-        let number = self.before + self.calls.len() as u64 + 1;
-        self.calls.insert(number, None);
-        number
+        self.highest += 1;
+        self.calls.insert(self.highest, None);
+        self.highest
     }
 
     fn settle(&mut self, control: &Value) {

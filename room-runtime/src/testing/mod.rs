@@ -60,7 +60,14 @@ mod rate_tests;
 mod world;
 
 use std::{
-    cell::RefCell, collections::VecDeque, fmt, future::Future, marker::PhantomData, rc::Rc, sync::Arc, time::Duration,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -72,7 +79,7 @@ pub(crate) use self::world::Inner;
 use self::world::{Answer, Object, address, close_by_client, ticket};
 use crate::{
     Close, CloseCode, Delivery, Error, ErrorKind, Failure, PeerId, PeerInfo, Room, RoomClient, RoomHandle, RoomId,
-    SqlParameters, Stats, Upgrade,
+    SUBPROTOCOL, SqlParameters, Stats, Upgrade,
     api::{
         client::prepare,
         room_socket::{self, Received},
@@ -156,7 +163,8 @@ impl World {
     /// other, as those of `join!`, `select!` and `join_all` do.
     ///
     /// # Panics
-    /// Panics if the future waits for something that cannot happen. The message lists the unfinished work of the rooms.
+    /// Panics if the future waits for something that cannot happen, or if it is not ready after 100,000 moments at which
+    /// timers ended or alarms fired. The message lists the unfinished work of the rooms.
     #[track_caller]
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.0.block_on(future)
@@ -232,6 +240,10 @@ impl<R: Room> TestRoom<R> {
 
     /// Connects a new peer.
     ///
+    /// In a room with a `#[call]` the peer offers [`room.v1`](crate::SUBPROTOCOL), as clients that call do. Its methods are the
+    /// same, but [`receive_raw`](TestPeer::receive_raw) returns the frames of that protocol. A plain client of such a room offers
+    /// `room.json` in [`try_connect_with`](TestRoom::try_connect_with).
+    ///
     /// # Panics
     /// Panics if the room refuses the peer; [`try_connect`](TestRoom::try_connect) returns the refusal.
     #[track_caller]
@@ -258,7 +270,8 @@ impl<R: Room> TestRoom<R> {
 
     /// Connects a new peer with this request, which `on_upgrade` can read.
     ///
-    /// A client offers [`room.v1`](crate::SUBPROTOCOL), or other subprotocols, in the header `sec-websocket-protocol`.
+    /// A client offers [`room.v1`](crate::SUBPROTOCOL), or other subprotocols, in the header `sec-websocket-protocol`. Without
+    /// that header it does as in [`connect`](TestRoom::connect).
     ///
     /// # Errors
     /// The errors of [`try_connect`](TestRoom::try_connect).
@@ -298,7 +311,7 @@ impl<R: Room> TestRoom<R> {
             let prepare = prepare(&ticket, upgrade);
             link.open(&address(&self.id, None), ticket, prepare, request)
         });
-        let (world, object, id) = (self.world.clone(), self.object.clone(), self.id.clone());
+        let (world, object, room) = (self.world.clone(), self.object.clone(), self.id.clone());
         async move {
             let Some(opening) = opening else {
                 let response = wire::http_codec::text(StatusCode::FORBIDDEN, NOT_ALLOWED);
@@ -311,16 +324,28 @@ impl<R: Room> TestRoom<R> {
                     let id = PeerId::from(of(ID_MARK).collect::<String>());
                     let tags = of(TAG_MARK).map(str::to_owned).collect();
                     let (unpacked, resume_token) = (RefCell::default(), RefCell::default());
-                    let calls = RefCell::default();
-                    let peer =
-                        TestPeer { world, object, socket, id, tags, unpacked, resume_token, calls, room: PhantomData };
+                    let (calls, position) = (RefCell::default(), Cell::default());
+                    let types = PhantomData;
+                    let peer = TestPeer {
+                        world,
+                        object,
+                        socket,
+                        id,
+                        tags,
+                        unpacked,
+                        resume_token,
+                        calls,
+                        position,
+                        room,
+                        types,
+                    };
                     if peer.with_socket(|socket| socket.v1) {
                         peer.begin_calls();
                     }
                     Ok(peer)
                 }
                 Ok((_, Answer::Response(response))) => Err(Refusal::Response(Box::new(response))),
-                Err(error) => Err(Refusal::Error(error.in_room(&id))),
+                Err(error) => Err(Refusal::Error(error.in_room(&room))),
             }
         }
     }
@@ -606,7 +631,11 @@ pub struct TestPeer<R: Room> {
     resume_token: RefCell<Option<String>>,
     /// The calls of this peer, with their outcomes.
     calls: RefCell<calls::Calls>,
-    room: PhantomData<fn() -> R>,
+    /// The position of the last message in the frames that were taken.
+    position: Cell<u64>,
+    /// The id of the room.
+    room: RoomId,
+    types: PhantomData<fn() -> R>,
 }
 
 impl<R: Room> TestPeer<R> {
@@ -650,7 +679,9 @@ impl<R: Room> TestPeer<R> {
     /// The platform answers the room's [heartbeat](crate::Room::HEARTBEAT) and does not wake the room;
     /// [`receive_raw`](TestPeer::receive_raw) returns the answer.
     pub fn send_raw(&self, text: impl Into<String>) {
-        self.send_frame(OwnedFrame::Text(text.into()));
+        let text = text.into();
+        self.calls.borrow_mut().note(&text);
+        self.send_frame(OwnedFrame::Text(text));
     }
 
     /// Sends a binary frame to the room.
@@ -689,6 +720,67 @@ impl<R: Room> TestPeer<R> {
     /// Ends the connection without a close frame, as a failure of the network does. The room gets 1006.
     pub fn disconnect(&self) {
         self.end(Close::new(1006, String::new(), false));
+    }
+
+    /// Connects again, as the clients of this repository do after a lost connection: with the session and the position of the
+    /// messages that have arrived, or as a plain client with the [resume token](TestPeer::resume_token).
+    ///
+    /// A connection that is open ends first, as by [`disconnect`](TestPeer::disconnect). The new peer has the same id and
+    /// tags. In a room with `replay` it gets the messages that a client of `room.v1` has missed. Messages that have arrived and
+    /// were not taken stay with the old value.
+    ///
+    /// # Panics
+    /// Panics if the room refuses the peer.
+    #[track_caller]
+    pub fn reconnect(&self, data: R::Connection) -> TestPeer<R> {
+        if self.is_open() {
+            self.disconnect();
+        }
+        let mut upgrade = Upgrade::new(data).id(self.id.clone()).tags(self.tags.clone());
+        let mut request = Request::default();
+        let token = self.resume_token();
+        if self.with_socket(|socket| socket.v1) {
+            let protocol = self.protocol().unwrap_or_default();
+            let session = token.map(|token| {
+                let from = self.calls.borrow().next();
+                format!(", {SUBPROTOCOL}.resume.{token}.{from}.{}", self.position())
+            });
+            let offer = http::HeaderValue::from_str(&format!("{protocol}{}", session.unwrap_or_default()));
+            request.headers_mut().extend(offer.ok().map(|offer| (http::header::SEC_WEBSOCKET_PROTOCOL, offer)));
+        } else if let Some(token) = token {
+            upgrade = upgrade.resume(token);
+        }
+        let room = TestRoom {
+            object: self.object.clone(),
+            world: self.world.clone(),
+            id: self.room.clone(),
+            room: PhantomData,
+        };
+        match room.try_connect_with(request, upgrade) {
+            Ok(peer) => peer,
+            Err(refusal) => panic!("the room did not let peer `{}` in again: {refusal}", self.id),
+        }
+    }
+
+    /// The position of the last message that has arrived.
+    fn position(&self) -> u64 {
+        let waiting: Vec<_> = self.with_socket(|socket| socket.received.iter().cloned().collect());
+        waiting.iter().for_each(|frame| self.note_position(frame));
+        self.position.get()
+    }
+
+    fn note_position(&self, frame: &OwnedFrame) {
+        let controls = self.parts(frame).map(|(controls, _)| controls).unwrap_or_default();
+        for control in controls {
+            let at = match control.get("welcome") {
+                Some(welcome) if welcome["resumed"] == true && welcome["gap"] != true => None,
+                Some(welcome) => welcome["at"].as_u64(),
+                None => control["at"].as_u64(),
+            };
+            if let Some(at) = at {
+                self.position.set(at);
+            }
+        }
     }
 
     fn end(&self, close: Close) {
@@ -794,6 +886,7 @@ impl<R: Room> TestPeer<R> {
             return;
         }
         let frames: Vec<_> = self.with_socket(|socket| socket.received.drain(..).collect());
+        frames.iter().for_each(|frame| self.note_position(frame));
         unpacked.extend(frames.iter().flat_map(|frame| self.messages(frame)));
         unpacked.remove(at);
     }
@@ -851,6 +944,9 @@ impl<R: Room> TestPeer<R> {
     /// Takes the next frame, and records the resume token in it.
     fn take_frame(&self) -> Option<OwnedFrame> {
         let frame = self.with_socket(|socket| socket.received.pop_front())?;
+        if self.with_socket(|socket| socket.v1) {
+            self.note_position(&frame);
+        }
         if let Some(token) = self.messages(&frame).iter().find_map(token_in) {
             self.resume_token.replace(Some(token));
         }

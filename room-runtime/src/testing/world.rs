@@ -275,7 +275,7 @@ impl Inner {
                 ),
                 None => panic!(
                     "deadlock: this test waits for something that nothing in it will bring: no room has anything to run, and no \
-                     timer or alarm is set{}",
+                     timer or alarm is set; a client's driver runs only after `World::spawn`{}",
                     self.waiting()
                 ),
             }

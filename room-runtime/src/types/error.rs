@@ -493,7 +493,7 @@ impl TryFrom<worker::Error> for Error {
 pub struct Failure(Box<dyn StdError + 'static>);
 
 impl Failure {
-    /// Creates a failure from a message.
+    /// Creates a failure from a message, which is logged. A peer does not see it: `ctx.refuse("…")` is for what it may read.
     pub fn msg(message: impl fmt::Display) -> Self {
         Failure(Box::new(Message(message.to_string())))
     }

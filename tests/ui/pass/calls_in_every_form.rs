@@ -83,7 +83,7 @@ pub async fn worker(room: ::room_runtime::RoomHandle<chat::Room>) -> Option<chat
     let _: u64 = room.rename("x".into(), None).await.ok()?;
     let _: Vec<u8> = room.r#match([1].into()).idempotency_key("k").await.ok()?;
     let here: Result<(), ::room_runtime::CallError<chat::RenameError>> = room.here().await;
-    here.err()?.own()
+    here.err()?.returned()
 }
 
 fn main() {}

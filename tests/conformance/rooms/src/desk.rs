@@ -137,7 +137,7 @@ pub mod front {
             104 => described(desk.decline().await.err()),
             105 => described(desk.text(1_000_001).await.err()),
             106 => described(desk.end().await.err()),
-            107 => format!("{:?}", desk.add(-1_000, None).await.err().and_then(room_runtime::CallError::own)),
+            107 => format!("{:?}", desk.add(-1_000, None).await.err().and_then(room_runtime::CallError::returned)),
             _ => {
                 let once = || desk.add(1, None).idempotency_key(format!("{n}"));
                 format!("{:?} {:?}", once().await.ok(), once().await.ok())

@@ -212,7 +212,7 @@ pub(super) async fn another_room_calls_with_the_types_of_the_function<H: Harness
             other => anyhow::bail!("{other:?}"),
         }
     };
-    same!(ask(0).await?, "Err(Own(Nothing))");
+    same!(ask(0).await?, "Err(Returned(Nothing))");
     same!(ask(2).await?, "Some(2)");
     same!(ask(200).await?, "Some(3) Some(3)");
     same!(ask(100).await?, "Some(None)");
