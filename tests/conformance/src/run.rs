@@ -30,8 +30,9 @@ const TRIES: u32 = 3;
 /// fault.
 const SECOND_ATTEMPTS: usize = 5;
 
-/// The number of processes for cases that need one for themselves. Each runs its cases one after the other.
-const SPARE_HOSTS: usize = 3;
+/// The number of processes for cases that need one for themselves. Each runs its cases one after the other. Most of them
+/// wait for a hibernation or an alarm, so that more processes take less time and hardly more of the CPU.
+const SPARE_HOSTS: usize = 8;
 
 /// The outcome of a case.
 #[derive(Debug)]
