@@ -11,8 +11,6 @@ import { Raw, TEXT, request } from "./raw.mjs";
 
 const TOKEN = "dev-admin";
 const OPERATOR = { authorization: `Bearer ${TOKEN}` };
-/** The files of the page, which the platform serves without the Worker. */
-const PAGE = ["/", "/chat.css", "/chat.js"];
 /** Methods that Node's HTTP libraries do not send. */
 const ODD_METHODS = ["PROPFIND", "MKCOL", "LOCK", "TRACE", "PURGE"];
 
@@ -23,6 +21,14 @@ before(async () => {
 });
 
 after(() => host?.stop());
+
+/** The files of the page, which the platform serves without the Worker. */
+async function page() {
+  const index = await (await host.fetch("/")).text();
+  const [script] = index.match(/\/assets\/[\w-]+\.js/);
+  const [style] = index.match(/\/assets\/[\w-]+\.css/);
+  return { "/": "text/html", [script]: "text/javascript", [style]: "text/css" };
+}
 
 let rooms = 0;
 
@@ -198,6 +204,132 @@ describe("messages to the peers of a room", () => {
   });
 });
 
+describe("the history of a room", () => {
+  const texts = (frames) => frames.flatMap((frame) => (is("History")(frame) ? frame.messages : is("Message")(frame) ? [frame] : []))
+    .map(({ text }) => text);
+
+  test("reaches a user who joins, before any other message: the last 100 messages, as they were", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    const odd = "¡Hola! 🦀 \u0000 \u2028 \"quoted\"";
+    const sent = [];
+    for (let n = 0; n < 120; n += 1) sent.push(await say(alice, n === 110 ? odd : `message ${n}`));
+    const bob = await join(room, "bob");
+    await say(alice, "live");
+    await bob.next({ where: is("Message") });
+    const [history, ...live] = bob.received;
+    assert.deepEqual(history, { type: "History", messages: sent.slice(20).map(({ type, ...message }) => message) });
+    assert.deepEqual(texts(live), ["live"]);
+    assert.deepEqual(alice.received.filter(is("History")), [], "there was no history when alice came");
+  });
+
+  test("has no gap and no repetition for 20 users who join while 5 talk", async () => {
+    const room = newRoom();
+    const talkers = await Promise.all(Array.from({ length: 5 }, (_, n) => join(room, `talker-${n}`)));
+    const listener = await join(room, "listener");
+    const EACH = 60;
+    let isOver = false;
+    const talking = Promise.all(talkers.map(async (talker, who) => {
+      for (let n = 0; n < EACH; n += 1) await say(talker, `${who}:${n}`);
+    })).finally(() => (isOver = true));
+    const joined = [];
+    for (let n = 0; n < 20; n += 1) {
+      // A few messages later than the one before, and never after the last one.
+      await listener.next({ where: is("Message") });
+      assert.ok(!isOver, `${n} users joined while the others talked`);
+      joined.push(join(room, `user-${n}`));
+    }
+    const users = await Promise.all(joined);
+    await talking;
+    await say(talkers[0], "fence");
+    await listener.next({ where: ({ text }) => text === "fence" });
+    const order = texts(listener.received);
+    assert.equal(new Set(order).size, 5 * EACH + 1);
+    for (const user of users) {
+      await user.next({ where: ({ text }) => text === "fence" });
+      const seen = texts(user.received);
+      const firsts = user.received.findIndex(is("Message"));
+      const history = user.received.findIndex(is("History"));
+      assert.ok(history >= 0 && history < firsts, "the history comes before the first message");
+      assert.equal(user.received.filter(is("History")).length, 1);
+      const begin = order.indexOf(seen[0]);
+      const most = user.received[history].messages.length;
+      assert.ok(begin === 0 || most === 100, `${most} messages from ${begin} on`);
+      assert.deepEqual(seen, order.slice(begin));
+    }
+  });
+
+  test("survives the process", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    await say(alice, "before");
+    await host.kill();
+    await host.restart();
+    const bob = await join(room, "bob");
+    assert.deepEqual(texts([await bob.next()]), ["before"]);
+  });
+});
+
+describe("a name", () => {
+  const enter = (room, name, key) =>
+    host.ws(`/ws/chat/${room}?userId=${name}`, { protocols: ["room.v1", `key.${key}`] });
+
+  test("belongs to one browser while it is in the room", async () => {
+    const room = newRoom();
+    const bob = await join(room, "bob");
+    const ada = await enter(room, "ada", "one");
+    const again = await enter(room, "ada", "one");
+    const refused = { code: 1008, reason: "this name is taken" };
+    assert.deepEqual(await (await enter(room, "ada", "two")).closed, refused);
+    assert.deepEqual(await (await join(room, "ada")).closed, refused);
+    assert.deepEqual(await (await enter(room, "bob", "one")).closed, refused);
+    await say(bob, "fence");
+    assert.deepEqual(bob.received.map(({ type }) => type), ["Joined", "Joined", "Message"], "no refused user is announced");
+    await ada.close(1000);
+    await again.close(1000);
+    await bob.next({ where: is("Left") });
+    await bob.next({ where: is("Left") });
+    const other = await enter(room, "ada", "two");
+    await bob.next({ where: is("Joined") });
+    await say(bob, "welcome");
+    assert.equal((await other.next({ where: ([, message]) => message?.text === "welcome" }))[1].user_id, "bob");
+    assert.equal((await json(await api(room, "peers"))).length, 2);
+  });
+});
+
+describe("GET /api/chat/:id/info", () => {
+  test("describes the room", async () => {
+    const room = newRoom();
+    const empty = { users: 0, connections: 0, message_count: 0, stored: 0, first_sent_at: null, last_sent_at: null, next_prune_at: null };
+    assert.deepEqual(await json(await api(room, "info")), empty);
+    const alice = await join(room, "alice");
+    await join(room, "alice");
+    const first = await say(alice, "one");
+    const last = await say(alice, "two");
+    const { next_prune_at: prune, ...info } = await json(await api(room, "info"));
+    assert.deepEqual(info, {
+      users: 1, connections: 2, message_count: 2, stored: 2, first_sent_at: first.sent_at, last_sent_at: last.sent_at,
+    });
+    assert.ok(prune > last.sent_at && prune <= last.sent_at + 24 * 60 * 60 * 1000);
+    assert.equal(new Date(prune).getUTCHours(), 3);
+    await refused(await api(room, "info", { method: "POST", headers: OPERATOR }), 405);
+  });
+});
+
+describe("the rate limit", () => {
+  test("is one of the address: another connection gets no new tokens", async () => {
+    const room = newRoom();
+    const alice = await join(room, "alice");
+    for (let n = 0; n < 1_100; n += 1) alice.send({ type: "Typing" });
+    const error = await alice.next({ where: ({ $room }) => $room?.error?.code === "rate_limited" });
+    assert.ok(error.$room.error.retry_after_ms > 0, JSON.stringify(error));
+    const bob = await join(room, "bob");
+    // The address has got a few tokens in the meantime, and not a thousand.
+    for (let n = 0; n < 500; n += 1) bob.send({ type: "Typing" });
+    assert.equal((await bob.next({ where: ({ $room }) => $room !== undefined })).$room.error.code, "rate_limited");
+  });
+});
+
 describe("the id of a room", () => {
   // Each line is one room, with several encodings of its id; the ids of different lines differ.
   const ROOMS = [
@@ -272,7 +404,7 @@ describe("the id of a room", () => {
 
 describe("the page", () => {
   test("GET / is the page, and what it needs is there", async () => {
-    for (const [path, type] of [["/", "text/html"], ["/chat.css", "text/css"], ["/chat.js", "text/javascript"]]) {
+    for (const [path, type] of Object.entries(await page())) {
       const response = await host.fetch(path);
       assert.equal(response.status, 200, path);
       assert.match(response.headers.get("content-type"), new RegExp(`^${type}\\b`), path);
@@ -284,17 +416,18 @@ describe("the page", () => {
   });
 
   test("its files come with headers that restrict the browser", async () => {
-    for (const path of PAGE) {
+    for (const path of Object.keys(await page())) {
       const { headers } = await host.fetch(path);
       assert.match(headers.get("content-security-policy"), /^default-src 'self';/, path);
       assert.equal(headers.get("x-content-type-options"), "nosniff", path);
-      assert.equal(headers.get("cache-control"), "no-cache", path);
+      const caching = path === "/" ? "no-cache" : "public, max-age=31536000, immutable";
+      assert.equal(headers.get("cache-control"), caching, path);
     }
     await refused(await host.fetch("/_headers"), 404);
   });
 
   test("a wrong method for its files is 405", async () => {
-    for (const path of PAGE) {
+    for (const path of Object.keys(await page())) {
       for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
         assert.equal((await host.fetch(path, { method, headers: OPERATOR })).status, 405, `${method} ${path}`);
       }

@@ -14,6 +14,7 @@ import { ROOT, startWorker } from "./harness.mjs";
 const TIMEOUT = 15_000;
 /** A restart of the worker, and the longest back-off of the page. */
 const RECONNECT_TIMEOUT = 45_000;
+const AXE = fs.readFileSync(path.join(ROOT, "node_modules/axe-core/axe.min.js"), "utf8");
 const SHOTS = path.join(ROOT, "target", "e2e");
 
 let host;
@@ -24,7 +25,7 @@ let tabs = [];
 before(async () => {
   browser = await launchBrowser();
   fs.mkdirSync(SHOTS, { recursive: true });
-  host = await startWorker({ dir: "examples/chat" });
+  host = await startWorker({ dir: "examples/chat", vars: { ADMIN_TOKEN: "dev-admin" } });
   front = await Front.before(host);
 });
 
@@ -63,7 +64,7 @@ test("people in a room see each other come, write and leave", async () => {
   await bob.composer.fill("Very well, thank you");
   await ada.typing("Bob is typing…").waitFor();
   await bob.send.click();
-  await ada.message("Very well, thank you").waitFor();
+  for (const tab of [ada, bob]) await tab.message("Very well, thank you").waitFor();
 
   // The room sends the same order to every tab: once the answer is shown, a second copy of the question would be too.
   for (const tab of [ada, bob]) {
@@ -100,7 +101,7 @@ test("the typing indicator vanishes when nothing follows", async () => {
 test("a user stays while one of the user's tabs closes", async () => {
   const bob = await enter("Bob", "two-tabs");
   const first = await enter("Ada", "two-tabs");
-  const second = await enter("Ada", "two-tabs");
+  const second = await enter("Ada", "two-tabs", { beside: first });
   await bob.hasPeople("Bob", "Ada");
 
   const asked = bob.page.waitForResponse(/\/peers$/);
@@ -245,7 +246,7 @@ test("messages that are sent while the network is down arrive exactly once", asy
   front.down();
   await ada.notice("Connection lost. Reconnecting…").waitFor();
   for (const text of ["one", "two", "three"]) await ada.pending(text).getByText("Not delivered yet.").waitFor();
-  assert.deepEqual(await bob.conversation(), []);
+  assert.deepEqual(await bob.conversation(), [["Ada", "before"]]);
 
   front.up();
   await bob.message("three").waitFor();
@@ -254,8 +255,7 @@ test("messages that are sent while the network is down arrive exactly once", asy
   await ada.say("after");
   await bob.message("after").waitFor();
   const expected = ["one", "two", "three", "after"].map((text) => ["Ada", text]);
-  assert.deepEqual(await bob.conversation(), expected);
-  assert.deepEqual(await ada.conversation(), [["Ada", "before"], ...expected]);
+  for (const tab of [ada, bob]) assert.deepEqual(await tab.conversation(), [["Ada", "before"], ...expected]);
 });
 
 test("a message whose answer is lost with the connection arrives exactly once, and its author sees it", async () => {
@@ -329,7 +329,7 @@ test("a message beyond a rate limit is shown as failed, with the time to wait", 
   const ada = await enter("Ada", "hasty", {
     route: (socket) => {
       const server = socket.connectToServer();
-      // The chat has no rate limit, so the test answers in the place of the room.
+      // The room's own limit is high, so the test answers in its place.
       socket.onMessage((frame) => {
         if (!frame.startsWith("[1,")) return server.send(frame);
         const error = { n: 1, code: "rate_limited", message: "slow down", retry_after_ms: 2_500 };
@@ -342,7 +342,7 @@ test("a message beyond a rate limit is shown as failed, with the time to wait", 
   await ada.failed("too fast").getByText("Not sent: slow down. Try again in 3 seconds.").waitFor();
 });
 
-test("after a gap the page shows who is present, and that messages are missing", async () => {
+test("after a gap the page shows who is present and what was said", async () => {
   const ada = await enter("Ada", "gap");
   const bob = await enter("Bob", "gap", { at: host.url });
   await ada.hasPeople("Ada", "Bob");
@@ -351,13 +351,129 @@ test("after a gap the page shows who is present, and that messages are missing",
   const eve = await enter("Eve", "gap", { at: host.url });
   await bob.page.getByTestId("leave").click();
   await eve.hasPeople("Eve");
-  await eve.say("Ada does not hear this");
+  await eve.say("Ada reads this later");
   front.up();
-  await ada.notice("Connection restored. What was said in the meantime is not shown.").waitFor();
+  await ada.notice("Connection restored.").waitFor();
   await ada.hasPeople("Ada", "Eve");
   await eve.say("Ada hears this");
   await ada.message("Ada hears this").waitFor();
-  assert.deepEqual(await ada.conversation(), [["Eve", "Ada hears this"]]);
+  assert.deepEqual(await ada.conversation(), [["Eve", "Ada reads this later"], ["Eve", "Ada hears this"]]);
+});
+
+/** Says something on a plain connection, `count` times. */
+async function talk(room, count) {
+  const client = await host.ws(`/ws/chat/${room}?userId=talker`);
+  for (let n = 1; n <= count; n += 1) client.send({ type: "Say", text: `number ${n}` });
+  await client.next({ where: ({ text }) => text === `number ${count}` });
+  await client.close(1000);
+}
+
+test("a user who joins reads the last messages", async () => {
+  await talk("history", 99);
+  const ada = await enter("Ada", "history");
+  await ada.say("I have read it all");
+  const told = Array.from({ length: 99 }, (_, n) => ["talker", `number ${n + 1}`]);
+  assert.deepEqual(await ada.conversation(), [...told, ["Ada", "I have read it all"]]);
+  assert.ok(await ada.page.getByText("Earlier messages are not shown").isHidden());
+  await ada.shoot("page-history");
+
+  // The second visitor gets the last hundred, and the first one keeps all.
+  await talk("history", 3);
+  const bob = await enter("Bob", "history");
+  await bob.message("number 3").last().waitFor();
+  assert.equal((await bob.conversation()).length, 100);
+  await bob.page.getByText("Earlier messages are not shown").waitFor();
+  assert.equal((await ada.conversation()).length, 103);
+});
+
+test("messages that the history does not reach are reported", async () => {
+  const ada = await enter("Ada", "long-gap");
+  await ada.say("before");
+  front.down();
+  await ada.notice("Connection lost. Reconnecting…").waitFor();
+  await talk("long-gap", 100);
+  front.up();
+  await ada.message("number 100").waitFor();
+  await ada.notice("Some messages are missing here.").waitFor();
+  const told = Array.from({ length: 100 }, (_, n) => ["talker", `number ${n + 1}`]);
+  assert.deepEqual(await ada.conversation(), [["Ada", "before"], ...told]);
+});
+
+test("a name that somebody else has is refused on the join screen", async () => {
+  const ada = await enter("Ada", "names");
+  const other = await open("/?room=names&name=Ada");
+  await other.page.getByTestId("join").click();
+  await other.page.getByText("The room has refused you: this name is taken.").waitFor();
+  const name = other.page.getByTestId("name-input");
+  assert.ok(await name.evaluate((field) => field === document.activeElement));
+  await other.shoot("page-name-taken");
+  await name.fill("Ida");
+  await name.press("Enter");
+  await other.is("live");
+  await ada.notice("Ida joined").waitFor();
+  await ada.hasPeople("Ada", "Ida");
+  assert.equal(await ada.notice("Ada").count(), 0, "the refused user is not announced");
+});
+
+for (const [device, options] of Object.entries({
+  desktop: { viewport: { width: 1_280, height: 800 } },
+  phone: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+})) {
+  for (const colorScheme of ["light", "dark"]) {
+    test(`everyone can read and use the page: ${device}, ${colorScheme}`, async () => {
+      const room = `access-${device}-${colorScheme}`;
+      await talk(room, 3);
+      const join = await open(`/?room=${room}`, { ...options, colorScheme });
+      await join.hasNoBarriers();
+      await join.page.getByTestId("join").click();
+      await join.page.getByText("Enter a name.").waitFor();
+      await join.hasNoBarriers();
+
+      const ada = await enter("Ada", room, { ...options, colorScheme });
+      const bob = await enter("Bob", room, { at: host.url });
+      await bob.composer.fill("Hello");
+      await ada.typing("Bob is typing…").waitFor();
+      await ada.hasNoBarriers();
+      await bob.say("Hello");
+      await ada.say("Hello yourself");
+      await host.fetch(`/api/chat/${room}/say`, {
+        method: "POST", headers: { authorization: "Bearer dev-admin" }, body: JSON.stringify({ text: "The room closes at ten." }),
+      });
+      await ada.message("The room closes at ten.").waitFor();
+      await ada.hasNoBarriers();
+      await ada.shoot(`page-${device}-${colorScheme}`);
+      front.down();
+      await ada.notice("Connection lost. Reconnecting…").waitFor();
+      await ada.page.getByText("What you write is kept.").waitFor();
+      await ada.hasNoBarriers();
+      await ada.shoot(`page-${device}-${colorScheme}-reconnecting`);
+      front.up();
+      await ada.notice("Connection restored.").waitFor();
+    });
+  }
+}
+
+test("the page can be used with the keyboard alone", async () => {
+  const { page } = await open("/?room=keys");
+  await page.keyboard.type("Ada");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.locator("[data-testid=status][data-state=live]").waitFor();
+  await page.keyboard.type("Without a mouse");
+  await page.keyboard.press("Enter");
+  await page.locator(".text").getByText("Without a mouse", { exact: true }).waitFor();
+  // Backwards from the composer: the conversation, then the buttons of the bar.
+  for (const expected of ["Conversation", "Leave"]) {
+    await page.keyboard.press("Shift+Tab");
+    const focused = await page.evaluate(() => {
+      const node = document.activeElement;
+      return node?.ariaLabel ?? node?.textContent?.trim();
+    });
+    assert.equal(focused, expected);
+  }
+  await page.keyboard.press("Enter");
+  await page.getByText("You left #keys.").waitFor();
 });
 
 test("the reader can connect at once in place of waiting for the next attempt", async () => {
@@ -504,11 +620,11 @@ test("the page fits a phone", async () => {
 // People
 
 /**
- * Opens a separate browser window on the join screen. `clock` lets the test control the page's time, `route` its
- * WebSockets.
+ * Opens a separate browser on the join screen, or a tab `beside` another one. `clock` lets the test control the page's
+ * time, `route` its WebSockets.
  */
-async function open(address, { clock = false, route, at = front.url, ...options } = {}) {
-  const context = await browser.newContext({
+async function open(address, { clock = false, route, at = front.url, beside, ...options } = {}) {
+  const context = beside?.page.context() ?? await browser.newContext({
     viewport: { width: 1_100, height: 760 },
     locale: "en-GB",
     reducedMotion: "reduce",
@@ -613,6 +729,14 @@ class Tab {
   conversation() {
     return this.page.getByTestId("message").evaluateAll((nodes) =>
       nodes.map((node) => [node.dataset.author, node.querySelector(".text").textContent]));
+  }
+
+  /** Checks the page with axe: contrast, names, roles and the order of headings. */
+  async hasNoBarriers() {
+    if (!await this.page.evaluate(() => "axe" in window)) await this.page.evaluate(AXE);
+    const { violations } = await this.page.evaluate(() => window.axe.run());
+    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+    assert.deepEqual(found, []);
   }
 
   shoot(name) {

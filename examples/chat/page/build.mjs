@@ -1,19 +1,21 @@
-// Bundles the page's script into public/, beside the files that are served as they are. esbuild reads the path of
-// `room-client` from tsconfig.json.
+// Builds the page into dist/, which the platform serves.
 
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { build } from "vite";
 
 const file = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 await build({
-  entryPoints: [file("main.ts")],
-  outfile: file("../public/chat.js"),
-  bundle: true,
-  format: "esm",
-  target: "es2022",
-  charset: "utf8",
-  minify: true,
-  sourcemap: true,
-  logLevel: "warning",
+  root: file("."),
+  configFile: false,
+  logLevel: "warn",
+  // The client's own source in this repository. Elsewhere `npm install room-client` takes the place of this line.
+  resolve: { alias: { "room-client": file("../../../clients/typescript/src/index.ts") } },
+  build: {
+    outDir: file("../dist"),
+    emptyOutDir: true,
+    target: "es2022",
+    sourcemap: true,
+    modulePreload: { polyfill: false },
+  },
 });

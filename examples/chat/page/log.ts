@@ -1,11 +1,15 @@
 // Messages and notices in order of arrival.
 
 import type { MessageOf } from "room-client";
-import type { Chat } from "../bindings/chat.ts";
+import type { Chat, Said } from "../bindings/chat.ts";
 import { $, avatar, bubble, counted, el, hueOf } from "./dom.ts";
 import { OPERATOR } from "./names.ts";
 
+export type { Said };
 export type Message = MessageOf<Chat, "Message">;
+
+/** The most messages that the room sends as its history. */
+const MAX_HISTORY = 100;
 
 /** Messages of one author this close together share a header. */
 const GROUP_WITHIN = 5 * 60_000;
@@ -27,11 +31,14 @@ export class Log {
   #following = true;
   /** The position of the scroll bar that the page set last. */
   #top = 0;
+  /** The last messages, as many as a history can contain. */
+  #recent: Said[] = [];
   readonly #resize = new ResizeObserver(() => this.follow());
 
   constructor(me: string) {
     this.#me = me;
     this.#log.replaceChildren();
+    $("earlier").hidden = true;
     this.#scroller.onscroll = () => this.#scrolled();
     $("new-messages").onclick = () => this.toEnd();
     // An on-screen keyboard or a growing composer makes the log smaller, and pending messages make it larger.
@@ -44,7 +51,30 @@ export class Log {
     return this.#log.querySelector(".message") !== null;
   }
 
-  message({ user_id: author, text, sent_at: sentAt }: Message): void {
+  /**
+   * Adds those messages of the history that the log does not have, and returns them.
+   *
+   * Both are parts of the one order of the room's messages, so the history goes on where the end of the log repeats its
+   * beginning.
+   */
+  merge(history: Said[]): Said[] {
+    const isSame = (a: Said | undefined, b: Said | undefined) =>
+      a?.user_id === b?.user_id && a?.text === b?.text && a?.sent_at === b?.sent_at;
+    let known = Math.min(history.length, this.#recent.length);
+    while (known > 0 && !history.slice(0, known).every((said, n) => isSame(said, this.#recent.at(n - known)))) known--;
+    // Without a common part there can be messages in between, which nobody sends.
+    if (known === 0 && history.length === MAX_HISTORY) {
+      if (this.hasMessages) this.notice("Some messages are missing here.");
+      else $("earlier").hidden = false;
+    }
+    const missed = history.slice(known);
+    for (const said of missed) this.message(said);
+    return missed;
+  }
+
+  message({ user_id: author, text, sent_at: sentAt }: Said): void {
+    this.#recent.push({ user_id: author, text, sent_at: sentAt });
+    if (this.#recent.length > MAX_HISTORY) this.#recent.shift();
     const sent = new Date(sentAt);
     const at = Number.isNaN(sent.getTime()) ? new Date() : sent;
     this.#startDay(at);

@@ -39,12 +39,17 @@ function join(): void {
   $("composer").focus();
 }
 
-function left(room: string): void {
+function left(room: string, problem: string): void {
   $("room-screen").hidden = true;
   $("join-screen").hidden = false;
+  document.title = "Live chat room";
+  if (problem !== "") {
+    $("join-note").hidden = true;
+    showProblem("name", `The room has refused you: ${problem}.`);
+    return fields.name.focus();
+  }
   $("join-note").hidden = false;
   $("join-note").textContent = `You left #${room}.`;
-  document.title = "Live chat room";
   $("join").focus();
 }
 

@@ -22,12 +22,9 @@ interface Entry {
 export class Outbox {
   #entries: Entry[] = [];
   readonly #send: (text: string) => Promise<void>;
-  readonly #onUnseen: (text: string) => void;
 
-  /** `onUnseen` gets a message that the room has handled, but whose copy for this page was lost with a connection. */
-  constructor(send: (text: string) => Promise<void>, onUnseen: (text: string) => void) {
+  constructor(send: (text: string) => Promise<void>) {
     this.#send = send;
-    this.#onUnseen = onUnseen;
     $("outbox").replaceChildren();
   }
 
@@ -38,7 +35,8 @@ export class Outbox {
     const entry: Entry = { text, node, timer, isShown: false };
     this.#entries.push(entry);
     $("outbox").append(node);
-    this.#send(text).then(() => this.#handled(entry), (error: unknown) => this.#failed(entry, error));
+    // The log has the message when it is handled, or gets it with the history of the next connection.
+    this.#send(text).then(() => void this.#end(entry), (error: unknown) => this.#failed(entry, error));
   }
 
   /** Hides the pending message, because the room has sent it back. The outcome can still be an error. */
@@ -52,10 +50,6 @@ export class Outbox {
   clear(): void {
     for (const entry of [...this.#entries]) this.#end(entry);
     $("outbox").replaceChildren();
-  }
-
-  #handled(entry: Entry): void {
-    if (this.#end(entry) && !entry.isShown) this.#onUnseen(entry.text);
   }
 
   #failed(entry: Entry, error: unknown): void {

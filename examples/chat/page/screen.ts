@@ -3,7 +3,7 @@
 import { connect, type Room, type StatusChange } from "room-client";
 import type { Chat, State } from "../bindings/chat.ts";
 import { $, counted, el, getJson, lengthOf, named, stored } from "./dom.ts";
-import { Log, type Message } from "./log.ts";
+import { Log, type Message, type Said } from "./log.ts";
 import { OPERATOR } from "./names.ts";
 import { Outbox } from "./outbox.ts";
 import { People } from "./people.ts";
@@ -12,6 +12,8 @@ import { Typing } from "./typing.ts";
 const MAX_TEXT = 4_000;
 const COUNTER_FROM = 3_600;
 const TYPING_EVERY = 2_000;
+/** The code with which the room refuses a user. */
+const REFUSED = 1008;
 const NOT_CONNECTED = "Not connected. What you write is kept.";
 
 type Shown = "connecting" | "live" | "reconnecting" | "offline" | "closed";
@@ -19,7 +21,7 @@ type Shown = "connecting" | "live" | "reconnecting" | "offline" | "closed";
 export class RoomScreen {
   readonly #name: string;
   readonly #room: string;
-  readonly #onLeave: (room: string) => void;
+  readonly #onLeave: (room: string, problem: string) => void;
   readonly #life = new AbortController();
   readonly #log: Log;
   readonly #people: People;
@@ -29,6 +31,7 @@ export class RoomScreen {
   readonly #composer = $("composer", HTMLTextAreaElement);
   readonly #send = $("send", HTMLButtonElement);
   #wasLive = false;
+  #connections = 0;
   #trouble = false;
   /** The time of the next attempt to connect. */
   #nextAttempt = 0;
@@ -36,7 +39,7 @@ export class RoomScreen {
   #typingSent = -Infinity;
   #missed = 0;
 
-  constructor(name: string, room: string, onLeave: (room: string) => void) {
+  constructor(name: string, room: string, onLeave: (room: string, problem: string) => void) {
     this.#name = name;
     this.#room = room;
     this.#onLeave = onLeave;
@@ -49,10 +52,7 @@ export class RoomScreen {
     this.#log = new Log(name);
     this.#people = new People(name, `/api/chat/${at}/peers`, signal, (id) => this.#log.notice(named(id), " left"));
     this.#chat = this.#connect(`/ws/chat/${at}`);
-    this.#outbox = new Outbox(
-      (text) => this.#chat.send({ type: "Say", text }),
-      (text) => this.#log.message({ type: "Message", user_id: name, text, sent_at: Date.now() }),
-    );
+    this.#outbox = new Outbox((text) => this.#chat.send({ type: "Say", text }));
 
     const on = (id: string, event: "click" | "input" | "submit", action: (event: Event) => void) =>
       $(id).addEventListener(event, action, { signal });
@@ -89,14 +89,15 @@ export class RoomScreen {
     this.#chat.open();
   }
 
-  leave(): void {
+  /** Goes back to the join screen, which says the problem if there is one. */
+  leave(problem = ""): void {
     this.#life.abort();
     this.#outbox.clear();
     this.#chat.close(1000, "left");
     this.#log.end();
     this.#typing.clear();
     clearInterval(this.#countdown);
-    this.#onLeave(this.#room);
+    this.#onLeave(this.#room, problem);
   }
 
   // The room
@@ -105,11 +106,14 @@ export class RoomScreen {
     const chat = connect<Chat>({
       url,
       params: { userId: this.#name },
+      // The room gives the name to this browser. A secret in a URL would end up in logs.
+      protocols: [`key.${browserKey()}`],
       reconnect: { baseMs: 500, maxMs: 15_000 },
       onDecodeError: (error) => console.warn("ignored a frame:", error.message),
       // `open` connects, when every listener is there.
       autoConnect: false,
     });
+    chat.on("History", ({ messages }) => this.#remembered(messages));
     chat.on("Message", (message) => this.#said(message));
     chat.on("Joined", ({ user_id: id }) => {
       if (this.#people.joined(id)) this.#log.notice(named(id), " joined");
@@ -129,6 +133,14 @@ export class RoomScreen {
     return chat;
   }
 
+  /** The last messages of the room, which it sends first on each connection. */
+  #remembered(messages: Said[]): void {
+    $("empty").textContent = "";
+    for (const { user_id: author, text } of this.#log.merge(messages)) {
+      if (author === this.#name) this.#outbox.shown(text);
+    }
+  }
+
   #said(message: Message): void {
     $("empty").textContent = "";
     if (message.user_id === this.#name) this.#outbox.shown(message.text);
@@ -139,7 +151,7 @@ export class RoomScreen {
     if (message.user_id === OPERATOR) void this.#loadState();
   }
 
-  /** Asks for all that the page shows of the room, beside the messages, which the room does not keep. */
+  /** Asks for all that the page shows of the room, beside the messages, which the room sends. */
   #load(): void {
     void this.#people.refresh();
     void this.#loadState();
@@ -150,11 +162,8 @@ export class RoomScreen {
       const path = `/api/chat/${encodeURIComponent(this.#room)}/state`;
       // A room that nothing was sent to has no state.
       const state = await getJson<State | null>(path, this.#life.signal);
-      const count = state?.message_count ?? 0;
-      if (!this.#log.hasMessages) {
-        $("empty").textContent = count === 0 ? "Nobody has said anything here yet. Go first."
-          : `${counted(count, "message")} ${count === 1 ? "was" : "were"} written here before you came. ` +
-            "From now on you see them all.";
+      if (!this.#log.hasMessages && (state?.message_count ?? 0) === 0) {
+        $("empty").textContent = "Nobody has said anything here yet. Go first.";
       }
       const pinned = state?.pinned ?? [];
       $("pinned").hidden = pinned.length === 0;
@@ -170,11 +179,8 @@ export class RoomScreen {
 
   #changed(change: StatusChange): void {
     if (change.status === "open") {
-      if (this.#trouble) {
-        const isComplete = !this.#wasLive || (change.resumed && !change.gap);
-        const restored = this.#wasLive ? "Connection restored." : "Connected.";
-        this.#log.notice(isComplete ? restored : `${restored} What was said in the meantime is not shown.`);
-      }
+      this.#connections++;
+      if (this.#trouble) this.#log.notice(this.#wasLive ? "Connection restored." : "Connected.");
       this.#trouble = false;
       this.#wasLive = true;
       // A gap has its own event.
@@ -193,6 +199,8 @@ export class RoomScreen {
     if (change.status === "closed") {
       this.#trouble = true;
       const { code, reason, error } = change;
+      // The room has not let this user in.
+      if (code === REFUSED && this.#connections <= 1 && !this.#log.hasMessages) return this.leave(reason);
       if (error instanceof Error) this.#log.warning(`The connection has ended: ${error.message}`);
       else this.#log.warning(`The room closed the connection: ${reason || "without a reason"} (${code})`);
     }
@@ -215,15 +223,18 @@ export class RoomScreen {
     this.#showAttempt(shown);
     if (shown === "reconnecting") this.#countdown = window.setInterval(() => this.#showAttempt(shown), 250);
 
-    $("composer-hint").textContent = {
-      // The hint stays the same while the room cannot be reached, because a hint that changes with each attempt cannot
-      // be read.
-      connecting: this.#trouble ? NOT_CONNECTED : "Connecting: you can write already, and send in a moment.",
+    // It stays the same while the room cannot be reached, because a text that changes with each attempt cannot be read.
+    const text = {
+      connecting: this.#trouble ? NOT_CONNECTED : "",
       live: "",
       reconnecting: NOT_CONNECTED,
       offline: "You are offline. What you write is kept.",
       closed: "The room has ended your connection.",
     }[shown];
+    $("banner").hidden = text === "";
+    if ($("banner-text").textContent !== text) $("banner-text").textContent = text;
+    $("composer-hint").textContent =
+      shown === "connecting" && !this.#trouble ? "Connecting: you can write already, and send in a moment." : "";
     $("reconnect").textContent = shown === "closed" ? "Join again" : "Try now";
     this.#composed();
   }
@@ -305,6 +316,14 @@ export class RoomScreen {
 function showPeople(open: boolean): void {
   $("people-toggle").ariaExpanded = String(open);
   $("people-panel").classList.toggle("open", open);
+}
+
+/** The secret by which a room knows this browser again. */
+function browserKey(): string {
+  const known = stored("localStorage", "key");
+  if (/^[0-9a-f]{32}$/.test(known)) return known;
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return stored("localStorage", "key", Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(""));
 }
 
 async function copied(text: string): Promise<boolean> {

@@ -62,10 +62,10 @@ fn number_of(control: &Value) -> Option<u64> {
     outcome.get("n")?.as_u64()
 }
 
-/// Offers `room.v1` in a room with functions, because only its clients can call. A request with subprotocols of its own stays
+/// Offers `room.v1` in a room with functions that peers can call, because only its clients can. A request with subprotocols of its own stays
 /// as it is.
 pub(super) fn offering<R: Room>(mut request: Request<()>) -> Request<()> {
-    if !R::CALLS.is_empty() && !request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) {
+    if R::CALLS.iter().any(|call| call.by_peers) && !request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) {
         let protocol = match Codec::begins_with_message_pack(R::CODECS.all()) {
             true => SUBPROTOCOL_MSGPACK,
             false => SUBPROTOCOL,

@@ -240,7 +240,7 @@ impl<R: Room> TestRoom<R> {
 
     /// Connects a new peer.
     ///
-    /// In a room with a `#[call]` the peer offers [`room.v1`](crate::SUBPROTOCOL), as clients that call do. Its methods are the
+    /// In a room with a `#[call]` for peers the peer offers [`room.v1`](crate::SUBPROTOCOL), as clients that call do. Its methods are the
     /// same, but [`receive_raw`](TestPeer::receive_raw) returns the frames of that protocol. A plain client of such a room offers
     /// `room.json` in [`try_connect_with`](TestRoom::try_connect_with).
     ///
