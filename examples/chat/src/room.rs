@@ -340,6 +340,27 @@ mod tests {
     }
 
     #[test]
+    fn the_users_are_right_after_a_sleep_and_after_a_restart() {
+        let room = TestRoom::new("r1");
+        let (alice, bob) = (join(&room, "alice"), join(&room, "bob"));
+        let ids = || {
+            let peers = room.peers(None).expect("an answer");
+            peers.into_iter().map(|peer| peer.id.to_string()).collect::<std::collections::BTreeSet<_>>()
+        };
+        room.hibernate();
+        assert_eq!(ids().into_iter().collect::<Vec<_>>(), ["alice", "bob"]);
+        bob.close();
+        assert_eq!(ids().into_iter().collect::<Vec<_>>(), ["alice"]);
+        assert_eq!(alice.received().last(), Some(&Broadcast::Left { user_id: "bob".to_owned() }));
+        room.restart();
+        assert!(ids().is_empty(), "a restart ends every connection");
+        let carol = join(&room, "carol");
+        join(&room, "alice");
+        assert_eq!(carol.received().last(), Some(&Broadcast::Joined { user_id: "alice".to_owned() }));
+        assert_eq!(ids().into_iter().collect::<Vec<_>>(), ["alice", "carol"]);
+    }
+
+    #[test]
     fn a_text_that_is_too_long_is_refused_and_not_stored() {
         let room = TestRoom::new("r1");
         let alice = join(&room, "alice");
