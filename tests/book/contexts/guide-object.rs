@@ -1,0 +1,5 @@
+// A Durable Object without this library.
+use serde::{Deserialize, Serialize};
+use worker::*;
+
+// BLOCK

@@ -1,0 +1,3 @@
+import { Server, type Connection, type WSMessage } from "partyserver";
+
+// BLOCK
