@@ -16,13 +16,15 @@ Usage: cargo xtask <COMMAND>
            --port PORT      where to listen on 127.0.0.1 (default: 8787)
   test   run every test and end with a summary; goes on after a failing step
            --only STEP      just this step, repeatable: tools, native, lints, outside, editor, package, clients,
-                            wasm, conformance, e2e, oldest, bench
+                            book, wasm, conformance, e2e, oldest, bench
                             (those after wasm take what the last build left, so usually: --only wasm --only e2e)
   bench  measure what a message costs, beside the same room written by hand (docs/benchmarks.md)
            --compile        in place of that, what compiling rooms costs
            --help           its own options: what is measured, how often, where the results go
   build  build the workers: every example, and the rooms of the tests and of the benchmark
            --example NAME   just this example
+  book   build the book of the documents into target/book, check its links, and print its path
+           --open           open it in the browser
   tools  install what the other commands need and what is missing; they do so themselves
 
 Tools are kept in target/tools and node_modules; nothing is installed elsewhere but parts of the
@@ -36,6 +38,7 @@ pub(crate) enum Command {
     Dev { example: String, port: u16 },
     Test { only: Vec<Step> },
     Bench { arguments: Vec<OsString> },
+    Book { open: bool },
 }
 
 /// An error in the command line. `Display` says what to type instead.
@@ -67,6 +70,7 @@ fn parse_args(mut args: Parser) -> Result<Command, lexopt::Error> {
         "build" => Command::Build { example: None },
         "dev" => Command::Dev { example: "chat".into(), port: 8787 },
         "test" => Command::Test { only: Vec::new() },
+        "book" => Command::Book { open: false },
         // The benchmark itself parses these arguments.
         "bench" => return Ok(Command::Bench { arguments: args.raw_args()?.collect() }),
         other => return Err(format!("unknown command `{other}`").into()),
@@ -86,6 +90,7 @@ fn parse_args(mut args: Parser) -> Result<Command, lexopt::Error> {
             (Command::Test { only }, Arg::Long("only")) => {
                 only.push(args.value()?.parse()?);
             }
+            (Command::Book { open }, Arg::Long("open")) => *open = true,
             (_, arg) => return Err(arg.unexpected()),
         }
     }
@@ -99,9 +104,16 @@ fn parse_port(text: &str) -> Result<u16, String> {
     }
 }
 
+// The code blocks of the documents, without a dependency on mdBook.
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub, reason = "the package `book` uses the rest")]
+#[path = "../../tests/book/src/blocks.rs"]
+mod blocks;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repo::Repo;
 
     fn parsed(line: &str) -> Result<Command, String> {
         parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
@@ -118,6 +130,8 @@ mod tests {
         assert_eq!(parsed("test --only wasm --only e2e"), Ok(steps));
         assert_eq!(parsed("build"), Ok(Command::Build { example: None }));
         assert_eq!(parsed("tools"), Ok(Command::Tools));
+        assert_eq!(parsed("book"), Ok(Command::Book { open: false }));
+        assert_eq!(parsed("book --open"), Ok(Command::Book { open: true }));
         let arguments = ["--only", "echo", "--help"].map(OsString::from).to_vec();
         assert_eq!(parsed("bench --only echo --help"), Ok(Command::Bench { arguments }));
     }
@@ -132,7 +146,7 @@ mod tests {
             ("dev --port", "'--port'"),
             (
                 "test --only unit",
-                "tools, native, lints, outside, editor, package, clients, wasm, conformance, e2e, oldest, bench",
+                "tools, native, lints, outside, editor, package, clients, book, wasm, conformance, e2e, oldest, bench",
             ),
             ("tools now", "\"now\""),
         ] {
@@ -140,5 +154,23 @@ mod tests {
             assert!(message.contains(mistake), "{line}: {message}");
             assert!(message.ends_with("see `cargo xtask --help`"), "{line}: {message}");
         }
+    }
+
+    #[test]
+    fn every_command_of_the_documents_is_understood() {
+        let repo = Repo::find().expect("a repository");
+        let mut commands = 0;
+        for (document, text) in blocks::documents(repo.root()).expect("documents") {
+            for block in blocks::blocks(&document, &text).0.iter().filter(|block| block.info == "sh") {
+                for (index, line) in block.code.iter().enumerate() {
+                    let Some((_, line)) = line.split_once("cargo xtask ") else { continue };
+                    let line = line.split(" #").next().unwrap_or(line);
+                    let place = format!("{document}:{}", block.line + 1 + index);
+                    assert!(parsed(line).is_ok(), "{place}: {}", parsed(line).unwrap_err());
+                    commands += 1;
+                }
+            }
+        }
+        assert!(commands > 1, "the commands were not found");
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask`: one command for all tasks of a developer of this repository. See [`cli::USAGE`].
 
 mod bench;
+mod book;
 mod build;
 mod cli;
 mod dev;
@@ -40,6 +41,7 @@ fn run() -> Result<ExitCode> {
         Command::Build { example } => build::run(&repo, example.as_deref())?,
         Command::Dev { example, port } => dev::run(&repo, &example, port)?,
         Command::Test { only } => return test::run(&repo, &only),
+        Command::Book { open } => book::run(&repo, open)?,
         Command::Bench { arguments } => bench::run(&repo, &arguments)?,
     }
     Ok(ExitCode::SUCCESS)

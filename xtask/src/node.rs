@@ -46,13 +46,16 @@ pub(crate) fn install(repo: &Repo) -> Result<()> {
 /// Installs what the npm package in a folder needs for its tests, and runs them.
 pub(crate) fn test_package(repo: &Repo, folder: &str) -> Result<()> {
     install(repo)?;
-    {
-        let _lock = lock(repo)?;
-        install_locked(repo, folder)?;
-    }
+    install_folder(repo, folder)?;
     let mut test = command(repo, npm_name())?;
     test.arg("test").current_dir(repo.path(folder));
     process::run(&mut test)
+}
+
+/// Installs the packages of the npm package in a folder.
+pub(crate) fn install_folder(repo: &Repo, folder: &str) -> Result<()> {
+    let _lock = lock(repo)?;
+    install_locked(repo, folder)
 }
 
 /// Installs the packages of the package-lock.json in a folder, unless they are installed.

@@ -29,6 +29,9 @@ const COMPATIBILITY_DATE: &str = "COMPATIBILITY_DATE";
 /// The package that tests completion in an editor.
 const EDITOR: &str = "editor-tests";
 
+/// The package that builds the book, and checks the code blocks of the documents.
+const BOOK: &str = "book";
+
 /// The package that Clippy checks with stricter lints. It has nothing to run.
 const LINTS: &str = "lint-tests";
 
@@ -54,6 +57,8 @@ pub(crate) enum Step {
     Package,
     /// Tests the clients of the protocol.
     Clients,
+    /// Checks the code blocks of the documents, and the links of the book.
+    Book,
     /// Builds every worker for WebAssembly.
     Wasm,
     /// Runs the conformance suite in memory and on a real workerd.
@@ -67,7 +72,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Tools,
         Self::Native,
         Self::Lints,
@@ -75,6 +80,7 @@ impl Step {
         Self::Editor,
         Self::Package,
         Self::Clients,
+        Self::Book,
         Self::Wasm,
         Self::Conformance,
         Self::E2e,
@@ -91,6 +97,7 @@ impl Step {
             Self::Editor => "editor",
             Self::Package => "package",
             Self::Clients => "clients",
+            Self::Book => "book",
             Self::Wasm => "wasm",
             Self::Conformance => "conformance",
             Self::E2e => "e2e",
@@ -104,13 +111,15 @@ impl Step {
             Self::Tools => tools::install_all(repo),
             // The excluded packages have their own steps.
             Self::Native => {
-                process::run(cargo(repo).args(["test", "--workspace", "--exclude", EDITOR, "--exclude", LINTS]))
+                let excluded = [EDITOR, LINTS, BOOK].into_iter().flat_map(|package| ["--exclude", package]);
+                process::run(cargo(repo).args(["test", "--workspace"]).args(excluded))
             }
             Self::Lints => process::run(cargo(repo).args(["clippy", "--package", LINTS, "--examples", "--keep-going"])),
             Self::Outside => outside(repo),
             Self::Editor => editor(repo),
             Self::Package => package::check(repo),
             Self::Clients => node::test_package(repo, TYPESCRIPT_CLIENT),
+            Self::Book => book(repo),
             Self::Wasm => build::run(repo, None),
             Self::Conformance => conformance(repo, "both", None),
             Self::E2e => {
@@ -195,6 +204,15 @@ fn editor(repo: &Repo) -> Result<()> {
         bail!("the test of the editor failed ({status})");
     }
     Ok(())
+}
+
+fn book(repo: &Repo) -> Result<()> {
+    // Its tests need the compiler of TypeScript, and the types that the client in TypeScript is written with.
+    node::install(repo)?;
+    node::install_folder(repo, TYPESCRIPT_CLIENT)?;
+    let mut tests = cargo(repo);
+    tools::environment(repo, &mut tests)?;
+    process::run(tests.args(["test", "--package", BOOK]))
 }
 
 fn conformance(repo: &Repo, on: &str, compatibility_date: Option<&str>) -> Result<()> {

@@ -1,0 +1,10 @@
+import type { Room } from "room-client";
+
+declare const room: Room<{
+  event: { type: "Say"; text: string } | { type: "Typing" };
+  broadcast: { type: "Message"; from: string; text: string };
+  calls: { rename: { args: { name: string }; result: number; error: "Taken" } };
+}>;
+declare function suggestAnother(): void;
+
+// BLOCK

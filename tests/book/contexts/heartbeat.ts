@@ -1,0 +1,3 @@
+declare const url: string;
+
+// BLOCK

@@ -1,0 +1,3 @@
+use worker::event;
+
+// BLOCK

@@ -1,0 +1,7 @@
+use counter::counter;
+use room_runtime::prelude::*;
+
+#[test]
+fn block() {
+    // BLOCK
+}

@@ -1,0 +1,4 @@
+// `tests/book/bindings` has the file of this chat.
+use crate::rooms::chat;
+
+// BLOCK
