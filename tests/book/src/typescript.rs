@@ -113,7 +113,7 @@ fn configuration(root: &Path) -> serde_json::Value {
             "moduleDetection": "force",
             "jsx": "react-jsx",
             "noEmit": true,
-            "strict": true,
+            "strict": true, "skipLibCheck": true,
             "exactOptionalPropertyTypes": true,
             "noUncheckedIndexedAccess": true,
             "allowImportingTsExtensions": true,
