@@ -86,7 +86,7 @@ pub(crate) fn file<'a>(readme: &'a str, name: &str, language: &str) -> Result<&'
         .with_context(|| format!("the README does not show a {name}"))
 }
 
-fn block<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
+pub(crate) fn block<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
     let (_, block) = text.split_once(fence)?;
     block.split_once("```").map(|(block, _)| block)
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Interrupted};
 use crate::repo::Repo;
-use crate::{bench, build, node, package, readme, tools};
+use crate::{bench, build, node, package, readme, starter, tools};
 
 /// The time limit of one file of end-to-end tests, in milliseconds. It keeps a hanging file from blocking the rest.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
@@ -54,6 +54,8 @@ pub(crate) enum Step {
     Package,
     /// Tests the clients of the protocol.
     Clients,
+    /// Goes through the README of a new crate, as a user would.
+    Starter,
     /// Builds every worker for WebAssembly.
     Wasm,
     /// Runs the conformance suite in memory and on a real workerd.
@@ -67,7 +69,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Tools,
         Self::Native,
         Self::Lints,
@@ -75,6 +77,7 @@ impl Step {
         Self::Editor,
         Self::Package,
         Self::Clients,
+        Self::Starter,
         Self::Wasm,
         Self::Conformance,
         Self::E2e,
@@ -91,6 +94,7 @@ impl Step {
             Self::Editor => "editor",
             Self::Package => "package",
             Self::Clients => "clients",
+            Self::Starter => "starter",
             Self::Wasm => "wasm",
             Self::Conformance => "conformance",
             Self::E2e => "e2e",
@@ -111,6 +115,7 @@ impl Step {
             Self::Editor => editor(repo),
             Self::Package => package::check(repo),
             Self::Clients => node::test_package(repo, TYPESCRIPT_CLIENT),
+            Self::Starter => starter::check(repo),
             Self::Wasm => build::run(repo, None),
             Self::Conformance => conformance(repo, "both", None),
             Self::E2e => {
