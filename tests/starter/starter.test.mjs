@@ -10,6 +10,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
 import { createRequire } from "node:module";
+import os from "node:os";
 import path from "node:path";
 import test, { after, afterEach, before } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -150,7 +151,8 @@ test("a page that lost its connection gets what it missed, and its own changes a
 
 /** Starts the crate, on a free port. */
 async function serve() {
-  const line = `${process.env.STARTER_COMMAND} -- --ip 127.0.0.1 --port 0 --inspector-port 0 --show-interactive-dev-session=false`;
+  const rooms = fs.mkdtempSync(path.join(os.tmpdir(), "rooms-starter-state-"));
+  const line = `${process.env.STARTER_COMMAND} -- --ip 127.0.0.1 --port 0 --inspector-port 0 --persist-to ${rooms}`;
   const child = spawn(line, {
     cwd: process.env.STARTER,
     shell: true,
@@ -175,6 +177,7 @@ async function serve() {
     const late = setTimeout(() => signal("SIGKILL"), STOP_TIMEOUT);
     await closed;
     clearTimeout(late);
+    fs.rmSync(rooms, { recursive: true, force: true, maxRetries: 5 });
   };
   let output = "";
   const ready = new Promise((resolve, reject) => {
