@@ -5,7 +5,9 @@
 import { connect, RoomError } from "room-client";
 import type { {{crate_name | pascal_case}}, AddError, Item } from "../bindings/room.ts";
 
-const name = new URL(location.href).searchParams.get("room") || "main";
+// The name in the form that the Worker accepts.
+const wanted = new URL(location.href).searchParams.get("room") ?? "";
+const name = wanted.toLowerCase().replace(/[^a-z0-9-]+/g, "-").slice(0, 40) || "main";
 const list = $("list", HTMLUListElement);
 const form = $("form", HTMLFormElement);
 const text = $("text", HTMLInputElement);
@@ -14,11 +16,7 @@ const text = $("text", HTMLInputElement);
 const items = new Map<number, { item: Item; node: HTMLLIElement; box: HTMLInputElement }>();
 
 // It reconnects by itself, and goes on where it was: what was sent is handled once, and what was missed is replayed.
-const room = connect<{{crate_name | pascal_case}}>({
-  url: `/ws/${encodeURIComponent(name)}`,
-  // The Worker refuses a name that is none. A browser does not report why a WebSocket was refused.
-  reconnect: { maxAttempts: 20 },
-});
+const room = connect<{{crate_name | pascal_case}}>({ url: `/ws/${name}` });
 
 room.on("List", (message) => {
   items.clear();
@@ -52,7 +50,7 @@ form.addEventListener("submit", async (event) => {
 });
 
 $("share", HTMLButtonElement).addEventListener("click", async () => {
-  const link = new URL(`/?room=${encodeURIComponent(name)}`, location.href).href;
+  const link = new URL(`/?room=${name}`, location.href).href;
   try {
     await navigator.clipboard.writeText(link);
     notify("The link to this list is copied.");
@@ -143,7 +141,7 @@ async function pending<T>(outcome: Promise<T>): Promise<T> {
 }
 
 function showStatus(): void {
-  const waiting = room.pending === 0 ? "" : `, ${room.pending} unsent`;
+  const waiting = room.pending === 0 ? "" : ` ${room.pending} unsent`;
   $("status").dataset.status = room.status;
   $("status").textContent = {
     idle: "Connecting…",

@@ -121,6 +121,11 @@ test("the errors of the call are shown, and the text is kept", async () => {
   await ada.notice("");
 });
 
+test("the room of each address has a name that the Worker accepts", async () => {
+  const ada = await open(encodeURIComponent("Team List"));
+  await ada.page.getByRole("heading", { name: "team-list" }).waitFor();
+});
+
 test("text of users stays text", async () => {
   const ada = await open("hostile");
   const text = "<img src=x onerror=alert(1)>";

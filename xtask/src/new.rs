@@ -14,7 +14,7 @@ use crate::cli::UsageError;
 use crate::readme;
 use crate::repo::Repo;
 
-/// Whether the crates and the npm package are published. Until then, a new crate depends on this clone.
+/// True once the crates and the npm package are published. Until then, a new crate depends on this clone.
 const PUBLISHED: bool = false;
 
 const STARTER: &str = "starter";
@@ -319,6 +319,7 @@ fn created(path: &Path, name: &str, files: &[(PathBuf, Vec<u8>)]) -> Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools;
 
     fn template(name: &str) -> Template {
         let dependencies = Dependencies::published("0.1.0").expect("dependencies");
@@ -512,6 +513,28 @@ mod tests {
         let repo = Repo::find()?;
         let [own, starter] = ["rust-toolchain.toml", "starter/rust-toolchain.toml"].map(|path| repo.path(path));
         assert_eq!(fs::read_to_string(own)?, fs::read_to_string(starter)?);
+        Ok(())
+    }
+
+    #[test]
+    fn the_starter_has_the_versions_that_the_repository_is_tested_with() -> Result<()> {
+        let repo = Repo::find()?;
+        let read = |path: &str| fs::read_to_string(repo.path(path)).with_context(|| path.to_owned());
+        let (package, own) = (read("starter/package.json")?, read("package.json")?);
+        let tools = package.split_once("\"devDependencies\": {").and_then(|(_, rest)| rest.split_once('}'));
+        let tools: Vec<_> = tools.context("no devDependencies")?.0.split(',').map(str::trim).collect();
+        assert!(tools.len() >= 3, "{tools:?}");
+        for tool in tools {
+            assert!(own.contains(tool), "{tool}");
+        }
+        let build = format!("cargo install -q --locked worker-build@{} && worker-build --release", tools::WORKER_BUILD);
+        assert!(package.contains(&build), "{package}");
+        let (manifest, own) = (read("starter/Cargo.toml")?, read("Cargo.toml")?);
+        let worker = manifest.lines().find(|line| line.starts_with("worker = ")).context("no worker")?;
+        assert!(own.lines().any(|line| line == worker), "{worker}");
+        let (wrangler, own) = (read("starter/wrangler.toml")?, read("examples/counter/wrangler.toml")?);
+        let date = wrangler.lines().find(|line| line.starts_with("compatibility_date = ")).context("no date")?;
+        assert!(own.lines().any(|line| line == date), "{date}");
         Ok(())
     }
 }

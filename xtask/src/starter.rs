@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn the_commands_are_those_of_the_blocks_of_shell_code() {
-        let readme = "# a\n```sh\nnpm test    # installs\n\n# alone\nA=1 b c\n```\n```rust\nlet x;\n```\n```sh\nd\n```\n";
+        let readme =
+            "# a\n```sh\nnpm test    # installs\n\n# alone\nA=1 b c\n```\n```rust\nlet x;\n```\n```sh\nd\n```\n";
         assert_eq!(commands(readme), ["npm test", "A=1 b c", "d"]);
     }
 
