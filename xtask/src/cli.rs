@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use lexopt::{Arg, Parser, ValueExt};
@@ -11,12 +12,15 @@ use crate::test::Step;
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask <COMMAND>
 
+  new PATH
+         create a crate of your own at PATH, outside of this repository too: a room, its Worker, its page and its tests
+           --name NAME      its name (default: the last part of PATH)
   dev    build an example, serve it on a local workerd, rebuild when a source changes
            --example NAME   which one (default: chat)
            --port PORT      where to listen on 127.0.0.1 (default: 8787)
   test   run every test and end with a summary; goes on after a failing step
            --only STEP      just this step, repeatable: tools, native, lints, outside, editor, package, clients,
-                            book, wasm, conformance, e2e, oldest, bench
+                            book, starter, wasm, conformance, e2e, oldest, bench
                             (those after wasm take what the last build left, so usually: --only wasm --only e2e)
   bench  measure what a message costs, beside the same room written by hand (docs/benchmarks.md)
            --compile        in place of that, what compiling rooms costs
@@ -34,6 +38,7 @@ pinned Rust toolchain: its WebAssembly target and, for the tests, rust-analyzer 
 pub(crate) enum Command {
     Help,
     Tools,
+    New { path: PathBuf, name: Option<String> },
     Build { example: Option<String> },
     Dev { example: String, port: u16 },
     Test { only: Vec<Step> },
@@ -67,6 +72,7 @@ fn parse_args(mut args: Parser) -> Result<Command, lexopt::Error> {
     let mut command = match name.as_str() {
         "help" => Command::Help,
         "tools" => Command::Tools,
+        "new" => return parse_new(args),
         "build" => Command::Build { example: None },
         "dev" => Command::Dev { example: "chat".into(), port: 8787 },
         "test" => Command::Test { only: Vec::new() },
@@ -95,6 +101,20 @@ fn parse_args(mut args: Parser) -> Result<Command, lexopt::Error> {
         }
     }
     Ok(command)
+}
+
+fn parse_new(mut args: Parser) -> Result<Command, lexopt::Error> {
+    let (mut path, mut name) = (None, None);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Long("name") => name = Some(args.value()?.string()?),
+            Arg::Value(value) if path.is_none() => path = Some(PathBuf::from(value)),
+            arg => return Err(arg.unexpected()),
+        }
+    }
+    let path = path.ok_or("`new` takes the path of the new crate, for example `cargo xtask new ../counter`")?;
+    Ok(Command::New { path, name })
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
@@ -132,6 +152,10 @@ mod tests {
         assert_eq!(parsed("tools"), Ok(Command::Tools));
         assert_eq!(parsed("book"), Ok(Command::Book { open: false }));
         assert_eq!(parsed("book --open"), Ok(Command::Book { open: true }));
+        assert_eq!(parsed("new ../counter"), Ok(Command::New { path: "../counter".into(), name: None }));
+        let named = Command::New { path: "/tmp/x".into(), name: Some("counter".into()) };
+        assert_eq!(parsed("new --name counter /tmp/x"), Ok(named));
+        assert_eq!(parsed("new --help"), Ok(Command::Help));
         let arguments = ["--only", "echo", "--help"].map(OsString::from).to_vec();
         assert_eq!(parsed("bench --only echo --help"), Ok(Command::Bench { arguments }));
     }
@@ -146,9 +170,13 @@ mod tests {
             ("dev --port", "'--port'"),
             (
                 "test --only unit",
-                "tools, native, lints, outside, editor, package, clients, book, wasm, conformance, e2e, oldest, bench",
+                "tools, native, lints, outside, editor, package, clients, book, starter, wasm, conformance, e2e, oldest, bench",
             ),
             ("tools now", "\"now\""),
+            ("new", "`new` takes the path of the new crate"),
+            ("new --name counter", "`new` takes the path of the new crate"),
+            ("new a b", "\"b\""),
+            ("new a --name", "'--name'"),
         ] {
             let message = parsed(line).expect_err(line);
             assert!(message.contains(mistake), "{line}: {message}");
@@ -166,7 +194,7 @@ mod tests {
                     let Some((_, line)) = line.split_once("cargo xtask ") else { continue };
                     let line = line.split(" #").next().unwrap_or(line);
                     let place = format!("{document}:{}", block.line + 1 + index);
-                    assert!(parsed(line).is_ok(), "{place}: {}", parsed(line).unwrap_err());
+                    assert!(parsed(line).is_ok(), "{place}: {}", parsed(line).err().unwrap_or_default());
                     commands += 1;
                 }
             }

@@ -5,11 +5,13 @@ mod book;
 mod build;
 mod cli;
 mod dev;
+mod new;
 mod node;
 mod package;
 mod process;
 mod readme;
 mod repo;
+mod starter;
 mod test;
 mod tools;
 
@@ -39,6 +41,7 @@ fn run() -> Result<ExitCode> {
         Command::Help => println!("{}", cli::USAGE),
         Command::Tools => tools::install_all(&repo)?,
         Command::Build { example } => build::run(&repo, example.as_deref())?,
+        Command::New { path, name } => new::run(&repo, &path, name.as_deref())?,
         Command::Dev { example, port } => dev::run(&repo, &example, port)?,
         Command::Test { only } => return test::run(&repo, &only),
         Command::Book { open } => book::run(&repo, open)?,

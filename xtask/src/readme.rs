@@ -1,4 +1,4 @@
-//! Builds the first room of the README from only the files that the README shows.
+//! Builds the room of the README from only that code and the files that the book shows beside it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,21 +8,25 @@ use anyhow::{Context, Result, bail};
 
 use crate::repo::Repo;
 
+/// The chapter with the files.
+const CHAPTER: &str = "docs/guide/first-room.md";
+
 /// The folder that contains the README's dependencies.
 const CLONE: &str = "../rooms/";
 
 /// Writes the crate of the README into the target directory, and returns the path of its manifest.
 pub(crate) fn first_room(repo: &Repo) -> Result<PathBuf> {
     let readme = fs::read_to_string(repo.path("README.md")).context("cannot read README.md")?;
+    let chapter = fs::read_to_string(repo.path(CHAPTER)).with_context(|| format!("cannot read {CHAPTER}"))?;
     let folder = repo.target().join("readme");
-    let manifest = file(&readme, "Cargo.toml", "toml")?;
+    let manifest = file(&chapter, "Cargo.toml", "toml")?;
     let root = repo.root().to_string_lossy();
     let manifest = manifest.replace(&format!("\"{CLONE}"), &format!("\"{root}/"));
     if manifest.contains(CLONE) || !manifest.contains(&*root) {
         bail!("the README's Cargo.toml does not depend on a clone in `{CLONE}`");
     }
     let code = block(&readme, "```rust\n").context("the README has no block of Rust")?;
-    check_configuration(repo, file(&readme, "wrangler.toml", "toml")?)?;
+    check_configuration(repo, file(&chapter, "wrangler.toml", "toml")?)?;
     fs::create_dir_all(folder.join("src")).with_context(|| format!("cannot create {}", folder.display()))?;
     let written = folder.join("Cargo.toml");
     // The empty workspace table keeps the crate out of the repository's workspace, which may contain the target
@@ -86,7 +90,7 @@ pub(crate) fn file<'a>(readme: &'a str, name: &str, language: &str) -> Result<&'
         .with_context(|| format!("the README does not show a {name}"))
 }
 
-fn block<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
+pub(crate) fn block<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
     let (_, block) = text.split_once(fence)?;
     block.split_once("```").map(|(block, _)| block)
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Interrupted};
 use crate::repo::Repo;
-use crate::{bench, build, node, package, readme, tools};
+use crate::{bench, build, node, package, readme, starter, tools};
 
 /// The time limit of one file of end-to-end tests, in milliseconds. It keeps a hanging file from blocking the rest.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
@@ -59,6 +59,8 @@ pub(crate) enum Step {
     Clients,
     /// Checks the code blocks of the documents, and the links of the book.
     Book,
+    /// Goes through the README of a new crate, as a user would.
+    Starter,
     /// Builds every worker for WebAssembly.
     Wasm,
     /// Runs the conformance suite in memory and on a real workerd.
@@ -72,7 +74,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Tools,
         Self::Native,
         Self::Lints,
@@ -81,6 +83,7 @@ impl Step {
         Self::Package,
         Self::Clients,
         Self::Book,
+        Self::Starter,
         Self::Wasm,
         Self::Conformance,
         Self::E2e,
@@ -98,6 +101,7 @@ impl Step {
             Self::Package => "package",
             Self::Clients => "clients",
             Self::Book => "book",
+            Self::Starter => "starter",
             Self::Wasm => "wasm",
             Self::Conformance => "conformance",
             Self::E2e => "e2e",
@@ -120,6 +124,7 @@ impl Step {
             Self::Package => package::check(repo),
             Self::Clients => node::test_package(repo, TYPESCRIPT_CLIENT),
             Self::Book => book(repo),
+            Self::Starter => starter::check(repo),
             Self::Wasm => build::run(repo, None),
             Self::Conformance => conformance(repo, "both", None),
             Self::E2e => {

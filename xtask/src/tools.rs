@@ -10,7 +10,7 @@ use crate::repo::Repo;
 use crate::{node, process};
 
 /// The release that matches the `worker` crate of the workspace.
-const WORKER_BUILD: &str = "0.8.7";
+pub(crate) const WORKER_BUILD: &str = "0.8.7";
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
 /// Installs the tools of every command.
