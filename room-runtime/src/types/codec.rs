@@ -8,7 +8,7 @@
 /// ```
 /// use room_runtime::{Codec, Room as _, prelude::*, testing::TestRoom};
 ///
-/// #[room(codec("json", "msgpack"))]
+/// #[room(codec = "json, msgpack")]
 /// pub mod game {
 ///     # use room_runtime::prelude::*;
 ///     # #[derive(Default)]
