@@ -24,6 +24,8 @@ use crate::{
 
 /// The rooms of one type, for the Worker. `#[room]` adds an alias with the room's own type to the module.
 ///
+/// A native test gets it from [`World::client`](https://docs.rs/room-runtime/latest/room_runtime/testing/struct.World.html#method.client).
+///
 /// ```no_run
 /// use room_runtime::prelude::*;
 /// use worker::*;
@@ -183,7 +185,10 @@ impl<R: Room> fmt::Debug for RoomClient<R> {
     }
 }
 
-/// One room, for the Worker.
+/// One room, for the Worker, from [`RoomClient::room`].
+///
+/// To get it makes no request, and a clone is cheap. Each method is one request to the room's object, which starts the room if
+/// it is not in memory.
 ///
 /// ```
 /// use room_runtime::{Error, prelude::*, testing::TestRoom};

@@ -178,7 +178,9 @@ pub trait Describe: for<'a> Described<'a> {
     }
 }
 
-/// The reasons why a room has no bindings.
+/// The reasons why a room has no bindings, from [`typescript`], [`json_schema`] and [`async_api`].
+///
+/// The text names the field of each type that JavaScript has no value for.
 ///
 /// ```
 /// use room_runtime::{bindings, prelude::*};

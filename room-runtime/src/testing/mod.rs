@@ -239,7 +239,12 @@ fn assert_none(errors: &[String]) {
     assert!(errors.is_empty(), "the log has errors:\n  {}", errors.join("\n  "));
 }
 
-/// A room in a test.
+/// A room in a native test, on a platform in memory. A clone is another handle of the same room.
+///
+/// [`TestRoom::new`] creates one with a clock of its own, and [`World::room`] one of several that can call each other.
+/// [`send`](TestRoom::send), [`state`](TestRoom::state) and others are the calls of a Worker, as plain functions.
+/// [`hibernate`](TestRoom::hibernate), [`crash`](TestRoom::crash), [`fail_writes`](TestRoom::fail_writes) and others control the
+/// platform.
 ///
 /// ```
 /// use room_runtime::{prelude::*, testing::TestRoom};
@@ -628,7 +633,7 @@ impl<R: Room> fmt::Debug for TestRoom<R> {
     }
 }
 
-/// The reason why a peer is not connected.
+/// The reason why a peer is not connected, from [`TestRoom::try_connect`].
 ///
 /// ```
 /// use room_runtime::{prelude::*, testing::{Refusal, TestRoom}};
@@ -744,7 +749,10 @@ fn token_in(frame: &OwnedFrame) -> Option<String> {
     }
 }
 
-/// A client of the room, with its end of the WebSocket.
+/// A client of the room, with its end of the WebSocket, from [`TestRoom::connect`].
+///
+/// Messages, error frames and binary frames wait until the test takes them. If the value is dropped, the connection stays
+/// open: [`close`](TestPeer::close) and [`disconnect`](TestPeer::disconnect) end it.
 ///
 /// ```
 /// use room_runtime::{prelude::*, testing::TestRoom};
@@ -1116,8 +1124,7 @@ impl<R: Room> TestPeer<R> {
     }
 
     /// Returns the next frame as text; `None` if there is none. A client that [offered `room.v1`](crate::SUBPROTOCOL)
-    /// gets
-    /// its frames, with their controls.
+    /// gets its frames, with their controls.
     ///
     /// # Panics
     /// Panics if the next frame is binary; [`receive_bytes`](TestPeer::receive_bytes) returns those.

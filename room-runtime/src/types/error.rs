@@ -206,6 +206,9 @@ impl fmt::Display for ErrorKind {
 
 /// An error of the runtime: its kind and message, and if known its room and its peer.
 ///
+/// A Worker gets it from each call of a room, and a handler from the functions of its context. It converts with `?` into the
+/// [`Failure`] of a handler and into a [`worker::Error`].
+///
 /// ```
 /// use room_runtime::{prelude::*, testing::TestRoom};
 ///
