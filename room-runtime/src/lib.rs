@@ -111,11 +111,14 @@
 //! `worker = "0.7"`, both are in the build, and no room compiles: rustc reports several errors at `#[room]`, with the note
 //! "there are multiple different versions of crate `worker` in the dependency graph". A crate without rooms, for example
 //! with helpers for handlers, can use the types of `room_runtime::worker` and needs no dependency of its own.
-
+//!
 // The links of the index to what this build does not have.
-#![cfg_attr(not(feature = "bindings"), doc = "\n[`bindings`]: https://docs.rs/room-runtime/latest/room_runtime/bindings/")]
-#![cfg_attr(not(feature = "garde"), doc = "\n[`garde`]: https://docs.rs/garde")]
-#![cfg_attr(not(feature = "logs"), doc = "\n[`logs`]: https://docs.rs/room-runtime/latest/room_runtime/logs/")]
+#![cfg_attr(
+    not(feature = "bindings"),
+    doc = "[`bindings`]: https://docs.rs/room-runtime/latest/room_runtime/bindings/"
+)]
+#![cfg_attr(not(feature = "garde"), doc = "[`garde`]: https://docs.rs/garde")]
+#![cfg_attr(not(feature = "logs"), doc = "[`logs`]: https://docs.rs/room-runtime/latest/room_runtime/logs/")]
 #![deny(missing_docs)]
 
 mod api;

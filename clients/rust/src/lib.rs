@@ -13,14 +13,15 @@
 //! | errors | [`Error`], [`ErrorKind`], [`Violation`] |
 //! | tokio, and the handle of a room | [`NativeTransport`], [`RoomTransport`] |
 //! | another platform | [`Transport`], [`Socket`], [`Frame`], [`UpgradeRequest`], [`ConnectError`], [`Driver`] |
+//!
 // The links of the index to what this build does not have.
 #![cfg_attr(
     not(feature = "native"),
-    doc = "\n[`NativeTransport`]: https://docs.rs/room-client/latest/room_client/struct.NativeTransport.html"
+    doc = "[`NativeTransport`]: https://docs.rs/room-client/latest/room_client/struct.NativeTransport.html"
 )]
 #![cfg_attr(
     not(feature = "room"),
-    doc = "\n[`RoomTransport`]: https://docs.rs/room-client/latest/room_client/struct.RoomTransport.html"
+    doc = "[`RoomTransport`]: https://docs.rs/room-client/latest/room_client/struct.RoomTransport.html"
 )]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
