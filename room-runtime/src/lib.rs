@@ -63,7 +63,7 @@
 //! | the room's own database | [`RoomContext::sql`], [`Sql`], [`SqlValue`], [`SqlParameter`] |
 //! | other rooms | [`RoomContext::room`], [`Sibling`], [`SiblingCall`]; durable calls that were given up: [`Undelivered`] |
 //! | functions that return a value, `#[call]` | [`OrFailure`], [`CallError`] |
-//! | HTTP requests | [`Json`], [`query`], [`http`], [`Bytes`] |
+//! | HTTP requests | [`Json`], [`query`], [`http`](https://docs.rs/http), [`Bytes`] |
 //! | errors of handlers, and frames that are no events | [`Failure`], [`HandlerError`]; [`DecodeError`], [`Violations`] |
 //! | a room that is written by hand | [`Room`], with [`Limits`], [`RateLimit`], [`Replay`], [`Codecs`] |
 //!

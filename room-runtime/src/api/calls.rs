@@ -238,7 +238,7 @@ impl<E: DeserializeOwned + 'static> CallerError for CallError<E> {
     }
 }
 
-/// The error of a call of a function that has errors of its own type, for its caller.
+/// The error of a call of a function that has errors of its own type, for its caller: the Worker, another room or a test.
 ///
 /// ```
 /// use chat::{Calls as _, RenameError};
@@ -253,6 +253,7 @@ impl<E: DeserializeOwned + 'static> CallerError for CallError<E> {
 ///     # pub struct Connection {}
 ///     # pub struct Event {}
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     # #[data]
 ///     # pub enum RenameError { Taken }
 ///     #[call]
@@ -269,7 +270,7 @@ impl<E: DeserializeOwned + 'static> CallerError for CallError<E> {
 /// async fn rename(room: RoomHandle<chat::Room>, name: String) -> worker::Result<Response> {
 ///     match room.rename(name).await {
 ///         Ok(names) => Response::ok(format!("name {names} of the room")),
-///         Err(CallError::Returned(RenameError::Taken)) => Response::error("somebody else has that name", 409),
+///         Err(CallError::Returned(RenameError::Taken)) => Response::error("that name is taken", 409),
 ///         Err(CallError::Failed(error)) => error.into_response(),
 ///         Err(error) => Err(error.into()),
 ///     }
@@ -454,6 +455,7 @@ impl<R: Room> WorkerCaller<R> for RoomHandle<R> {}
 ///     # pub struct Connection {}
 ///     # pub struct Event {}
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     #[call]
 ///     pub fn set_topic(ctx: &Ctx, topic: String) -> Result<usize> {
 ///         Ok(ctx.update(|state| { state.topic = topic; state.topic.len() })?)

@@ -30,6 +30,7 @@ use crate::{
 ///     # pub struct Connection {}
 ///     # pub enum Event { Bid { amount: u32 } }
 ///     # pub enum Broadcast { Highest { amount: u32, by: String } }
+///     // The room's schemas are here.
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         let Event::Bid { amount } = event;
 ///         if amount <= ctx.state()?.highest {

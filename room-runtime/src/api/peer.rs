@@ -35,6 +35,7 @@ use crate::{
 ///     # pub struct Connection { pub name: String, pub said: u32 }
 ///     # pub enum Event { Say { text: String } }
 ///     # pub enum Broadcast { Welcome { name: String } }
+///     // The room's schemas are here.
 ///     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
 ///         peer.subscribe("news")?;
 ///         peer.send(&Broadcast::Welcome { name: peer.data().name.clone() })?;
@@ -364,6 +365,7 @@ type Filter<'a, R> = Box<dyn Fn(&Peer<R>) -> bool + 'a>;
 ///     # pub struct Connection {}
 ///     # pub enum Event { Ask { text: String } }
 ///     # pub enum Broadcast { Question { text: String, helpers: usize } }
+///     // The room's schemas are here.
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         let Event::Ask { text } = event;
 ///         let helpers = ctx.peers().tagged("helper");
@@ -595,9 +597,11 @@ impl<R: Room> fmt::Debug for Peers<'_, R> {
 ///     # pub struct Connection {}
 ///     # pub struct Event {}
 ///     # pub enum Broadcast { Online { users: Vec<(PeerId, bool)> } }
+///     // The room's schemas are here.
 ///     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
 ///         // Each user once, however many tabs are open, and true for one who can still reconnect.
-///         let users = ctx.presence()?.into_iter().map(|user| (user.id, user.away_since.is_some())).collect();
+///         let users = ctx.presence()?.into_iter();
+///         let users = users.map(|user| (user.id, user.away_since.is_some())).collect();
 ///         peer.send(&Broadcast::Online { users })?;
 ///         Ok(())
 ///     }

@@ -63,6 +63,7 @@ pub struct RoomSocket<R> {
 ///     # pub struct Connection {}
 ///     # pub struct Event {}
 ///     # pub enum Broadcast { Size { width: u32 } }
+///     // The room's schemas are here.
 ///     pub fn on_connect(_ctx: &Ctx, peer: &Peer) -> Result {
 ///         peer.send(&Broadcast::Size { width: 2 })?;
 ///         peer.send_bytes(&[0xff, 0x00])?;

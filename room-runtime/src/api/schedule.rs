@@ -31,6 +31,7 @@ use crate::{Error, ErrorKind, Room, RoomContext, ScheduleId, engine::schedules::
 ///     # pub struct Connection {}
 ///     # pub enum Event { Begin {} }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     # use super::extend;
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         extend(ctx)?;

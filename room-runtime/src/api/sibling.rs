@@ -66,6 +66,7 @@ pub trait HandlesUndelivered: Room {}
 ///     # pub struct Connection {}
 ///     # pub enum Event { Start {} }
 ///     # pub enum Broadcast { Games { count: u32 } }
+///     // The room's schemas are here.
 ///     # use super::lobby;
 ///     pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         let lobby = ctx.room::<lobby::Room>("main")?;
@@ -174,6 +175,7 @@ impl<R: Room, Other: Room> fmt::Debug for Sibling<R, Other> {
 ///     # pub struct Connection {}
 ///     # pub enum Event { Win {} }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     # use super::lobby;
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         ctx.update(|state| state.is_over = true)?;

@@ -295,6 +295,7 @@ fn read<R: Room>(
 ///     # pub struct Connection {}
 ///     # pub enum Event { Find { word: String } }
 ///     # pub enum Broadcast { Found { text: Option<String> } }
+///     // The room's schemas are here.
 ///     # use std::ops::ControlFlow;
 ///     # pub fn on_start(ctx: &Ctx) -> Result {
 ///     #     ctx.sql().migrate(&["create table lines (text text); insert into lines values ('a cat'), ('a dog')"])?;

@@ -38,6 +38,7 @@ use crate::{
 ///     # pub struct Connection {}
 ///     # pub enum Event { Buy { cents: u32 } }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     # use super::bank;
 ///     # pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///     #     let Event::Buy { cents } = event;

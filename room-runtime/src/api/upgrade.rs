@@ -160,6 +160,7 @@ impl<C> Upgrade<C> {
 ///     # pub struct Connection { pub is_admin: bool }
 ///     # pub struct Event {}
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
 ///         let token = upgrade.bearer()?.ok_or_else(|| Reject::new(401, "sign in"))?;
 ///         // A real room checks a signature here.
@@ -176,7 +177,9 @@ impl<C> Upgrade<C> {
 /// let upgrade = || Upgrade::new(chat::Connection { is_admin: false });
 /// assert_eq!(room.try_connect(upgrade()).err().and_then(|refusal| refusal.status()), Some(401));
 ///
-/// let request = http::Request::get("https://example.com/").header("authorization", "Bearer user:ada").body(())?;
+/// let request = http::Request::get("https://example.com/")
+///     .header("authorization", "Bearer user:ada")
+///     .body(())?;
 /// let ada = room.try_connect_with(request, upgrade())?;
 /// assert_eq!(ada.id(), &"ada");
 /// assert!(room.peers(None)?[0].data.is_admin);

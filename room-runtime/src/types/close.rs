@@ -17,6 +17,7 @@ use crate::{Error, ErrorKind};
 ///     # pub struct Connection {}
 ///     # pub struct Event {}
 ///     # pub enum Broadcast { Left { user: PeerId, was_lost: bool } }
+///     // The room's schemas are here.
 ///     pub fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
 ///         let was_lost = close.is_lost() || close.code == 1006;
 ///         ctx.broadcast(&Broadcast::Left { user: peer.id().clone(), was_lost })?;
@@ -81,6 +82,7 @@ impl Close {
 ///     # pub struct Connection { pub is_banned: bool }
 ///     # pub struct Event {}
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     pub fn on_connect(_ctx: &Ctx, peer: &Peer) -> Result {
 ///         if peer.data().is_banned {
 ///             // 4000 to 4999 are for applications. A page sees the code and the reason.

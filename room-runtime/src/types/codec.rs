@@ -16,6 +16,7 @@
 ///     # pub struct Connection {}
 ///     # pub struct Event {}
 ///     # pub enum Broadcast { Tick { at: u32 } }
+///     // The room's schemas are here.
 ///     pub fn on_connect(_ctx: &Ctx, peer: &Peer) -> Result {
 ///         peer.send(&Broadcast::Tick { at: 1 })?;
 ///         Ok(())

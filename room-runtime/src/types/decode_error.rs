@@ -21,6 +21,7 @@ use crate::{CloseCode, ErrorKind};
 ///     # pub struct Connection {}
 ///     # pub enum Event { Say { text: String } }
 ///     # pub enum Broadcast { NotUnderstood { why: String, bytes: usize } }
+///     // The room's schemas are here.
 ///     pub fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
 ///         if let Some(peer) = ctx.sender() {
 ///             peer.send(&Broadcast::NotUnderstood { why: error.message().into(), bytes: error.bytes() })?;
@@ -60,6 +61,7 @@ pub struct DecodeError {
 ///     # pub struct Connection {}
 ///     # pub enum Event { Say { text: String } }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     # use room_runtime::DecodeReason;
 ///     pub fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
 ///         if error.reason() == DecodeReason::TooLarge {

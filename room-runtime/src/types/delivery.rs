@@ -17,6 +17,7 @@ use crate::PeerId;
 ///     # pub struct Connection {}
 ///     # pub enum Event { Say { text: String } }
 ///     # pub enum Broadcast { Said { text: String } }
+///     // The room's schemas are here.
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         let Event::Say { text } = event;
 ///         let delivery = ctx.broadcast(&Broadcast::Said { text })?;

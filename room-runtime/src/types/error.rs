@@ -220,6 +220,7 @@ impl fmt::Display for ErrorKind {
 ///     # pub struct Connection {}
 ///     # pub enum Event { Bid { amount: u32 } }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         Err(ctx.refuse("the auction is over").with_status(http::StatusCode::GONE))
 ///     }
@@ -548,6 +549,7 @@ impl TryFrom<worker::Error> for Error {
 ///     # pub struct Connection {}
 ///     # pub enum Event { Add { amount: String } }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     // `Result` is `Result<(), Failure>`. Each `?` converts another error.
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         let Event::Add { amount } = event;

@@ -153,6 +153,7 @@ name_type! {
     ///     # pub struct Connection {}
     ///     # pub enum Event { Hit {} }
     ///     # pub struct Broadcast {}
+    ///     // The room's schemas are here.
     ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
     ///         if let Some(peer) = ctx.sender() {
     ///             // The state can have ids as keys.

@@ -147,6 +147,7 @@ impl Default for Limits {
 ///     # pub struct Connection {}
 ///     # pub enum Event { Say { text: String } }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         ctx.update(|state| state.said += 1)?;
 ///         Ok(())
@@ -261,6 +262,7 @@ impl RateLimit {
 ///     # pub struct Connection {}
 ///     # pub struct Event {}
 ///     # pub enum Broadcast { History { lines: Vec<String> } }
+///     // The room's schemas are here.
 ///     pub fn on_resume(ctx: &Ctx, peer: &Peer) -> Result {
 ///         // Without a gap, the peer has got what it missed.
 ///         if peer.has_gap() {

@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///     # pub struct Connection {}
 ///     # pub enum Event { Open {}, Pause {} }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     # use std::time::Duration;
 ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
 ///         match event {
@@ -94,6 +95,7 @@ impl<'de> Deserialize<'de> for ScheduleId {
 ///     # pub struct Connection {}
 ///     # pub enum Event { Order {} }
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     # use std::time::Duration;
 ///     # pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
 ///     #     ctx.schedule(()).after(Duration::ZERO)?;

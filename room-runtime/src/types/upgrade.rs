@@ -64,6 +64,7 @@ pub enum OnDuplicate {
 ///     # pub struct Connection { pub is_admin: bool }
 ///     # pub struct Event {}
 ///     # pub struct Broadcast {}
+///     // The room's schemas are here.
 ///     pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
 ///         // The rights are those of this login, also for a peer that reconnects.
 ///         upgrade.on_resume = OnResume::ReplaceData;
