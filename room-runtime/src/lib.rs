@@ -47,6 +47,58 @@
 //! # fn main() {}
 //! ```
 //!
+//! # Where to find what
+//!
+//! The macro [`#[room]`](macro@room) documents the schemas, the handlers and the options of a room, and
+//! [`#[data]`](macro@data) the JSON of its other types. [`prelude`] has the names that most rooms need.
+//!
+//! ## In a handler
+//!
+//! | for | see |
+//! |---|---|
+//! | the room: its state, its time, refusals, its end | [`RoomContext`], which is `Ctx` in the module |
+//! | one peer, its data and its topics; many peers; users | [`Peer`], [`Peers`], [`Presence`], [`Delivery`] |
+//! | admitting a peer, and its end | [`UpgradeRequest`], [`Reject`], [`OnDuplicate`], [`OnResume`]; [`Close`], [`CloseCode`] |
+//! | alarms | [`RoomContext::schedule`], [`Schedule`], [`ScheduleId`], [`SystemFailure`] |
+//! | the room's own database | [`RoomContext::sql`], [`Sql`], [`SqlValue`], [`SqlParameter`] |
+//! | other rooms | [`RoomContext::room`], [`Sibling`], [`SiblingCall`]; durable calls that were given up: [`Undelivered`] |
+//! | functions that return a value, `#[call]` | [`OrFailure`], [`CallError`] |
+//! | HTTP requests | [`Json`], [`query`], [`http`](https://docs.rs/http), [`Bytes`] |
+//! | errors of handlers, and frames that are no events | [`Failure`], [`HandlerError`]; [`DecodeError`], [`Violations`] |
+//! | a room that is written by hand | [`Room`], with [`Limits`], [`RateLimit`], [`Replay`], [`Codecs`] |
+//!
+//! ## In a Worker
+//!
+//! | for | see |
+//! |---|---|
+//! | the rooms of one type | [`RoomClient`], with [`Jurisdiction`] |
+//! | one room: its state, its peers, events, requests | [`RoomHandle`], [`PeerInfo`], [`Stats`], [`LocationHint`] |
+//! | a client's WebSocket | [`RoomHandle::upgrade`], [`Upgrade`] |
+//! | calls, and their repetition | [`Call`], [`FunctionCall`] |
+//! | several rooms at a time, and one large room | [`Federate`], [`Federated`]; [`Shards`] |
+//! | a Worker that is a peer itself | [`RoomSocket`], [`Incoming`]; the frames as they are: [`RawSocket`] |
+//! | errors | [`Error`], [`ErrorKind`] |
+//!
+//! ## In a test
+//!
+//! The module `testing` runs rooms natively, and is not there for WebAssembly.
+#![cfg_attr(
+    not(target_arch = "wasm32"),
+    doc = "It has [`TestRoom`](testing::TestRoom), [`TestPeer`](testing::TestPeer), and for several rooms [`World`](testing::World)."
+)]
+//!
+//! ## Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `sqlite` | [`Sql`] in native tests, over a real SQLite; on Cloudflare it is always there |
+//! | `bindings` | the module [`bindings`]: TypeScript, a JSON Schema and an AsyncAPI document of a room, in its tests |
+//! | `garde` | the option `validate` of [`#[room]`](macro@room), and the crate [`garde`] |
+//! | `tracing` | spans and events of the crate `tracing`, for a subscriber of your own |
+//! | `logs` | the module [`logs`]: a subscriber that writes JSON for Workers Logs; it turns `tracing` on |
+//!
 //! # The crate `worker`
 //!
 //! `Env`, `Request`, `Response` and `Error` of [`worker`] are in this crate's interface, and [`worker`] is also exported from
@@ -59,7 +111,14 @@
 //! `worker = "0.7"`, both are in the build, and no room compiles: rustc reports several errors at `#[room]`, with the note
 //! "there are multiple different versions of crate `worker` in the dependency graph". A crate without rooms, for example
 //! with helpers for handlers, can use the types of `room_runtime::worker` and needs no dependency of its own.
-
+//!
+// The links of the index to what this build does not have.
+#![cfg_attr(
+    not(feature = "bindings"),
+    doc = "[`bindings`]: https://docs.rs/room-runtime/latest/room_runtime/bindings/"
+)]
+#![cfg_attr(not(feature = "garde"), doc = "[`garde`]: https://docs.rs/garde")]
+#![cfg_attr(not(feature = "logs"), doc = "[`logs`]: https://docs.rs/room-runtime/latest/room_runtime/logs/")]
 #![deny(missing_docs)]
 
 mod api;
@@ -118,7 +177,7 @@ pub use crate::{
     wire::{SUBPROTOCOL, SUBPROTOCOL_MSGPACK},
 };
 
-/// The body type of `on_request`, in its request and in its response.
+/// The body type of `on_request`, in its request and in its response, and the frames of `on_binary`.
 pub use bytes::Bytes;
 /// The crate whose rules the option `validate` of `#[room]` checks, with the feature `garde`.
 ///

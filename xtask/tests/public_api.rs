@@ -1,4 +1,5 @@
-//! The public API of room-runtime, as the unstable JSON of the pinned toolchain's rustdoc describes it.
+//! The public API of room-runtime and the documentation of room-client, as the unstable JSON of the pinned toolchain's
+//! rustdoc describes them.
 //!
 //! `room-runtime/public-api.txt` lists it, so that each change of it is a line of a diff.
 //! `UPDATE_PUBLIC_API=1 cargo test -p xtask --test public_api` writes the list.
@@ -128,6 +129,38 @@ fn types_that_will_grow_are_non_exhaustive() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn every_type_has_an_example_that_compiles() -> Result<()> {
+    const CRATES: [(&str, &str, usize); 2] =
+        [("room-runtime", "sqlite,bindings,garde,logs", 70), ("room-client", "msgpack,room", 28)];
+
+    let mut without = Vec::new();
+    for (package, features, fewest) in CRATES {
+        let api = Api::of(&rustdoc(package, features, "doc-json")?)?;
+        let types = api.types();
+        assert!(types.len() >= fewest, "the types of {package} were not found: {:?}", types.values());
+        let has_example = |id: &String| api.index[id]["docs"].as_str().is_some_and(has_compiled_example);
+        without.extend(types.iter().filter(|(id, _)| !has_example(id)).map(|(_, path)| path.clone()));
+    }
+    assert!(without.is_empty(), "these types have no example on themselves that is compiled:\n{}", without.join("\n"));
+    Ok(())
+}
+
+/// Returns whether one of the blocks of code is Rust that `cargo test` compiles.
+fn has_compiled_example(docs: &str) -> bool {
+    // Every second fence ends a block.
+    let mut fences = docs.lines().filter_map(|line| line.trim_start().strip_prefix("```")).step_by(2);
+    fences.any(|kind| ["", "rust", "no_run", "rust,no_run"].contains(&kind.trim()))
+}
+
+#[test]
+fn only_compiled_rust_counts_as_an_example() {
+    assert!(has_compiled_example("A type.\n\n```\nlet a = 1;\n```"));
+    assert!(has_compiled_example("```json\n{}\n```\n```no_run\nloop {}\n```"));
+    assert!(!has_compiled_example("A type."));
+    assert!(!has_compiled_example("```json\n{}\n```\n\n```ignore\nx\n```"));
+}
+
 /// True for an enum, and for a struct that other crates can construct.
 fn is_open(item: &Value) -> bool {
     let kind = &item["struct"]["kind"];
@@ -161,7 +194,12 @@ struct Api {
 
 impl Api {
     fn read() -> Result<Self> {
-        let mut document: Value = serde_json::from_slice(&fs::read(json()?)?)?;
+        Api::of(json()?)
+    }
+
+    fn of(json: &Path) -> Result<Self> {
+        let json = fs::read(json).with_context(|| format!("cannot read {}", json.display()))?;
+        let mut document: Value = serde_json::from_slice(&json)?;
         let index = serde_json::from_value(document["index"].take())?;
         Ok(Self { index, document })
     }
@@ -179,6 +217,31 @@ impl Api {
             }
             for (_, inner) in item["inner"].as_object().into_iter().flatten() {
                 left.extend(children(inner).map(ToString::to_string));
+            }
+        }
+        found
+    }
+
+    /// The types and traits that a user can name, by their ids, each with a path. Hidden items are not in the document.
+    fn types(&self) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let mut left = vec![(self.document["root"].to_string(), String::new())];
+        while let Some((id, path)) = left.pop() {
+            let Some(item) = self.index.get(&id).filter(|item| item["crate_id"] == 0) else { continue };
+            let inner = &item["inner"];
+            let named = match item["name"].as_str() {
+                Some(name) if path.is_empty() => name.to_owned(),
+                Some(name) => format!("{path}::{name}"),
+                None => path.clone(),
+            };
+            if ["struct", "enum", "union", "trait"].iter().any(|kind| inner.get(kind).is_some()) {
+                found.entry(id).or_insert(named);
+            } else if let Some(items) = inner["module"]["items"].as_array().filter(|_| seen.insert(id)) {
+                left.extend(items.iter().map(|item| (item.to_string(), named.clone())));
+            } else if !inner["use"]["id"].is_null() {
+                // It has the name of the item that it exports.
+                left.push((inner["use"]["id"].to_string(), path));
             }
         }
         found
@@ -218,18 +281,24 @@ fn json() -> Result<&'static Path> {
     }
 }
 
-/// Runs rustdoc and returns the path of its output.
 fn document() -> Result<PathBuf> {
+    rustdoc("room-runtime", "sqlite", "doc")
+}
+
+/// Runs rustdoc and returns the path of its output, in this folder of the target directory. Cargo does not run it again for
+/// features whose output is fresh, so each set of features of a crate needs a folder of its own.
+fn rustdoc(package: &str, features: &str, folder: &str) -> Result<PathBuf> {
     let root = root()?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
+    let folder = target.join(folder);
     let mut cargo = Command::new("cargo");
-    cargo.args(["rustdoc", "--quiet", "--package", "room-runtime", "--features", "sqlite", "--lib", "--"]);
-    cargo.args(["-Z", "unstable-options", "--output-format", "json"]);
+    cargo.args(["rustdoc", "--quiet", "--package", package, "--features", features, "--lib", "--"]);
+    cargo.args(["-Z", "unstable-options", "--output-format", "json", "-o"]).arg(&folder);
     let output = cargo.env("RUSTDOC", env!("CARGO_BIN_EXE_unstable-rustdoc")).current_dir(&root).output()?;
     if !output.status.success() {
         bail!("rustdoc failed:\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
-    Ok(target.join("doc/room_runtime.json"))
+    Ok(folder.join(package.replace('-', "_")).with_extension("json"))
 }
 
 fn root() -> Result<PathBuf> {

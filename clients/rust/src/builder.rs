@@ -99,6 +99,29 @@ impl fmt::Debug for Endpoint {
 /// The source of the endpoint, which is asked before each attempt to connect.
 ///
 /// An [`Endpoint`] is the same each time. An asynchronous closure can fetch a fresh token: see [`Builder::with_provider`].
+///
+/// ```
+/// use room_client::{BoxError, Builder, Endpoint, Provide};
+/// use std::future::{Ready, ready};
+///
+/// /// Changes between the addresses of two deployments.
+/// struct Alternating {
+///     urls: [&'static str; 2],
+///     attempts: std::cell::Cell<usize>,
+/// }
+///
+/// impl Provide for Alternating {
+///     type Future = Ready<Result<Endpoint, BoxError>>;
+///
+///     fn provide(&self) -> Self::Future {
+///         let attempt = self.attempts.replace(self.attempts.get() + 1);
+///         ready(Ok(Endpoint::new(self.urls[attempt % 2])))
+///     }
+/// }
+///
+/// let urls = ["wss://a.example.com/ws", "wss://b.example.com/ws"];
+/// let builder = Builder::with_provider(Alternating { urls, attempts: 0.into() });
+/// ```
 pub trait Provide {
     /// The endpoint that is being provided.
     type Future: Future<Output = Result<Endpoint, BoxError>>;
@@ -131,6 +154,15 @@ where
 ///
 /// The wait is a random part of `base`, twice `base`, four times `base` and so on up to `max`. It begins anew after a
 /// connection of 5 s.
+///
+/// ```
+/// use room_client::{Builder, Reconnect};
+/// use std::time::Duration;
+///
+/// // A command-line tool gives up after five failed attempts in a row.
+/// let reconnect = Reconnect::default().max(Duration::from_secs(5)).max_attempts(5);
+/// let builder = Builder::new("wss://example.com/ws/chat/main").reconnect(reconnect);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Reconnect {
@@ -169,6 +201,14 @@ impl Reconnect {
 /// The bound of the events and calls that have no number yet, because there is no connection or the window is full.
 ///
 /// Those that were sent do not count, and are never dropped.
+///
+/// ```
+/// use room_client::{Builder, Overflow, Queue};
+///
+/// // While the network is gone, the newest 100 events wait, and older ones fail.
+/// let queue = Queue::default().max(100).overflow(Overflow::DropOldest);
+/// let builder = Builder::new("wss://example.com/ws/chat/main").queue(queue);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Queue {
@@ -197,6 +237,42 @@ impl Queue {
 }
 
 /// The policy of a full [`Queue`].
+///
+/// ```
+/// use room_client::{Builder, ErrorKind, Overflow, Queue};
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// let builder = Builder::default().queue(Queue::default().max(1).overflow(Overflow::DropOldest));
+/// let (client, _messages, driver) = builder.connect_room(room.handle(), || Upgrade::new(Connection {}));
+/// // Both are sent before there is a connection, and one has a place.
+/// let first = client.send(&Event::Say { text: "one".to_owned() });
+/// let second = client.send(&Event::Say { text: "two".to_owned() });
+/// room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// assert_eq!(first.await.map_err(|error| error.kind()), Err(ErrorKind::QueueDropped));
+/// assert!(second.await.is_ok());
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {

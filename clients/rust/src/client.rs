@@ -31,6 +31,51 @@ use crate::{
 ///   [`Queue`](crate::Queue) bounds those that have no number yet.
 /// - If the room has forgotten the session, an event that was sent before fails with
 ///   [`SessionLost`](ErrorKind::SessionLost): it may have been handled. One that was not sent yet is sent in the new session.
+///
+/// ```
+/// use room_client::{Client, Error, ErrorKind};
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+///
+/// /// Says a text. Returns the room's reason if it refuses.
+/// async fn say(room: &Client<Event>, text: &str) -> Result<Option<String>, Error> {
+///     match room.send(&Event::Say { text: text.to_owned() }).await {
+///         Ok(()) => Ok(None),
+///         Err(error) if error.code() == "refused" => Ok(Some(error.message().to_owned())),
+///         Err(error) => Err(error),
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let upgrade = || Upgrade::new(Connection {}).id("ada");
+/// # let (room_client, mut messages, driver) = room_client::Builder::default().connect_room(room.handle(), upgrade);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// # let room = room_client;
+/// assert_eq!(say(&room, "hi").await?, None);
+/// assert_eq!(say(&room, "").await?.as_deref(), Some("say something"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 pub struct Client<E> {
     handle: Arc<Handle>,
     events: PhantomData<fn(&E)>,
@@ -271,6 +316,46 @@ impl Drop for Request {
 }
 
 /// An event whose outcome is awaited, from [`Client::send`].
+///
+/// ```
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let upgrade = || Upgrade::new(Connection {}).id("ada");
+/// # let (room_client, mut messages, driver) = room_client::Builder::default().connect_room(room.handle(), upgrade);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// # let room = room_client;
+/// // Both are sent now, in this order. Awaiting them takes only their outcomes.
+/// let first = room.send(&Event::Say { text: "one".to_owned() });
+/// let second = room.send(&Event::Say { text: "two".to_owned() });
+/// second.await?;
+/// first.await?;
+/// // Sent without waiting for the outcome, however long that takes.
+/// room.send(&Event::Say { text: "three".to_owned() }).detach();
+/// assert_eq!(room.pending(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "an event whose future is dropped at once is not sent; `detach` keeps it"]
 pub struct Pending(Request);
@@ -296,6 +381,31 @@ impl Future for Pending {
 }
 
 /// A call whose answer is awaited, from [`Client::call`].
+///
+/// ```
+/// use room_client::{CallError, Client, Error, PendingCall};
+/// use std::time::Duration;
+///
+/// #[derive(serde::Deserialize)]
+/// enum RenameError {
+///     Taken,
+/// }
+///
+/// /// Waits for the answer for 5 s. The function may still run after that.
+/// async fn wait<E>(renaming: PendingCall<u32, RenameError>) -> Result<Option<u32>, Error> {
+///     match tokio::time::timeout(Duration::from_secs(5), renaming).await {
+///         Ok(Ok(version)) => Ok(Some(version)),
+///         Ok(Err(CallError::Returned(RenameError::Taken))) | Err(_) => Ok(None),
+///         Ok(Err(CallError::Failed(error))) => Err(error),
+///     }
+/// }
+///
+/// # fn example(room: &Client<()>) {
+/// let renaming = room.call("rename", &serde_json::json!({ "name": "Ada" }));
+/// let waiting = wait::<()>(renaming);
+/// # drop(waiting);
+/// # }
+/// ```
 #[must_use = "a call whose future is dropped at once is not made; `detach` keeps it"]
 pub struct PendingCall<T, F> {
     request: Request,

@@ -27,6 +27,22 @@ const BUDGET: usize = 64;
 ///
 /// It ends after the connection is closed for good. If it is dropped before, the client is closed, without a close frame
 /// for the room.
+///
+/// ```
+/// use room_client::{Builder, NativeTransport};
+/// # #[derive(serde::Serialize)] struct Event;
+/// # #[derive(serde::Deserialize)] struct Broadcast;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let builder = Builder::new("ws://127.0.0.1:9/");
+/// let (client, messages, driver) = builder.connect_with::<Event, Broadcast, _>(NativeTransport::new());
+/// let driving = tokio::spawn(driver);
+/// client.close(1000, "that was all").expect("a valid close");
+/// // The task ends when the close is complete.
+/// driving.await.expect("no panic");
+/// # }
+/// ```
 #[must_use = "the client does nothing without its driver"]
 pub struct Driver<T: Transport, P: Provide = Endpoint> {
     shared: Arc<Shared>,

@@ -8,6 +8,44 @@ use serde::Deserialize;
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// An error of the room or of the client. [`kind`](Error::kind) and [`code`](Error::code) tell them apart.
+///
+/// ```
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let upgrade = || Upgrade::new(Connection {}).id("ada");
+/// # let (room_client, mut messages, driver) = room_client::Builder::default().connect_room(room.handle(), upgrade);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// # let room = room_client;
+/// let error = room.send(&Event::Say { text: String::new() }).await.expect_err("an empty text is refused");
+/// assert_eq!(error.kind(), room_client::ErrorKind::Room);
+/// assert_eq!(error.code(), "refused");
+/// assert_eq!(error.to_string(), "say something (refused)");
+/// // The event was the first of the session.
+/// assert_eq!(error.number(), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -25,6 +63,46 @@ struct Inner {
 }
 
 /// The kinds of an [`Error`].
+///
+/// ```
+/// use room_client::{Error, ErrorKind};
+///
+/// /// Returns whether the room may have handled an event that failed.
+/// fn may_be_handled(error: &Error) -> bool {
+///     matches!(error.kind(), ErrorKind::SessionLost | ErrorKind::NoAnswer | ErrorKind::Closed)
+/// }
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let upgrade = || Upgrade::new(Connection {}).id("ada");
+/// # let (room_client, mut messages, driver) = room_client::Builder::default().connect_room(room.handle(), upgrade);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// # let room = room_client;
+/// let error = room.send(&Event::Say { text: String::new() }).await.expect_err("refused");
+/// assert!(!may_be_handled(&error));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -86,6 +164,16 @@ impl ErrorKind {
 }
 
 /// One broken rule of an event.
+///
+/// ```
+/// use room_client::Error;
+///
+/// /// Returns the fields to mark in a form, with the rules that they break.
+/// fn to_mark(error: &Error) -> Vec<String> {
+///     let violations = error.violations().iter();
+///     violations.map(|violation| format!("{}: {}", violation.path, violation.message)).collect()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Violation {
@@ -229,6 +317,24 @@ impl StdError for Error {
 }
 
 /// The failure of a [call](crate::Client::call).
+///
+/// ```
+/// use room_client::{CallError, Client};
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// enum RenameError {
+///     Taken { by: String },
+/// }
+///
+/// /// Returns an answer for the user.
+/// async fn rename(room: &Client<()>, name: &str) -> String {
+///     match room.call::<u32, RenameError>("rename", &serde_json::json!({ "name": name })).await {
+///         Ok(_) => format!("You are {name} now."),
+///         Err(CallError::Returned(RenameError::Taken { by })) => format!("{by} has that name."),
+///         Err(CallError::Failed(error)) => format!("That did not work: {error}"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub enum CallError<E> {
     /// The error that the function itself returned.

@@ -1,4 +1,28 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to find what
+//!
+//! | for | see |
+//! |---|---|
+//! | a connection and its options | [`Builder`], [`Endpoint`], [`Codec`], [`Reconnect`], [`Queue`], [`Overflow`] |
+//! | an address or a token that changes | [`Provide`], [`Builder::with_provider`] |
+//! | events | [`Client::send`], [`Pending`]; many of them: [`EventSink`] |
+//! | functions of the room | [`Client::call`], [`PendingCall`], [`CallError`] |
+//! | messages, and what else arrives | [`Messages`], [`Incoming`], [`Undecodable`] |
+//! | the state of the connection, and its end | [`Client::status`], [`Status`], [`Close`] |
+//! | errors | [`Error`], [`ErrorKind`], [`Violation`] |
+//! | tokio, and the handle of a room | [`NativeTransport`], [`RoomTransport`] |
+//! | another platform | [`Transport`], [`Socket`], [`Frame`], [`UpgradeRequest`], [`ConnectError`], [`Driver`] |
+//!
+// The links of the index to what this build does not have.
+#![cfg_attr(
+    not(feature = "native"),
+    doc = "[`NativeTransport`]: https://docs.rs/room-client/latest/room_client/struct.NativeTransport.html"
+)]
+#![cfg_attr(
+    not(feature = "room"),
+    doc = "[`RoomTransport`]: https://docs.rs/room-client/latest/room_client/struct.RoomTransport.html"
+)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -23,12 +23,73 @@ use crate::{
 /// It is a [`Stream`], whose last item is [`Status::Closed`]. It has a bounded buffer, [`Builder::buffer`](crate::Builder::buffer): if
 /// the program reads too slowly, the oldest items are skipped and their number is an item. Outcomes of events do not wait
 /// for it. If it is dropped, the items are dropped and the connection stays open.
+///
+/// ```
+/// use room_client::Incoming;
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let upgrade = || Upgrade::new(Connection {}).id("ada");
+/// # let (room_client, mut messages, driver) = room_client::Builder::default().connect_room(room.handle(), upgrade);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// # let room = room_client;
+/// room.send(&Event::Say { text: "hi".to_owned() }).await?;
+/// room.close(1000, "that was all")?;
+/// let mut said = Vec::new();
+/// while let Some(incoming) = messages.next().await {
+///     if let Incoming::Message(Broadcast::Said { text }) = incoming {
+///         said.push(text);
+///     }
+/// }
+/// assert_eq!(said, ["hi"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 pub struct Messages<B> {
     shared: Arc<Shared>,
     messages: PhantomData<fn() -> B>,
 }
 
 /// An item of [`Messages`].
+///
+/// ```
+/// use room_client::{Incoming, Status};
+///
+/// /// Returns the line that a terminal shows for an item.
+/// fn line(incoming: Incoming<String>) -> Option<String> {
+///     match incoming {
+///         Incoming::Message(text) => Some(text),
+///         Incoming::Status(Status::Reconnecting { delay, .. }) => Some(format!("(connecting again in {delay:?})")),
+///         Incoming::Gap { .. } => Some("(messages are missing)".to_owned()),
+///         Incoming::Lagged { skipped } => Some(format!("({skipped} messages were skipped)")),
+///         Incoming::Error(error) => Some(format!("({error})")),
+///         _ => None,
+///     }
+/// }
+///
+/// assert_eq!(line(Incoming::Message("hi".to_owned())).as_deref(), Some("hi"));
+/// assert_eq!(line(Incoming::Lagged { skipped: 2 }).as_deref(), Some("(2 messages were skipped)"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Incoming<B> {
@@ -58,6 +119,50 @@ pub enum Incoming<B> {
 }
 
 /// A frame or a message that does not decode.
+///
+/// ```
+/// use room_client::Incoming;
+/// # #[derive(Debug, serde::Deserialize)]
+/// # struct Other {}
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let transport = room_client::RoomTransport::new(room.handle(), || Upgrade::new(Connection {}));
+/// # let (client, mut messages, driver) = room_client::Builder::default().connect_with::<Event, u32, _>(transport);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// // This program expects numbers, and the room sends `Broadcast::Said`.
+/// client.send(&Event::Say { text: "hi".to_owned() }).await?;
+/// client.close(1000, "")?;
+/// let mut faults = Vec::new();
+/// while let Some(incoming) = messages.next().await {
+///     if let Incoming::Undecodable(undecodable) = incoming {
+///         faults.push(undecodable.data);
+///     }
+/// }
+/// assert_eq!(faults, [room_client::Frame::Text(r#"{"type":"Said","text":"hi"}"#.to_owned())]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Undecodable {

@@ -20,6 +20,44 @@ use crate::{Client, Error, Pending};
 ///   first one that is known, and the others are still handled.
 /// - Closing it is a flush. The connection stays open as long as there is a handle.
 /// - If it is dropped, its events are still sent.
+///
+/// ```
+/// use futures_util::{SinkExt, StreamExt, stream};
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let upgrade = || Upgrade::new(Connection {}).id("ada");
+/// # let (room_client, mut messages, driver) = room_client::Builder::default().connect_room(room.handle(), upgrade);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// # let room = room_client;
+/// let lines = stream::iter(["one", "two", "three"]);
+/// let events = lines.map(|line| Ok(Event::Say { text: line.to_owned() }));
+/// // It ends when the room has handled all of them.
+/// events.forward(room.sink()).await?;
+/// assert_eq!(room.pending(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 pub struct EventSink<E> {
     client: Client<E>,
     events: VecDeque<Pending>,

@@ -5,6 +5,54 @@ use std::time::Duration;
 use crate::Error;
 
 /// The state of a connection.
+///
+/// ```
+/// use room_client::Status;
+///
+/// /// The text of a page's status line.
+/// fn text(status: &Status) -> String {
+///     match status {
+///         Status::Connecting => "connecting".to_owned(),
+///         Status::Open { .. } => "online".to_owned(),
+///         Status::Reconnecting { attempt, delay, .. } => format!("offline, attempt {attempt} in {delay:?}"),
+///         Status::Closed(close) => format!("closed: {}", close.reason),
+///         _ => String::new(),
+///     }
+/// }
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let upgrade = || Upgrade::new(Connection {}).id("ada");
+/// # let (room_client, mut messages, driver) = room_client::Builder::default().connect_room(room.handle(), upgrade);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// # let room = room_client;
+/// room.wait_for_open().await?;
+/// assert_eq!(text(&room.status()), "online");
+/// room.close(1000, "bye")?;
+/// assert_eq!(text(&room.status()), "closed: bye");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Status {
@@ -33,6 +81,42 @@ pub enum Status {
 }
 
 /// The reason for the end of a connection.
+///
+/// ```
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// # let upgrade = || Upgrade::new(Connection {}).id("ada");
+/// # let (room_client, mut messages, driver) = room_client::Builder::default().connect_room(room.handle(), upgrade);
+/// # room.world().spawn(driver);
+/// # room.world().block_on(async {
+/// # let room = room_client;
+/// room.close(4000, "moved")?;
+/// let close = room.closed().await;
+/// assert_eq!((close.code, &*close.reason), (4000, "moved"));
+/// assert!(close.error.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Close {

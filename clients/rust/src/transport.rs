@@ -15,6 +15,21 @@ pub(crate) mod room;
 pub(crate) mod worker;
 
 /// A frame of a WebSocket.
+///
+/// ```
+/// use room_client::Frame;
+///
+/// /// The bytes of a frame's content, for a proxy that measures.
+/// fn bytes(frame: &Frame) -> usize {
+///     match frame {
+///         Frame::Text(text) => text.len(),
+///         Frame::Binary(bytes) => bytes.len(),
+///         Frame::Close { reason, .. } => 2 + reason.len(),
+///     }
+/// }
+///
+/// assert_eq!(bytes(&Frame::Close { code: 1000, reason: "bye".to_owned() }), 5);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A text frame.
@@ -31,6 +46,19 @@ pub enum Frame {
 }
 
 /// The upgrade that a [`Transport`] has to send.
+///
+/// A [`Transport`] writes the HTTP request from it:
+///
+/// ```
+/// use room_client::UpgradeRequest;
+///
+/// /// The arguments of a command-line client of WebSockets.
+/// fn arguments(request: &UpgradeRequest) -> Vec<String> {
+///     let mut arguments = vec![request.url.clone(), format!("--subprotocols={}", request.protocols.join(", "))];
+///     arguments.extend(request.headers.iter().map(|(name, value)| format!("--header={name}: {value}")));
+///     arguments
+/// }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct UpgradeRequest {
@@ -52,6 +80,21 @@ impl fmt::Debug for UpgradeRequest {
 }
 
 /// The reason why a socket was not opened.
+///
+/// ```
+/// use room_client::ConnectError;
+/// use std::io;
+///
+/// /// The error of a [`Transport`](room_client::Transport) whose upgrade got no socket.
+/// fn failed(response: Result<u16, io::Error>) -> ConnectError {
+///     match response {
+///         Ok(101) => ConnectError::protocol("the server chose another subprotocol"),
+///         // The client tries again after a 503, and not after a 401.
+///         Ok(status) => ConnectError::refused(status, "", None),
+///         Err(error) => ConnectError::network(error),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ConnectError {
     pub(crate) error: Error,
@@ -98,6 +141,52 @@ impl ConnectError {
 /// [`Builder::connect_with`](crate::Builder::connect_with).
 ///
 /// The associated types decide where the [`Driver`](crate::Driver) can run: it is `Send` if all of them are.
+///
+/// A transport can wrap another one, here to count the attempts:
+///
+/// ```
+/// use room_client::{Builder, NativeTransport, Transport, UpgradeRequest};
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+///
+/// struct Counting {
+///     attempts: Rc<Cell<u32>>,
+///     inner: NativeTransport,
+/// }
+///
+/// impl Transport for Counting {
+///     type Socket = <NativeTransport as Transport>::Socket;
+///     type Connect = <NativeTransport as Transport>::Connect;
+///     type Sleep = <NativeTransport as Transport>::Sleep;
+///
+///     fn connect(&self, request: UpgradeRequest) -> Self::Connect {
+///         self.attempts.set(self.attempts.get() + 1);
+///         self.inner.connect(request)
+///     }
+///
+///     fn now(&self) -> Duration {
+///         self.inner.now()
+///     }
+///
+///     fn sleep(&self, time: Duration) -> Self::Sleep {
+///         self.inner.sleep(time)
+///     }
+///
+///     fn seed(&self) -> u64 {
+///         self.inner.seed()
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// #     let attempts = Rc::new(Cell::new(0));
+/// #     let transport = Counting { attempts: attempts.clone(), inner: NativeTransport::new() };
+/// #     let reconnect = room_client::Reconnect::default().max_attempts(1);
+/// #     // Nothing listens on this port.
+/// #     let builder = Builder::new("ws://127.0.0.1:1/").reconnect(reconnect);
+/// #     let (_client, _messages, driver) = builder.connect_with::<(), (), _>(transport);
+/// #     driver.await;
+/// #     assert_eq!(attempts.get(), 1);
+/// # }
+/// ```
 pub trait Transport {
     /// An open socket.
     type Socket: Socket;
@@ -126,6 +215,52 @@ pub trait Transport {
 /// - A close frame in the sink begins the close handshake; the stream ends when it is complete.
 /// - Dropping the socket ends the connection without a close frame, where the platform can do that. The room takes that
 ///   for a lost connection, and keeps the client's place.
+///
+/// A socket over two channels, for a test of a program:
+///
+/// ```
+/// use futures_util::{Sink, SinkExt, Stream, StreamExt};
+/// use room_client::{BoxError, Frame, Socket};
+/// use std::pin::Pin;
+/// use std::task::{Context, Poll};
+///
+/// struct Channels<I, O> {
+///     frames: I,
+///     sent: O,
+/// }
+///
+/// impl<I, O> Socket for Channels<I, O>
+/// where
+///     I: Stream<Item = Result<Frame, BoxError>> + Unpin,
+///     O: Sink<Frame, Error = BoxError> + Unpin,
+/// {
+///     fn protocol(&self) -> Option<&str> {
+///         Some("room.v1")
+///     }
+/// }
+/// # impl<I: Stream<Item = Result<Frame, BoxError>> + Unpin, O: Unpin> Stream for Channels<I, O> {
+/// #     type Item = I::Item;
+/// #     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<I::Item>> {
+/// #         self.frames.poll_next_unpin(cx)
+/// #     }
+/// # }
+/// # impl<I: Unpin, O: Sink<Frame, Error = BoxError> + Unpin> Sink<Frame> for Channels<I, O> {
+/// #     type Error = BoxError;
+/// #     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+/// #         self.sent.poll_ready_unpin(cx)
+/// #     }
+/// #     fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), BoxError> {
+/// #         self.sent.start_send_unpin(frame)
+/// #     }
+/// #     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+/// #         self.sent.poll_flush_unpin(cx)
+/// #     }
+/// #     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+/// #         self.sent.poll_close_unpin(cx)
+/// #     }
+/// # }
+/// // The implementations of `Stream` and `Sink` pass `frames` and `sent` on.
+/// ```
 pub trait Socket: Stream<Item = Result<Frame, BoxError>> + Sink<Frame, Error = BoxError> + Unpin {
     /// The subprotocol that the server chose.
     fn protocol(&self) -> Option<&str>;

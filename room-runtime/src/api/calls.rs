@@ -238,7 +238,51 @@ impl<E: DeserializeOwned + 'static> CallerError for CallError<E> {
     }
 }
 
-/// The error of a call of a function that has errors of its own type, for its caller.
+/// The error of a call of a function that has errors of its own type, for its caller: the Worker, another room or a test.
+///
+/// ```
+/// use chat::{Calls as _, RenameError};
+/// use room_runtime::{prelude::*, testing::TestRoom};
+/// use worker::Response;
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub names: Vec<String> }
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # #[data]
+///     # pub enum RenameError { Taken }
+///     #[call]
+///     pub fn rename(ctx: &Ctx, name: String) -> Result<usize, OrFailure<RenameError>> {
+///         // …
+///         # if ctx.state()?.names.contains(&name) {
+///         #     return Err(RenameError::Taken.into());
+///         # }
+///         # Ok(ctx.update(|state| { state.names.push(name); state.names.len() })?)
+///     }
+/// }
+///
+/// // In the Worker:
+/// async fn rename(room: RoomHandle<chat::Room>, name: String) -> worker::Result<Response> {
+///     match room.rename(name).await {
+///         Ok(names) => Response::ok(format!("name {names} of the room")),
+///         Err(CallError::Returned(RenameError::Taken)) => Response::error("that name is taken", 409),
+///         Err(CallError::Failed(error)) => error.into_response(),
+///         Err(error) => Err(error.into()),
+///     }
+/// }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #     let room = TestRoom::<chat::Room>::new("main");
+/// #     assert_eq!(room.rename("Ada".into())?, 1);
+/// #     let error = room.rename("Ada".into()).expect_err("taken");
+/// #     assert!(matches!(error, CallError::Returned(RenameError::Taken)));
+/// #     Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError<E> {
@@ -398,6 +442,36 @@ impl<R: Room> Caller<R> for RoomHandle<R> {
 impl<R: Room> WorkerCaller<R> for RoomHandle<R> {}
 
 /// A call of a function of a room. It is sent when it is awaited, once, as a [`Call`] is.
+///
+/// ```
+/// use chat::Calls as _;
+/// use room_runtime::{Error, prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub topic: String }
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     #[call]
+///     pub fn set_topic(ctx: &Ctx, topic: String) -> Result<usize> {
+///         Ok(ctx.update(|state| { state.topic = topic; state.topic.len() })?)
+///     }
+/// }
+///
+/// // With a key, the call is repeated if the room restarts, and the function runs once.
+/// async fn set_topic(room: RoomHandle<chat::Room>, request_id: &str) -> Result<usize, Error> {
+///     room.set_topic("rust".into()).idempotency_key(request_id).await
+/// }
+/// # fn main() -> Result<(), Error> {
+/// #     let room = TestRoom::<chat::Room>::new("main");
+/// #     assert_eq!(room.world().block_on(set_topic(room.handle(), "r-1"))?, 4);
+/// #     Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// An awaited call fails with [`CallError::Returned`] if the function returned an error of its own type, and else as

@@ -23,6 +23,37 @@ use crate::{
 };
 
 /// The rooms of one type, for the Worker. `#[room]` adds an alias with the room's own type to the module.
+///
+/// A native test gets it from [`World::client`](https://docs.rs/room-runtime/latest/room_runtime/testing/struct.World.html#method.client).
+///
+/// ```no_run
+/// use room_runtime::prelude::*;
+/// use worker::*;
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection { pub user: String }
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The schemas and handlers of the room are here.
+/// }
+///
+/// #[event(fetch)]
+/// async fn fetch(req: Request, env: Env, _ctx: Context) -> Result<Response> {
+///     let rooms = chat::RoomClient::from_env(&env)?;
+///     let url = req.url()?;
+///     // `/main` is the room `main`.
+///     let room = rooms.room(url.path().trim_matches('/'));
+///     match room.upgrade(req, Upgrade::new(chat::Connection { user: "ada".into() })).await {
+///         Ok(response) => Ok(response),
+///         Err(error) => error.into_response(),
+///     }
+/// }
+/// # fn main() {}
+/// ```
 pub struct RoomClient<R> {
     transport: Transport,
     jurisdiction: Option<Jurisdiction>,
@@ -154,7 +185,43 @@ impl<R: Room> fmt::Debug for RoomClient<R> {
     }
 }
 
-/// One room, for the Worker.
+/// One room, for the Worker, from [`RoomClient::room`].
+///
+/// To get it makes no request, and a clone is cheap. Each method is one request to the room's object, which starts the room if
+/// it is not in memory.
+///
+/// ```
+/// use room_runtime::{Error, prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod counter {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub count: i64 }
+///     # pub struct Connection {}
+///     # pub enum Event { Add { amount: i64 } }
+///     # pub struct Broadcast {}
+///     # pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///     #     let Event::Add { amount } = event;
+///     #     Ok(ctx.update(|state| state.count += amount)?)
+///     # }
+///     // The room of the front page of this crate is here.
+/// }
+///
+/// // The Worker gets the handle from `counter::RoomClient::from_env(&env)?.room("main")`.
+/// async fn add(room: RoomHandle<counter::Room>, amount: i64) -> Result<i64, Error> {
+///     room.send(&counter::Event::Add { amount }).await?;
+///     // `None` is the state of a room that was never changed.
+///     Ok(room.state().await?.unwrap_or_default().count)
+/// }
+///
+/// # fn main() -> Result<(), Error> {
+/// // A test gets it from the room.
+/// let room = TestRoom::<counter::Room>::new("main");
+/// assert_eq!(room.world().block_on(add(room.handle(), 2))?, 2);
+/// # Ok(())
+/// # }
+/// ```
 pub struct RoomHandle<R> {
     transport: Transport,
     address: Address,
@@ -430,6 +497,36 @@ where
 ///
 /// The call is sent once. If the room restarts during it, its effect is unknown and it fails with
 /// [`ErrorKind::Restarted`]. A call with an [`idempotency_key`](Call::idempotency_key) is retried.
+///
+/// ```
+/// use room_runtime::{Error, prelude::*};
+///
+/// # #[room]
+/// # pub mod shop {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub paid: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Paid { cents: u32 } }
+///     # pub struct Broadcast {}
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Paid { cents } = event;
+/// #         Ok(ctx.update(|state| state.paid += cents)?)
+/// #     }
+/// # }
+/// // The room handles a payment once, also if this is repeated with the same id.
+/// async fn pay(room: &RoomHandle<shop::Room>, payment: &str, cents: u32) -> Result<(), Error> {
+///     room.send(&shop::Event::Paid { cents }).idempotency_key(payment).await
+/// }
+///
+/// # fn main() -> Result<(), Error> {
+/// let room = room_runtime::testing::TestRoom::<shop::Room>::new("main");
+/// room.world().block_on(pay(&room.handle(), "payment-17", 500))?;
+/// room.world().block_on(pay(&room.handle(), "payment-17", 500))?;
+/// assert_eq!(room.state()?, Some(shop::State { paid: 500 }));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<T> {
     transport: Transport,

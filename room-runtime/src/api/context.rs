@@ -18,6 +18,41 @@ use crate::{
 /// The room, for a handler. `#[room]` adds the alias `Ctx` to the module.
 ///
 /// A clone is cheap.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod auction {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub highest: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Bid { amount: u32 } }
+///     # pub enum Broadcast { Highest { amount: u32, by: String } }
+///     // The room's schemas are here.
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         let Event::Bid { amount } = event;
+///         if amount <= ctx.state()?.highest {
+///             return Err(ctx.refuse("bid more"));
+///         }
+///         ctx.update(|state| state.highest = amount)?;
+///         let by = ctx.sender().map_or("the house".into(), |peer| peer.id().to_string());
+///         ctx.broadcast(&Broadcast::Highest { amount, by })?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<auction::Room>::new("lot-7");
+/// let ada = room.connect(Upgrade::new(auction::Connection {}).id("ada"));
+/// ada.send(&auction::Event::Bid { amount: 5 });
+/// assert_eq!(ada.receive(), Some(auction::Broadcast::Highest { amount: 5, by: "ada".into() }));
+/// ada.send(&auction::Event::Bid { amount: 4 });
+/// assert_eq!(ada.receive_error().map(|error| error.kind()), Some(ErrorKind::Refused));
+/// # Ok(())
+/// # }
+/// ```
 pub struct RoomContext<R: Room> {
     pub(crate) host: Rc<RoomHost>,
     pub(crate) sender: Option<Peer<R>>,

@@ -18,6 +18,33 @@ use crate::{Error, ErrorKind, Room, RoomClient, RoomHandle, RoomId};
 /// A call of several rooms: the future of [`RoomClient::federate`].
 ///
 /// It is `Send` if the closure, its futures and their values are.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::World};
+/// # #[room]
+/// # pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub notices: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Notice { text: String } }
+///     # pub struct Broadcast {}
+/// #     pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
+/// #         Ok(ctx.update(|state| state.notices += 1)?)
+/// #     }
+/// # }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let world = World::new();
+/// let rooms = world.client::<chat::Room>(); // in a Worker: `chat::RoomClient::from_env(&env)?`
+/// let notice = chat::Event::Notice { text: "maintenance at noon".into() };
+/// let calling = rooms.federate(["r1", "r2", "r3"], |room| room.send(&notice)).concurrency(2);
+/// let sent = world.block_on(calling);
+/// assert_eq!(sent.succeeded().count(), 3);
+/// # assert_eq!(world.room::<chat::Room>("r3").state()?, Some(chat::State { notices: 1 }));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the rooms are called when it is awaited"]
 pub struct Federate<R, F, C: IntoFuture, T> {
     rooms: RoomClient<R>,
@@ -132,6 +159,38 @@ impl<F: Future> Future for Placed<F> {
 }
 
 /// The results of [`RoomClient::federate`], in the order of the ids.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::World};
+/// # #[room]
+/// # pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub notices: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Notice { text: String } }
+///     # pub struct Broadcast {}
+/// #     pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
+/// #         Ok(ctx.update(|state| state.notices += 1)?)
+/// #     }
+/// # }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let world = World::new();
+/// world.room::<chat::Room>("r2").fail_calls(true);
+/// let (rooms, notice) = (world.client::<chat::Room>(), chat::Event::Notice { text: "hi".into() });
+///
+/// let sent = world.block_on(rooms.federate(["r1", "r2"], |room| room.send(&notice)));
+/// for (id, error) in sent.failed() {
+///     println!("{id} did not get the notice: {error}");
+/// }
+/// assert_eq!((sent.succeeded().count(), sent.failed().count()), (1, 1));
+/// // Or all values, or the first error:
+/// let error = sent.all().expect_err("of r2");
+/// assert_eq!(error.room().map(RoomId::as_str), Some("r2"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "the errors of single rooms are only here"]
 pub struct Federated<T> {

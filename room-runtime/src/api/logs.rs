@@ -75,6 +75,17 @@ pub fn layer() -> JsonLayer {
 }
 
 /// The layer that writes one JSON object for each event.
+///
+/// Only the events of one crate, from the level `INFO` on:
+///
+/// ```no_run
+/// # // The subscriber is another crate, a dependency of yours.
+/// use room_runtime::logs;
+/// use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+///
+/// let only = Targets::new().with_target("room_runtime", logs::Level::INFO);
+/// tracing_subscriber::registry().with(logs::layer().with_filter(only)).init();
+/// ```
 #[derive(Debug)]
 pub struct JsonLayer(());
 

@@ -23,6 +23,46 @@ use crate::{
 ///
 /// It is a handle: a clone is cheap, and it can outlive the connection. Then [`send`](Peer::send) fails with
 /// [`ErrorKind::PeerGone`].
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection { pub name: String, pub said: u32 }
+///     # pub enum Event { Say { text: String } }
+///     # pub enum Broadcast { Welcome { name: String } }
+///     // The room's schemas are here.
+///     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+///         peer.subscribe("news")?;
+///         peer.send(&Broadcast::Welcome { name: peer.data().name.clone() })?;
+///         Ok(())
+///     }
+///
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         if let Some(peer) = ctx.sender()
+///             && peer.update_data(|data| { data.said += 1; data.said })? > 2
+///         {
+///             peer.close(CloseCode::POLICY, "that was enough")?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(chat::Connection { name: "Ada".into(), said: 1 }));
+/// assert_eq!(ada.receive(), Some(chat::Broadcast::Welcome { name: "Ada".into() }));
+/// ada.send(&chat::Event::Say { text: "hi".into() });
+/// assert!(ada.is_open());
+/// ada.send(&chat::Event::Say { text: "hi".into() });
+/// assert_eq!(ada.closed(), Some((1008, "that was enough".into())));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Peer<R: Room> {
     pub(crate) host: Rc<RoomHost>,
     pub(crate) slot: Rc<Slot>,
@@ -313,6 +353,38 @@ type Filter<'a, R> = Box<dyn Fn(&Peer<R>) -> bool + 'a>;
 ///
 /// Selectors intersect: `ctx.peers().tagged("admin").except_sender()`. A peer is selected while its connection is open;
 /// a peer whose connection is closing is not.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod support {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Ask { text: String } }
+///     # pub enum Broadcast { Question { text: String, helpers: usize } }
+///     // The room's schemas are here.
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         let Event::Ask { text } = event;
+///         let helpers = ctx.peers().tagged("helper");
+///         let question = Broadcast::Question { text, helpers: helpers.len() };
+///         helpers.except_sender().send(&question)?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<support::Room>::new("main");
+/// let helper = room.connect(Upgrade::new(support::Connection {}).tag("helper"));
+/// let guest = room.connect(Upgrade::new(support::Connection {}));
+/// guest.send(&support::Event::Ask { text: "how?".into() });
+/// assert_eq!(helper.receive(), Some(support::Broadcast::Question { text: "how?".into(), helpers: 1 }));
+/// assert_eq!(guest.receive(), None);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a selection does nothing until it is sent to, closed or read"]
 pub struct Peers<'a, R: Room> {
     ctx: &'a RoomContext<R>,
@@ -513,6 +585,37 @@ impl<R: Room> fmt::Debug for Peers<'_, R> {
 }
 
 /// One user of a room, from [`RoomContext::presence`]: all connections that share a peer id.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room(reconnect_grace = "30s")]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub enum Broadcast { Online { users: Vec<(PeerId, bool)> } }
+///     // The room's schemas are here.
+///     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+///         // Each user once, however many tabs are open, and true for one who can still reconnect.
+///         let users = ctx.presence()?.into_iter();
+///         let users = users.map(|user| (user.id, user.away_since.is_some())).collect();
+///         peer.send(&Broadcast::Online { users })?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// room.connect(Upgrade::new(chat::Connection {}).id("ada")).disconnect();
+/// let bob = room.connect(Upgrade::new(chat::Connection {}).id("bob"));
+/// let chat::Broadcast::Online { users } = bob.receive().expect("a message");
+/// assert!(users.contains(&("ada".into(), true)) && users.contains(&("bob".into(), false)));
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 pub struct Presence<R: Room> {
     /// The peer id of all connections of the user.

@@ -23,12 +23,81 @@ use crate::{
 /// It is a [`Stream`] of the room's frames. The last item is the close of the connection.
 ///
 /// If the value is dropped, the connection ends natively as a lost one. In a Worker the platform decides when it ends.
+///
+/// ```
+/// use futures_util::StreamExt;
+/// use room_runtime::{RawFrame, SUBPROTOCOL, prelude::*, testing::TestRoom};
+/// # #[room]
+/// # pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+/// # }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// # room.world().block_on(async {
+/// let mut socket = room.handle().connect_raw(Upgrade::new(chat::Connection {}), &[SUBPROTOCOL]).await?;
+/// assert_eq!(socket.protocol(), Some("room.v1"));
+/// // The first frame of `room.v1` is the room's welcome.
+/// assert!(matches!(socket.next().await, Some(RawFrame::Text(text)) if text.contains("welcome")));
+/// socket.close(CloseCode::NORMAL, "done")?;
+/// # Ok::<(), room_runtime::Error>(())
+/// # })?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct RawSocket {
     socket: ClientSocket,
     is_closed: bool,
 }
 
 /// A frame of a room, from a [`RawSocket`].
+///
+/// ```
+/// use futures_util::StreamExt;
+/// use room_runtime::{RawFrame, RawSocket};
+///
+/// /// Counts the bytes of a room's frames, and returns the code of the close.
+/// async fn measure(mut socket: RawSocket) -> (usize, Option<u16>) {
+///     let mut bytes = 0;
+///     while let Some(frame) = socket.next().await {
+///         match frame {
+///             RawFrame::Text(text) => bytes += text.len(),
+///             RawFrame::Binary(data) => bytes += data.len(),
+///             RawFrame::Close(close) => return (bytes, Some(close.code)),
+///             _ => {}
+///         }
+///     }
+///     (bytes, None)
+/// }
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub enum Broadcast { Hi { text: String } }
+/// #     pub fn on_connect(ctx: &Ctx, peer: &Peer) -> Result {
+/// #         peer.send(&Broadcast::Hi { text: "ada".into() })?;
+/// #         Ok(peer.close(CloseCode::NORMAL, "")?)
+/// #     }
+/// # }
+/// # fn main() -> Result<(), room_runtime::Error> {
+/// #     let room = TestRoom::<chat::Room>::new("main");
+/// #     let measured = room.world().block_on(async {
+/// #         let socket = room.handle().connect_raw(Upgrade::new(chat::Connection {}), &[]).await?;
+/// #         Ok::<_, room_runtime::Error>(measure(socket).await)
+/// #     })?;
+/// #     assert_eq!(measured, (r#"{"type":"Hi","text":"ada"}"#.len(), Some(1000)));
+/// #     Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RawFrame {

@@ -16,6 +16,43 @@ use crate::{
 /// implement it by hand: every handler whose name starts with `on_` has a default that does nothing.
 ///
 /// The handlers of one peer run one after the other. Handlers of different peers can interleave where they await.
+///
+/// Without the macro, a room that sends each event back is:
+///
+/// ```
+/// use room_runtime::{Failure, Room, RoomContext, Upgrade, testing::TestRoom};
+///
+/// enum Echo {}
+///
+/// impl Room for Echo {
+///     const NAME: &'static str = "echo";
+///     const BINDING: &'static str = "ECHO";
+///     const CLASS: &'static str = "EchoRoom";
+///     type State = ();
+///     type Connection = ();
+///     type Event = String;
+///     type Broadcast = String;
+///     type Alarm = ();
+///     type Services = ();
+///
+///     fn init(_ctx: &RoomContext<Self>) -> Result<(), Failure> {
+///         Ok(())
+///     }
+///
+///     fn services(_env: &worker::Env) -> Result<(), Failure> {
+///         Ok(())
+///     }
+///
+///     async fn on_event(ctx: &RoomContext<Self>, event: String) -> Result<(), Failure> {
+///         ctx.broadcast(&event)?;
+///         Ok(())
+///     }
+/// }
+///
+/// let ada = TestRoom::<Echo>::new("main").connect(Upgrade::new(()));
+/// ada.send(&"hi".to_owned());
+/// assert_eq!(ada.received(), ["hi"]);
+/// ```
 pub trait Room: Sized + 'static {
     /// The name of the room type, for example `chat`.
     const NAME: &'static str;

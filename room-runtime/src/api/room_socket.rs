@@ -51,6 +51,44 @@ pub struct RoomSocket<R> {
 }
 
 /// A frame of a room that is not an error, from [`RoomSocket::receive_any`].
+///
+/// ```
+/// use room_runtime::{Incoming, RoomHandle, prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod canvas {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub enum Broadcast { Size { width: u32 } }
+///     // The room's schemas are here.
+///     pub fn on_connect(_ctx: &Ctx, peer: &Peer) -> Result {
+///         peer.send(&Broadcast::Size { width: 2 })?;
+///         peer.send_bytes(&[0xff, 0x00])?;
+///         Ok(())
+///     }
+/// }
+///
+/// /// Returns the width and the pixels of a canvas.
+/// async fn read(room: RoomHandle<canvas::Room>) -> Result<(u32, Vec<u8>), room_runtime::Error> {
+///     let mut socket = room.connect(Upgrade::new(canvas::Connection {})).await?;
+///     let mut size = 0;
+///     loop {
+///         match socket.receive_any().await? {
+///             Some(Incoming::Message(canvas::Broadcast::Size { width })) => size = width,
+///             Some(Incoming::Bytes(pixels)) => return Ok((size, pixels.to_vec())),
+///             _ => return Ok((size, Vec::new())),
+///         }
+///     }
+/// }
+/// # fn main() -> Result<(), room_runtime::Error> {
+/// #     let room = TestRoom::<canvas::Room>::new("main");
+/// #     assert_eq!(room.world().block_on(read(room.handle()))?, (2, vec![0xff, 0x00]));
+/// #     Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incoming<B> {

@@ -11,6 +11,47 @@ use crate::{Error, ErrorKind, Room, RoomContext, ScheduleId, engine::schedules::
 ///
 /// If a later deploy removes the handler, its schedules stay in storage until a deploy has the handler again. A room
 /// without the handler can [cancel](RoomContext::cancel) them.
+///
+/// A function that schedules for several rooms has it as a bound:
+///
+/// ```
+/// use room_runtime::{Error, HandlesAlarms, RoomContext, prelude::*, testing::TestRoom};
+/// use std::time::Duration;
+///
+/// /// Sets the alarm that ends a round, or sets it later.
+/// fn extend<R: HandlesAlarms<Alarm = ()>>(ctx: &RoomContext<R>) -> Result<ScheduleId, Error> {
+///     ctx.schedule(()).key("round").after(Duration::from_secs(30))
+/// }
+///
+/// #[room]
+/// pub mod quiz {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub rounds: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Begin {} }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # use super::extend;
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         extend(ctx)?;
+///         Ok(())
+///     }
+///
+///     pub fn on_alarm(ctx: &Ctx) -> Result {
+///         ctx.update(|state| state.rounds += 1)?;
+///         Ok(())
+///     }
+/// }
+/// # fn main() -> Result<(), Error> {
+/// #     let room = TestRoom::<quiz::Room>::new("main");
+/// #     room.send(&quiz::Event::Begin {})?;
+/// #     room.send(&quiz::Event::Begin {})?;
+/// #     room.advance(Duration::from_secs(30));
+/// #     assert_eq!(room.state()?, Some(quiz::State { rounds: 1 }));
+/// #     Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` schedules an alarm, but has no handler `on_alarm`",
     label = "this alarm would never fire",

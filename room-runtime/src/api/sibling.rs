@@ -21,6 +21,17 @@ use crate::{
 /// the handler; a room that is written by hand implements it beside [`Room`].
 ///
 /// If a later deploy removes the handler, the waiting calls stay in storage until a deploy has the handler again.
+///
+/// A function that makes durable calls for several rooms has it as a bound:
+///
+/// ```
+/// use room_runtime::{Error, HandlesUndelivered, Room, RoomContext};
+///
+/// /// Reports to the room `main` of another type, also if that room cannot be reached now.
+/// fn report<R: HandlesUndelivered, Other: Room>(ctx: &RoomContext<R>, event: &Other::Event) -> Result<(), Error> {
+///     ctx.room::<Other>("main")?.send(event).durably()
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` makes a durable call, but has no handler `on_undelivered`",
     label = "a call that cannot be delivered would be lost",
@@ -31,6 +42,49 @@ pub trait HandlesUndelivered: Room {}
 /// Another room, from [`RoomContext::room`](crate::RoomContext::room), with the interface of [`RoomHandle`].
 ///
 /// `R` is the room that calls, and `Other` is the room that is called.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::World};
+///
+/// # #[room]
+/// # pub mod lobby {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub games: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Started {} }
+///     # pub struct Broadcast {}
+/// #     pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
+/// #         Ok(ctx.update(|state| state.games += 1)?)
+/// #     }
+/// # }
+/// #[room]
+/// pub mod game {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Start {} }
+///     # pub enum Broadcast { Games { count: u32 } }
+///     // The room's schemas are here.
+///     # use super::lobby;
+///     pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         let lobby = ctx.room::<lobby::Room>("main")?;
+///         lobby.send(&lobby::Event::Started {}).await?;
+///         let count = lobby.state().await?.unwrap_or_default().games;
+///         ctx.broadcast(&Broadcast::Games { count })?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let world = World::new();
+/// let ada = world.room::<game::Room>("g1").connect(Upgrade::new(game::Connection {}));
+/// ada.send(&game::Event::Start {});
+/// assert_eq!(ada.receive(), Some(game::Broadcast::Games { count: 1 }));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Sibling<R, Other> {
     handle: RoomHandle<Other>,
     host: Rc<RoomHost>,
@@ -96,6 +150,58 @@ impl<R: Room, Other: Room> fmt::Debug for Sibling<R, Other> {
 /// The `send` of a room to another room. It is sent when it is awaited, or stored by [`durably`](SiblingCall::durably).
 ///
 /// An awaited call is sent once, as a [`Call`] is.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::World};
+/// use std::time::Duration;
+///
+/// # #[room]
+/// # pub mod lobby {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub finished: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Finished {} }
+///     # pub struct Broadcast {}
+/// #     pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
+/// #         Ok(ctx.update(|state| state.finished += 1)?)
+/// #     }
+/// # }
+/// #[room]
+/// pub mod game {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub is_over: bool }
+///     # pub struct Connection {}
+///     # pub enum Event { Win {} }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # use super::lobby;
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         ctx.update(|state| state.is_over = true)?;
+///         // Stored together with the state, and delivered also if the lobby cannot be reached now.
+///         ctx.room::<lobby::Room>("main")?.send(&lobby::Event::Finished {}).durably()?;
+///         Ok(())
+///     }
+///
+///     pub fn on_undelivered(ctx: &Ctx, undelivered: &Undelivered) -> Result {
+///         // …
+///         # let _ = (ctx, undelivered);
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let world = World::new();
+/// let (game, lobby) = (world.room::<game::Room>("g1"), world.room::<lobby::Room>("main"));
+/// lobby.fail_calls(true);
+/// game.send(&game::Event::Win {})?;
+/// lobby.fail_calls(false);
+/// world.advance(Duration::from_secs(15));
+/// assert_eq!(lobby.state()?, Some(lobby::State { finished: 1 }));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a call is made when it is awaited, or by `.durably()?`"]
 pub struct SiblingCall<R, Other> {
     to: Sibling<R, Other>,

@@ -282,6 +282,48 @@ fn read<R: Room>(
 
 /// The result of the closure of a [`for_each`](Sql::for_each): `Result<(), Failure>`, or
 /// `Result<ControlFlow<()>, Failure>` if it can end the reading early.
+///
+/// ```
+/// use room_runtime::prelude::*;
+/// use std::ops::ControlFlow;
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Find { word: String } }
+///     # pub enum Broadcast { Found { text: Option<String> } }
+///     // The room's schemas are here.
+///     # use std::ops::ControlFlow;
+///     # pub fn on_start(ctx: &Ctx) -> Result {
+///     #     ctx.sql().migrate(&["create table lines (text text); insert into lines values ('a cat'), ('a dog')"])?;
+///     #     Ok(())
+///     # }
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         let Event::Find { word } = event;
+///         let mut found = None;
+///         ctx.sql().for_each("select text from lines", (), |text: String| {
+///             if text.contains(&word) {
+///                 found = Some(text);
+///                 return Ok(ControlFlow::Break(()));
+///             }
+///             Ok(ControlFlow::Continue(()))
+///         })?;
+///         ctx.broadcast(&Broadcast::Found { text: found })?;
+///         Ok(())
+///     }
+/// }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// # #[cfg(feature = "sqlite")]
+/// # fn main() {
+/// #     let ada = room_runtime::testing::TestRoom::<chat::Room>::new("main").connect(Upgrade::new(chat::Connection {}));
+/// #     ada.send(&chat::Event::Find { word: "cat".into() });
+/// #     assert_eq!(ada.receive(), Some(chat::Broadcast::Found { text: Some("a cat".into()) }));
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the closure of a `for_each` cannot return `{Self}`",
     label = "expected `Result<(), Failure>` or `Result<ControlFlow<()>, Failure>`",
@@ -349,6 +391,25 @@ pub struct NoValue(String);
 ///
 /// It is any type that is `Into<SqlValue>`, such as numbers, strings, bytes and options of them, or `u64`, `usize` or
 /// `isize`. A number of these three types that does not fit an `i64` is an error of the kind [`Sql`](ErrorKind::Sql).
+///
+/// A type of your own becomes a parameter by `Into<SqlValue>`:
+///
+/// ```
+/// use room_runtime::{Error, Room, RoomContext, SqlValue};
+///
+/// struct UserId(u32);
+///
+/// impl From<UserId> for SqlValue {
+///     fn from(id: UserId) -> Self {
+///         id.0.into()
+///     }
+/// }
+///
+/// /// Deletes the lines of a user that are older than this time.
+/// fn forget<R: Room>(ctx: &RoomContext<R>, user: UserId, before_ms: u64) -> Result<(), Error> {
+///     ctx.sql().exec("delete from lines where user = ? and at_ms < ?", (user, before_ms))
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a statement",
     note = "a parameter is a number, a string, bytes, or an `Option` of one; for a type of your own, implement \
@@ -367,6 +428,25 @@ impl<T: Into<SqlValue>> SqlParameter for T {
 }
 
 /// The parameters of a statement: `()`, a tuple of up to eight [`SqlParameter`]s, or a `Vec<SqlValue>`.
+///
+/// ```
+/// use room_runtime::{Error, Room, RoomContext, SqlParameters, SqlValue};
+///
+/// /// Counts the lines that satisfy a condition.
+/// fn count<R: Room>(ctx: &RoomContext<R>, condition: &str, parameters: impl SqlParameters) -> Result<u64, Error> {
+///     let count = ctx.sql().query_one(&format!("select count(*) from lines where {condition}"), parameters)?;
+///     Ok(count.unwrap_or_default())
+/// }
+///
+/// # fn example<R: Room>(ctx: &RoomContext<R>, users: Vec<SqlValue>) -> Result<(), Error> {
+/// let all = count(ctx, "true", ())?;
+/// let of_ada = count(ctx, "user = ? and at_ms > ?", ("ada", 1_700_000_000_000_u64))?;
+/// // As many parameters as there are users:
+/// let marks = vec!["?"; users.len()].join(", ");
+/// let of_these = count(ctx, &format!("user in ({marks})"), users)?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait SqlParameters {
     #[doc(hidden)]
     fn append_to(self, values: &mut Vec<SqlValue>) -> Result<(), NoValue>;

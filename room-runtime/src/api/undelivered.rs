@@ -13,6 +13,56 @@ use crate::{
 /// A [durable call](crate::SiblingCall::durably) that was given up, for `on_undelivered`.
 ///
 /// The target may have handled the call: its answer can be lost every time.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::World};
+/// use std::time::Duration;
+///
+/// # #[room]
+/// # pub mod bank {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Pay { cents: u32 } }
+///     # pub struct Broadcast {}
+/// #     pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
+/// #         Err(ctx.refuse("no money"))
+/// #     }
+/// # }
+/// #[room]
+/// pub mod shop {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub unpaid: Vec<(u32, String)> }
+///     # pub struct Connection {}
+///     # pub enum Event { Buy { cents: u32 } }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # use super::bank;
+///     # pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///     #     let Event::Buy { cents } = event;
+///     #     Ok(ctx.room::<bank::Room>("main")?.send(&bank::Event::Pay { cents }).durably()?)
+///     # }
+///     pub fn on_undelivered(ctx: &Ctx, undelivered: &Undelivered) -> Result {
+///         if let Some(bank::Event::Pay { cents }) = undelivered.event::<bank::Room>()? {
+///             let why = undelivered.error().message().to_owned();
+///             ctx.update(|state| state.unpaid.push((cents, why)))?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let world = World::new();
+/// let shop = world.room::<shop::Room>("s1");
+/// shop.send(&shop::Event::Buy { cents: 500 })?;
+/// // A call that the bank refuses is given up at once.
+/// world.advance(Duration::ZERO);
+/// assert_eq!(shop.state()?, Some(shop::State { unpaid: vec![(500, "no money".into())] }));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Undelivered {
     to: Target,
     event: Box<RawValue>,

@@ -148,6 +148,44 @@ impl<C> Upgrade<C> {
 /// An upgrade that `on_upgrade` accepts or refuses. `#[room]` adds the alias `UpgradeRequest` to the module.
 ///
 /// The fields have the Worker's values. `on_upgrade` can change them for the peer, within the limits of [`Upgrade`].
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection { pub is_admin: bool }
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+///         let token = upgrade.bearer()?.ok_or_else(|| Reject::new(401, "sign in"))?;
+///         // A real room checks a signature here.
+///         let user = token.strip_prefix("user:").ok_or_else(|| Reject::new(403, "not you"))?;
+///         upgrade.id = user.into();
+///         upgrade.data = Connection { is_admin: user == "ada" };
+///         upgrade.on_resume = OnResume::ReplaceData;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let upgrade = || Upgrade::new(chat::Connection { is_admin: false });
+/// assert_eq!(room.try_connect(upgrade()).err().and_then(|refusal| refusal.status()), Some(401));
+///
+/// let request = http::Request::get("https://example.com/")
+///     .header("authorization", "Bearer user:ada")
+///     .body(())?;
+/// let ada = room.try_connect_with(request, upgrade())?;
+/// assert_eq!(ada.id(), &"ada");
+/// assert!(room.peers(None)?[0].data.is_admin);
+/// # Ok(())
+/// # }
+/// ```
 pub struct UpgradeRequest<R: Room> {
     /// The peer's data.
     pub data: R::Connection,

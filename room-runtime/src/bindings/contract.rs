@@ -54,6 +54,48 @@ impl Call {
 }
 
 /// The calls of a room, while [`Describe::calls`] lists them.
+///
+/// `#[room]` adds each `#[call]`. A room that is written by hand adds its own:
+///
+/// ```
+/// use room_runtime::bindings::{self, Calls, Describe};
+/// # use room_runtime::{Failure, Room, RoomContext};
+/// # enum Chat {}
+/// # impl Room for Chat {
+/// #     const NAME: &'static str = "chat";
+/// #     const BINDING: &'static str = "CHAT";
+/// #     const CLASS: &'static str = "ChatRoom";
+/// #     type State = ();
+/// #     type Connection = ();
+/// #     type Event = String;
+/// #     type Broadcast = String;
+/// #     type Alarm = ();
+/// #     type Services = ();
+/// #     fn init(_: &RoomContext<Self>) -> Result<(), Failure> { Ok(()) }
+/// #     fn services(_: &worker::Env) -> Result<(), Failure> { Ok(()) }
+/// # }
+///
+/// #[derive(schemars::JsonSchema)]
+/// struct Rename {
+///     name: String,
+/// }
+///
+/// #[derive(schemars::JsonSchema)]
+/// enum RenameError {
+///     Taken,
+/// }
+///
+/// impl Describe for Chat {
+///     fn calls(calls: &mut Calls) {
+///         calls.add::<Rename, u32, RenameError>("rename", "Renames the user. Returns the number of names.");
+///     }
+/// }
+///
+/// # fn main() -> Result<(), bindings::BindingsError> {
+/// assert!(bindings::typescript::<Chat>()?.contains("rename"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Calls {
     added: Vec<Added>,
@@ -122,6 +164,33 @@ impl JsonSchema for Never {
 /// The schema of bytes, for a field that serde writes as bytes: `#[schemars(with = "room_runtime::bindings::ByteArray")]`.
 ///
 /// A field with `#[serde(with = "serde_bytes")]` has it without the attribute.
+///
+/// ```
+/// use room_runtime::{bindings, prelude::*};
+/// use serde_bytes::ByteBuf;
+///
+/// #[room(codec = "msgpack")]
+/// pub mod canvas {
+///     # use room_runtime::prelude::*;
+///     # use serde_bytes::ByteBuf;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     pub enum Broadcast {
+///         Pixels {
+///             // A type of another crate without a `JsonSchema`.
+///             #[schemars(with = "room_runtime::bindings::ByteArray")]
+///             rgb: ByteBuf,
+///         },
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert!(bindings::typescript::<canvas::Room>()?.contains("rgb: Uint8Array"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum ByteArray {}
 

@@ -22,7 +22,7 @@ pub(super) fn header(room: &str) -> [String; 2] {
 
 /// Checks that a file contains the bindings of a room, in a test of the room's crate.
 ///
-/// The extension chooses the form: `.ts`, `.asyncapi.json`, or any other `.json` for the JSON Schema. A relative path begins
+/// The extension chooses the form: `.ts` or `.mts`, `.asyncapi.json`, or any other `.json` for the JSON Schema. A relative path begins
 /// at the folder of the crate's `Cargo.toml`. With the environment variable `UPDATE_BINDINGS` the file is written.
 ///
 /// # Panics

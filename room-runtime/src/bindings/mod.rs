@@ -98,6 +98,28 @@ use crate::Room;
 ///
 /// Every such room implements this trait. The lifetime has no meaning: it lets `#[room]` ask for the schemas only where a
 /// room is described.
+///
+/// ```
+/// use room_runtime::{bindings::Described, prelude::*};
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Say { text: String } }
+///     # pub struct Broadcast {}
+///     // The schemas and handlers of the room are here.
+/// }
+///
+/// /// Compiles for each room whose types all have a `JsonSchema`.
+/// fn has_schemas<R: for<'a> Described<'a>>() {}
+///
+/// # fn main() {
+/// has_schemas::<chat::Room>();
+/// # }
+/// ```
 pub trait Described<'a>:
     Room<Event: JsonSchema, Broadcast: JsonSchema, State: JsonSchema, Connection: JsonSchema>
 {
@@ -109,6 +131,37 @@ impl<R> Described<'_> for R where
 }
 
 /// A room that can be described to its clients. [`#[room]`](macro@crate::room) implements it with the feature `bindings`.
+///
+/// A room that is written by hand implements it:
+///
+/// ```
+/// use room_runtime::bindings::{self, Describe};
+/// # use room_runtime::{Failure, Room, RoomContext};
+/// # enum Echo {}
+/// # impl Room for Echo {
+/// #     const NAME: &'static str = "echo";
+/// #     const BINDING: &'static str = "ECHO";
+/// #     const CLASS: &'static str = "EchoRoom";
+/// #     type State = ();
+/// #     type Connection = ();
+/// #     type Event = String;
+/// #     type Broadcast = String;
+/// #     type Alarm = ();
+/// #     type Services = ();
+/// #     fn init(_: &RoomContext<Self>) -> Result<(), Failure> { Ok(()) }
+/// #     fn services(_: &worker::Env) -> Result<(), Failure> { Ok(()) }
+/// # }
+///
+/// impl Describe for Echo {
+///     const DOC: &'static str = "A room that sends each text back.";
+/// }
+///
+/// # fn main() -> Result<(), bindings::BindingsError> {
+/// let types = bindings::typescript::<Echo>()?;
+/// assert!(types.contains("A room that sends each text back."));
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the room `{Self}` does not describe itself",
     label = "bindings need a room that implements `Describe`",
@@ -125,7 +178,31 @@ pub trait Describe: for<'a> Described<'a> {
     }
 }
 
-/// The reasons why a room has no bindings.
+/// The reasons why a room has no bindings, from [`typescript`], [`json_schema`] and [`async_api`].
+///
+/// The text names the field of each type that JavaScript has no value for.
+///
+/// ```
+/// use room_runtime::{bindings, prelude::*};
+///
+/// #[room]
+/// pub mod bank {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Broadcast {}
+///     pub enum Event {
+///         Pay { cents: u128 },
+///     }
+///     // The other schemas and the handlers are here.
+/// }
+///
+/// # fn main() {
+/// let error = bindings::typescript::<bank::Room>().expect_err("no number of JavaScript is as large");
+/// assert!(error.to_string().contains("is an integer of 128 bits"), "{error}");
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindingsError {
     room: &'static str,

@@ -104,6 +104,17 @@ impl fmt::Debug for Transport {
 }
 
 /// The region in which Cloudflare should create an object. It is a hint, and has no effect on an existing object.
+///
+/// ```no_run
+/// use room_runtime::{LocationHint, Room, RoomClient, RoomHandle};
+///
+/// // In a Worker: the room of a town's match begins near its players.
+/// fn room<R: Room>(rooms: &RoomClient<R>, town: &str) -> RoomHandle<R> {
+///     let hint = if town == "lagos" { LocationHint::Afr } else { LocationHint::Weur };
+///     rooms.room(town).location_hint(hint)
+/// }
+/// # assert_eq!(LocationHint::Weur.as_str(), "weur");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LocationHint {
@@ -153,6 +164,17 @@ impl LocationHint {
 /// The jurisdiction in which an object runs and stores its data.
 ///
 /// Rooms with the same id in different jurisdictions are different rooms.
+///
+/// ```no_run
+/// use room_runtime::{Error, Jurisdiction, Room, RoomClient};
+/// use worker::Env;
+///
+/// /// The rooms whose data stays in the European Union.
+/// fn rooms<R: Room>(env: &Env) -> Result<RoomClient<R>, Error> {
+///     Ok(RoomClient::from_env(env)?.jurisdiction(Jurisdiction::Eu))
+/// }
+/// # assert_eq!(Jurisdiction::Eu.as_str(), "eu");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Jurisdiction {

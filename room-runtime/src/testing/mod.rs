@@ -94,6 +94,46 @@ use crate::{
 
 /// The environment of the rooms of a test: a clock, and an order of events. Its rooms can have peers and call each
 /// other.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::World};
+/// use std::time::Duration;
+///
+/// #[room]
+/// pub mod clock {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub ticks: u32 }
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # use std::time::Duration;
+///     pub fn on_start(ctx: &Ctx) -> Result {
+///         ctx.schedule(()).key("tick").every(Duration::from_secs(60))?;
+///         Ok(())
+///     }
+///
+///     pub fn on_alarm(ctx: &Ctx) -> Result {
+///         ctx.update(|state| state.ticks += 1)?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Two rooms with one clock.
+/// let world = World::new();
+/// let (one, two) = (world.room::<clock::Room>("1"), world.room::<clock::Room>("2"));
+/// one.state()?;
+/// world.advance(Duration::from_secs(120));
+/// two.state()?;
+/// world.advance(Duration::from_secs(60));
+/// assert_eq!(one.state()?, Some(clock::State { ticks: 3 }));
+/// assert_eq!(two.state()?, Some(clock::State { ticks: 1 }));
+/// world.assert_no_errors();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct World(Rc<Inner>);
 
@@ -200,7 +240,48 @@ fn assert_none(errors: &[String]) {
     assert!(errors.is_empty(), "the log has errors:\n  {}", errors.join("\n  "));
 }
 
-/// A room in a test.
+/// A room in a native test, on a platform in memory. A clone is another handle of the same room.
+///
+/// [`TestRoom::new`] creates one with a clock of its own, and [`World::room`] one of several that can call each other.
+/// [`send`](TestRoom::send), [`state`](TestRoom::state) and others are the calls of a Worker, as plain functions.
+/// [`hibernate`](TestRoom::hibernate), [`crash`](TestRoom::crash), [`fail_writes`](TestRoom::fail_writes) and others control the
+/// platform.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+/// use std::time::Duration;
+///
+/// #[room]
+/// pub mod counter {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub count: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Add {} }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # use std::time::Duration;
+///     pub async fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         ctx.update(|state| state.count += 1)?;
+///         ctx.sleep(Duration::from_secs(1)).await;
+///         ctx.update(|state| state.count += 10)?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<counter::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(counter::Connection {}));
+/// ada.send(&counter::Event::Add {});
+/// assert!(room.is_busy());
+/// // A crash in the middle of the handler keeps what was stored before it waited.
+/// room.crash();
+/// room.advance(Duration::from_secs(5));
+/// assert_eq!(room.state()?, Some(counter::State { count: 1 }));
+/// assert!(ada.is_open());
+/// # Ok(())
+/// # }
+/// ```
 pub struct TestRoom<R: Room> {
     world: World,
     id: RoomId,
@@ -554,7 +635,36 @@ impl<R: Room> fmt::Debug for TestRoom<R> {
     }
 }
 
-/// The reason why a peer is not connected.
+/// The reason why a peer is not connected, from [`TestRoom::try_connect`].
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::{Refusal, TestRoom}};
+///
+/// #[room]
+/// pub mod club {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection { pub age: u32 }
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+///         if upgrade.data.age < 18 {
+///             return Err(Reject::new(403, "too young"));
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() {
+/// let room = TestRoom::<club::Room>::new("main");
+/// let refusal = room.try_connect(Upgrade::new(club::Connection { age: 17 })).expect_err("a refusal");
+/// assert_eq!(refusal.status(), Some(403));
+/// let Refusal::Response(response) = refusal else { panic!("{refusal}") };
+/// assert_eq!(response.body(), "too young");
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -588,6 +698,32 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// A frame that a client received, from [`TestPeer::receive_any`].
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::{TestFrame, TestRoom}};
+///
+/// #[room]
+/// pub mod canvas {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub enum Broadcast { Size { width: u32 } }
+///     // The room's schemas are here.
+///     pub fn on_connect(_ctx: &Ctx, peer: &Peer) -> Result {
+///         peer.send(&Broadcast::Size { width: 2 })?;
+///         peer.send_bytes(&[0xff, 0x00])?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() {
+/// let ada = TestRoom::<canvas::Room>::new("main").connect(Upgrade::new(canvas::Connection {}));
+/// assert_eq!(ada.receive_any(), Some(TestFrame::Text(r#"{"type":"Size","width":2}"#.into())));
+/// assert_eq!(ada.receive_any(), Some(TestFrame::Binary(vec![0xff, 0x00].into())));
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TestFrame {
@@ -617,7 +753,46 @@ fn token_in(frame: &OwnedFrame) -> Option<String> {
     }
 }
 
-/// A client of the room, with its end of the WebSocket.
+/// A client of the room, with its end of the WebSocket, from [`TestRoom::connect`].
+///
+/// Messages, error frames and binary frames wait until the test takes them. If the value is dropped, the connection stays
+/// open: [`close`](TestPeer::close) and [`disconnect`](TestPeer::disconnect) end it.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Say { text: String } }
+///     # pub enum Broadcast { Said { text: String } }
+///     # pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///     #     let Event::Say { text } = event;
+///     #     if text.is_empty() {
+///     #         return Err(ctx.refuse("say something"));
+///     #     }
+///     #     ctx.broadcast(&Broadcast::Said { text })?;
+///     #     Ok(())
+///     # }
+///     // A room that refuses an empty text and broadcasts any other.
+/// }
+///
+/// # fn main() {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(chat::Connection {}).id("ada"));
+/// let bob = room.connect(Upgrade::new(chat::Connection {}).id("bob"));
+/// ada.send(&chat::Event::Say { text: "hi".into() });
+/// assert_eq!(bob.received(), [chat::Broadcast::Said { text: "hi".into() }]);
+/// ada.send(&chat::Event::Say { text: String::new() });
+/// let error = ada.receive_error().expect("an error frame");
+/// assert_eq!(error.message(), "say something");
+/// bob.disconnect();
+/// assert!(!bob.is_open());
+/// # }
+/// ```
 pub struct TestPeer<R: Room> {
     world: World,
     object: Rc<Object>,
@@ -954,8 +1129,7 @@ impl<R: Room> TestPeer<R> {
     }
 
     /// Returns the next frame as text; `None` if there is none. A client that [offered `room.v1`](crate::SUBPROTOCOL)
-    /// gets
-    /// its frames, with their controls.
+    /// gets its frames, with their controls.
     ///
     /// # Panics
     /// Panics if the next frame is binary; [`receive_bytes`](TestPeer::receive_bytes) returns those.

@@ -5,6 +5,35 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, ErrorKind};
 
 /// The end of a connection: its code, its reason and how it happened.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub enum Broadcast { Left { user: PeerId, was_lost: bool } }
+///     // The room's schemas are here.
+///     pub fn on_close(ctx: &Ctx, peer: &Peer, close: Close) -> Result {
+///         let was_lost = close.is_lost() || close.code == 1006;
+///         ctx.broadcast(&Broadcast::Left { user: peer.id().clone(), was_lost })?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(chat::Connection {}).id("ada"));
+/// let bob = room.connect(Upgrade::new(chat::Connection {}).id("bob"));
+/// bob.disconnect();
+/// assert_eq!(ada.receive(), Some(chat::Broadcast::Left { user: "bob".into(), was_lost: true }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -41,6 +70,35 @@ impl Close {
 }
 
 /// A close code that can be sent: 1000 to 4999 without 1004, 1005, 1006 and 1015.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection { pub is_banned: bool }
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     pub fn on_connect(_ctx: &Ctx, peer: &Peer) -> Result {
+///         if peer.data().is_banned {
+///             // 4000 to 4999 are for applications. A page sees the code and the reason.
+///             peer.close(CloseCode::new(4403)?, "you are banned")?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let eve = room.connect(Upgrade::new(chat::Connection { is_banned: true }));
+/// assert_eq!(eve.closed(), Some((4403, "you are banned".into())));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);
 

@@ -4,6 +4,36 @@
 ///
 /// A room speaks the codecs of [`Room::CODECS`](crate::Room::CODECS). A client chooses one by the
 /// [subprotocol](Codec::protocol) that it offers, and otherwise gets the first.
+///
+/// ```
+/// use room_runtime::{Codec, Room as _, prelude::*, testing::TestRoom};
+///
+/// #[room(codec = "json, msgpack")]
+/// pub mod game {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub enum Broadcast { Tick { at: u32 } }
+///     // The room's schemas are here.
+///     pub fn on_connect(_ctx: &Ctx, peer: &Peer) -> Result {
+///         peer.send(&Broadcast::Tick { at: 1 })?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<game::Room>::new("main");
+/// let request = http::Request::get("https://example.com/")
+///     .header("sec-websocket-protocol", Codec::MessagePack.protocol())
+///     .body(())?;
+/// let ada = room.try_connect_with(request, Upgrade::new(game::Connection {}))?;
+/// assert_eq!(ada.protocol().as_deref(), Some("room.msgpack"));
+/// assert_eq!(ada.receive(), Some(game::Broadcast::Tick { at: 1 }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
@@ -18,6 +48,26 @@ pub enum Codec {
 }
 
 /// The codecs of a room. Clients that choose none speak the first.
+///
+/// ```
+/// use room_runtime::{Codec, Codecs, Room as _, prelude::*};
+///
+/// #[room(codec = "msgpack")]
+/// pub mod game {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The schemas and handlers of the room are here.
+/// }
+///
+/// # fn main() {
+/// assert_eq!(game::Room::CODECS, Codecs::MESSAGE_PACK);
+/// assert_eq!(game::Room::CODECS.all(), [Codec::MessagePack]);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Codecs(&'static [Codec]);
 

@@ -9,6 +9,36 @@ use super::{
 use crate::{CloseCode, ErrorKind};
 
 /// A frame that is not an event of the room, for `on_decode_error`.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room(on_invalid = "ignore")]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Say { text: String } }
+///     # pub enum Broadcast { NotUnderstood { why: String, bytes: usize } }
+///     // The room's schemas are here.
+///     pub fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
+///         if let Some(peer) = ctx.sender() {
+///             peer.send(&Broadcast::NotUnderstood { why: error.message().into(), bytes: error.bytes() })?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let ada = TestRoom::<chat::Room>::new("main").connect(Upgrade::new(chat::Connection {}));
+/// ada.send_raw("{}");
+/// let chat::Broadcast::NotUnderstood { why, bytes } = ada.receive().expect("an answer");
+/// assert!(why.starts_with("this is not an event of this room: missing field `type`"), "{why}");
+/// assert_eq!(bytes, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     reason: DecodeReason,
@@ -19,6 +49,37 @@ pub struct DecodeError {
 }
 
 /// The reason why a frame is not an event.
+///
+/// ```
+/// use room_runtime::{DecodeReason, prelude::*, testing::TestRoom};
+///
+/// #[room(max_message_bytes = 1000)]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub too_large: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Say { text: String } }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # use room_runtime::DecodeReason;
+///     pub fn on_decode_error(ctx: &Ctx, error: &DecodeError) -> Result {
+///         if error.reason() == DecodeReason::TooLarge {
+///             ctx.update(|state| state.too_large += 1)?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(chat::Connection {}));
+/// ada.send_raw("no JSON");
+/// ada.send(&chat::Event::Say { text: "x".repeat(1000) });
+/// assert_eq!(room.state()?, Some(chat::State { too_large: 1 }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeReason {

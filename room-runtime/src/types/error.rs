@@ -41,6 +41,23 @@ error_kinds! {
     ///
     /// An error keeps its kind on the way between Worker and room. An older Worker sees a kind that only a newer room
     /// knows as [`ErrorKind::Platform`].
+    ///
+    /// ```
+    /// use room_runtime::{Error, ErrorKind};
+    ///
+    /// /// The advice of a Worker to the user of a page.
+    /// fn advice(error: &Error) -> &'static str {
+    ///     match error.kind() {
+    ///         ErrorKind::Refused => "The room said no.",
+    ///         ErrorKind::RateLimited | ErrorKind::Overloaded => "Wait a little.",
+    ///         ErrorKind::Restarted => "It is unknown if that worked. Look before you try again.",
+    ///         _ => "That did not work.",
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(advice(&Error::new(ErrorKind::Overloaded, "too many requests")), "Wait a little.");
+    /// assert_eq!(ErrorKind::Overloaded.status(), 503);
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[non_exhaustive]
     pub enum ErrorKind {
@@ -188,6 +205,36 @@ impl fmt::Display for ErrorKind {
 }
 
 /// An error of the runtime: its kind and message, and if known its room and its peer.
+///
+/// A Worker gets it from each call of a room, and a handler from the functions of its context. It converts with `?` into the
+/// [`Failure`] of a handler and into a [`worker::Error`].
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod auction {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Bid { amount: u32 } }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         Err(ctx.refuse("the auction is over").with_status(http::StatusCode::GONE))
+///     }
+/// }
+///
+/// # fn main() {
+/// let room = TestRoom::<auction::Room>::new("lot-7");
+/// let error = room.send(&auction::Event::Bid { amount: 5 }).expect_err("a refusal");
+/// assert_eq!(error.kind(), ErrorKind::Refused);
+/// assert_eq!(error.to_string(), "room `lot-7`: on_event: the auction is over");
+/// // In a Worker, `error.into_response()` makes a response with this status.
+/// assert_eq!(error.status(), 410);
+/// # }
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -490,6 +537,42 @@ impl TryFrom<worker::Error> for Error {
 ///
 /// It is not itself a [`std::error::Error`], for the same reason as `anyhow::Error`: the conversion from every error
 /// would overlap.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod counter {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub count: i64 }
+///     # pub struct Connection {}
+///     # pub enum Event { Add { amount: String } }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     // `Result` is `Result<(), Failure>`. Each `?` converts another error.
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         let Event::Add { amount } = event;
+///         let amount: i64 = amount.parse()?;
+///         let count = ctx.state()?.count.checked_add(amount).ok_or_else(|| Failure::msg("overflow"))?;
+///         if count < 0 {
+///             return Err(ctx.refuse("not below zero"));
+///         }
+///         ctx.update(|state| state.count = count)?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() {
+/// let room = TestRoom::<counter::Room>::new("main");
+/// let kind = |amount: &str| {
+///     room.send(&counter::Event::Add { amount: amount.into() }).err().map(|error| error.kind())
+/// };
+/// assert_eq!(kind("5"), None);
+/// assert_eq!(kind("-6"), Some(ErrorKind::Refused));
+/// assert_eq!(kind("five"), Some(ErrorKind::Handler));
+/// # }
+/// ```
 pub struct Failure(Box<dyn StdError + 'static>);
 
 impl Failure {

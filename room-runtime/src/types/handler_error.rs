@@ -5,6 +5,37 @@ use std::fmt;
 use crate::{ErrorKind, Failure, PeerId};
 
 /// An error that a handler returned, for `on_error`, with its handler and its peer. It is logged already.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Say { text: String } }
+///     # pub enum Broadcast { Sorry { about: String } }
+///     # pub fn on_event(_ctx: &Ctx, _event: Event) -> Result {
+///     #     Err(Failure::msg("the translator is down"))
+///     # }
+///     pub fn on_error(ctx: &Ctx, error: &HandlerError) -> Result {
+///         if let Some(peer) = ctx.sender() {
+///             peer.send(&Broadcast::Sorry { about: error.handler().into() })?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(chat::Connection {}));
+/// ada.send(&chat::Event::Say { text: "hi".into() });
+/// # assert_eq!(ada.receive_error().map(|error| error.kind()), Some(ErrorKind::Handler));
+/// assert_eq!(ada.receive(), Some(chat::Broadcast::Sorry { about: "on_event".into() }));
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct HandlerError {
     handler: &'static str,

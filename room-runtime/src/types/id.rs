@@ -110,6 +110,28 @@ macro_rules! name_type {
 
 name_type! {
     /// The id of a room: `"r1"`. Rooms of one type with different ids share nothing.
+    ///
+    /// ```
+    /// use room_runtime::{prelude::*, testing::TestRoom};
+    /// # #[room]
+    /// # pub mod chat {
+    ///     # use room_runtime::prelude::*;
+    ///     # #[derive(Default)]
+    ///     # pub struct State {}
+    ///     # pub struct Connection {}
+    ///     # pub enum Event { Say { text: String } }
+    ///     # pub struct Broadcast {}
+    /// # }
+    ///
+    /// # fn main() {
+    /// let id = RoomId::from("team/7");
+    /// assert_eq!(id, "team/7");
+    /// // Any text is an id. Its length is checked at its first use.
+    /// let room = TestRoom::<chat::Room>::new(RoomId::from(""));
+    /// let error = room.send(&chat::Event::Say { text: "hi".into() }).expect_err("no id");
+    /// assert_eq!(error.kind(), ErrorKind::InvalidRoomId);
+    /// # }
+    /// ```
     RoomId, InvalidRoomId, "a room id", max = 1024,
     /// The largest room id, in bytes of UTF-8. For a longer id, Cloudflare does not give the object its own name
     /// (`DurableObjectId.name`).
@@ -119,6 +141,35 @@ name_type! {
     /// The id of a peer. Several sockets can share one id.
     ///
     /// The Worker chooses it at the upgrade ([`Upgrade::id`](crate::Upgrade::id)); by default it is random.
+    ///
+    /// ```
+    /// use room_runtime::{prelude::*, testing::TestRoom};
+    ///
+    /// #[room]
+    /// pub mod game {
+    ///     # use room_runtime::prelude::*;
+    ///     # #[derive(Default)]
+    ///     # pub struct State { pub points: std::collections::BTreeMap<PeerId, u32> }
+    ///     # pub struct Connection {}
+    ///     # pub enum Event { Hit {} }
+    ///     # pub struct Broadcast {}
+    ///     // The room's schemas are here.
+    ///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+    ///         if let Some(peer) = ctx.sender() {
+    ///             // The state can have ids as keys.
+    ///             ctx.update(|state| *state.points.entry(peer.id().clone()).or_default() += 1)?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let room = TestRoom::<game::Room>::new("main");
+    /// room.connect(Upgrade::new(game::Connection {}).id("ada")).send(&game::Event::Hit {});
+    /// assert_eq!(room.state()?.expect("a state").points["ada"], 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     PeerId, InvalidPeerId, "a peer id", max = 255,
     /// The largest peer id, in bytes of UTF-8. Cloudflare allows 256 bytes for a tag; the id is stored as a tag with a
     /// mark of one byte.

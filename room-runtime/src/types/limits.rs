@@ -135,6 +135,35 @@ impl Default for Limits {
 /// A stored bucket is written ahead of its use and not for each frame, so the next incarnation can find up to a
 /// sixteenth of the burst less than was left, or the tokens of one second if these are more. It never finds more. A
 /// room keeps at most 16,384 buckets in memory and in storage; the fullest are dropped first.
+///
+/// ```
+/// use room_runtime::{RateLimit, Room as _, prelude::*, testing::TestRoom};
+///
+/// #[room(rate_limit(burst = 2, per_second = 0.5))]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub said: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Say { text: String } }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         ctx.update(|state| state.said += 1)?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert_eq!(chat::Room::LIMITS.rate_limit, Some(RateLimit::new(2, 0.5)));
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(chat::Connection {}));
+/// (0..3).for_each(|_| ada.send(&chat::Event::Say { text: "hi".into() }));
+/// assert_eq!(room.state()?, Some(chat::State { said: 2 }));
+/// assert_eq!(ada.receive_error().map(|error| error.kind()), Some(ErrorKind::RateLimited));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RateLimit {
@@ -147,6 +176,26 @@ pub struct RateLimit {
 }
 
 /// The sockets that share the bucket of a [`RateLimit`]: `#[room(rate_limit(…, by = "address"))]`.
+///
+/// ```
+/// use room_runtime::{RateLimitBy, Room as _, prelude::*};
+///
+/// // A client cannot get a new bucket with another peer id.
+/// #[room(rate_limit(burst = 20, per_second = 2, by = "address"))]
+/// pub mod board {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The schemas and handlers of the room are here.
+/// }
+///
+/// # fn main() {
+/// assert_eq!(board::Room::LIMITS.rate_limit.map(|limit| limit.by), Some(RateLimitBy::Address));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RateLimitBy {
@@ -201,6 +250,32 @@ impl RateLimit {
 ///
 /// A message costs one written row, and a second one later, when it is deleted. A message to a topic, to a filter or to single
 /// peers stores a number of up to 16 digits for each receiver. Binary frames of a room's own protocol are not logged.
+///
+/// ```
+/// use room_runtime::{Replay, Room as _, prelude::*};
+///
+/// #[room(reconnect_grace = "2m", replay(messages = 1000, age = "10m"))]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub lines: Vec<String> }
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub enum Broadcast { History { lines: Vec<String> } }
+///     // The room's schemas are here.
+///     pub fn on_resume(ctx: &Ctx, peer: &Peer) -> Result {
+///         // Without a gap, the peer has got what it missed.
+///         if peer.has_gap() {
+///             peer.send(&Broadcast::History { lines: ctx.state()?.lines.clone() })?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() {
+/// assert_eq!(chat::Room::REPLAY, Replay::new(1000).age(600_000));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replay {
@@ -239,6 +314,28 @@ impl Replay {
 /// The reaction to a frame that is not an event of the room: `#[room(on_invalid = "report")]`.
 ///
 /// `on_decode_error` runs in every case, and the frame changes nothing.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room(on_invalid = "close")]
+/// pub mod game {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Move { x: u32 } }
+///     # pub struct Broadcast {}
+///     // The schemas and handlers of the room are here.
+/// }
+///
+/// # fn main() {
+/// # assert_eq!(<game::Room as room_runtime::Room>::ON_INVALID, room_runtime::OnInvalid::Close);
+/// let ada = TestRoom::<game::Room>::new("main").connect(Upgrade::new(game::Connection {}));
+/// ada.send_raw(r#"{"type": "Move", "x": -1}"#);
+/// assert_eq!(ada.closed().map(|(code, _)| code), Some(1007));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnInvalid {

@@ -6,6 +6,49 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The id of a schedule, to [cancel](crate::RoomContext::cancel) it. It stays valid after hibernation, and the state
 /// can store it.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+/// use std::time::Duration;
+///
+/// #[room]
+/// pub mod auction {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub closing: Option<ScheduleId>, pub is_closed: bool }
+///     # pub struct Connection {}
+///     # pub enum Event { Open {}, Pause {} }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # use std::time::Duration;
+///     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+///         match event {
+///             Event::Open {} => {
+///                 let id = ctx.schedule(()).after(Duration::from_secs(60))?;
+///                 ctx.update(|state| state.closing = Some(id))?;
+///             }
+///             Event::Pause {} => {
+///                 if let Some(id) = ctx.update(|state| state.closing.take())? {
+///                     ctx.cancel(id)?;
+///                 }
+///             }
+///         }
+///         Ok(())
+///     }
+///     # pub fn on_alarm(ctx: &Ctx) -> Result {
+///     #     Ok(ctx.update(|state| state.is_closed = true)?)
+///     # }
+/// }
+/// # fn main() -> Result<(), room_runtime::Error> {
+/// #     let room = TestRoom::<auction::Room>::new("lot-7");
+/// #     room.send(&auction::Event::Open {})?;
+/// #     room.hibernate();
+/// #     room.send(&auction::Event::Pause {})?;
+/// #     room.advance(Duration::from_secs(60));
+/// #     assert_eq!(room.state()?, Some(auction::State { closing: None, is_closed: false }));
+/// #     Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScheduleId(pub(crate) u64);
 
@@ -39,6 +82,44 @@ impl<'de> Deserialize<'de> for ScheduleId {
 /// A crash or a restart that interrupted the last attempt of an alarm.
 ///
 /// [`RoomContext::system_failure`](crate::RoomContext::system_failure) returns it.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+/// use std::time::Duration;
+///
+/// #[room]
+/// pub mod shop {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State { pub attempts: u32 }
+///     # pub struct Connection {}
+///     # pub enum Event { Order {} }
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     # use std::time::Duration;
+///     # pub fn on_event(ctx: &Ctx, _event: Event) -> Result {
+///     #     ctx.schedule(()).after(Duration::ZERO)?;
+///     #     Ok(())
+///     # }
+///     pub async fn on_alarm(ctx: &Ctx) -> Result {
+///         // The last attempt may have sent the order: ask the supplier before sending it again.
+///         let attempt = ctx.system_failure().map_or(1, |failure| failure.attempt);
+///         // …
+///         # ctx.update(|state| state.attempts = attempt)?;
+///         # ctx.sleep(Duration::from_secs(1)).await;
+///         Ok(())
+///     }
+/// }
+/// # fn main() -> Result<(), room_runtime::Error> {
+/// #     let room = TestRoom::<shop::Room>::new("main");
+/// #     room.send(&shop::Event::Order {})?;
+/// #     room.advance(Duration::ZERO);
+/// #     room.crash();
+/// #     room.advance(Duration::from_secs(10));
+/// #     assert_eq!(room.state()?, Some(shop::State { attempts: 2 }));
+/// #     Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SystemFailure {

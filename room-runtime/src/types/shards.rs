@@ -104,6 +104,18 @@ impl<'a> IntoIterator for &'a Shards {
 }
 
 /// The ids of all shards: the iterator of [`Shards::iter`].
+///
+/// ```
+/// use room_runtime::Shards;
+///
+/// # fn main() -> Result<(), room_runtime::Error> {
+/// let lobby = Shards::new("lobby", 3)?;
+/// let ids: Vec<_> = lobby.iter().map(|id| id.to_string()).collect();
+/// assert_eq!(ids, ["lobby#0", "lobby#1", "lobby#2"]);
+/// assert_eq!(lobby.iter().next_back(), Some("lobby#2".into()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ShardIds<'a> {
     shards: &'a Shards,

@@ -10,6 +10,31 @@ use crate::ErrorKind;
 ///
 /// The counters are in memory only, so that they cost no write. They begin at 0 each time the platform loads the room:
 /// after hibernation, a crash, a restart or a deploy. [`since`](Stats::since) is that time.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub enum Event { Say { text: String } }
+///     # pub struct Broadcast {}
+/// # }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(chat::Connection {}));
+/// ada.send(&chat::Event::Say { text: "hi".into() });
+/// ada.send_raw("no JSON");
+///
+/// let stats = room.stats()?; // in a Worker: `rooms.room("main").stats().await?`
+/// assert_eq!((stats.peers, stats.frames_in), (1, 2));
+/// assert_eq!(stats.refused.get(&ErrorKind::Decode), Some(&1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[serde(default)]

@@ -10,6 +10,31 @@ pub(crate) const MAX_TAGS: usize = 9;
 pub(crate) const MAX_TAG_BYTES: usize = 255;
 
 /// The reaction to an upgrade whose peer id is connected already.
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection {}
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+/// # }
+///
+/// # fn main() {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = || Upgrade::new(chat::Connection {}).id("ada");
+/// let first = room.connect(ada());
+/// let refusal = room.try_connect(ada().on_duplicate(OnDuplicate::Reject)).expect_err("a duplicate");
+/// assert_eq!(refusal.status(), Some(409));
+/// // The last tab of a user replaces the earlier ones.
+/// let second = room.connect(ada().on_duplicate(OnDuplicate::Replace));
+/// assert!(second.is_open());
+/// assert_eq!(first.closed().map(|(code, _)| code), Some(1012));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +52,34 @@ pub enum OnDuplicate {
 }
 
 /// The choice of the data of a peer that [resumes](crate::Upgrade::resume).
+///
+/// ```
+/// use room_runtime::{prelude::*, testing::TestRoom};
+///
+/// #[room(reconnect_grace = "30s")]
+/// pub mod chat {
+///     # use room_runtime::prelude::*;
+///     # #[derive(Default)]
+///     # pub struct State {}
+///     # pub struct Connection { pub is_admin: bool }
+///     # pub struct Event {}
+///     # pub struct Broadcast {}
+///     // The room's schemas are here.
+///     pub fn on_upgrade(_ctx: &Ctx, upgrade: &mut UpgradeRequest) -> Result<(), Reject> {
+///         // The rights are those of this login, also for a peer that reconnects.
+///         upgrade.on_resume = OnResume::ReplaceData;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let room = TestRoom::<chat::Room>::new("main");
+/// let ada = room.connect(Upgrade::new(chat::Connection { is_admin: true }).id("ada"));
+/// let ada = ada.reconnect(chat::Connection { is_admin: false });
+/// assert!(!room.peers(None)?[0].data.is_admin);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

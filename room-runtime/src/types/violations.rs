@@ -14,6 +14,22 @@ const MAX_MESSAGE_BYTES: usize = 200;
 const MAX_SHOWN_BYTES: usize = 500;
 
 /// A rule that a value breaks: the path of the field, and the message of the rule.
+///
+/// ```
+/// use room_runtime::{Error, ErrorKind, Room, RoomHandle};
+///
+/// /// Sends an order, and returns the fields to mark in a form.
+/// async fn order<R: Room>(room: RoomHandle<R>, event: &R::Event) -> Result<Vec<(String, String)>, Error> {
+///     match room.send(event).await {
+///         Ok(()) => Ok(Vec::new()),
+///         Err(error) if error.kind() == ErrorKind::Invalid => {
+///             let fields = error.violations().iter();
+///             Ok(fields.map(|violation| (violation.path().into(), violation.message().into())).collect())
+///         }
+///         Err(error) => Err(error),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 pub struct Violation {

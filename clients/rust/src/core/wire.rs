@@ -10,6 +10,15 @@ use super::packed;
 use crate::{Error, ErrorKind, error::WireError, transport::Frame};
 
 /// The encoding of the frames. The room has to speak it.
+///
+/// ```
+/// use room_client::{Builder, Codec};
+///
+/// let builder = Builder::new("wss://example.com/ws/game/main").codec(Codec::Json);
+/// # #[cfg(feature = "msgpack")]
+/// // With the feature `msgpack`, for a room with `codec = "msgpack"`:
+/// let builder = Builder::new("wss://example.com/ws/game/main").codec(Codec::MessagePack);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Codec {

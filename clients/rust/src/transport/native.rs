@@ -45,6 +45,23 @@ const MAX_MESSAGE: usize = 64 << 20;
 ///
 /// The certificates are checked against the authorities of Mozilla, by rustls and ring, unless `tls` sets another
 /// configuration.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use room_client::{Builder, NativeTransport, rustls::ClientConfig};
+/// # #[derive(serde::Serialize)] struct Event;
+/// # #[derive(serde::Deserialize)] struct Broadcast;
+///
+/// /// Connects to a server whose certificate is of an authority of one's own.
+/// fn connect(config: Arc<ClientConfig>) {
+///     let builder = Builder::new("wss://localhost:8443/ws/chat/main");
+///     let transport = NativeTransport::new().tls(config);
+///     let (room, messages, driver) = builder.connect_with::<Event, Broadcast, _>(transport);
+///     tokio::spawn(driver);
+///     // …
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct NativeTransport {
     start: Instant,
@@ -190,6 +207,20 @@ async fn secure(_: &str, _: TcpStream, (): Tls) -> Result<Box<dyn Io>, ConnectEr
 }
 
 /// A socket of [`NativeTransport`].
+///
+/// Programs name it only in a transport of their own that wraps it:
+///
+/// ```
+/// use room_client::{ConnectError, Frame, NativeSocket, Socket};
+///
+/// /// Lets only a socket of the protocol pass.
+/// fn checked(socket: NativeSocket) -> Result<NativeSocket, ConnectError> {
+///     match socket.protocol() {
+///         Some("room.v1") => Ok(socket),
+///         _ => Err(ConnectError::protocol("the server does not speak `room.v1`")),
+///     }
+/// }
+/// ```
 pub struct NativeSocket {
     stream: WebSocketStream<Box<dyn Io>>,
     protocol: Option<String>,

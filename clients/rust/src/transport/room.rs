@@ -21,6 +21,46 @@ use crate::{Builder, Client, Codec, Driver, Messages, PendingCall, error::BoxErr
 ///
 /// In a Worker and in another room it is a WebSocket of the platform. In a native test it is one of the test's world, with
 /// its time. It ignores the address of the endpoint, and its headers.
+///
+/// [`Builder::connect_room`] makes it, with the types of the room. A program that has types of its own gives them:
+///
+/// ```
+/// use room_client::{Builder, RoomTransport};
+/// # use room_runtime::{prelude::*, testing::TestRoom};
+/// # #[room]
+/// # mod chat {
+/// #     use room_runtime::prelude::*;
+/// #     #[derive(Default)]
+/// #     pub struct State {}
+/// #     pub struct Connection {}
+/// #     pub enum Event { Say { text: String } }
+/// #     pub enum Broadcast { Said { text: String } }
+/// #     pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+/// #         let Event::Say { text } = event;
+/// #         if text.is_empty() {
+/// #             return Err(ctx.refuse("say something"));
+/// #         }
+/// #         ctx.broadcast(&Broadcast::Said { text })?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use chat::{Broadcast, Connection, Event};
+///
+/// #[derive(serde::Serialize)]
+/// #[serde(tag = "type")]
+/// enum MyEvent<'a> {
+///     Say { text: &'a str },
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let room = TestRoom::<chat::Room>::new("main");
+/// let transport = RoomTransport::new(room.handle(), || Upgrade::new(Connection {}).id("bot"));
+/// let (client, messages, driver) = Builder::default().connect_with::<MyEvent, Broadcast, _>(transport);
+/// room.world().spawn(driver);
+/// room.world().block_on(client.send(&MyEvent::Say { text: "hi" }))?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct RoomTransport<R, F> {
     room: RoomHandle<R>,
     upgrade: F,
@@ -81,6 +121,17 @@ impl<R: Room, F> fmt::Debug for RoomTransport<R, F> {
 }
 
 /// A socket of [`RoomTransport`].
+///
+/// Programs name it only in a transport of their own that wraps it:
+///
+/// ```
+/// use room_client::{RoomTransportSocket, Socket as _};
+///
+/// /// The codec of a connection, for a log.
+/// fn codec(socket: &RoomTransportSocket) -> &'static str {
+///     if socket.protocol() == Some("room.v1.msgpack") { "MessagePack" } else { "JSON" }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct RoomTransportSocket {
     socket: RawSocket,

@@ -23,6 +23,21 @@ use crate::error::BoxError;
 ///
 /// The driver runs as long as the Worker's request or Durable Object does: in a Worker, give it to `ctx.wait_until`. The
 /// platform cannot end a connection without a close frame: one that is left as dead stays until the room closes it.
+///
+/// ```
+/// use room_client::{Builder, WorkerTransport};
+/// use worker::Context;
+/// # #[derive(serde::Serialize)] struct Event;
+/// # #[derive(serde::Deserialize)] struct Broadcast;
+///
+/// /// Connects to the room of another Worker, for as long as this Worker's request runs.
+/// fn connect(ctx: &Context) {
+///     let builder = Builder::new("https://example.com/ws/chat/main");
+///     let (room, messages, driver) = builder.connect_with::<Event, Broadcast, _>(WorkerTransport::new());
+///     ctx.wait_until(driver);
+///     // …
+/// }
+/// ```
 #[derive(Debug, Default)]
 pub struct WorkerTransport {
     /// The clock of a Worker is that of the day, which can go back.
@@ -136,6 +151,17 @@ async fn listen(
 }
 
 /// A socket of [`WorkerTransport`].
+///
+/// Programs name it only in a transport of their own that wraps it:
+///
+/// ```
+/// use room_client::{Socket as _, WorkerSocket};
+///
+/// /// The codec of a connection, for a log.
+/// fn codec(socket: &WorkerSocket) -> &'static str {
+///     if socket.protocol() == Some("room.v1.msgpack") { "MessagePack" } else { "JSON" }
+/// }
+/// ```
 pub struct WorkerSocket {
     socket: WebSocket,
     protocol: Option<String>,

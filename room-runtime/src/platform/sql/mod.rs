@@ -12,6 +12,25 @@ use super::PlatformError;
 /// A value in the database. [`Sql`](crate::Sql) documents how values are read.
 ///
 /// SQLite has these five storage classes and no others, so a `match` of them is complete.
+///
+/// ```
+/// use room_runtime::SqlValue;
+///
+/// /// A table with any columns, as text.
+/// fn line(row: &[SqlValue]) -> String {
+///     let cells = row.iter().map(|value| match value {
+///         SqlValue::Null => "null".to_owned(),
+///         SqlValue::Integer(number) => number.to_string(),
+///         SqlValue::Real(number) => number.to_string(),
+///         SqlValue::Text(text) => text.clone(),
+///         SqlValue::Blob(bytes) => format!("{} bytes", bytes.len()),
+///     });
+///     cells.collect::<Vec<_>>().join(" | ")
+/// }
+///
+/// let row = [SqlValue::from(7), "ada".into(), None::<f64>.into(), vec![1_u8, 2].into()];
+/// assert_eq!(line(&row), "7 | ada | null | 2 bytes");
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "bindings", derive(schemars::JsonSchema))]
 #[serde(untagged)]
