@@ -13,8 +13,8 @@ export function showLobby(main: HTMLElement, actions: { sell: () => void }, sign
   document.title = "Gavel: live auctions";
   const sell = el("button", { class: "primary", type: "button", "data-testid": "sell" }, "Sell something");
   sell.onclick = actions.sell;
-  const running = el("ul", { class: "cards", "data-testid": "running", "aria-label": "Running auctions" });
-  const ended = el("ul", { class: "cards small", "data-testid": "ended", "aria-label": "Ended auctions" });
+  const running = el("ul", { class: "cards", "data-testid": "running" });
+  const ended = el("ul", { class: "cards small", "data-testid": "ended" });
   const empty = el("p", { class: "empty" }, "Looking for auctions…");
   const endedSection = el("section", { class: "ended", "aria-labelledby": "ended-title" }, el("h2", { id: "ended-title" }, "Just ended"), ended);
   endedSection.hidden = true;
@@ -22,7 +22,9 @@ export function showLobby(main: HTMLElement, actions: { sell: () => void }, sign
     el("div", { class: "hero" },
       el("div", {}, el("h1", {}, "Live auctions"), el("p", { class: "quiet" }, "Prices change while you watch. The highest bid at zero wins.")),
       sell),
-    empty, running, endedSection,
+    empty,
+    el("section", { "aria-labelledby": "running-title" }, el("h2", { class: "hidden", id: "running-title" }, "Open now"), running),
+    endedSection,
   );
 
   const cards = new Map<string, Card>();

@@ -53,7 +53,7 @@ function showIdentity(): void {
   button.replaceChildren();
   if (user) button.append(avatar(user.id, user.name), Object.assign(document.createElement("span"), { textContent: user.name }));
   else button.textContent = "Sign in";
-  button.ariaLabel = user ? `Signed in as ${user.name}. Change the name` : null;
+  button.title = user ? "Change your name" : "";
 }
 
 /** The action that waits for a name. */

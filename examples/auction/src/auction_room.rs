@@ -12,7 +12,7 @@ use room_runtime::prelude::*;
     batch = "20ms"
 )]
 pub mod auction {
-    use std::time::Duration;
+    use std::{collections::HashMap, time::Duration};
 
     use room_runtime::prelude::*;
 
@@ -460,16 +460,14 @@ pub mod auction {
 
     /// The bidders who are present. A bidder who is away has no peer, so the name is in the table.
     fn people(ctx: &Ctx) -> Result<Vec<Person>> {
-        let mut people = Vec::new();
-        for present in ctx.presence()? {
-            let id = present.id.as_str();
-            let name = ctx.sql().query_one::<String>("select name from users where id = ?", (id,))?;
-            if let Some(name) = name {
-                let user = User { id: id.to_owned(), name };
-                people.push(Person { user, is_away: present.peers.is_empty() });
-            }
-        }
-        Ok(people)
+        let names: Vec<(String, String)> = ctx.sql().query("select id, name from users", ())?;
+        let names: HashMap<_, _> = names.into_iter().collect();
+        let present = ctx.presence()?.into_iter().filter_map(|present| {
+            let (id, name) = names.get_key_value(present.id.as_str())?;
+            let user = User { id: id.clone(), name: name.clone() };
+            Some(Person { user, is_away: present.peers.is_empty() })
+        });
+        Ok(present.collect())
     }
 
     fn spectators(ctx: &Ctx) -> usize {
