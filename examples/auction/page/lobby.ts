@@ -20,7 +20,7 @@ export function showLobby(main: HTMLElement, actions: { sell: () => void }, sign
   endedSection.hidden = true;
   main.append(
     el("div", { class: "hero" },
-      el("div", {}, el("h1", {}, "Live auctions"), el("p", { class: "quiet" }, "Prices change while you watch. The highest bid at zero wins.")),
+      el("div", {}, el("h1", {}, "Live auctions"), el("p", { class: "quiet" }, "Prices change while you watch. The highest bid wins when the time is up.")),
       sell),
     empty,
     el("section", { "aria-labelledby": "running-title" }, el("h2", { class: "hidden", id: "running-title" }, "Open now"), running),

@@ -59,12 +59,13 @@ class LotScreen {
   readonly #priceLabel = el("span", { class: "quiet" });
   readonly #lead = el("p", { class: "lead", "data-testid": "lead" });
   readonly #notice = el("div", { class: "notice", role: "alert", "data-testid": "notice" });
-  readonly #end = el("div", { class: "end", role: "status", "data-testid": "end" });
+  readonly #end = el("div", { class: "outcome", role: "status", "data-testid": "end" });
   readonly #form = el("form", { class: "bid-form", novalidate: "", "data-testid": "bid-form" });
   readonly #quick = el("div", { class: "quick", role: "group", "aria-label": "Quick bids" });
   readonly #amount = el("input", {
     id: "amount", inputmode: "decimal", autocomplete: "off", "aria-describedby": "amount-hint amount-error", "data-testid": "amount",
   });
+  readonly #label = el("label", { for: "amount" });
   readonly #hint = el("p", { class: "quiet", id: "amount-hint" });
   readonly #problem = el("p", { class: "problem", id: "amount-error", role: "alert", "data-testid": "bid-error" });
   readonly #bid = el("button", { class: "primary", type: "submit", "data-testid": "bid" }, "Bid");
@@ -233,7 +234,7 @@ class LotScreen {
     const automatic = el("label", { class: "check", for: "automatic" }, this.#automatic, "Bid for me up to this amount");
     this.#form.append(
       this.#quick,
-      el("label", { for: "amount" }, "Your bid in €"),
+      this.#label,
       el("div", { class: "row" }, this.#amount, this.#bid),
       this.#hint, this.#problem, automatic,
     );
@@ -310,8 +311,9 @@ class LotScreen {
     for (const control of [this.#bid, this.#amount, this.#automatic]) control.disabled = isDisabled && control !== this.#amount;
     this.#automatic.parentElement?.toggleAttribute("hidden", isLeading);
     setText(this.#bid, this.#isBusy ? "Sending…" : isLeading || this.#automatic.checked ? "Set maximum" : "Place bid");
+    setText(this.#label, isLeading || this.#automatic.checked ? "Your maximum in €" : "Your bid in €");
     setText(this.#hint,
-      isLeading ? `Raise the amount up to which the room bids for you. Nobody else sees it.`
+      isLeading ? "The room bids for you up to this amount. Nobody else sees it."
       : this.#automatic.checked ? `At least ${money(standing.least)}. The room bids as little as it must. Nobody else sees your maximum.`
       : `At least ${money(standing.least)}.`);
     this.#quick.hidden = isLeading;
@@ -388,9 +390,10 @@ class LotScreen {
     const isUpcoming = standing.phase === "Upcoming" && now < standing.opens_at_ms;
     const left = (isUpcoming ? standing.opens_at_ms : standing.ends_at_ms) - now;
     const isUrgent = !isOver && !isUpcoming && left <= URGENT_MS;
-    setText(this.#timerLabel, isOver ? "Ended" : isUpcoming ? "Begins in" : isUrgent ? "Ending!" : "Ends in");
+    setText(this.#timerLabel, isOver ? "Ended" : isUpcoming ? "Begins in" : isUrgent ? "Last seconds" : "Ends in");
     setText(this.#timer, isOver ? time.format(new Date(standing.ends_at_ms)) : left <= 0 ? "Closing…" : countdown(left));
     this.#timer.classList.toggle("urgent", isUrgent);
+    this.#timer.classList.toggle("done", isOver);
     if (isOver || isUpcoming) return;
     for (const seconds of [60, 10]) {
       if (left <= seconds * 1_000 && left > seconds * 1_000 - 2_000 && this.#announced > seconds) {

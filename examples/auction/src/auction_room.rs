@@ -119,7 +119,7 @@ pub mod auction {
         // To one peer:
         /// Replaces everything that the page shows.
         Snapshot {
-            view: View,
+            view: Box<View>,
         },
         /// The time of the room, for a page that may have slept.
         Clock {
@@ -417,7 +417,7 @@ pub mod auction {
             maximum: you.as_ref().and_then(|user| sale.maximum_of(&user.id)),
             you,
         };
-        peer.send(&Broadcast::Snapshot { view })?;
+        peer.send(&Broadcast::Snapshot { view: Box::new(view) })?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{FromRequestParts, Path, Query, Request, State, rejection::JsonRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header, request::Parts},
+    http::{HeaderValue, StatusCode, Uri, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -200,11 +200,7 @@ fn respond(response: worker::Response) -> Result<Response, Failed> {
 
 /// An error as a response, `{"error": {"code": "…", "message": "…", "field": "…"}}`: the form of the rooms' own errors.
 #[derive(Debug)]
-struct Failed {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
+struct Failed(Box<http::Response<Bytes>>);
 
 impl Failed {
     fn new(status: StatusCode, code: &str, message: &str) -> Self {
@@ -217,15 +213,16 @@ impl Failed {
     }
 
     fn with_body(status: StatusCode, body: &serde_json::Value) -> Self {
-        let json = HeaderValue::from_static("application/json");
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
-        Failed { status, headers, body: body.to_string().into() }
+        let mut response = http::Response::new(Bytes::from(body.to_string()));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Failed(Box::new(response))
     }
 }
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        (self.status, self.headers, Body::from(self.body)).into_response()
+        self.0.map(Body::from)
     }
 }
 
@@ -250,8 +247,7 @@ impl From<CallError<OpenError>> for Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        let (parts, body) = http::Response::<Bytes>::from(error).into_parts();
-        Failed { status: parts.status, headers: parts.headers, body }
+        Failed(Box::new(error.into()))
     }
 }
 

@@ -260,6 +260,24 @@ fn a_bid_that_cannot_be_stored_leaves_no_trace() {
 }
 
 #[test]
+fn a_bid_is_stored_whole_or_not_at_all() {
+    let house = House::new();
+    let (ada, bob) = (house.join("ada"), house.join("bob"));
+    ada.set_maximum(3_000).expect("accepted");
+    // The next bid is two rows. This one is in the place of the second, which therefore fails.
+    let obstacle =
+        "insert into bids (seq, user_id, amount, at_ms, is_automatic) values (3, 'ada', 1, 1, 0) returning seq";
+    assert_eq!(house.auction.query::<u64>(obstacle, ()).expect("a row"), [3]);
+    house.heard(&bob);
+    assert!(matches!(bob.bid(2_000), Err(CallError::Failed(_))));
+    assert_eq!(house.auction.query::<u64>("select seq from bids order by seq", ()).expect("rows"), [1, 3]);
+    let standing = house.standing();
+    assert_eq!((standing.bids, standing.price), (1, 1_000));
+    assert_eq!(house.heard(&bob), []);
+    assert_eq!(house.listings()[0].price, 1_000);
+}
+
+#[test]
 fn the_history_is_read_in_pages() {
     let house = House::of(World::new(), Lot { start_price: 1, ..lamp() });
     let (ada, bob) = (house.join("ada"), house.join("bob"));

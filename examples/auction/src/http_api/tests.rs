@@ -1,6 +1,6 @@
 //! The routes, with rooms in memory. Only a WebSocket needs Cloudflare: tests/e2e/auction.test.mjs opens those.
 
-use axum::body::to_bytes;
+use axum::{body::to_bytes, http::HeaderMap};
 use room_runtime::testing::World;
 use tower_service::Service;
 
