@@ -185,6 +185,35 @@ test("a lot is put up with the keyboard alone, on a phone too", async () => {
   }
 });
 
+test("a page whose network fails gets what it missed, and only that", async (t) => {
+  t.after(() => front.up());
+  const id = await create(await signIn("Sally"), {});
+  const ada = await open(`/auctions/${id}`, DESKTOP);
+  await ada.page.getByTestId("join").click();
+  await ada.page.getByTestId("name").fill("Ada");
+  await ada.page.keyboard.press("Enter");
+  await ada.page.getByTestId("quick").first().click();
+  await ada.lead("You have the highest bid.");
+  // These two do not come through the front.
+  const bob = await enter(id, await signIn("Bob"));
+  const carol = await enter(id, await signIn("Carol"));
+  await ada.hasPeople("Ada", "Bob", "Carol");
+
+  front.down();
+  await ada.page.getByTestId("banner").waitFor();
+  assert.equal((await bob.call("bid", { amount: 2_000 })).answer.value.is_leading, true);
+  assert.equal((await carol.call("bid", { amount: 3_000 })).answer.value.is_leading, true);
+  const frames = [];
+  ada.page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => frames.push(payload)));
+  front.up();
+  await ada.page.getByTestId("banner").waitFor({ state: "hidden", timeout: RECONNECT_TIMEOUT });
+  await ada.page.getByTestId("notice").filter({ hasText: "You were outbid. The next bid is €31 or more." }).waitFor();
+  assert.deepEqual(await ada.bids(), ["€30", "€20", "€10"]);
+  await ada.hasPeople("Ada", "Bob", "Carol");
+  const text = frames.join("\n");
+  assert.ok(text.includes('"Bids"') && !text.includes('"Snapshot"'), text);
+});
+
 test("the countdown follows the server's clock and not the page's", async () => {
   const id = await create(await signIn("Sally"), { duration_s: 3_600 });
   // The page's own clock is a day ahead.
@@ -226,7 +255,7 @@ test("a bad request gets a typed error", async () => {
   assert.deepEqual((await ada.call("bid", { amount: 999 })).answer.error, { type: "TooLow", least: 1_000 });
   assert.deepEqual((await ada.call("bid", { amount: 1_000 })).answer.value, { is_leading: true, price: 1_000, least: 1_100 });
   assert.deepEqual((await ada.call("bid", { amount: 5_000 })).answer.error, { type: "OwnBid", price: 1_000 });
-  // What only the Worker may call is not there.
+  // A function for the Worker only is not there for a page.
   assert.equal((await ada.call("open", { lot: LOT, seller: { id: "x", name: "x" } })).error.code, "decode");
   const seller = await enter(id, sally);
   assert.deepEqual((await seller.call("bid", { amount: 5_000 })).answer.error, { type: "OwnLot" });

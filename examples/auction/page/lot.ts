@@ -52,7 +52,7 @@ class LotScreen {
   /** The last second that was announced to a screen reader. */
   #announced = Infinity;
 
-  // What changes. The rest is built once, with the first snapshot.
+  // The parts that change. The others are built once, with the first snapshot.
   readonly #timer = el("div", { class: "timer", role: "timer", "data-testid": "timer" });
   readonly #timerLabel = el("span", { class: "quiet" });
   readonly #price = el("strong", { class: "amount", "data-testid": "price" });
@@ -133,7 +133,7 @@ class LotScreen {
       if (isExtended) this.#extended();
       if (!this.#isMe(standing.leader?.id)) view.maximum = null;
       else this.#isOutbid = false;
-      this.#problem.textContent = "";
+      this.#showProblem("");
       this.#suggest();
     }));
     room.on("Closed", ({ standing }) => change((view) => {
@@ -157,7 +157,7 @@ class LotScreen {
     room.on("Back", ({ id }) => away(id, false));
     room.on("Left", ({ id }) => change((view) => (view.people = view.people.filter((person) => person.user.id !== id))));
     room.on("Spectators", ({ count }) => change((view) => (view.spectators = count)));
-    room.onError((error) => (this.#problem.textContent = `The room: ${error.message}.`));
+    room.onError((error) => this.#showProblem(`The room: ${error.message}.`));
   }
 
   #isMe(id: string | undefined): boolean {
@@ -171,7 +171,7 @@ class LotScreen {
       event.preventDefault();
       const amount = parseMoney(this.#amount.value);
       if (amount === undefined) {
-        this.#problem.textContent = "Enter an amount, such as 12.50.";
+        this.#showProblem("Enter an amount, such as 12.50.");
         this.#amount.focus();
         return;
       }
@@ -184,7 +184,7 @@ class LotScreen {
   async #place(amount: number, isMaximum: boolean): Promise<void> {
     if (this.#isBusy || !this.#isOpen) return;
     this.#isBusy = true;
-    this.#problem.textContent = "";
+    this.#showProblem("");
     this.#render();
     const name = isMaximum ? "set_maximum" : "bid";
     try {
@@ -194,13 +194,18 @@ class LotScreen {
         announce(isMaximum ? `Your maximum is ${money(amount)}.` : `You have the highest bid: ${money(placed.price)}.`);
       }
     } catch (error) {
-      this.#problem.textContent = this.#room.isCallError(name, error) ? problemOf(error.error)
-        : error instanceof Error ? `Not accepted: ${error.message}.` : String(error);
+      this.#showProblem(this.#room.isCallError(name, error) ? problemOf(error.error)
+        : error instanceof Error ? `Not accepted: ${error.message}.` : String(error));
     } finally {
       this.#isBusy = false;
       this.#render();
       this.#suggest();
     }
+  }
+
+  #showProblem(text: string): void {
+    this.#problem.textContent = text;
+    this.#amount.ariaInvalid = String(text !== "");
   }
 
   /** Puts the least bid into an input that the user is not writing in. */

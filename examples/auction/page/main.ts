@@ -62,7 +62,7 @@ let afterName: (() => void) | undefined;
 function askName(then?: () => void): void {
   afterName = then;
   $("name", HTMLInputElement).value = user?.name ?? "";
-  $("name-error").textContent = "";
+  clearProblems($("sign-in-form", HTMLFormElement));
   $("sign-in", HTMLDialogElement).showModal();
   $("name", HTMLInputElement).select();
 }
@@ -79,14 +79,14 @@ $("sign-in-form").addEventListener("submit", (event) => {
     // The connection belongs to the old identity, so an auction connects anew.
     if (isNew && location.pathname !== "/") show();
     afterName?.();
-  }, (error) => ($("name-error").textContent = error.message));
+  }, (error) => showProblem($("sign-in-form", HTMLFormElement), "name", error.message));
 });
 
 // A new auction
 
 function sell(): void {
   if (!user) return askName(sell);
-  for (const problem of $("create-form").querySelectorAll(".problem")) problem.textContent = "";
+  clearProblems($("create-form", HTMLFormElement));
   $("create", HTMLDialogElement).showModal();
 }
 
@@ -94,7 +94,7 @@ $("create-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const form = $("create-form", HTMLFormElement);
   const text = (name: string) => String(new FormData(form).get(name) ?? "");
-  for (const problem of form.querySelectorAll(".problem")) problem.textContent = "";
+  clearProblems(form);
   const startPrice = parseMoney(text("start_price"));
   if (startPrice === undefined) {
     showProblem(form, "start_price", "Enter an amount, such as 12.50.");
@@ -117,7 +117,14 @@ $("create-form").addEventListener("submit", (event) => {
 function showProblem(form: HTMLFormElement, field: string, message: string): void {
   $(`${field}-error`).textContent = message;
   const input = form.elements.namedItem(field);
-  if (input instanceof HTMLElement) input.focus();
+  if (!(input instanceof HTMLElement)) return;
+  input.ariaInvalid = "true";
+  input.focus();
+}
+
+function clearProblems(form: HTMLFormElement): void {
+  for (const problem of form.querySelectorAll(".problem")) problem.textContent = "";
+  for (const input of form.elements) input.ariaInvalid = null;
 }
 
 /** Runs the action of a form, which is disabled meanwhile. */

@@ -1,5 +1,5 @@
-//! The routes, with axum: the tests below call the router natively, with rooms in memory. `worker::Router` gets along with one
-//! dependency less, but its requests exist on Cloudflare only.
+//! The routes, with axum, because its requests also exist outside of Cloudflare: the tests call the router natively, with rooms
+//! in memory. `worker::Router` is one dependency less, but its routes run on workerd only.
 
 use axum::{
     Json, Router,
@@ -166,7 +166,7 @@ async fn enter(
 ) -> Result<Response, Failed> {
     let upgrade = Upgrade::new(auction::Connection { user: user.clone() });
     let upgrade = match user {
-        // Who resumes gets the name of the present cookie.
+        // A bidder who resumes gets the name of the present cookie.
         Some(user) => upgrade.id(user.id).tag(auction::BIDDER).on_resume(OnResume::ReplaceData),
         // A spectator has the random id that the room gives it.
         None => upgrade.tag(auction::SPECTATOR),

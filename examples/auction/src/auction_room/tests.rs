@@ -489,7 +489,7 @@ fn a_bidder_who_does_not_return_leaves() {
 }
 
 #[test]
-fn who_wins_while_away_learns_it_on_return() {
+fn a_winner_who_is_away_learns_it_on_return() {
     let house = House::new();
     let ada = house.join("ada");
     ada.bid(1_000).expect("accepted");
