@@ -229,3 +229,14 @@ fn what_a_peer_must_not_call_is_not_there_for_it() {
     assert_eq!(room.state().expect("it succeeds").expect("it succeeds").calls, 1);
     room.assert_no_errors();
 }
+
+#[test]
+fn a_peer_receives_the_messages_that_follow_an_answer() {
+    let room = TestRoom::<desk::Room>::new("d");
+    let ada = room.connect(Upgrade::new(desk::Connection {}).id("ada"));
+    ada.divide(1.0, None).expect("it succeeds");
+    let named = desk::Broadcast::Named { name: "bob".to_owned() };
+    room.broadcast(&named).expect("sent");
+    // The frame of the answer has no message.
+    assert_eq!(ada.received(), [named]);
+}

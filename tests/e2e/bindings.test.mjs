@@ -1,5 +1,5 @@
-// The generated bindings in tests/bindings/files and of the chat example, as their readers see them: the compiler
-// of TypeScript, a validator of JSON Schema, and the official schema of AsyncAPI; and the chat's page, which uses them. These tests
+// The generated bindings in tests/bindings/files and of the examples, as their readers see them: the compiler of
+// TypeScript, a validator of JSON Schema, and the official schema of AsyncAPI; and the examples' pages, which use them. These tests
 // need neither a build nor workerd.
 
 import assert from "node:assert/strict";
@@ -18,7 +18,7 @@ const Ajv2020 = require("ajv/dist/2020");
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const ZOO = join(root, "tests/bindings/files");
-const FOLDERS = [ZOO, join(root, "examples/chat/bindings")];
+const FOLDERS = [ZOO, join(root, "examples/auction/bindings"), join(root, "examples/chat/bindings")];
 // The strictest settings that a page may have.
 const STRICT = [
   "--noEmit", "--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--noPropertyAccessFromIndexSignature",
@@ -85,6 +85,10 @@ test("TypeScript accepts the page of the chat, and would see an event that the r
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test("TypeScript accepts the page of the auctions", async () => {
+  assert.equal(await tsc("--project", join(root, "examples/auction/page/tsconfig.json")), "");
 });
 
 test("no generated type is `any`", async () => {
