@@ -99,7 +99,7 @@ impl Document {
                 apply(&update)
             })?;
         }
-        tracing::debug!(snapshot_bytes = snapshot.len(), updates_bytes, "loaded");
+        tracing::info!(snapshot_bytes = snapshot.len(), updates_bytes, "loaded the document");
         Ok(Document {
             doc,
             snapshot_bytes: snapshot.len(),
@@ -183,7 +183,7 @@ impl Document {
             sql.exec("delete from updates", ())?;
             Ok(())
         })?;
-        tracing::debug!(snapshot_bytes = snapshot.len(), updates_bytes = self.updates_bytes, "compacted");
+        tracing::info!(snapshot_bytes = snapshot.len(), updates_bytes = self.updates_bytes, "compacted the updates");
         (self.snapshot_bytes, self.updates_bytes) = (snapshot.len(), 0);
         self.is_compaction_scheduled = false;
         Ok(())
