@@ -397,7 +397,7 @@ test("a page goes on after the worker was killed, with what was written meanwhil
   await ada.is("connected");
   await ada.editor.pressSequentially("one");
   const node = await join("plan", "Node");
-  assert.equal(node.text.toString(), "one");
+  await hasText(node, "one");
   front.down();
   await host.kill();
   await ada.is("offline");

@@ -4,8 +4,8 @@ import { defaultKeymap } from "@codemirror/commands";
 import { Compartment, EditorState } from "@codemirror/state";
 import { EditorView, drawSelection, keymap, placeholder } from "@codemirror/view";
 import { yCollab, yUndoManagerKeymap } from "y-codemirror.next";
-import type { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
+import type { Awareness } from "./users.ts";
 
 export interface Editor {
   focus(): void;

@@ -1,6 +1,8 @@
 // Names and colours. The states of others are from anyone: what is shown of them is checked here.
 
-import type { Awareness } from "y-protocols/awareness";
+import type { WebsocketProvider } from "y-websocket";
+
+export type Awareness = WebsocketProvider["awareness"];
 
 export interface User {
   name: string;
