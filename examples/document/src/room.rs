@@ -27,7 +27,7 @@ pub mod document {
 
     /// The largest document, in bytes of its stored form, with what was deleted and is not compacted yet.
     ///
-    /// In memory a document takes up to 20 times as much, and an object has 128 MB.
+    /// In memory it takes several times as much, and an object has 128 MB.
     pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
     /// The largest state of a client in the awareness, in bytes of JSON.
