@@ -174,7 +174,7 @@ pub mod document {
     /// Sends a message to all but its sender.
     fn publish(ctx: &Ctx, sender: &Peer, message: &[u8]) -> Result {
         let delivery = ctx.peers().except(sender).send_bytes(message)?;
-        // Who missed an update must not stay: it reconnects, and gets what it lacks.
+        // A peer that missed an update must not stay: it reconnects, and gets what it lacks.
         for id in &delivery.failed {
             ctx.peers().with_id(id).close(CloseCode::TRY_AGAIN, "an update could not be sent")?;
         }

@@ -141,7 +141,7 @@ impl Document {
         self.is_stale = true;
         let change = self.apply(decoded)?;
         if let Some(update) = &change.update {
-            let _ = ctx.sql().exec("insert into updates (data) values (?)", (&update[..],));
+            ctx.sql().exec("insert into updates (data) values (?)", (&update[..],)).map_err(Failure::from)?;
             self.updates_bytes += update.len();
         }
         self.is_stale = false;
