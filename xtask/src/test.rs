@@ -21,7 +21,8 @@ const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
 const OLDEST_DATE: &str = "2024-10-14";
 
 /// The end-to-end tests that do not depend on the date.
-const UNDATED: [&str; 3] = ["bindings.test.mjs", "client.test.mjs", "page.test.mjs"];
+const UNDATED: [&str; 5] =
+    ["auction.test.mjs", "bindings.test.mjs", "client.test.mjs", "document.test.mjs", "page.test.mjs"];
 
 /// The variable that replaces the date of a worker in tests/e2e/harness.mjs.
 const COMPATIBILITY_DATE: &str = "COMPATIBILITY_DATE";

@@ -42,6 +42,7 @@ pub fn build(root: &Path, output: &Path) -> Result<()> {
         let document = format!("{SOURCES}/{path}");
         pages.push((document.clone(), chapter.content.clone()));
         problems.extend(markdown::link_to_forge(root, &document, &mut chapter.content, REPOSITORY));
+        chapter.content = link_drawings(&document, &chapter.content);
     });
     problems.extend(missing_in_summary(root, &pages)?);
     book.build()?;
@@ -58,6 +59,17 @@ pub fn build(root: &Path, output: &Path) -> Result<()> {
         bail!("the book has mistakes:\n  {}", problems.join("\n  "));
     }
     Ok(())
+}
+
+/// Adds a link below each drawing: the forge draws it, the book shows its text.
+fn link_drawings(document: &str, text: &str) -> String {
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let (blocks, _) = blocks::blocks(document, text);
+    for block in blocks.iter().filter(|block| block.info == "mermaid").rev() {
+        let after = (block.line + block.code.len() + 1).min(lines.len());
+        lines.insert(after, format!("\n[The drawing of this text]({REPOSITORY}/blob/main/{document})\n"));
+    }
+    lines.join("\n") + "\n"
 }
 
 /// Each document in `docs` is a chapter, so that no link leads to a file that is not rendered.

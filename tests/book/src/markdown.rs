@@ -63,10 +63,10 @@ pub fn link_to_forge(root: &Path, document: &str, text: &mut String, repository:
         if path.is_empty() || file.as_ref().is_some_and(|file| file == "docs" || file.starts_with("docs/")) {
             continue;
         }
-        let Some(file) = file.filter(|file| root.join(file).exists()) else {
+        if file.as_ref().is_none_or(|file| !root.join(file).exists()) {
             problems.push(format!("{document}:{}: there is no `{path}` in the repository", link.line));
-            continue;
-        };
+        }
+        let file = file.unwrap_or_default();
         let kind = if root.join(&file).is_dir() { "tree" } else { "blob" };
         let anchor = anchor.map(|anchor| format!("#{anchor}")).unwrap_or_default();
         let own = &text[link.range.clone()];
