@@ -25,7 +25,8 @@ export function createEditor(parent: HTMLElement, text: Y.Text, awareness: Aware
         keymap.of([...yUndoManagerKeymap, ...defaultKeymap]),
         drawSelection(),
         EditorView.lineWrapping,
-        EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "true", autocapitalize: "sentences" }),
+        // The tab index says that the keyboard reaches the region that scrolls.
+        EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0", spellcheck: "true", autocapitalize: "sentences" }),
         placeholder("Start to write. Everyone with the link sees it at once."),
         editable.of([]),
         yCollab(text, awareness, { undoManager }),

@@ -82,7 +82,7 @@ function openDocument(name: string): void {
     status("closed");
     editor.setReadOnly();
     $("problem").hidden = false;
-    $("problem").textContent = `The room has closed this connection: ${reason}. Copy what you have written last, and reload the page.`;
+    $("problem").textContent = `Your last changes were not saved: ${reason}. Copy them, and reload the page.`;
   });
 
   const announce = (user: User) => {
