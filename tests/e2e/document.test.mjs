@@ -343,8 +343,8 @@ test("two pages and a client in Node.js edit one text", async () => {
   await landing.page.getByRole("button", { name: "Open the document" }).click();
   await landing.page.getByText("Give the document a name.").waitFor();
   await landing.isAccessible("the landing page with an error");
-  await landing.page.getByLabel("Document").fill("weekly notes");
-  await landing.page.getByLabel("Your name").fill("Ada");
+  await landing.page.getByLabel("Document", { exact: true }).fill("weekly notes");
+  await landing.page.locator("#first-name").fill("Ada");
   await landing.page.keyboard.press("Enter");
   await landing.page.waitForURL("**/d/weekly%20notes");
   const ada = landing;
@@ -386,7 +386,7 @@ test("two pages and a client in Node.js edit one text", async () => {
   await ada.isAccessible("a document, dark");
   await ada.shoot("dark");
 
-  await bob.page.getByLabel("Your name").fill("Robert");
+  await bob.page.locator("#name").fill("Robert");
   await ada.hasPeople("Node", "Robert");
   await bob.page.close();
   await ada.hasPeople("Node");
@@ -415,15 +415,12 @@ test("a page shows why the room has closed its connection", async () => {
   const page = await open("/d/crowded", { user: "Bob" });
   await page.is("connected");
   const noise = () => Array.from({ length: 1_000_000 }, () => String.fromCharCode(97 + Math.floor(Math.random() * 26))).join("");
-  const last = () => Y.encodeStateVector(filler.doc).length;
   for (let part = 0; part < 4; part += 1) filler.doc.getText("elsewhere").insert(0, noise());
   filler.doc.getText("elsewhere").insert(0, noise().slice(0, 194_000));
-  assert.ok(last() > 0);
   filler.text.insert(0, "full");
   await page.line("full");
   await page.editor.click();
-  // Longer than the rest of the document.
-  await page.page.evaluate(() => navigator.clipboard).catch(() => {});
+  // More than there is place for.
   await page.page.keyboard.insertText("x".repeat(2_000));
   await page.is("closed");
   await page.page.getByText("the document is full").waitFor();

@@ -27,7 +27,7 @@ pub mod document {
 
     /// The largest document, in bytes of its stored form, with what was deleted and is not compacted yet.
     ///
-    /// In memory a document takes up to 20 times as much, and an object has 128 MB.
+    /// In memory it takes several times as much, and an object has 128 MB.
     pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
     /// The largest state of a client in the awareness, in bytes of JSON.
@@ -174,7 +174,7 @@ pub mod document {
     /// Sends a message to all but its sender.
     fn publish(ctx: &Ctx, sender: &Peer, message: &[u8]) -> Result {
         let delivery = ctx.peers().except(sender).send_bytes(message)?;
-        // Who missed an update must not stay: it reconnects, and gets what it lacks.
+        // A peer that missed an update must not stay: it reconnects, and gets what it lacks.
         for id in &delivery.failed {
             ctx.peers().with_id(id).close(CloseCode::TRY_AGAIN, "an update could not be sent")?;
         }

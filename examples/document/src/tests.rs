@@ -339,6 +339,20 @@ fn a_compaction_that_fails_changes_nothing_and_is_repeated() {
     assert_eq!(stored(&room), "kept");
 }
 
+#[test]
+fn a_compaction_that_fails_at_its_end_is_undone() {
+    let room = new_room();
+    let ada = Client::join(&room, 1);
+    ada.insert(0, "kept");
+    let trigger = "create trigger stop before delete on updates begin select raise(abort, 'not yet'); end";
+    room.query::<()>(trigger, ()).expect("a trigger");
+    room.advance(COMPACTION);
+    assert_eq!(rows(&room), (0, 1));
+    room.query::<()>("drop trigger stop", ()).expect("no trigger");
+    room.advance(Duration::from_secs(600));
+    assert_eq!(rows(&room), (1, 0));
+}
+
 /// Text that is different everywhere, so that `yrs` cannot make it smaller.
 fn noise(bytes: usize, seed: u64) -> String {
     let mut random = Random(seed);
@@ -426,7 +440,7 @@ fn frames_that_are_no_messages_close_their_own_connection_only() {
         ("bytes after the message", vec![3, 9], MALFORMED),
         ("a state vector that promises more", vec![0, 0, 2, 9, 1], MALFORMED),
         ("an update that is none", vec![0, 2, 3, 1, 2, 3], MALFORMED),
-        // What `yrs` would reserve memory for.
+        // Counts for which `yrs` would reserve memory.
         ("an update with 2^28 clients", vec![0, 2, 5, 255, 255, 255, 127, 0], MALFORMED),
         ("an update with 2^28 blocks", vec![0, 2, 8, 1, 255, 255, 255, 127, 1, 0, 0], MALFORMED),
         ("an update with an empty block", vec![0, 2, 7, 1, 1, 1, 0, 0, 0, 0], MALFORMED),
@@ -713,7 +727,7 @@ fn an_empty_room_keeps_nothing_in_memory() {
     ada.insert(0, "text");
     settle([&ada]);
     ada.peer().close();
-    // What is stored is read again: damage shows whether it was.
+    // The next client makes the room read the document again.
     room.query::<()>("delete from updates", ()).expect("an empty table");
     assert_eq!(Client::join(&room, 2).text(), "");
 }

@@ -27,7 +27,7 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 pub(crate) enum Message<'a> {
     /// The client's state vector, to be answered with what it lacks.
     Step1(&'a [u8]),
-    /// What the room lacks: the answer to its state vector.
+    /// The updates that the room lacks: the answer to its state vector.
     Step2(&'a [u8]),
     /// An edit.
     Update(&'a [u8]),
@@ -166,7 +166,7 @@ pub(crate) fn step_1(state_vector: &[u8]) -> Vec<u8> {
     sync(STEP_1, state_vector)
 }
 
-/// What the client lacks. With it the client is synced.
+/// The updates that the client lacks. With them the client is synced.
 pub(crate) fn step_2(update: &[u8]) -> Vec<u8> {
     sync(STEP_2, update)
 }
