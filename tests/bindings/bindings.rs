@@ -641,3 +641,29 @@ fn a_stale_or_missing_file_says_how_to_write_it() {
     assert!(stale.contains("UPDATE_BINDINGS=1 cargo test") && stale.contains("line 1 is\n"), "{stale}");
     assert!(message("files/club.js").contains("ends with `.ts`, `.json` or `.asyncapi.json`"));
 }
+
+/// A room that its peers can only listen to, and call.
+#[room]
+pub mod radio {
+
+    #[derive(Default)]
+    pub struct State {}
+
+    pub struct Connection {}
+
+    pub enum Event {}
+
+    pub enum Broadcast {
+        Song { title: String },
+    }
+
+    #[call]
+    pub fn skip(_ctx: &Ctx) {}
+}
+
+#[test]
+fn an_enum_without_variants_is_no_value() {
+    let text = bindings::typescript::<radio::Room>().expect("the types");
+    assert!(text.contains("export type Event = never;"), "{text}");
+    assert!(text.contains("export type Broadcast = { type: \"Song\"; title: string };"), "{text}");
+}

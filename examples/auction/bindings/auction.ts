@@ -44,7 +44,7 @@ export interface Auction {
 }
 
 /** Peers send no events: each of their requests is a call with an answer. */
-export type Event = unknown;
+export type Event = never;
 
 export type Broadcast =
   /** Replaces everything that the page shows. */

@@ -60,6 +60,7 @@
 //! | `Vec<u8>`, a field with `#[serde(with = "serde_bytes")]` | `number[]` in a room that speaks JSON, `Uint8Array` in one that speaks MessagePack, and both in a room with both codecs |
 //! | `HashMap<u32, T>` | an object with the numbers as keys: `{ [key: number]: T }` |
 //! | `serde_json::Value` | `unknown` |
+//! | an `enum` without variants | `never` |
 //!
 //! The types of a generic type are numbered, `Page` and `Page2`, unless it names them: `#[schemars(rename = "{T}Page")]`.
 //!

@@ -148,6 +148,10 @@ impl Writer<'_> {
         if let Some(value) = object.get("const") {
             return Type::tight(literal(value));
         }
+        // An enum without variants.
+        if object.get("not").is_some_and(|not| *not == serde_json::json!({}) || *not == Value::Bool(true)) {
+            return Type::tight("never");
+        }
         if let Some(Value::Array(values)) = object.get("enum") {
             return union(values.iter().map(|value| Type::tight(literal(value))).collect());
         }
