@@ -22,7 +22,10 @@ export type Event =
 
 /** The messages that the room sends to its peers. */
 export type Broadcast =
-  /** The last messages, for a peer that joins: before any other message. A room without messages sends none. */
+  /**
+   * The last messages, for a peer that joins: before any other message. A room without messages sends none.
+   * They are 100, or fewer if they are very long.
+   */
   | { type: "History"; messages: Said[] }
   | {
       type: "Message";

@@ -79,14 +79,31 @@ async fn join(
         None if headers.contains_key(header::UPGRADE) => {
             return Err(Refusal::bad_request("the query needs a `userId`"));
         }
-        Some(name) if name == OPERATOR => {
-            let message = format!("`{OPERATOR}` is who speaks for the operator; take another name");
-            return Err(Refusal::bad_request(message));
+        Some(name) => {
+            check_name(&name)?;
+            name
         }
-        name => name.unwrap_or_default(),
+        None => String::new(),
     };
     let upgrade = Upgrade::new(chat::Connection { user_id: name.clone() }).id(name).meta(&key(&headers));
     respond(app.rooms.room(room).upgrade(request.try_into()?, upgrade).await?)
+}
+
+/// Refuses a name that nobody can see, and one that looks like the operator's.
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let is_hidden = |c: char| {
+        let is_format =
+            matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+        c.is_control() || is_format || c == '\u{feff}'
+    };
+    let seen: String = name.chars().filter(|c| !is_hidden(*c)).collect();
+    match seen.trim().to_lowercase().as_str() {
+        "" => Err(Refusal::bad_request("this name cannot be shown")),
+        OPERATOR => {
+            Err(Refusal::bad_request(format!("`{OPERATOR}` is who speaks for the operator; take another name")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The key by which a browser proves that a name is its own: the subprotocol `key.KEY`. A page can set no other header of
@@ -216,6 +233,16 @@ mod tests {
         let (status, body) =
             ask(&world, "POST", "/api/chat/r/say", TOKEN, &json!({ "text": "x".repeat(20_000) }).to_string());
         assert_eq!((status, &body["error"]), (403, &json!("a message has at most 16384 bytes")));
+    }
+
+    #[test]
+    fn a_name_is_seen_and_not_the_operators() {
+        for name in ["ada", "%41", "Zoë 🦀", "systematic", "a/b?c&d=e#f"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["system", "System", " system ", "sys\u{200b}tem", "\u{1}", "\n", "\u{202e}", " "] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

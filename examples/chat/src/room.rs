@@ -1,6 +1,6 @@
 //! The chat room.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use room_runtime::prelude::*;
 
@@ -15,8 +15,11 @@ const KEPT: u32 = 1_000;
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The time of the pruning, in UTC.
 const NIGHT: Duration = Duration::from_secs(3 * 60 * 60);
-/// The largest text of a message, in bytes. A whole history fits well into one frame.
+/// The largest text of a message, in bytes.
 const MAX_TEXT: usize = 16_384;
+/// The largest texts of a history together, in bytes. JSON writes some characters with up to six bytes, so a history has at most
+/// about 1.5 MB, far less than a peer may leave unread.
+const MAX_HISTORY_BYTES: usize = 262_144;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -47,6 +50,7 @@ pub mod chat {
     /// The messages that the room sends to its peers.
     pub enum Broadcast {
         /// The last messages, for a peer that joins: before any other message. A room without messages sends none.
+        /// They are 100, or fewer if they are very long.
         History {
             messages: Vec<Said>,
         },
@@ -116,6 +120,11 @@ pub mod chat {
         claim_name(ctx, peer)?;
         let mut messages: Vec<Said> =
             ctx.sql().query("select user_id, text, sent_at from messages order by id desc limit ?", (HISTORY,))?;
+        let mut bytes = 0;
+        messages.retain(|said| {
+            bytes += said.text.len();
+            bytes <= MAX_HISTORY_BYTES
+        });
         if !messages.is_empty() {
             messages.reverse();
             peer.send(&Broadcast::History { messages })?;
@@ -151,7 +160,11 @@ pub mod chat {
     }
 
     pub fn on_close(ctx: &Ctx, peer: &Peer, _close: Close) -> Result {
-        ctx.broadcast(&Broadcast::Left { user_id: peer.data().user_id.clone() })?;
+        let name = &peer.data().user_id;
+        if ctx.peers().with_id(name).is_empty() {
+            ctx.sql().exec("delete from names where user_id = ?", (name,))?;
+        }
+        ctx.broadcast(&Broadcast::Left { user_id: name.clone() })?;
         Ok(())
     }
 
@@ -159,16 +172,10 @@ pub mod chat {
         let Alarm::Prune = alarm;
         let now = ctx.now_ms();
         let oldest = now.saturating_sub(millis(KEPT_FOR));
-        let here: HashSet<String> = ctx.presence()?.into_iter().map(|user| user.id.to_string()).collect();
         ctx.sql().transaction(|sql| {
             sql.exec("delete from messages where sent_at < ?", (oldest,))?;
             // Ids are not reused while a later message is stored, and have no holes but at the beginning.
             sql.exec("delete from messages where id <= (select max(id) from messages) - ?", (KEPT,))?;
-            for (user_id,) in sql.query::<(String,)>("select user_id from names", ())? {
-                if !here.contains(&user_id) {
-                    sql.exec("delete from names where user_id = ?", (user_id,))?;
-                }
-            }
             if sql.query_one::<(u64,)>("select count(*) from messages", ())?.is_some_and(|(stored,)| stored > 0) {
                 ctx.schedule(Alarm::Prune).key("prune").at(next_night(now))?;
             }
@@ -399,6 +406,35 @@ mod tests {
         // A client without a key cannot take it either, and shares its name with others of its kind.
         let (first, second) = (join(&room, "eve"), join(&room, "eve"));
         assert!(first.closed().is_none() && second.closed().is_none());
+    }
+
+    #[test]
+    fn a_name_is_forgotten_with_its_last_connection() {
+        let room = TestRoom::new("r1");
+        let names = || room.query::<(u64,)>("select count(*) from names", ()).expect("a count")[0].0;
+        let (first, second) = (join(&room, "ada"), join(&room, "ada"));
+        first.close();
+        assert_eq!(names(), 1);
+        second.close();
+        for n in 0..50 {
+            join(&room, &format!("guest-{n}")).close();
+        }
+        assert_eq!(names(), 0);
+        join(&room, "ada");
+        room.restart();
+        room.advance(Duration::from_secs(10 * 60));
+        assert_eq!(names(), 0, "a lost connection leaves none either");
+    }
+
+    #[test]
+    fn a_history_of_long_messages_is_shorter() {
+        let room = TestRoom::new("r1");
+        let alice = join(&room, "alice");
+        for _ in 0..100 {
+            alice.send(&say(&"\u{1}".repeat(MAX_TEXT)));
+            room.advance(Duration::from_secs(1));
+        }
+        assert_eq!(texts(&join(&room, "bob")).len(), MAX_HISTORY_BYTES / MAX_TEXT);
     }
 
     #[test]
