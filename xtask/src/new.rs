@@ -30,7 +30,18 @@ const SKIPPED: [&str; 5] = [".git", ".wrangler", "build", "node_modules", "targe
 const MAX_NAME: usize = 50;
 
 /// Names of the standard library and of dependencies, which another crate or module cannot have beside them.
-const CRATES: &[&str] = &["alloc", "core", "proc-macro", "room-client", "room-runtime", "std", "test", "worker"];
+const CRATES: &[&str] = &[
+    "alloc",
+    "core",
+    "proc-macro",
+    "room-client",
+    "room-macros",
+    "room-runtime",
+    "std",
+    "test",
+    "wasm-bindgen",
+    "worker",
+];
 
 /// Names of the starter's own modules and types.
 const OWN: &[&str] = &["add-error", "broadcast", "connection", "event", "item", "room", "state", "tests"];
@@ -125,6 +136,13 @@ fn check_name(name: &str) -> Result<()> {
         return wrong("a part of the starter has this name");
     }
     Ok(())
+}
+
+/// The path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./\\:~".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("\"{text}\"") }
 }
 
 /// A valid name that is similar to an invalid one, if there is one.
@@ -313,7 +331,7 @@ fn created(path: &Path, name: &str, files: &[(PathBuf, Vec<u8>)]) -> Result<Stri
     let readme = String::from_utf8_lossy(&readme.1);
     let commands = readme::block(&readme, "```sh\n").context("the starter's README has no commands")?;
     let commands: String = commands.lines().map(|line| format!("  {line}\n")).collect();
-    Ok(format!("created the crate `{name}`. Go on with:\n\n  cd {}\n{}", path.display(), commands.trim_end()))
+    Ok(format!("created the crate `{name}`. Go on with:\n\n  cd {}\n{}", quoted(path), commands.trim_end()))
 }
 
 #[cfg(test)]
@@ -342,6 +360,12 @@ mod tests {
 
     fn entries(folder: &Path) -> usize {
         fs::read_dir(folder).expect("a folder").count()
+    }
+
+    #[test]
+    fn the_command_that_is_shown_can_be_pasted() {
+        assert_eq!(quoted(Path::new("../counter")), "../counter");
+        assert_eq!(quoted(Path::new("my crates/counter")), "\"my crates/counter\"");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub mod auction {
     pub const SPECTATOR: &str = "spectator";
     /// The time for which a closed auction can be looked at.
     pub const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+    /// The time until an auction reports again to a lobby for which too many reports wait.
+    const REPORT_AGAIN: Duration = Duration::from_secs(10);
     /// The number of bids in a snapshot, and in one answer of `history`.
     pub const PAGE: u64 = 30;
 
@@ -172,6 +174,8 @@ pub mod auction {
     pub enum Alarm {
         Open,
         Close,
+        /// Reports to the lobby, which was out of reach.
+        Report,
         Forget,
     }
 
@@ -349,6 +353,7 @@ pub mod auction {
                 ctx.broadcast(&Broadcast::Opened { standing: standing(ctx)? })?;
             }
             Alarm::Close => close(ctx)?,
+            Alarm::Report => report(ctx)?,
             Alarm::Forget => return ctx.purge(),
         }
         Ok(())
@@ -393,8 +398,14 @@ pub mod auction {
             opens_at_ms: sale.opens_at_ms,
             ends_at_ms: sale.ends_at_ms,
         };
-        ctx.room::<lobby::Room>(lobby::ID)?.send(&lobby::Event::Report { listing }).durably()?;
-        Ok(())
+        match ctx.room::<lobby::Room>(lobby::ID)?.send(&lobby::Event::Report { listing }).durably() {
+            // Thousands of reports wait for a lobby that is out of reach. Bids go on, and a later report says the same.
+            Err(error) if error.kind() == ErrorKind::OutboxFull => {
+                ctx.schedule(Alarm::Report).key("report").after(REPORT_AGAIN)?;
+                Ok(())
+            }
+            reported => Ok(reported?),
+        }
     }
 
     /// Reports again: the lobby was out of reach for a day. Only the newest report counts.

@@ -4,7 +4,10 @@
 use axum::{
     Json, Router,
     body::Body,
-    extract::{FromRequestParts, Path, Query, Request, State, rejection::JsonRejection},
+    extract::{
+        FromRequestParts, Path, Query, Request, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::{HeaderValue, StatusCode, Uri, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -152,8 +155,9 @@ struct Before {
 async fn bids(
     State(house): State<House>,
     Lots(id): Lots,
-    Query(Before { before }): Query<Before>,
+    before: Result<Query<Before>, QueryRejection>,
 ) -> Result<Json<Vec<auction::Bid>>, Failed> {
+    let Query(Before { before }) = before?;
     Ok(Json(house.auctions.room(id).history(before).await?))
 }
 
@@ -223,6 +227,12 @@ impl Failed {
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         self.0.map(Body::from)
+    }
+}
+
+impl From<QueryRejection> for Failed {
+    fn from(rejection: QueryRejection) -> Self {
+        Failed::new(rejection.status(), "bad_request", &rejection.body_text())
     }
 }
 

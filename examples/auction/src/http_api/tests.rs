@@ -149,3 +149,12 @@ fn the_page_of_another_site_can_do_nothing() {
         assert_eq!(ask(origin), 403, "{origin}");
     }
 }
+
+#[test]
+fn a_wrong_query_is_answered_as_every_error() {
+    let site = Site::new();
+    for query in ["before=x", "before=-1", "before=", "before=1&before=2"] {
+        let (status, body) = site.get(&format!("/api/auctions/0190a0b0c0d070008000000000000001/bids?{query}"), "");
+        assert_eq!((status, &body["error"]["code"]), (400, &serde_json::json!("bad_request")), "{query}: {body}");
+    }
+}
