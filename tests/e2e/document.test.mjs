@@ -283,7 +283,7 @@ test("a full document closes the connection of who writes, for good", async () =
   const ended = new Promise((resolve) => ada.provider.on("closed", resolve));
   const noise = () => Array.from({ length: 900_000 }, () => String.fromCharCode(97 + Math.floor(Math.random() * 26))).join("");
   for (let part = 0; part < 5; part += 1) ada.text.insert(0, noise());
-  assert.deepEqual(await ended, { code: 4413, reason: "the document is full: it has at most 4194304 bytes" });
+  assert.deepEqual(await ended, { code: 4413, reason: "the document is full: it has at most 4194304 bytes and 100000 parts" });
   const bob = await join("full", "Bob");
   assert.equal(bob.text.length, 4 * 900_000);
 });

@@ -1,6 +1,7 @@
 // Names and colours. The states of others are from anyone: what is shown of them is checked here.
 
 import type { WebsocketProvider } from "y-websocket";
+import * as Y from "yjs";
 
 export type Awareness = WebsocketProvider["awareness"];
 
@@ -58,6 +59,20 @@ export function present(awareness: Awareness): User[] {
     .flatMap(([, state]) => userOf(state) ?? []);
 }
 
+/** A cursor whose two ends the editor can compute. The binding throws at any other, and shows no cursors any more. */
+function cursorOf(state: unknown, doc: Y.Doc): object | undefined {
+  const cursor = (state as { cursor?: { anchor?: unknown; head?: unknown } } | null)?.cursor;
+  try {
+    for (const end of [cursor?.anchor, cursor?.head]) {
+      const position = Y.createRelativePositionFromJSON(end);
+      if (Y.createAbsolutePositionFromRelativePosition(position, doc) === null) return undefined;
+    }
+    return cursor ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * The awareness for the editor. The binding writes the colours of others into style attributes as they are, so it gets only those that
  * are colours.
@@ -66,7 +81,8 @@ export function checked(awareness: Awareness): Awareness {
   const getStates = () =>
     new Map([...awareness.getStates()].map(([client, state]) => {
       const user = userOf(state);
-      return [client, { ...state, user: user && { ...user, colorLight: `${user.color}33` } }];
+      const cursor = client === awareness.clientID ? state.cursor : cursorOf(state, awareness.doc);
+      return [client, { ...state, cursor, user: user && { ...user, colorLight: `${user.color}33` } }];
     }));
   return Object.create(awareness, { getStates: { value: getStates } }) as Awareness;
 }

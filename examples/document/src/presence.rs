@@ -71,10 +71,14 @@ impl Presence {
         Presence { clients, departed: VecDeque::new() }
     }
 
-    /// Notes the states that a peer has sent.
-    pub(crate) fn receive(&mut self, from: &PeerId, entries: Vec<Entry>, now_ms: u64) -> Outcome {
+    /// Notes the states that a peer has sent. `bound` is the client that its connection had before, if any: a connection has one client
+    /// for all its life.
+    pub(crate) fn receive(&mut self, from: &PeerId, bound: Option<u64>, entries: Vec<Entry>, now_ms: u64) -> Outcome {
         let mut outcome = Outcome::default();
         for entry in entries {
+            let may_claim = outcome.claimed.or(bound).is_none_or(|client| client == entry.client);
+            // Copies of the states of others are no claims.
+            let is_refused = !may_claim && !self.owns(from);
             match self.clients.get_mut(&entry.client) {
                 Some(known) if known.owner == *from => {
                     if is_news(known.last.as_ref(), &entry) {
@@ -86,11 +90,12 @@ impl Presence {
                     // The client has a new connection, and the end of the old one is not noticed yet.
                     let is_silent = now_ms.saturating_sub(known.heard_ms) >= OUTDATED_MS;
                     let is_newer = known.last.as_ref().is_none_or(|last| last.clock < entry.clock);
-                    if is_silent && is_newer && entry.state.is_some() && !self.owns(from) {
+                    if may_claim && is_silent && is_newer && entry.state.is_some() && !self.owns(from) {
                         self.claim(from, entry, now_ms, &mut outcome);
                     }
                 }
                 None if entry.state.is_none() => {}
+                None if is_refused => {}
                 None => {
                     let is_copy = self.owns(from);
                     let at = self.departed.iter().position(|departed| departed.client == entry.client);

@@ -185,7 +185,7 @@ pub mod document {
         if entries.iter().any(|entry| entry.state.as_ref().is_some_and(|state| state.len() > MAX_STATE_BYTES)) {
             return Err(Rejected::Malformed("the state of a client has at most 4096 bytes"));
         }
-        let outcome = presence(ctx).receive(peer.id(), entries, ctx.now_ms());
+        let outcome = presence(ctx).receive(peer.id(), peer.data().client, entries, ctx.now_ms());
         if outcome.claimed.is_some() {
             peer.set_data(Connection { client: outcome.claimed }).map_err(Failure::from)?;
         }

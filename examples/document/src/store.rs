@@ -28,12 +28,16 @@ const PART_BYTES: usize = 1 << 20;
 /// The bytes of updates after which the room does not wait for its alarm: they bound what a start reads.
 const COMPACT_AT_BYTES: usize = 1 << 20;
 
+/// The most blocks of a document. A block is a run of characters that one user has written, or a format. In memory it takes some
+/// hundred bytes, however few it has in an update.
+const MAX_BLOCKS: usize = 100_000;
+
 /// The reason why an update is not kept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Rejected {
     #[error("{0}")]
     Malformed(&'static str),
-    #[error("the document is full: it has at most {MAX_DOCUMENT_BYTES} bytes")]
+    #[error("the document is full: it has at most {MAX_DOCUMENT_BYTES} bytes and {MAX_BLOCKS} parts")]
     Full,
     /// The fault of the room.
     #[error("{0}")]
@@ -68,6 +72,8 @@ pub(crate) struct Document {
     doc: Doc,
     snapshot_bytes: usize,
     updates_bytes: usize,
+    /// The blocks of the snapshot and of the updates.
+    blocks: usize,
     /// An update failed after it had changed the document in memory: it has to be read again.
     is_stale: bool,
     is_compaction_scheduled: bool,
@@ -84,10 +90,11 @@ impl Document {
             snapshot.extend_from_slice(&part);
             Ok(())
         })?;
-        let mut updates_bytes = 0;
+        let (mut updates_bytes, mut blocks) = (0, 0);
         {
             let mut transaction = doc.transact_mut();
             let mut apply = |stored: &[u8]| -> Result<(), Failure> {
+                blocks += check(stored).map_err(|error| unreadable(&error.0))?;
                 let update = Update::decode_v1(stored).map_err(|error| unreadable(&error))?;
                 transaction.apply_update(update).map_err(|error| unreadable(&error))
             };
@@ -104,6 +111,7 @@ impl Document {
             doc,
             snapshot_bytes: snapshot.len(),
             updates_bytes,
+            blocks,
             is_stale: false,
             // The incarnation that stored them has scheduled it.
             is_compaction_scheduled: updates_bytes > 0,
@@ -129,12 +137,13 @@ impl Document {
     /// It is applied before it is stored. Should `yrs` fail at it, even by a panic, then nothing is stored that would fail again
     /// each time when the document is loaded.
     pub(crate) fn change(&mut self, ctx: &Ctx, update: &[u8]) -> Result<Change, Rejected> {
-        check(update)?;
+        let blocks = check(update)?;
         let decoded = Update::decode_v1(update).map_err(|_| Malformed("this is no update"))?;
-        if self.bytes() + update.len() > MAX_DOCUMENT_BYTES {
-            // Deleted text is in the updates until they are compacted.
+        let is_full = |own: &Self| own.bytes() + update.len() > MAX_DOCUMENT_BYTES || own.blocks + blocks > MAX_BLOCKS;
+        if is_full(self) {
+            // Deleted text is in the updates until they are compacted, and so are the parts of what is one block now.
             self.compact(ctx)?;
-            if self.bytes() + update.len() > MAX_DOCUMENT_BYTES {
+            if is_full(self) {
                 return Err(Rejected::Full);
             }
         }
@@ -143,6 +152,7 @@ impl Document {
         if let Some(update) = &change.update {
             ctx.sql().exec("insert into updates (data) values (?)", (&update[..],)).map_err(Failure::from)?;
             self.updates_bytes += update.len();
+            self.blocks += blocks;
         }
         self.is_stale = false;
         Ok(change)
@@ -185,6 +195,7 @@ impl Document {
         })?;
         tracing::info!(snapshot_bytes = snapshot.len(), updates_bytes = self.updates_bytes, "compacted the updates");
         (self.snapshot_bytes, self.updates_bytes) = (snapshot.len(), 0);
+        self.blocks = check(&snapshot).map_err(|error| unreadable(&error.0))?;
         self.is_compaction_scheduled = false;
         Ok(())
     }

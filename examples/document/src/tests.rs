@@ -396,7 +396,7 @@ fn a_full_document_takes_no_more_and_stays_readable() {
     let full = ada.text();
     let bob = Client::join(&room, 2);
     ada.insert(0, &noise(500_000, 9));
-    let reason = "the document is full: it has at most 4194304 bytes".to_owned();
+    let reason = "the document is full: it has at most 4194304 bytes and 100000 parts".to_owned();
     assert_eq!(ada.peer().closed(), Some((TOO_LARGE, reason)));
     settle([&bob]);
     assert!(bob.text() == full);
@@ -825,4 +825,99 @@ fn clients_converge_whatever_happens() {
             assert_eq!(client.sees(), others, "seed {seed}: client {}", client.id);
         }
     }
+}
+
+fn number(to: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        to.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    to.push(n as u8);
+}
+
+/// An update of client 1, from a clock on, with these blocks of length 1.
+fn update_of(clock: u64, blocks: &[Vec<u8>]) -> Vec<u8> {
+    let mut update = vec![1];
+    for n in [blocks.len() as u64, 1, clock] {
+        number(&mut update, n);
+    }
+    update.extend(blocks.concat());
+    update.push(0);
+    update
+}
+
+#[test]
+fn only_the_content_of_a_text_is_kept() {
+    // Bytes, a list, a value and a document, each in the text `t`.
+    for content in
+        [&[3, 1, 1, b't', 0][..], &[7, 1, 1, b't', 0], &[8, 1, 1, b't', 1, 126], &[9, 1, 1, b't', 1, b'd', 118, 0]]
+    {
+        let room = new_room();
+        let peer = room.connect(Upgrade::new(Connection::default()));
+        peer.send_binary(wire::update(&update_of(0, &[content.to_vec()])));
+        let reason = "this room does not keep content of this kind".to_owned();
+        assert_eq!(peer.closed(), Some((4400, reason)), "{content:?}");
+        assert_eq!(rows(&room), (0, 0));
+    }
+}
+
+#[test]
+fn a_document_has_a_bounded_number_of_parts() {
+    let room = new_room();
+    let peer = room.connect(Upgrade::new(Connection::default()));
+    // Formats are the smallest parts that do not join.
+    let format = |clock: u64| {
+        let mut block = if clock == 0 { vec![6, 1, 1, b't'] } else { vec![0x86, 1] };
+        if clock > 0 {
+            number(&mut block, clock - 1);
+        }
+        block.extend([1, b'b', 4, b't', b'r', b'u', b'e']);
+        block
+    };
+    let mut closed_at = None;
+    for part in 0..6 {
+        let blocks: Vec<_> = (part * 20_000..(part + 1) * 20_000).map(format).collect();
+        peer.send_binary(wire::update(&update_of(part * 20_000, &blocks)));
+        if let Some((code, _)) = peer.closed() {
+            closed_at = Some((part, code));
+            break;
+        }
+    }
+    assert_eq!(closed_at, Some((5, 4413)));
+    room.crash();
+    assert!(room.connect(Upgrade::new(Connection::default())).closed().is_none(), "the document is readable");
+}
+
+#[test]
+fn a_frame_has_few_messages() {
+    let room = new_room();
+    let victim = Client::join(&room, 1);
+    victim.announce();
+    room.hibernate();
+    let eve = room.connect(Upgrade::new(Connection::default()));
+    while victim.peer().receive_any().is_some() {}
+    eve.send_binary(wire::query_awareness().repeat(100_000));
+    assert_eq!(eve.closed().map(|(code, _)| code), Some(4400));
+    let mut frames = 0;
+    while victim.peer().receive_any().is_some() {
+        frames += 1;
+    }
+    assert!(frames < 3, "the others got {frames} frames");
+}
+
+#[test]
+fn a_connection_has_one_client_for_all_its_life() {
+    let room = new_room();
+    let bob = Client::join(&room, 9);
+    bob.announce();
+    let eve = room.connect(Upgrade::new(Connection::default()));
+    let entries: Vec<_> =
+        (100..200).flat_map(|client| [entry(client, 1, Some("{}")), entry(client, 2, None)]).collect();
+    eve.send_binary(wire::awareness(entries.iter()));
+    eve.send_binary(wire::awareness([entry(300, 1, Some("{}"))].iter()));
+    settle([&bob]);
+    assert!(bob.sees().into_iter().all(|client| client == 9 || client == 100), "{:?}", bob.sees());
+    eve.send_binary(wire::awareness([entry(100, 3, Some("{}"))].iter()));
+    settle([&bob]);
+    assert!(bob.sees().contains(&100), "its own client can come back");
 }

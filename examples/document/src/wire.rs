@@ -46,10 +46,17 @@ pub(crate) struct Entry {
 }
 
 /// Reads the messages of a frame. A provider sends one in each; a frame can have several.
+/// The most messages in one frame. A provider sends one; each can be answered, so that a large frame of small messages would be
+/// many times as much work.
+const MAX_MESSAGES: usize = 8;
+
 pub(crate) fn read(frame: &[u8]) -> Result<Vec<Message<'_>>, Malformed> {
     let mut reader = Reader(frame);
     let mut messages = Vec::new();
     loop {
+        if messages.len() == MAX_MESSAGES {
+            return Err(Malformed("a frame has more than 8 messages"));
+        }
         messages.push(message(&mut reader)?);
         if reader.0.is_empty() {
             return Ok(messages);
