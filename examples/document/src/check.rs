@@ -1,18 +1,23 @@
 //! Checks the structure of an update before `yrs` reads it.
 //!
 //! An update is from anyone. `yrs` reserves memory for the counts in it, follows the nesting of shared types without a bound and keeps
-//! some of its texts unread; a Yjs client throws at some of them. After this check a count cannot exceed its bytes, texts are UTF-8 or
-//! JSON where they have to be, and only the content of a text is left: characters, embedded objects and formats. Nothing in it nests.
-//! `yrs` then decides whether the content makes sense.
+//! some of its texts unread; a Yjs client throws at some of them. After this check a count cannot exceed its bytes, shared types are
+//! not nested, the nesting of values is bounded, texts are UTF-8 or JSON where they have to be, and only content is left that clients
+//! of today send. `yrs` then decides whether the content makes sense.
 
 use crate::wire::{Malformed, Reader, check_json};
+
+/// The deepest nesting of a value in an update.
+const MAX_DEPTH: usize = 64;
 
 // The kinds of blocks and of their content, in the low five bits of a block's first byte.
 const GC: u8 = 0;
 const DELETED: u8 = 1;
+const BINARY: u8 = 3;
 const STRING: u8 = 4;
 const EMBED: u8 = 5;
 const FORMAT: u8 = 6;
+const ANY: u8 = 8;
 const SKIP: u8 = 10;
 
 const HAS_ORIGIN: u8 = 0x80;
@@ -95,13 +100,60 @@ fn content(reader: &mut Reader<'_>, kind: u8) -> Result<u32, Malformed> {
         DELETED => return reader.clock(),
         // JavaScript counts a text in units of UTF-16, and a frame has far less than 2^32 of them.
         STRING => return Ok(reader.text()?.encode_utf16().count() as u32),
+        ANY => {
+            let count = reader.count(1)?;
+            for _ in 0..count {
+                value(reader, MAX_DEPTH)?;
+            }
+            return Ok(count as u32);
+        }
+        BINARY => drop(reader.bytes()?),
         EMBED => check_json(reader.text()?)?,
         FORMAT => {
             reader.text()?;
             check_json(reader.text()?)?;
         }
-        // Lists, maps, values, bytes and documents inside documents: this room keeps texts.
+        // Shared types and documents inside others: `yrs` follows their nesting without a bound.
         _ => return Err(Malformed("this room does not keep content of this kind")),
     }
     Ok(1)
+}
+
+fn value(reader: &mut Reader<'_>, depth: usize) -> Result<(), Malformed> {
+    let deeper = || depth.checked_sub(1).ok_or(Malformed("a value is nested too deeply"));
+    match reader.byte()? {
+        // `undefined`, `null` and the two booleans.
+        127 | 126 | 121 | 120 => {}
+        125 => signed(reader)?,
+        124 => drop(reader.take(4)?),
+        123 | 122 => drop(reader.take(8)?),
+        119 => drop(reader.text()?),
+        118 => {
+            let depth = deeper()?;
+            for _ in 0..reader.count(2)? {
+                reader.text()?;
+                value(reader, depth)?;
+            }
+        }
+        117 => {
+            let depth = deeper()?;
+            for _ in 0..reader.count(1)? {
+                value(reader, depth)?;
+            }
+        }
+        116 => drop(reader.bytes()?),
+        _ => return Err(Malformed("a value is of no known type")),
+    }
+    Ok(())
+}
+
+/// An integer with a sign, of at most 53 bits.
+fn signed(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    // The first byte has six bits, each further one seven.
+    for _ in 0..8 {
+        if reader.byte()? < 0x80 {
+            return Ok(());
+        }
+    }
+    Err(Malformed("a number is too large"))
 }
