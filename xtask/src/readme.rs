@@ -100,6 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_book_shows_the_files_of_the_first_room() {
+        let chapter = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/first-room.md");
+        let chapter = fs::read_to_string(chapter).expect("the chapter");
+        assert!(file(&chapter, "Cargo.toml", "toml").expect("a manifest").contains(CLONE));
+        assert!(file(&chapter, "wrangler.toml", "toml").expect("a configuration").contains("new_sqlite_classes"));
+    }
+
+    #[test]
     fn a_file_is_the_block_below_its_name() {
         let readme =
             "`Cargo.toml` has\n\n`Cargo.toml`:\n\n```toml\n[package]\n```\n\n`wrangler.toml`:\n\n```toml\nname\n```\n";
