@@ -14,7 +14,5 @@ await build({
   charset: "utf8",
   minify: true,
   sourcemap: true,
-  // With a clone of the repository, the client is a link, whose own dependencies are those of this crate.
-  preserveSymlinks: true,
   logLevel: "warning",
 });
