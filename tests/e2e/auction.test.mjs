@@ -5,10 +5,9 @@
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
 import test, { after, afterEach, before } from "node:test";
-import { launchBrowser } from "./browser.mjs";
+import { assertAccessible, launchBrowser, problemsIn } from "./browser.mjs";
 import { Front } from "./front.mjs";
 import { ROOT, UpgradeRefused, startWorker } from "./harness.mjs";
 
@@ -16,7 +15,6 @@ const TIMEOUT = 20_000;
 /** A restart of the worker, and the longest back-off of the page. */
 const RECONNECT_TIMEOUT = 45_000;
 const SHOTS = path.join(ROOT, "target", "e2e");
-const AXE = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const DESKTOP = { viewport: { width: 1_280, height: 800 } };
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 
@@ -349,13 +347,7 @@ async function open(address, { ahead = 0, ...options } = {}) {
   const context = await browser.newContext({ locale: "en-GB", reducedMotion: "reduce", ...options });
   context.setDefaultTimeout(TIMEOUT);
   const page = await context.newPage();
-  const problems = [];
-  page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("console", (message) => {
-    // The browser itself reports failed connections, and some tests cause them.
-    const network = /^WebSocket connection to|^Failed to load resource/.test(message.text());
-    if (message.type() === "error" && !network) problems.push(message.text());
-  });
+  const problems = problemsIn(page);
   if (ahead > 0) {
     await page.addInitScript((ahead) => {
       const { now } = Date;
@@ -404,13 +396,8 @@ class Tab {
     return this.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   }
 
-  async isAccessible(state) {
-    await this.page.evaluate(AXE);
-    const found = await this.page.evaluate(async () => {
-      const { violations } = await axe.run();
-      return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`);
-    });
-    assert.deepEqual(found, [], state);
+  isAccessible(state) {
+    return assertAccessible(this.page, state);
   }
 
   shoot(name) {

@@ -4,8 +4,10 @@
 //   node tests/e2e/browser.mjs          prints the chosen browser; fails if there is none
 //   node tests/e2e/browser.mjs unpack   makes the package's browser ready to run
 
+import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
+import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -48,6 +50,39 @@ export async function launchBrowser() {
   if (browser === undefined) throw new Error("no browser found: run `cargo xtask tools`, or set CHROMIUM to a Chromium");
   const { executablePath, env } = browser;
   return chromium.launch({ executablePath, env: { ...process.env, ...env }, args: ARGUMENTS });
+}
+
+/**
+ * Collects the errors and the dialogs of a page from now on. A failed connection is none: the browser reports each, and some
+ * tests cause them.
+ *
+ * @returns {string[]} a list that grows
+ */
+export function problemsIn(page) {
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(error.stack ?? String(error)));
+  page.on("dialog", (dialog) => {
+    problems.push(`a dialog: ${dialog.message()}`);
+    dialog.dismiss().catch(() => {});
+  });
+  page.on("console", (message) => {
+    const isConnection = /^WebSocket connection to|^Failed to load resource/.test(message.text());
+    if (message.type() === "error" && !isConnection) problems.push(message.text());
+  });
+  return problems;
+}
+
+let axe;
+
+/** Checks with axe what a page shows now: contrast, names, roles and the order of headings. */
+export async function assertAccessible(page, state) {
+  axe ??= fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  // A page's own policy forbids other scripts, but not those of the browser's tools.
+  if (!await page.evaluate(() => "axe" in window)) await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const found = violations.map(({ id, nodes }) =>
+    `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary ?? ""}`).join(" | ")}`);
+  assert.deepEqual(found, [], state);
 }
 
 /** The browser's program and its environment, if there is one. */

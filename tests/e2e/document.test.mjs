@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
-import { launchBrowser } from "./browser.mjs";
+import { assertAccessible, launchBrowser, problemsIn } from "./browser.mjs";
 import { Front } from "./front.mjs";
 import { ROOT, startWorker } from "./harness.mjs";
 import { BINARY, Raw } from "./raw.mjs";
@@ -21,7 +21,6 @@ const RECONNECT_TIMEOUT = 45_000;
 /** workerd hibernates an object after about 10 s without work, and does not announce it. */
 const IDLE_MS = 12_000;
 const SHOTS = path.join(ROOT, "target", "e2e");
-const AXE = fs.readFileSync(path.join(path.dirname(new URL(import.meta.resolve("axe-core")).pathname), "axe.min.js"), "utf8");
 
 let host;
 let front;
@@ -304,12 +303,7 @@ async function open(pathname, { user, colorScheme = "light", viewport = { width:
   if (user !== undefined) await context.addInitScript((name) => localStorage.setItem("name", name), user);
   const page = await context.newPage();
   page.setDefaultTimeout(TIMEOUT);
-  const problems = [];
-  page.on("pageerror", (error) => problems.push(error.stack));
-  page.on("console", (message) => {
-    // A browser reports each attempt to reach a worker that is down.
-    if (message.type() === "error" && !/WebSocket|ERR_/.test(message.text())) problems.push(message.text());
-  });
+  const problems = problemsIn(page);
   await page.goto(new URL(pathname, front.url).href);
   const tab = {
     page,
@@ -325,12 +319,7 @@ async function open(pathname, { user, colorScheme = "light", viewport = { width:
       [...document.querySelectorAll("#people bdi")].map((node) => node.textContent).sort().join() === names, names.sort().join()),
     line: (text) => page.locator(".cm-line").filter({ hasText: text }).first().waitFor(),
     shoot: (name) => page.screenshot({ path: path.join(SHOTS, `document-${name}.png`) }),
-    async isAccessible(what) {
-      await page.evaluate(AXE);
-      const { violations } = await page.evaluate(() => globalThis.axe.run());
-      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html} ${any[0]?.message ?? ""}`).join("; ")}`);
-      assert.deepEqual(found, [], what);
-    },
+    isAccessible: (state) => assertAccessible(page, state),
   };
   tabs.push(tab);
   return tab;

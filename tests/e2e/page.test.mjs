@@ -7,14 +7,13 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { after, afterEach, before } from "node:test";
-import { launchBrowser } from "./browser.mjs";
+import { assertAccessible, launchBrowser, problemsIn } from "./browser.mjs";
 import { Front } from "./front.mjs";
 import { ROOT, startWorker } from "./harness.mjs";
 
 const TIMEOUT = 15_000;
 /** A restart of the worker, and the longest back-off of the page. */
 const RECONNECT_TIMEOUT = 45_000;
-const AXE = fs.readFileSync(path.join(ROOT, "node_modules/axe-core/axe.min.js"), "utf8");
 const SHOTS = path.join(ROOT, "target", "e2e");
 
 let host;
@@ -424,28 +423,28 @@ for (const [device, options] of Object.entries({
       const room = `access-${device}-${colorScheme}`;
       await talk(room, 3);
       const join = await open(`/?room=${room}`, { ...options, colorScheme });
-      await join.hasNoBarriers();
+      await join.isAccessible();
       await join.page.getByTestId("join").click();
       await join.page.getByText("Enter a name.").waitFor();
-      await join.hasNoBarriers();
+      await join.isAccessible();
 
       const ada = await enter("Ada", room, { ...options, colorScheme });
       const bob = await enter("Bob", room, { at: host.url });
       await bob.composer.fill("Hello");
       await ada.typing("Bob is typing…").waitFor();
-      await ada.hasNoBarriers();
+      await ada.isAccessible();
       await bob.say("Hello");
       await ada.say("Hello yourself");
       await host.fetch(`/api/chat/${room}/say`, {
         method: "POST", headers: { authorization: "Bearer dev-admin" }, body: JSON.stringify({ text: "The room closes at ten." }),
       });
       await ada.message("The room closes at ten.").waitFor();
-      await ada.hasNoBarriers();
+      await ada.isAccessible();
       await ada.shoot(`page-${device}-${colorScheme}`);
       front.down();
       await ada.notice("Connection lost. Reconnecting…").waitFor();
       await ada.page.getByText("What you write is kept.").waitFor();
-      await ada.hasNoBarriers();
+      await ada.isAccessible();
       await ada.shoot(`page-${device}-${colorScheme}-reconnecting`);
       front.up();
       await ada.notice("Connection restored.").waitFor();
@@ -632,17 +631,7 @@ async function open(address, { clock = false, route, at = front.url, beside, ...
   });
   context.setDefaultTimeout(TIMEOUT);
   const page = await context.newPage();
-  const problems = [];
-  page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("dialog", (dialog) => {
-    problems.push(`a dialog: ${dialog.message()}`);
-    dialog.dismiss().catch(() => {});
-  });
-  page.on("console", (message) => {
-    // The browser itself reports failed connections, and some tests cause them.
-    const network = /^WebSocket connection to|^Failed to load resource/.test(message.text());
-    if (message.type() === "error" && !network) problems.push(message.text());
-  });
+  const problems = problemsIn(page);
   if (clock) await page.clock.install();
   if (route) await page.routeWebSocket(/\/ws\/chat\//, route);
   const tab = new Tab(page, problems);
@@ -731,12 +720,8 @@ class Tab {
       nodes.map((node) => [node.dataset.author, node.querySelector(".text").textContent]));
   }
 
-  /** Checks the page with axe: contrast, names, roles and the order of headings. */
-  async hasNoBarriers() {
-    if (!await this.page.evaluate(() => "axe" in window)) await this.page.evaluate(AXE);
-    const { violations } = await this.page.evaluate(() => window.axe.run());
-    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-    assert.deepEqual(found, []);
+  isAccessible(state) {
+    return assertAccessible(this.page, state);
   }
 
   shoot(name) {

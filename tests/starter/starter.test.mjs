@@ -9,18 +9,16 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import test, { after, afterEach, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import WebSocket from "ws";
-import { launchBrowser } from "../e2e/browser.mjs";
+import { assertAccessible, launchBrowser, problemsIn } from "../e2e/browser.mjs";
 import { Front } from "../e2e/front.mjs";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const SHOTS = path.join(ROOT, "target", "e2e");
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const TIMEOUT = 15_000;
 /** The build is part of the start. */
 const START_TIMEOUT = 8 * 60_000;
@@ -213,13 +211,7 @@ async function open(room, { viewport = DESKTOP, colorScheme = "light", at = fron
   const context = await browser.newContext({ viewport, colorScheme });
   context.setDefaultTimeout(TIMEOUT);
   const page = await context.newPage();
-  const problems = [];
-  page.on("pageerror", (error) => problems.push(error.message));
-  page.on("console", (message) => {
-    // The browser itself reports each WebSocket that the broken network refuses.
-    const isNetwork = message.text().includes("ERR_CONNECTION") || message.text().includes("ERR_EMPTY_RESPONSE");
-    if (message.type() === "error" && !isNetwork) problems.push(message.text());
-  });
+  const problems = problemsIn(page);
   const tab = {
     page,
     problems,
@@ -235,12 +227,9 @@ async function open(room, { viewport = DESKTOP, colorScheme = "light", at = fron
     /** Takes a picture, and checks the accessibility of what is shown. */
     async shoot(name) {
       await page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
-      // The page's own policy forbids other scripts, but not those of the browser's tools.
-      await page.evaluate(fs.readFileSync(AXE, "utf8"));
       for (const scheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme: scheme });
-        const { violations } = await page.evaluate(() => globalThis.axe.run());
-        assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], `${name}, ${scheme}`);
+        await assertAccessible(page, `${name}, ${scheme}`);
       }
       await page.emulateMedia({ colorScheme });
     },

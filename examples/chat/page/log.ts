@@ -63,10 +63,8 @@ export class Log {
     let known = Math.min(history.length, this.#recent.length);
     while (known > 0 && !history.slice(0, known).every((said, n) => isSame(said, this.#recent.at(n - known)))) known--;
     // Without a common part there can be messages in between, which nobody sends.
-    if (known === 0 && history.length === MAX_HISTORY) {
-      if (this.hasMessages) this.notice("Some messages are missing here.");
-      else $("earlier").hidden = false;
-    }
+    if (known === 0 && this.#recent.length > 0) this.notice("Some messages are missing here.");
+    else if (known === 0 && history.length === MAX_HISTORY) $("earlier").hidden = false;
     const missed = history.slice(known);
     for (const said of missed) this.message(said);
     return missed;

@@ -1,38 +1,7 @@
 // Tests of the room of the chapter "Concepts".
-use std::time::Duration;
-
+use crate::rooms::shout::{self, Broadcast, Connection, Event};
 use room_runtime::prelude::*;
 use room_runtime::testing::{TestRoom, World};
-use shout::{Broadcast, Connection, Event};
-
-#[room]
-pub mod shout {
-    use room_runtime::prelude::*;
-
-    #[derive(Default)]
-    pub struct State {
-        pub said: u64,
-    }
-
-    pub struct Connection {
-        pub name: String,
-    }
-
-    pub enum Event {
-        Say { text: String },
-    }
-
-    pub enum Broadcast {
-        Message { from: String, text: String },
-    }
-
-    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
-        let Event::Say { text } = event;
-        let from = ctx.sender().map_or("the Worker".to_owned(), |peer| peer.data().name.clone());
-        ctx.update(|state| state.said += 1)?;
-        ctx.broadcast(&Broadcast::Message { from, text: text.to_uppercase() })?;
-        Ok(())
-    }
-}
+use std::time::Duration;
 
 // BLOCK
