@@ -201,7 +201,8 @@ impl Outbox {
 
     /// Sends as much as the window allows.
     pub(crate) fn pump(&mut self) {
-        while self.cursor < self.low.saturating_add(self.window) {
+        // Beyond the next number, another owner of the session has settled numbers, and their `ack` follows.
+        while self.cursor <= self.next && self.cursor < self.low.saturating_add(self.window) {
             if self.cursor == self.next {
                 let Some(item) = self.queue.pop_front() else { return };
                 self.pending.insert(self.next, item);

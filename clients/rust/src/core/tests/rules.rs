@@ -548,6 +548,17 @@ fn a_close_fails_everything_and_lets_out_what_was_sent() {
 }
 
 #[test]
+fn numbers_that_another_owner_of_the_session_has_settled_are_skipped_at_once() {
+    let mut rig = Rig::new();
+    rig.frame(json!([[welcome(json!({ "resumed": true, "last": 10, "window": u64::MAX }))]]));
+    rig.add();
+    assert_eq!(rig.out(), [""; 0]);
+    // The room's `ack` of them follows its welcome.
+    rig.frame(json!([[{ "ack": 10 }]]));
+    assert_eq!(rig.out(), [r#"[11,"e"]"#]);
+}
+
+#[test]
 fn large_integers_are_exact() {
     let mut rig = Rig::new();
     rig.call();
