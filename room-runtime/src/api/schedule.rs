@@ -1,6 +1,6 @@
 //! [`Schedule`]: an alarm that a handler sets.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use crate::{Error, ErrorKind, Room, RoomContext, ScheduleId, engine::schedules::Job};
 
@@ -126,15 +126,14 @@ impl<'a, R: Room> Schedule<'a, R> {
     /// # Errors
     /// [`ErrorKind::InvalidSchedule`] for a period of zero, and the errors of [`at`](Schedule::at).
     pub fn every(self, period: Duration) -> Result<ScheduleId, Error> {
-        let every_ms = millis(period);
-        if every_ms == 0 {
+        let Some(every_ms) = NonZeroU64::new(millis(period)) else {
             return Err(Error::new(ErrorKind::InvalidSchedule, "a period has at least a millisecond"));
-        }
-        let due_ms = self.ctx.now_ms().saturating_add(every_ms);
+        };
+        let due_ms = self.ctx.now_ms().saturating_add(every_ms.get());
         self.set(due_ms, Some(every_ms))
     }
 
-    fn set(self, due_ms: u64, every_ms: Option<u64>) -> Result<ScheduleId, Error> {
+    fn set(self, due_ms: u64, every_ms: Option<NonZeroU64>) -> Result<ScheduleId, Error> {
         self.ctx.alive()?;
         let host = &self.ctx.host;
         host.store_state()?;

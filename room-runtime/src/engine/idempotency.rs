@@ -41,6 +41,7 @@ struct Stored {
 /// One answer in storage.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
+    #[serde(deserialize_with = "wire::counted")]
     number: u64,
     key: Rc<str>,
     /// The digest of the call, to detect a different call with the same key.
@@ -154,7 +155,7 @@ impl Answers {
         stored.next += 1;
         stored.by_key.insert(key, answer.in_memory());
         if stored.by_key.len() as u64 > KEPT {
-            let oldest = stored.next - 1 - KEPT;
+            let oldest = stored.next.saturating_sub(1 + KEPT);
             stored.by_key.retain(|_, answer| answer.number > oldest);
         }
         Ok(())
@@ -194,9 +195,11 @@ fn load(platform: &AnyPlatform) -> Result<Stored, Error> {
                 Err(error) => platform.log_error(&format!("{error}: that call is not remembered")),
             }
         }
-        match last {
-            // No key lies between this one and the next.
-            Some(number) if !is_last => start = Some(format!("{}\0", key_of(number))),
+        // No key lies between this one and the next.
+        let next = last.map(|number| format!("{}\0", key_of(number)));
+        match next {
+            // An answer under the key of another number would be read for ever.
+            Some(next) if !is_last && start.as_ref().is_none_or(|start| *start < next) => start = Some(next),
             _ => return Ok(stored),
         }
     }

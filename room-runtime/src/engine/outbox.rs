@@ -141,6 +141,7 @@ struct Source {
 struct StoredSource {
     id: Rc<str>,
     /// A number above that of each call.
+    #[serde(deserialize_with = "wire::counted")]
     next: u64,
 }
 
@@ -165,6 +166,7 @@ struct Queued {
 /// A call, as it is stored.
 #[derive(Serialize, Deserialize)]
 struct StoredCall {
+    #[serde(deserialize_with = "wire::counted")]
     number: u64,
     sent_at: u64,
     to: Target,

@@ -21,7 +21,11 @@ use super::{
     slot::{Slot, Status},
     topics::{carries, is_subscribed},
 };
-use crate::{Error, ErrorKind, platform::*, wire::keys};
+use crate::{
+    Error, ErrorKind,
+    platform::*,
+    wire::{self, keys},
+};
 
 /// The entries that are read at a time.
 const CHUNK: u32 = 128;
@@ -94,7 +98,11 @@ impl Log {
 
 /// The first and the last entry of a log that has any.
 #[derive(Clone, Debug, Default)]
-struct Ends(Option<(Head, Head)>);
+struct Ends {
+    readable: Option<(Head, Head)>,
+    /// The number of entries after the last one that are not readable.
+    unreadable: u64,
+}
 
 /// The numbers of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +136,7 @@ impl<'a> Entry<'a> {
 
     fn decode(stored: &'a [u8]) -> Option<Self> {
         let mut fields = str::from_utf8(stored).ok()?.splitn(8, ' ');
-        let mut next = || fields.next()?.parse().ok();
+        let mut next = || wire::parse_counted(fields.next()?);
         let (position, before, number, total, bytes, at_ms) = (next()?, next()?, next()?, next()?, next()?, next()?);
         let length = next()?;
         let (to, message) = fields.next()?.split_at_checked(usize::try_from(length).ok()?)?;
@@ -192,12 +200,23 @@ impl RoomHost {
         if let Some(ends) = &*self.log.ends.borrow() {
             return Ok(ends.clone());
         }
-        let read = |reverse| {
-            let found = self.platform.scan(keys::LOG, None, reverse, 1);
-            let found = found.map_err(|refusal| self.log_error_of("read", &refusal))?;
-            Ok::<_, Error>(found.first().and_then(|stored| Entry::decode(stored)).map(|entry| entry.head))
+        let scan = |reverse, limit| {
+            let found = self.platform.scan(keys::LOG, None, reverse, limit);
+            found.map_err(|refusal| self.log_error_of("read", &refusal))
         };
-        let ends = Ends(read(false)?.zip(read(true)?));
+        // The first readable entry from an end, and the number of entries before it.
+        let read = |reverse| {
+            let head = |stored: &Vec<u8>| Entry::decode(stored).map(|entry| entry.head);
+            let mut found = scan(reverse, 1)?;
+            if found.first().is_some_and(|stored| head(stored).is_none()) {
+                found = scan(reverse, CHUNK)?;
+            }
+            let heads = found.iter().map(head);
+            let unreadable = heads.clone().take_while(Option::is_none).count();
+            Ok::<_, Error>((heads.flatten().next(), unreadable as u64))
+        };
+        let ((first, _), (last, unreadable)) = (read(false)?, read(true)?);
+        let ends = Ends { readable: first.zip(last), unreadable };
         self.log.ends.replace(Some(ends.clone()));
         Ok(ends)
     }
@@ -209,8 +228,10 @@ impl RoomHost {
             return Ok(known);
         }
         let stored = self.platform.get(keys::LOG_POSITION).map_err(|refusal| self.log_error_of("read", &refusal))?;
-        let stored = stored.and_then(|bytes| str::from_utf8(&bytes).ok()?.parse().ok()).unwrap_or(0);
-        let position = self.ends()?.0.map_or(stored, |(_, last)| stored.max(last.position));
+        let stored = stored.and_then(|bytes| wire::parse_counted(str::from_utf8(&bytes).ok()?)).unwrap_or(0);
+        let Ends { readable, unreadable } = self.ends()?;
+        // An entry that is not readable has a position too, which no other message may get.
+        let position = readable.map_or(stored, |(_, last)| stored.max(last.position)) + unreadable;
         self.log.position.set(position);
         Ok(position)
     }
@@ -239,7 +260,7 @@ impl RoomHost {
             }
         }
         let position = self.position()? + 1;
-        let ends = self.ends()?.0;
+        let ends = self.ends()?.readable;
         let bytes = (to.len() + kept.len()) as u64;
         let (before, number, total) =
             ends.map_or((0, 1, bytes), |(_, last)| (last.position, last.number + 1, last.total + bytes));
@@ -250,7 +271,7 @@ impl RoomHost {
             .map_err(|refusal| self.log_error_of("written", &refusal))?;
         self.log.position.set(position);
         let first = ends.map_or(head, |(first, _)| first);
-        self.log.ends.replace(Some(Ends(Some((first, head)))));
+        self.log.ends.replace(Some(Ends { readable: Some((first, head)), unreadable: 0 }));
         if let Err(error) = self.trim(first, head) {
             self.log_error(&error.to_string());
         }
@@ -262,38 +283,46 @@ impl RoomHost {
         let bounds = self.room.replay;
         let now_ms = self.platform.now_ms();
         let is_beyond = |head: &Head| {
-            last.number - head.number >= u64::from(bounds.messages)
-                || last.total - head.total + head.bytes > u64::from(bounds.bytes)
+            last.number.saturating_sub(head.number) >= u64::from(bounds.messages)
+                || last.total.saturating_sub(head.total) + head.bytes > u64::from(bounds.bytes)
                 || now_ms.saturating_sub(head.at_ms) >= bounds.age_ms
         };
         // Several are deleted at a time, so that not each message reads the oldest entry.
         let slack = u64::from(bounds.messages / 8).min(64);
-        let is_full = last.number - first.number >= u64::from(bounds.messages) + slack;
-        let is_large = last.total - first.total + first.bytes > u64::from(bounds.bytes) + u64::from(bounds.bytes / 8);
+        let is_full = last.number.saturating_sub(first.number) >= u64::from(bounds.messages) + slack;
+        let is_large = last.total.saturating_sub(first.total) + first.bytes
+            > u64::from(bounds.bytes) + u64::from(bounds.bytes / 8);
         let is_old = now_ms.saturating_sub(first.at_ms) >= bounds.age_ms.saturating_add(bounds.age_ms / 8);
         if !(is_full || is_large || is_old) {
             return Ok(());
         }
         // After an error in between, the ends are read again.
         self.log.ends.take();
-        let mut kept = last;
+        let (mut kept, mut gone) = (last, 0);
         'read: loop {
+            let before = gone;
             let found = self.platform.scan(keys::LOG, None, false, CHUNK);
             let found = found.map_err(|refusal| self.log_error_of("read", &refusal))?;
             for stored in &found {
-                let Some(Entry { head, .. }) = Entry::decode(stored) else { return Ok(()) };
+                // One that is not readable stays: its key is not known. Whoever reads it gets a gap.
+                let Some(Entry { head, .. }) = Entry::decode(stored) else { continue };
                 if head.position == last.position || !is_beyond(&head) {
                     kept = head;
                     break 'read;
                 }
+                // An entry under the key of another position would be found again for ever.
+                if head.position <= gone {
+                    return Ok(());
+                }
+                gone = head.position;
                 let deleted = self.platform.delete(&key(head.position));
                 deleted.map_err(|refusal| self.log_error_of("written", &refusal))?;
             }
-            if found.len() < CHUNK as usize {
+            if found.len() < CHUNK as usize || gone == before {
                 break;
             }
         }
-        self.log.ends.replace(Some(Ends(Some((kept, last)))));
+        self.log.ends.replace(Some(Ends { readable: Some((kept, last)), unreadable: 0 }));
         Ok(())
     }
 
@@ -376,7 +405,11 @@ impl RoomHost {
         if at < slot.begun.get() || at > self.position()? {
             return Ok(Missed::Gap);
         }
-        let Some((first, last)) = self.ends()?.0 else { return Ok(Missed::Messages(Vec::new())) };
+        let Ends { readable, unreadable } = self.ends()?;
+        if unreadable > 0 && at < self.position()? {
+            return Ok(Missed::Gap);
+        }
+        let Some((first, last)) = readable else { return Ok(Missed::Messages(Vec::new())) };
         if at < first.before {
             return Ok(Missed::Gap);
         }
@@ -389,12 +422,16 @@ impl RoomHost {
             for stored in &found {
                 let Some(Entry { head, to, message }) = Entry::decode(stored) else { return Ok(Missed::Gap) };
                 let Ok(receivers) = serde_json::from_str::<Receivers>(to) else { return Ok(Missed::Gap) };
+                // An entry under the key of another position would be read for ever.
+                if head.position < next {
+                    return Ok(Missed::Gap);
+                }
                 next = head.position + 1;
                 if !receivers.include(self, slot) {
                     continue;
                 }
                 let is_old = now_ms.saturating_sub(head.at_ms) >= self.room.replay.age_ms;
-                if is_old || message.is_empty() {
+                if is_old || !wire::is_json(message) {
                     return Ok(Missed::Gap);
                 }
                 let frame = match packing {

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell, RefMut},
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU64,
 };
 
 use serde::{Deserialize, Serialize};
@@ -56,12 +57,13 @@ impl Job {
 struct Pending {
     id: ScheduleId,
     /// The order in which schedules that are due at the same time were set.
+    #[serde(deserialize_with = "wire::counted")]
     number: u64,
     due_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    every_ms: Option<u64>,
+    every_ms: Option<NonZeroU64>,
     /// The time for which it was set. `due_ms` moves with each retry; this does not.
     nominal_ms: u64,
     /// The number of tries since the last success.
@@ -236,7 +238,7 @@ impl Schedules {
         job: Job,
         key: Option<String>,
         due_ms: u64,
-        every_ms: Option<u64>,
+        every_ms: Option<NonZeroU64>,
     ) -> Result<ScheduleId, Error> {
         let mut loaded = self.loaded(platform)?;
         let same_period =
@@ -459,6 +461,7 @@ impl Schedules {
                 Job::Grace(_) | Job::Purge => false,
             };
             if lacks_handler {
+                loaded.take(pending.id);
                 // Without a handler it never fires, but an alarm can be cancelled.
                 loaded.by_id.insert(pending.id, pending);
                 continue;
@@ -474,13 +477,15 @@ impl Schedules {
 }
 
 /// The first time after `now_ms` that is a whole number of periods after `nominal_ms`.
-fn next_period(nominal_ms: u64, every_ms: u64, now_ms: u64) -> u64 {
-    let passed = now_ms.saturating_sub(nominal_ms) / every_ms + 1;
-    nominal_ms.saturating_add(every_ms.saturating_mul(passed))
+fn next_period(nominal_ms: u64, every_ms: NonZeroU64, now_ms: u64) -> u64 {
+    let passed = (now_ms.saturating_sub(nominal_ms) / every_ms).saturating_add(1);
+    nominal_ms.saturating_add(every_ms.get().saturating_mul(passed))
 }
 
 impl Loaded {
     fn insert(&mut self, pending: Pending) {
+        // An id has one schedule, also if storage has two of it.
+        self.take(pending.id);
         self.graces += usize::from(matches!(pending.job, Job::Grace(_)));
         self.order.insert((pending.due_ms, pending.number, pending.id));
         self.by_id.insert(pending.id, pending);
@@ -535,12 +540,16 @@ mod tests {
 
     #[test]
     fn periods_that_passed_are_skipped_and_the_grid_is_kept() {
-        assert_eq!(next_period(1_000, 100, 1_000), 1_100);
-        assert_eq!(next_period(1_000, 100, 1_099), 1_100);
-        assert_eq!(next_period(1_000, 100, 1_100), 1_200);
-        assert_eq!(next_period(1_000, 100, 1_950), 2_000);
+        let next = |nominal_ms, every_ms, now_ms| {
+            next_period(nominal_ms, NonZeroU64::new(every_ms).expect("a period"), now_ms)
+        };
+        assert_eq!(next(1_000, 100, 1_000), 1_100);
+        assert_eq!(next(1_000, 100, 1_099), 1_100);
+        assert_eq!(next(1_000, 100, 1_100), 1_200);
+        assert_eq!(next(1_000, 100, 1_950), 2_000);
         // Fired by hand before its time.
-        assert_eq!(next_period(1_000, 100, 500), 1_100);
-        assert_eq!(next_period(u64::MAX - 1, 100, u64::MAX), u64::MAX);
+        assert_eq!(next(1_000, 100, 500), 1_100);
+        assert_eq!(next(u64::MAX - 1, 100, u64::MAX), u64::MAX);
+        assert_eq!(next(0, 1, u64::MAX), u64::MAX);
     }
 }

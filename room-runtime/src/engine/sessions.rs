@@ -112,7 +112,7 @@ impl Memory {
 
     fn decode(stored: &[u8]) -> Option<Memory> {
         let (since, life) = str::from_utf8(stored).ok()?.split_once(' ')?;
-        Some(Memory { since_ms: since.parse().ok()?, life: life.parse().ok()? })
+        Some(Memory { since_ms: wire::parse_counted(since)?, life: life.parse().ok()? })
     }
 }
 
@@ -143,9 +143,9 @@ impl Row {
         let mut next = || fields.next();
         Some(Row {
             token: next()?.to_owned(),
-            last: next()?.parse().ok()?,
-            told: next()?.parse().ok()?,
-            touched_ms: next()?.parse().ok()?,
+            last: wire::parse_counted(next()?)?,
+            told: wire::parse_counted(next()?)?,
+            touched_ms: wire::parse_counted(next()?)?,
             place: next()?.to_owned(),
             id: PeerId::from(next()?),
         })
@@ -412,7 +412,9 @@ impl RoomHost {
         let read = |key: &str| self.platform.get(key).map_err(|refusal| self.session_error("read", &refusal));
         let numbered = |stored: Vec<u8>| {
             let (of, outcome) = str::from_utf8(&stored).ok()?.split_once(' ')?;
-            (of.parse() == Ok(number)).then(|| outcome.to_owned())
+            // It becomes a part of a frame. Without it the number is acknowledged.
+            let is_readable = outcome == LARGE || wire::is_json(outcome);
+            (of.parse() == Ok(number) && is_readable).then(|| outcome.to_owned())
         };
         let outcome = read(&outcome_key(&session.token, number))?.and_then(numbered);
         if outcome.as_deref() != Some(LARGE) {
@@ -697,7 +699,8 @@ mod tests {
         let memory = Memory { since_ms: 7, life: 9 };
         assert_eq!(Memory::decode(memory.encode().as_bytes()), Some(memory));
         assert_eq!(Row::decode(b"0f 7 5 9 1e an id with spaces"), Some(row));
-        for broken in [&b""[..], b"0f", b"0f x 5 9 1e a", b"0f 7 5 9 1e", b"\xff"] {
+        for broken in [&b""[..], b"0f", b"0f x 5 9 1e a", b"0f 7 5 9 1e", b"0f 18446744073709551615 5 9 1e a", b"\xff"]
+        {
             assert_eq!(Row::decode(broken), None, "{broken:?}");
         }
     }

@@ -6,8 +6,8 @@ use std::{any::Any, cell::RefCell, collections::HashMap, rc::Rc, time::Duration}
 use futures_channel::oneshot;
 
 use crate::{
-    Close, CloseCode, ErrorKind, Failure, HandlerError, HandlesAlarms, Limits, OnDuplicate, Peer, Room, RoomContext,
-    Upgrade,
+    Close, CloseCode, ErrorKind, Failure, HandlerError, HandlesAlarms, Limits, OnDuplicate, Peer, Replay, Room,
+    RoomContext, Upgrade,
     platform::LocalFuture,
     testing::{TestRoom, World},
 };
@@ -17,6 +17,10 @@ struct Rig<const GRACE: u64, const PURGE: u64, const CLOSE: bool, const MAX: usi
 
 type Plain = Rig<0, 0, true, 1000>;
 type Graced = Rig<10_000, 0, true, 1000>;
+/// It has a log of two messages.
+type Logged = Rig<LOGGED_MS, 0, true, 1000>;
+
+const LOGGED_MS: u64 = 20_000;
 
 type Hook<R> = Rc<dyn Fn(RoomContext<R>, Option<Peer<R>>) -> LocalFuture<Result<(), Failure>>>;
 
@@ -94,6 +98,7 @@ impl<const G: u64, const P: u64, const C: bool, const M: usize> Room for Rig<G, 
     const HAS_ON_JOIN: bool = false;
     const HAS_ON_LEAVE: bool = false;
     const LIMITS: Limits = Limits::DEFAULT.max_peers(M);
+    const REPLAY: Replay = if G == LOGGED_MS { Replay::new(2) } else { Replay::NONE };
     type State = u64;
     /// The name of the connection.
     type Connection = String;
@@ -599,6 +604,76 @@ fn code_without_a_version_refuses_a_state_of_a_version() {
         "and then it was overwritten: {:?}, still as version {version}",
         room.stored_state()
     );
+}
+
+#[test]
+fn a_stored_schedule_that_no_room_wrote_stops_no_other() {
+    let room = TestRoom::<Plain>::new("r");
+    for (key, id, number, period, name) in [
+        (1, 1, u64::MAX, "", "without a next number"),
+        (2, 2, 1, r#","every_ms":0"#, "without a period"),
+        (3, 3, 2, "", "one of two with an id"),
+        (4, 3, 3, "", "another with it"),
+        (5, 5, 4, "", "good"),
+    ] {
+        let value = format!(
+            r#"{{"id":"{id:016x}","number":{number},"due_ms":{number},"nominal_ms":1{period},"what":{{"alarm":"{name}"}}}}"#
+        );
+        room.object.memory.store(&format!("room:schedule:{key:016x}"), value.as_bytes());
+    }
+    let fired = [(); 3].map(|()| room.fire_alarm().expect("no storage fails"));
+    assert_eq!(fired, [true, true, false]);
+    room.advance(Duration::from_secs(1));
+    assert_eq!(notes(), ["start", "alarm another with it", "alarm good"]);
+    let log = room.take_log();
+    assert!(log.len() == 2 && log.iter().all(|line| line.contains("it stays in storage")), "{log:?}");
+}
+
+#[test]
+fn a_stored_session_with_a_number_that_no_room_counts_to_is_not_known() {
+    let room = TestRoom::<Plain>::new("r");
+    let request = http::Request::builder().header("sec-websocket-protocol", "room.v1").body(()).expect("a request");
+    let ann = room.try_connect_with(request, as_("ann")).expect("she is let in");
+    ann.send_raw(r#"[1,"nothing"]"#);
+    let key = format!("room:session:{}", ann.resume_token().expect("a session"));
+    let row = String::from_utf8(room.object.memory.stored(&key).expect("a row")).expect("text");
+    room.object.memory.store(&key, row.replacen(" 1 ", &format!(" {} ", u64::MAX), 1).as_bytes());
+    room.hibernate();
+    let again = ann.reconnect("ann".to_owned());
+    let welcome = again.receive_raw().expect("a welcome");
+    assert!(welcome.contains(r#""resumed":false,"last":0"#), "{welcome}");
+    again.send_raw(r#"[1,"nothing"]"#);
+    assert_eq!(again.receive_raw().as_deref(), Some(r#"[[{"ack":1}]]"#));
+    assert!(room.take_log().iter().all(|line| line.contains("a stored session is not readable")));
+}
+
+#[test]
+fn an_entry_of_the_log_that_is_not_readable_is_a_gap_and_its_position_is_given_to_no_other() {
+    let room = TestRoom::<Logged>::new("r");
+    let request = http::Request::builder().header("sec-websocket-protocol", "room.v1").body(()).expect("a request");
+    let ann = room.try_connect_with(request, as_("ann")).expect("she is let in");
+    let last = || room.object.memory.keys("room:log:").pop().expect("an entry");
+    let say = |text: &str| room.broadcast(&text.to_owned()).map(drop).expect("it is logged");
+    say("one");
+    assert_eq!(ann.received(), ["one"]);
+    ann.disconnect();
+    say("two");
+    let lost = last();
+    room.object.memory.store(&lost, b"not an entry");
+    room.hibernate();
+    let ann = ann.reconnect("ann".to_owned());
+    assert!(ann.receive_raw().expect("a welcome").contains(r#""gap":true"#));
+    // The log goes on behind that entry, and is as short as ever.
+    for text in ["three", "four", "five", "six"] {
+        say(text);
+        room.hibernate();
+    }
+    assert!(last() > lost && room.object.memory.stored(&lost).as_deref() == Some(b"not an entry"));
+    assert_eq!(room.object.memory.keys("room:log:").len(), 3);
+    assert_eq!(ann.received(), ["three", "four", "five", "six"]);
+    ann.disconnect();
+    say("seven");
+    assert_eq!(ann.reconnect("ann".to_owned()).received(), ["seven"]);
 }
 
 #[test]

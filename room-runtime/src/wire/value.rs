@@ -1,6 +1,9 @@
 //! The values in storage and in attachments of sockets, as JSON.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Unexpected},
+};
 use serde_json::value::RawValue;
 
 use super::{encode_error, json::round_trip::RoundTrip};
@@ -32,6 +35,28 @@ pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Res
     serde_json::from_str(text).map_err(|error| decode_failed(what, error))
 }
 
+/// The largest number to which a room counts. Sums of a few of them do not overflow, so no arithmetic needs a check.
+const MAX_COUNTED: u64 = (1 << 53) - 1;
+
+/// Parses a stored number of a room's own sequences. A larger one was not written by a room.
+pub(crate) fn parse_counted(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number <= MAX_COUNTED)
+}
+
+/// Reads such a number as a field of a stored value.
+pub(crate) fn counted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number <= MAX_COUNTED {
+        return Ok(number);
+    }
+    Err(serde::de::Error::invalid_value(Unexpected::Unsigned(number), &"a number to which a room can have counted"))
+}
+
+/// Returns whether a text is JSON, so that it can be a part of a frame.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
 /// The error of a stored value that does not decode.
 pub(crate) fn decode_failed(what: &str, error: serde_json::Error) -> Error {
     Error::new(ErrorKind::Decode, format!("{what} does not decode: {}", brief(&error))).because(error)
@@ -55,6 +80,19 @@ pub(crate) struct Attachment<I, C, E>(
 mod tests {
     use super::*;
     use crate::PeerId;
+
+    #[test]
+    fn a_number_that_no_room_counts_to_is_not_read() {
+        #[derive(Debug, Deserialize)]
+        struct Row(#[serde(deserialize_with = "counted")] u64);
+
+        for (text, expected) in [("0", Some(0)), ("9007199254740991", Some(MAX_COUNTED)), ("9007199254740992", None)] {
+            assert_eq!(parse_counted(text), expected);
+            assert_eq!(serde_json::from_str::<Row>(text).map(|row| row.0).ok(), expected);
+        }
+        assert_eq!(parse_counted("18446744073709551615"), None);
+        assert_eq!(parse_counted("-1"), None);
+    }
 
     #[test]
     fn an_attachment_reads_back() {
