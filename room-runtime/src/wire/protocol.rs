@@ -88,7 +88,7 @@ impl ClientFrame {
 pub(crate) fn number_of(frame: &OwnedFrame) -> u64 {
     match frame {
         OwnedFrame::Text(text) => {
-            number_in(text.trim_start().strip_prefix('[').unwrap_or("")).map_or(0, |(number, _)| number)
+            number_in(json_trim_start(text).strip_prefix('[').unwrap_or("")).map_or(0, |(number, _)| number)
         }
         OwnedFrame::Binary(bytes) => match bytes.first() {
             Some(0x92 | 0x93) => unpack_number(&bytes[1..]).map_or(0, |(number, _)| number),
@@ -106,21 +106,35 @@ pub(crate) fn is_settlement(frame: &OwnedFrame) -> bool {
     }
 }
 
+/// The characters that JSON allows around values. Unicode has more.
+const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+fn json_trim_start(text: &str) -> &str {
+    text.trim_start_matches(JSON_SPACE)
+}
+
+fn json_trim_end(text: &str) -> &str {
+    text.trim_end_matches(JSON_SPACE)
+}
+
 /// Parses a number and the comma after it. Returns it with the rest of the text.
 fn number_in(text: &str) -> Option<(u64, &str)> {
-    let text = text.trim_start();
+    let text = json_trim_start(text);
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    if digits > 1 && text.starts_with('0') {
+        return None;
+    }
     let number = text[..digits].parse().ok().filter(|number| *number <= MAX_NUMBER)?;
-    let rest = text[digits..].trim_start().strip_prefix(',')?;
-    Some((number, rest.trim_start()))
+    let rest = json_trim_start(&text[digits..]).strip_prefix(',')?;
+    Some((number, json_trim_start(rest)))
 }
 
 /// Parses the name of a function and the comma after it. An event that is a string has no comma after it.
 fn name_in(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
-    let rest = text[end..].strip_prefix('"')?.trim_start().strip_prefix(',')?;
-    Some((&text[..end], rest.trim_start()))
+    let rest = json_trim_start(text[end..].strip_prefix('"')?).strip_prefix(',')?;
+    Some((&text[..end], json_trim_start(rest)))
 }
 
 fn parse_text(mut text: String) -> Result<ClientFrame, String> {
@@ -133,9 +147,9 @@ fn parse_text(mut text: String) -> Result<ClientFrame, String> {
     if text.starts_with('{') {
         return serde_json::from_str(&text).map(|From { from }| ClientFrame::From(from)).map_err(|_| text);
     }
-    let begin = text.trim_start();
+    let begin = json_trim_start(&text);
     let Some((number, rest)) = begin.strip_prefix('[').and_then(number_in) else { return Err(text) };
-    let Some(inner) = rest.trim_end().strip_suffix(']').map(str::trim_end) else { return Err(text) };
+    let Some(inner) = json_trim_end(rest).strip_suffix(']').map(json_trim_end) else { return Err(text) };
     let (name, inner) = match name_in(inner) {
         Some((name, arguments)) => (Some(name.to_owned()), arguments),
         None => (None, inner),
@@ -181,20 +195,22 @@ fn parse_bytes(mut bytes: Vec<u8>) -> Result<ClientFrame, Vec<u8>> {
     })
 }
 
-/// Reads a whole number of MessagePack. JavaScript encoders write large ones as floats.
+/// Reads a whole number of MessagePack. JavaScript encoders write large ones as floats, and others write all as signed.
 fn unpack_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     let size = match first {
         0..=0x7f => return Some((u64::from(*first), rest)),
-        0xcc => 1,
-        0xcd => 2,
-        0xce => 4,
-        0xcf | 0xcb => 8,
+        0xcc | 0xd0 => 1,
+        0xcd | 0xd1 => 2,
+        0xce | 0xd2 => 4,
+        0xcf | 0xd3 | 0xcb => 8,
         _ => return None,
     };
     let (digits, rest) = rest.split_at_checked(size)?;
+    let is_negative = digits[0] > 0x7f;
     let bits = digits.iter().fold(0, |number, digit| (number << 8) | u64::from(*digit));
     let number = match first {
+        0xd0..=0xd3 if is_negative => return None,
         0xcb => {
             let float = f64::from_bits(bits);
             let number = float as u64;
@@ -347,8 +363,22 @@ mod tests {
         ] {
             assert_eq!(ClientFrame::parse(text(frame)), expected, "{frame}");
         }
-        for frame in ["", "[]", "[1]", "[-1,2]", "[1.5,2]", "[9007199254740992,1]", r#"{"from":-1}"#, "{}", "[1,2", "7"]
-        {
+        for frame in [
+            "",
+            "[]",
+            "[1]",
+            "[-1,2]",
+            "[01,2]",
+            "[1\u{b},2]",
+            "\u{a0}[1,2]",
+            "[1,2]\u{2028}",
+            "[1.5,2]",
+            "[9007199254740992,1]",
+            r#"{"from":-1}"#,
+            "{}",
+            "[1,2",
+            "7",
+        ] {
             assert_eq!(ClientFrame::parse(text(frame)), Err(text(frame)), "{frame}");
         }
     }
@@ -365,6 +395,9 @@ mod tests {
         let float = (2_f64).powi(40).to_be_bytes();
         assert_eq!(parse(&[b"\x92\xcb", &float[..], b"\xc0"].concat()), event(1 << 40, b"\xc0"));
         assert_eq!(parse(b"\x81\xa4from\x07"), Some(ClientFrame::From(7)));
+        for signed in [&b"\xd0\x05"[..], b"\xd1\0\x05", b"\xd2\0\0\0\x05", b"\xd3\0\0\0\0\0\0\0\x05"] {
+            assert_eq!(parse(&[b"\x92", signed, b"\xc0"].concat()), event(5, b"\xc0"));
+        }
         let call =
             ClientFrame::Call { number: 6, name: "rename".to_owned(), arguments: OwnedFrame::Binary(b"\x80".to_vec()) };
         assert_eq!(parse(b"\x93\x06\xa6rename\x80"), Some(call));
@@ -374,6 +407,8 @@ mod tests {
             b"\x92",
             b"\x92\xff\xc0",
             b"\x92\xcd\x01",
+            b"\x92\xd0\xff\xc0",
+            b"\x92\xd3\xff\xff\xff\xff\xff\xff\xff\xff\xc0",
             b"\x93\x01\x02\x03",
             b"\x81\xa4from\xff",
             b"\x92\xcb\x3f\xf8\0\0\0\0\0\0\xc0",

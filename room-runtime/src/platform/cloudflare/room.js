@@ -849,18 +849,35 @@ function frameOf(isPacked, controls, position, messages) {
   return isPacked ? packedFrame(controls, messages) : textFrame(controls, messages);
 }
 
-// Returns the number of a frame of a client of `room.v1`; 0 for none.
+// The readers of MessagePack's numbers, with their sizes.
+const NUMBERS = {
+  0xcb: ["getFloat64", 8],
+  0xcc: ["getUint8", 1],
+  0xcd: ["getUint16", 2],
+  0xce: ["getUint32", 4],
+  0xcf: ["getBigUint64", 8],
+  0xd0: ["getInt8", 1],
+  0xd1: ["getInt16", 2],
+  0xd2: ["getInt32", 4],
+  0xd3: ["getBigInt64", 8],
+};
+
+// Returns the number of a frame of a client of `room.v1`; 0 for none, also for a frame that ends within it.
 function numberOf(data) {
-  if (typeof data === "string") return Number(/^\s*\[\s*(\d{1,16})\s*,/.exec(data)?.[1] ?? 0);
-  const bytes = new DataView(data);
+  const number = typeof data === "string" ? numberInText(data) : numberInBytes(new DataView(data));
+  return Number.isSafeInteger(number) && number > 0 ? number : 0;
+}
+
+function numberInText(text) {
+  return Number(/^[ \t\n\r]*\[[ \t\n\r]*(0|[1-9]\d{0,15})[ \t\n\r]*,/.exec(text)?.[1] ?? 0);
+}
+
+function numberInBytes(bytes) {
   if (bytes.byteLength < 2 || (bytes.getUint8(0) & 0xfe) !== 0x92) return 0;
   const first = bytes.getUint8(1);
   if (first < 0x80) return first;
-  if (first === 0xcc) return bytes.getUint8(2);
-  if (first === 0xcd) return bytes.getUint16(2);
-  if (first === 0xce) return bytes.getUint32(2);
-  if (first === 0xcf) return Number(bytes.getBigUint64(2));
-  return first === 0xcb ? bytes.getFloat64(2) : 0;
+  const [read, size] = NUMBERS[first] ?? [];
+  return size !== undefined && bytes.byteLength >= 2 + size ? Number(bytes[read](2)) : 0;
 }
 
 // Returns whether a frame of a client of `room.v1` only says what is settled for the client.
