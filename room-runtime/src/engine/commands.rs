@@ -119,6 +119,10 @@ impl RoomHost {
                 let infos = peers.map(|slot| self.info(&slot)).collect::<Result<Vec<_>, _>>();
                 answer(infos.map_err(|error| WireError::from(&error)))
             }
+            // It becomes a part of frames, in which text that is no JSON would end the message or begin another one.
+            Command::Broadcast(message) if !wire::is_json(message) => {
+                answer::<()>(Err((&not_understood("a message that is no JSON")).into()))
+            }
             Command::Broadcast(message) => {
                 let to = Audience::All { tag: None, except: &[] };
                 let sent = self.flush().and_then(|()| self.send_json(message, to, &Whom::Everyone));

@@ -808,6 +808,17 @@ fn a_broadcast_passes_over_the_closing_and_reports_the_failing() {
 }
 
 #[test]
+fn a_broadcast_of_the_worker_that_is_no_json_is_sent_to_nobody() {
+    let mut world = World::new();
+    let a = world.connect("a", &[]);
+    world.received(a);
+    for text in ["broadcast", "broadcast ", r#"broadcast "x","y""#, r#"once 1 k broadcast {"type":"#] {
+        assert!(world.call(text).starts_with(r#"{"err":{"kind":"decode""#), "{text}");
+        assert!(world.received(a).is_empty(), "{text}");
+    }
+}
+
+#[test]
 fn a_frame_that_does_not_decode_gets_one_error_frame_and_changes_nothing() {
     let mut world = World::new();
     let (a, b) = (world.connect("a", &[]), world.connect("b", &[]));
