@@ -551,7 +551,8 @@ fn a_plain_peer_that_reconnects_takes_its_place_again() {
     let ann = room.try_connect_with(request, Upgrade::new(kept::Connection {}).id("ann")).expect("admitted");
     assert_eq!(ann.protocol().as_deref(), Some("room.json"));
     let again = ann.reconnect(kept::Connection {});
-    again.send(&kept::Event::Say { text: "here".to_owned() });
+    assert_eq!(again.protocol().as_deref(), Some("room.json"));
+    again.send_raw(r#"{"type":"Say","text":"here"}"#);
     assert_eq!(texts(&again), ["here"]);
     assert_eq!(room.state().expect("readable").expect("a state").connected, 1);
 }

@@ -913,18 +913,18 @@ impl<R: Room> TestPeer<R> {
         }
         let mut upgrade = Upgrade::new(data).id(self.id.clone()).tags(self.tags.clone());
         let mut request = Request::default();
-        let token = self.resume_token();
+        let (token, mut offer) = (self.resume_token(), self.protocol());
         if self.with_socket(|socket| socket.v1) {
-            let protocol = self.protocol().unwrap_or_default();
-            let session = token.map(|token| {
+            if let (Some(offer), Some(token)) = (&mut offer, token) {
                 let from = self.calls.borrow().next();
-                format!(", {SUBPROTOCOL}.resume.{token}.{from}.{}", self.position())
-            });
-            let offer = http::HeaderValue::from_str(&format!("{protocol}{}", session.unwrap_or_default()));
-            request.headers_mut().extend(offer.ok().map(|offer| (http::header::SEC_WEBSOCKET_PROTOCOL, offer)));
+                offer.push_str(&format!(", {SUBPROTOCOL}.resume.{token}.{from}.{}", self.position()));
+            }
         } else if let Some(token) = token {
             upgrade = upgrade.resume(token);
         }
+        // Also a plain client offers what it spoke before: without an offer, it would connect as in `connect`.
+        let offer = offer.and_then(|offer| http::HeaderValue::from_str(&offer).ok());
+        request.headers_mut().extend(offer.map(|offer| (http::header::SEC_WEBSOCKET_PROTOCOL, offer)));
         let room = TestRoom {
             object: self.object.clone(),
             world: self.world.clone(),
