@@ -211,7 +211,9 @@ impl WireError {
     }
 
     pub(crate) fn into_error(self) -> Error {
-        let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
+        // Another status would make the error a success for the client of the Worker.
+        let status = self.status.filter(|status| (400..600).contains(status));
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
         let error = Error::new(self.kind, self.message).with_refusal(self.refusal).with_status(status);
         let error = error.with_violations(self.violations.as_deref().map(violations::unpack).unwrap_or_default());
         let error = match self.handler {
@@ -263,6 +265,19 @@ mod tests {
     #[test]
     fn a_command_that_returns_nothing_has_one_answer() {
         assert_eq!(encode_reply(&Reply::Ok(())).expect("it encodes"), DONE);
+    }
+
+    #[test]
+    fn an_error_is_no_success_whatever_its_status() {
+        let status = |status: u16| {
+            let answer = format!(r#"{{"err":{{"kind":"invalid","message":"no","status":{status}}}}}"#);
+            decode_reply::<()>(&answer).expect_err("an error").status().as_u16()
+        };
+        let of_the_kind = ErrorKind::Invalid.status().as_u16();
+        assert_eq!(
+            [200, 303, 399, 409, 599, 600].map(status),
+            [of_the_kind, of_the_kind, of_the_kind, 409, 599, of_the_kind]
+        );
     }
 
     #[test]
