@@ -341,6 +341,7 @@ impl Drop for Inner {
                 eprintln!("{}", journal.trim_start());
             }
         }
+        self.executor.clear();
         // The thread-local can be gone at the end of a thread, and then needs no cleanup.
         let _ = WORLDS.try_with(|worlds| worlds.borrow_mut().remove(&self.number));
     }

@@ -162,6 +162,14 @@ impl Executor {
         self.end(|task| task.owner == owner && (task.started || task.work == Work::Spawned))
     }
 
+    /// Drops all tasks. A task holds its object, which holds this executor.
+    pub(crate) fn clear(&self) {
+        while let Some((_, task)) = { self.tasks.borrow_mut().pop_first() } {
+            // After the borrow has ended, because dropping a task may wake others.
+            drop(task);
+        }
+    }
+
     fn end(&self, ends: impl Fn(&Task) -> bool) -> Vec<Work> {
         let ended: Vec<Task> = self.tasks.borrow_mut().extract_if(.., |_, task| ends(task)).map(|(_, t)| t).collect();
         // The tasks are dropped after the borrow ends, because dropping one may wake others.
