@@ -239,4 +239,6 @@ pub mod __private {
 
     #[cfg(all(feature = "bench", not(target_arch = "wasm32")))]
     pub use crate::object::bench::Engine;
+    #[cfg(all(feature = "fuzz", not(target_arch = "wasm32")))]
+    pub use crate::testing::fuzz;
 }

@@ -55,6 +55,9 @@
 //! [`World::together`] lets several frames arrive before anything runs.
 
 mod calls;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(test)]
 mod rate_tests;
 mod world;
@@ -380,18 +383,26 @@ impl<R: Room> TestRoom<R> {
         request: Request<()>,
         upgrade: Upgrade<R::Connection>,
     ) -> impl Future<Output = Result<TestPeer<R>, Refusal>> + use<R> {
+        let ticket = ticket(&self.world.0.link::<R>());
+        let prepare = prepare(&ticket, upgrade);
+        self.begin_connect_prepared(ticket, prepare, request)
+    }
+
+    /// Connects with the Worker's half of the upgrade, as it is sent to the room.
+    fn begin_connect_prepared(
+        &self,
+        ticket: String,
+        prepare: Result<String, Error>,
+        request: Request<()>,
+    ) -> impl Future<Output = Result<TestPeer<R>, Refusal>> + use<R> {
         let link = self.world.0.link::<R>();
-        let ticket = ticket(&link);
         // As on the platform, several headers of one name are one list.
         let origins = request.headers().get_all(ORIGIN_HEADER).iter();
         let origins: Vec<_> = origins.map(|origin| String::from_utf8_lossy(origin.as_bytes())).collect();
         let origin = (!origins.is_empty()).then(|| origins.join(", "));
         let is_allowed = Origins::of(R::ALLOWED_ORIGINS).is_none_or(|origins| origins.allow(origin.as_deref()));
         // The Worker refuses such a request without a call to the room.
-        let opening = is_allowed.then(|| {
-            let prepare = prepare(&ticket, upgrade);
-            link.open(&address(&self.id, None), ticket, prepare, request)
-        });
+        let opening = is_allowed.then(|| link.open(&address(&self.id, None), ticket, prepare, request));
         let (world, object, room) = (self.world.clone(), self.object.clone(), self.id.clone());
         async move {
             let Some(opening) = opening else {

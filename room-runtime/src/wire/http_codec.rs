@@ -61,7 +61,7 @@ pub(crate) struct ResponseHead {
 }
 
 impl RequestHead {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let headers = pairs(request.headers());
         RequestHead { method: request.method().to_string(), uri: request.uri().to_string(), headers }

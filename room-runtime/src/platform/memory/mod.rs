@@ -394,6 +394,12 @@ impl Memory {
         self.storage.borrow_mut().insert(key.to_owned(), value.to_vec());
     }
 
+    /// The stored keys with their values.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        self.storage.borrow().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     /// The stored keys with this prefix.
     #[cfg(test)]
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
