@@ -190,7 +190,7 @@ fn read(segment: &Segment) -> syn::Result<NestedMeta> {
 fn is_key_value() -> bool {
     let attribute = Span::call_site().source_text().unwrap_or_default();
     let inner = attribute.strip_prefix("#[").unwrap_or_default();
-    inner.find(['=', '(', '[', '{']).is_some_and(|at| inner[at..].starts_with('='))
+    inner.chars().find(|sign| "=([{".contains(*sign)) == Some('=')
 }
 
 /// True for `key == …` and `key => …`; darling would read the second sign as the start of the value.
@@ -204,8 +204,8 @@ fn compares(tokens: &TokenStream) -> bool {
 fn misread(tokens: &[TokenTree]) -> Option<syn::Error> {
     let error = |at: &dyn ToTokens, message: String| Some(syn::Error::new_spanned(at.to_token_stream(), message));
     let text = |tokens: &[TokenTree]| written(&tokens.iter().cloned().collect::<TokenStream>());
-    if let Some(at) = tokens.iter().position(|token| is_punct(token, ';')) {
-        return error(&tokens[at], "expected a comma between options, not `;`".to_owned());
+    if let Some(semicolon) = tokens.iter().find(|token| is_punct(token, ';')) {
+        return error(semicolon, "expected a comma between options, not `;`".to_owned());
     }
     match tokens {
         [TokenTree::Group(group)] if matches!(group.delimiter(), Delimiter::Brace | Delimiter::Bracket) => {
@@ -248,17 +248,17 @@ fn misread(tokens: &[TokenTree]) -> Option<syn::Error> {
 
 /// An error on the option that follows another one without a comma.
 fn without_comma(tokens: &[TokenTree]) -> Option<syn::Error> {
-    let next = (1..tokens.len()).find(|at| {
-        let follows = !matches!(&tokens[at - 1], TokenTree::Punct(_));
-        let is_key = matches!(&tokens[*at], TokenTree::Ident(_));
-        let has_value = match tokens.get(at + 1) {
-            Some(TokenTree::Punct(punct)) => matches!(punct.as_char(), '=' | ':'),
-            Some(TokenTree::Group(_)) => true,
+    let key = tokens.windows(3).find_map(|three| {
+        let [before, key, after] = three else { return None };
+        let follows = !matches!(before, TokenTree::Punct(_));
+        let is_key = matches!(key, TokenTree::Ident(_));
+        let has_value = match after {
+            TokenTree::Punct(punct) => matches!(punct.as_char(), '=' | ':'),
+            TokenTree::Group(_) => true,
             _ => false,
         };
-        follows && is_key && has_value
+        (follows && is_key && has_value).then_some(key)
     })?;
-    let key = &tokens[next];
     Some(syn::Error::new_spanned(key, format!("expected a comma before option `{key}`")))
 }
 

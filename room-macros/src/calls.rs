@@ -230,7 +230,7 @@ pub(crate) fn check_types(module: &mut RoomModule, calls: &[Call], krate: &Path,
         for name in parse::single_names(arguments.chain([returns]).collect()) {
             let Some(index) = module.own_type(&name) else { continue };
             let implements = !parse::implemented(module, &name, ["Serialize", "Deserialize"]).is_empty();
-            let ModuleItem::Other(item) = &mut module.items[index] else { continue };
+            let Some(item) = module.other_mut(index) else { continue };
             if returned.contains(&name) {
                 make_public(item, &call.name(), errors);
             }

@@ -63,7 +63,7 @@ pub(crate) fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     let krate = args.krate.clone().unwrap_or_else(expand::default_crate);
     let mut reader = None;
     if let Item::Struct(_) | Item::Enum(_) = item {
-        check_twice(item_attrs(&mut item), &mut errors);
+        item_attrs(&mut item).into_iter().for_each(|attrs| check_twice(attrs, &mut errors));
     }
     let faults = types::alone(&item);
     if !faults.is_empty() {
@@ -122,13 +122,13 @@ pub(crate) fn rejected(
     own: &[&'static str],
     errors: &mut Errors,
 ) -> (TokenStream, bool) {
-    let args = own_args(item_attrs(item), own, errors);
+    let args = item_attrs(item).map_or_else(DataArgs::default, |attrs| own_args(attrs, own, errors));
     reject(item, &args, krate)
 }
 
 fn reject(item: &mut Item, args: &DataArgs, krate: &Path) -> (TokenStream, bool) {
     let is_data = matches!(item, Item::Struct(_) | Item::Enum(_));
-    let derived = item_attrs(item);
+    let Some(derived) = item_attrs(item) else { return (TokenStream::new(), false) };
     let names = TRAITS.iter().filter(|name| derives(derived, args, name)).map(|name| (*name).to_owned());
     let names = names.chain(attrs::derives(derived)).collect::<Vec<_>>();
     attrs::remove_derives(derived);
@@ -150,14 +150,15 @@ fn reject(item: &mut Item, args: &DataArgs, krate: &Path) -> (TokenStream, bool)
     (stubs, other)
 }
 
-fn item_attrs(item: &mut Item) -> &mut Vec<Attribute> {
-    match item {
+/// The attributes of a type; another item has none that matter here.
+fn item_attrs(item: &mut Item) -> Option<&mut Vec<Attribute>> {
+    Some(match item {
         Item::Struct(item) => &mut item.attrs,
         Item::Enum(item) => &mut item.attrs,
         Item::Type(item) => &mut item.attrs,
         Item::Union(item) => &mut item.attrs,
-        _ => unreachable!(),
-    }
+        _ => return None,
+    })
 }
 
 /// Adds the traits `own` to the `skip` of a type's `#[data]`, and moves `#[data]` above the derives that it must see.

@@ -4,6 +4,23 @@
 //! makes semantic errors; it returns the validated `model`. `expand` takes the model and cannot fail. The expansion
 //! contains no behaviour: each generated body is one call into the runtime.
 
+// A macro answers wrong input with a compile error, and never with a panic.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod args;
 mod attrs;
 mod bindings;

@@ -224,21 +224,33 @@ impl RoomModule {
         self.items.retain(|_| index.next().is_some_and(|index| !indices.contains(&index)));
     }
 
+    /// The item at this index, if it was read and is no function.
+    pub(crate) fn other(&self, index: usize) -> Option<&Item> {
+        match self.items.get(index) {
+            Some(ModuleItem::Other(item)) => Some(item),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn other_mut(&mut self, index: usize) -> Option<&mut Item> {
+        match self.items.get_mut(index) {
+            Some(ModuleItem::Other(item)) => Some(item),
+            _ => None,
+        }
+    }
+
     fn is_import(&self, index: usize) -> bool {
-        matches!(&self.items[index], ModuleItem::Other(Item::Use(_)))
+        matches!(self.other(index), Some(Item::Use(_)))
     }
 
     pub(crate) fn is_behind_cfg(&self, index: usize) -> bool {
-        match &self.items[index] {
-            ModuleItem::Other(item) => !attrs::cfgs(item_attrs(item)).is_empty(),
-            _ => false,
-        }
+        self.other(index).is_some_and(|item| !attrs::cfgs(item_attrs(item)).is_empty())
     }
 
     /// Adds attributes to functions, each given by the index of its item.
     pub(crate) fn mark(&mut self, attributes: Vec<(usize, Attribute)>) {
         for (index, attr) in attributes {
-            if let ModuleItem::Fn(function) = &mut self.items[index] {
+            if let Some(ModuleItem::Fn(function)) = self.items.get_mut(index) {
                 function.attrs.push(attr);
             }
         }

@@ -120,6 +120,23 @@
 #![cfg_attr(not(feature = "garde"), doc = "[`garde`]: https://docs.rs/garde")]
 #![cfg_attr(not(feature = "logs"), doc = "[`logs`]: https://docs.rs/room-runtime/latest/room_runtime/logs/")]
 #![deny(missing_docs)]
+// A panic ends the running work of every room of the isolate, so nothing that arrives may reach one. A place that cannot
+// fail, and cannot be written so that the compiler sees it, states its reason with `expect`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod api;
 #[cfg(feature = "bindings")]
@@ -129,6 +146,15 @@ mod object;
 #[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
 mod platform;
 #[cfg(not(target_arch = "wasm32"))]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::panic_in_result_fn,
+    clippy::string_slice,
+    clippy::unreachable,
+    reason = "a panic is how the test kit tells a developer of a mistake in a test"
+)]
 pub mod testing;
 mod types;
 mod wire;

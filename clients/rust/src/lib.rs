@@ -25,6 +25,22 @@
 )]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// A frame of a server must not end the program of its client.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod builder;
 mod client;

@@ -113,7 +113,7 @@ fn in_tokens(tokens: TokenStream, place: &'static str, found: &mut Vec<Found>) {
             && keyword == "fn"
         {
             let rest: TokenStream =
-                tokens[at..].iter().take_while(|token| !parse::ends_signature(token)).cloned().collect();
+                tokens.iter().skip(at).take_while(|token| !parse::ends_signature(token)).cloned().collect();
             let sig = syn::parse2::<Signature>(rest);
             found.extend(sig.ok().and_then(|sig| handler(&sig, place)));
         }

@@ -61,7 +61,7 @@ fn without_return(body: TokenStream, ctx: &Ident) -> Option<Ident> {
                 return None;
             };
             let Some(TokenTree::Group(_)) = tokens.get(at + 3) else { return None };
-            let begins = match at.checked_sub(1).map(|before| &tokens[before]) {
+            let begins = match at.checked_sub(1).and_then(|before| tokens.get(before)) {
                 None => true,
                 Some(TokenTree::Punct(punct)) => punct.as_char() == ';',
                 Some(TokenTree::Group(block)) => block.delimiter() == Delimiter::Brace,

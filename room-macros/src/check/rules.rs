@@ -10,7 +10,7 @@ use crate::{
     diag::{self, Errors},
     model::{Options, Ruled},
     options::{OptionKind, RULED, RuledSchema},
-    parse::{Declared, ModuleItem, RoomModule},
+    parse::{Declared, RoomModule},
 };
 
 /// The name of the option.
@@ -65,10 +65,7 @@ pub(super) fn check(
     for schema in RULED {
         let is_chosen = options.ruled.iter().any(|ruled| ruled.schema.word == schema.word);
         let items = declared.iter().filter(|item| item.name == schema.schema);
-        let items = items.filter_map(|declared| match &module.items[declared.index] {
-            ModuleItem::Other(item) => Some((&declared.ident, item)),
-            _ => None,
-        });
+        let items = items.filter_map(|declared| Some((&declared.ident, module.other(declared.index)?)));
         for (ident, item) in items {
             if is_chosen {
                 check_context(item, errors);

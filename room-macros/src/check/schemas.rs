@@ -79,7 +79,7 @@ impl Walk<'_> {
         let is_wrong = |(place, _): &mut (Place, _)| *place == [index];
         let faults: Vec<_> = self.found.faults.extract_if(.., is_wrong).map(|(_, fault)| fault).collect();
         let own = parse::implemented(module, &ident, data::TRAITS);
-        let ModuleItem::Other(item) = &mut module.items[index] else { return };
+        let Some(item) = module.other_mut(index) else { return };
         if let Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. }) = item {
             // These derives are not in scope; they are added with absolute paths instead.
             self.unbound.iter().for_each(|name| attrs::remove_derive(attrs, name));
@@ -101,10 +101,10 @@ impl Walk<'_> {
         index: usize,
         errors: &mut Errors,
     ) -> Option<Vec<Attribute>> {
-        let ModuleItem::Other(item) = &mut module.items[index] else { return None };
+        let message = format!("room `{}` has two types `{}`", module.ident, kind.name);
+        let item = module.other_mut(index)?;
         let mut cfgs = attrs::cfgs(parse::item_attrs(item));
         let earlier = || self.schemas.iter().filter(|other| other.kind == kind).map(|other| &*other.cfgs);
-        let message = format!("room `{}` has two types `{}`", module.ident, kind.name);
         if cfgs.is_empty() && earlier().any(<[_]>::is_empty) {
             errors.on(ident, format!("{message}\nremove one of them, or tell them apart with `#[cfg(…)]`"));
             self.doubles.push(index);
@@ -211,13 +211,13 @@ fn advice(item: &Item) -> &'static str {
 /// Adds the traits that the module implements itself to the `skip` of each part's `#[data]`.
 fn adapt_parts(module: &mut RoomModule, schemas: &[usize]) {
     for index in (0..module.items.len()).filter(|index| !schemas.contains(index)) {
-        let name = match &module.items[index] {
-            ModuleItem::Other(Item::Struct(ItemStruct { ident, .. }) | Item::Enum(ItemEnum { ident, .. })) => ident,
+        let name = match module.other(index) {
+            Some(Item::Struct(ItemStruct { ident, .. }) | Item::Enum(ItemEnum { ident, .. })) => ident.clone(),
             _ => continue,
         };
-        let own = parse::implemented(module, &name.clone(), data::TRAITS);
-        if let ModuleItem::Other(Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. })) =
-            &mut module.items[index]
+        let own = parse::implemented(module, &name, data::TRAITS);
+        if let Some(Item::Struct(ItemStruct { attrs, .. }) | Item::Enum(ItemEnum { attrs, .. })) =
+            module.other_mut(index)
         {
             data::adapt(attrs, &own);
         }
@@ -240,8 +240,8 @@ fn check_missing(module: &RoomModule, kind: SchemaKind, errors: &mut Errors) -> 
     let others = parse::types(module);
     let names: Vec<_> = others.iter().map(|(ident, _)| ident.to_string()).collect();
     let candidates = names.iter().map(String::as_str).filter(|other| SCHEMAS.iter().all(|kind| kind.name != *other));
-    let similar = diag::similar(name, candidates).and_then(|similar| names.iter().position(|name| name == similar));
-    if let Some((ident, index)) = similar.map(|similar| others[similar].clone()) {
+    let similar = diag::similar(name, candidates).and_then(|similar| others.iter().find(|(name, _)| name == similar));
+    if let Some((ident, index)) = similar.cloned() {
         errors.on(&ident, format!("{message}, but it has `{ident}`\nwrite `{name}`, or add `{example}`"));
         return Some(Declared { name, ident, index });
     }

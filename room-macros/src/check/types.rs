@@ -77,8 +77,13 @@ struct Site<'s> {
 impl Site<'_> {
     /// The module that the names of the type are resolved in.
     fn scope(&self) -> &[usize] {
-        &self.place[..self.place.len().saturating_sub(1)]
+        scope_of(self.place)
     }
+}
+
+/// The module that contains the item at a place; the room's own module is the empty one.
+fn scope_of(place: &Place) -> &[usize] {
+    place.split_last().map_or(&[], |(_, scope)| scope)
 }
 
 /// A map whose key is checked.
@@ -167,10 +172,7 @@ impl<'m> Walk<'m> {
     }
 
     fn follow(&self, scope: &[usize], mut segments: Vec<String>, depth: u8) -> Named {
-        if depth == 0 || segments.is_empty() {
-            return Named::Unknown;
-        }
-        let first = segments[0].clone();
+        let Some(first) = segments.first().filter(|_| depth > 0).cloned() else { return Named::Unknown };
         match &*first {
             "self" => return self.follow(scope, segments.split_off(1), depth - 1),
             "super" if scope.is_empty() => {
@@ -178,7 +180,10 @@ impl<'m> Walk<'m> {
                 let room = self.room.is_some_and(|room| segments.get(1).is_some_and(|next| room.unraw() == next));
                 return if room { self.follow(&[], segments.split_off(2), depth - 1) } else { Named::Unknown };
             }
-            "super" => return self.follow(&scope[..scope.len() - 1], segments.split_off(1), depth - 1),
+            "super" => {
+                let above = scope.split_last().map_or(scope, |(_, above)| above);
+                return self.follow(above, segments.split_off(1), depth - 1);
+            }
             "crate" => {
                 let room = self.room.and_then(|room| segments.iter().position(|segment| room.unraw() == segment));
                 return room.map_or(Named::Unknown, |room| self.follow(&[], segments.split_off(room + 1), depth - 1));
@@ -200,7 +205,7 @@ impl<'m> Walk<'m> {
             let Item::Use(item) = item else { continue };
             if let Some(path) = imported_path(&item.tree, &first, &mut has_glob) {
                 let path = [path, segments.split_off(1)].concat();
-                let is_itself = path.len() == 1 && path[0] == first;
+                let is_itself = matches!(&*path, [only] if *only == first);
                 return if is_itself { Named::Unknown } else { self.follow(scope, path, depth - 1) };
             }
         }
@@ -235,7 +240,7 @@ impl<'m> Walk<'m> {
     }
 
     fn has_impl(&self, place: &Place, name: &Ident) -> bool {
-        let scope = &place[..place.len().saturating_sub(1)];
+        let scope = scope_of(place);
         let serdes = ["Serialize", "Deserialize"];
         let mut items = self.items.iter().map(|(place, item)| (place.starts_with(scope), *item));
         items.any(|(_, item)| serdes.iter().any(|of| parse::is_impl(item, name, of)))
@@ -323,7 +328,7 @@ impl<'m> Walk<'m> {
     /// The mistake of a field with `default` whose type, an item of the module, has no `Default`.
     fn default(&self, place: &Place, ty: &Type) -> Option<Fault> {
         let Type::Path(path) = ty else { return None };
-        let Named::Own(part) = self.resolve(&place[..place.len().saturating_sub(1)], &path.path) else { return None };
+        let Named::Own(part) = self.resolve(scope_of(place), &path.path) else { return None };
         let item @ (Item::Struct(_) | Item::Enum(_)) = self.at(&part)? else { return None };
         let name = parse::type_name(item)?;
         // Another derive or a macro may implement `Default`.
@@ -349,7 +354,7 @@ impl<'m> Walk<'m> {
                 if path.path.is_ident("Self") {
                     return true;
                 }
-                match self.resolve(&place[..place.len().saturating_sub(1)], &path.path) {
+                match self.resolve(scope_of(place), &path.path) {
                     Named::Own(part) => part == *place,
                     _ => option_of(ty).is_some_and(|inner| self.is_itself(place, inner)),
                 }
@@ -446,17 +451,19 @@ impl<'m> Walk<'m> {
 
     fn elsewhere(&mut self, site: Site<'_>, ty: &Type, name: &[String], arguments: &[&Type]) {
         let Some(last) = name.last().map(String::as_str) else { return };
-        let root = (name.len() > 1).then(|| &*name[0]);
+        let root = name.first().filter(|_| name.len() > 1).map(String::as_str);
         if let Some(fault) = self.judge(ty, root, last, arguments, site.how) {
             self.fault(site.place, fault);
             return;
         }
-        if let (true, [key, value, ..]) = (MAPS.contains(&last), arguments) {
+        if let (true, [key, others @ ..]) = (MAPS.contains(&last), arguments)
+            && let [value, ..] = others
+        {
             let map = Map { name: last, key, value, how: site.how };
             if let Some(fault) = self.key(site.scope(), &map, key, 8) {
                 self.fault(site.place, fault);
                 // The map's values may have mistakes of their own.
-                arguments[1..].iter().for_each(|inner| self.ty(site, inner));
+                others.iter().for_each(|inner| self.ty(site, inner));
                 return;
             }
         }
@@ -586,7 +593,7 @@ impl<'m> Walk<'m> {
     fn own_key(&self, map: &Map<'_>, part: &Place, depth: u8) -> Option<Fault> {
         let item = self.at(part)?;
         let name = parse::type_name(item)?;
-        let scope = &part[..part.len() - 1];
+        let scope = scope_of(part);
         let bad = |what: &str| Some(map.key_is(&format!("`{name}` is {what}")));
         if self.has_impl(part, name) {
             return None;
@@ -598,15 +605,15 @@ impl<'m> Walk<'m> {
         match item {
             Item::Type(alias) if alias.generics.params.is_empty() => self.key(scope, map, &alias.ty, depth),
             Item::Struct(item) => match &item.fields {
-                Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
-                    let field = &fields.unnamed[0];
+                Fields::Unnamed(fields) => {
+                    let only = fields.unnamed.first().filter(|_| fields.unnamed.len() == 1);
+                    let Some(field) = only else { return bad("an array") };
                     // A wrapper of a float may have an order, which the float itself lacks.
                     let is_float =
                         matches!(&field.ty, Type::Path(path) if path.path.is_ident("f64") || path.path.is_ident("f32"));
                     let is_own = !attrs::serde_keys(&field.attrs).is_empty() || !item.generics.params.is_empty();
                     if is_own || is_float { None } else { self.key(scope, map, &field.ty, depth) }
                 }
-                Fields::Unnamed(_) => bad("an array"),
                 Fields::Unit => bad("`null`"),
                 Fields::Named(_) => bad("an object"),
             },

@@ -119,7 +119,11 @@ where
                 this.called += 1;
             }
             match ready!(Pin::new(&mut this.running).poll_next(cx)) {
-                Some((place, result)) => this.results[place] = Some(result),
+                Some((place, result)) => {
+                    if let Some(slot) = this.results.get_mut(place) {
+                        *slot = Some(result);
+                    }
+                }
                 None => break,
             }
         }

@@ -21,6 +21,7 @@ use crate::{
         Invocation, RoomType, Value,
         codecs::Packing,
         room::{Answering, Handling, Needs, NoEvent, Parts, RoomCode},
+        slot::Slot,
         upgrade::{Asked, Offer, Rejection},
     },
     types::violations::{Invalid, check},
@@ -106,16 +107,19 @@ impl<R: Room> Typed<R> {
 const OWN_TYPE: &str = "the engine returns the room's own values";
 
 /// Returns a value of the engine with its type.
+#[expect(clippy::expect_used, reason = "the engine passes on the room's own values: tests/own_values.rs")]
 pub(crate) fn typed<T: 'static>(value: Value) -> Rc<T> {
     value.downcast().expect(OWN_TYPE)
 }
 
+#[expect(clippy::expect_used, reason = "see `typed`")]
 pub(crate) fn typed_ref<T: 'static>(value: &dyn Any) -> &T {
     value.downcast_ref().expect(OWN_TYPE)
 }
 
 /// Returns a value for a change. If a handler still holds a snapshot, the value is copied and the snapshot stays
 /// unchanged.
+#[expect(clippy::expect_used, reason = "see `typed`; the value was just made the only one")]
 pub(crate) fn typed_mut<T: Clone + 'static>(value: &mut Value) -> &mut T {
     if Rc::get_mut(value).is_none() {
         *value = Rc::new(typed_ref::<T>(&**value).clone());
@@ -149,11 +153,10 @@ fn handle<R: Room>(call: Invocation, event: R::Event) -> Result<(Handling, u32),
     Ok((Box::pin(async move { R::on_event(&ctx, event).await }), cost))
 }
 
-/// The parameters of a handler that runs for a peer: the sender of the call is that peer.
-fn with_peer<R: Room>(call: Invocation) -> (RoomContext<R>, Peer<R>) {
-    let ctx = RoomContext::new(call);
-    let peer = ctx.sender.clone().expect("the engine names the peer");
-    (ctx, peer)
+/// The parameters of a handler that runs for a peer.
+fn with_peer<R: Room>(call: Invocation, peer: &Rc<Slot>) -> (RoomContext<R>, Peer<R>) {
+    let peer = Peer::new(call.host.clone(), peer.clone());
+    (RoomContext::new(call), peer)
 }
 
 /// The request of an `on_upgrade`. It reports the peer's id when it is dropped, however the handler ends.
@@ -239,8 +242,8 @@ impl<R: Room> RoomCode for Typed<R> {
         })
     }
 
-    fn on_connect(&self, call: Invocation) -> Handling {
-        let (ctx, peer) = with_peer::<R>(call);
+    fn on_connect(&self, call: Invocation, peer: &Rc<Slot>) -> Handling {
+        let (ctx, peer) = with_peer::<R>(call, peer);
         Box::pin(async move { R::on_connect(&ctx, &peer).await })
     }
 
@@ -249,8 +252,8 @@ impl<R: Room> RoomCode for Typed<R> {
         Box::pin(async move { R::on_join(&ctx, &user).await })
     }
 
-    fn on_resume(&self, call: Invocation) -> Handling {
-        let (ctx, peer) = with_peer::<R>(call);
+    fn on_resume(&self, call: Invocation, peer: &Rc<Slot>) -> Handling {
+        let (ctx, peer) = with_peer::<R>(call, peer);
         Box::pin(async move { R::on_resume(&ctx, &peer).await })
     }
 
@@ -273,13 +276,13 @@ impl<R: Room> RoomCode for Typed<R> {
         wire::encode_frame(typed_ref::<R::Broadcast>(message))
     }
 
-    fn on_away(&self, call: Invocation) -> Handling {
-        let (ctx, peer) = with_peer::<R>(call);
+    fn on_away(&self, call: Invocation, peer: &Rc<Slot>) -> Handling {
+        let (ctx, peer) = with_peer::<R>(call, peer);
         Box::pin(async move { R::on_away(&ctx, &peer).await })
     }
 
-    fn on_close(&self, call: Invocation, close: Close) -> Handling {
-        let (ctx, peer) = with_peer::<R>(call);
+    fn on_close(&self, call: Invocation, peer: &Rc<Slot>, close: Close) -> Handling {
+        let (ctx, peer) = with_peer::<R>(call, peer);
         Box::pin(async move { R::on_close(&ctx, &peer, close).await })
     }
 

@@ -29,6 +29,7 @@ pub(super) fn header(room: &str) -> [String; 2] {
 /// The file is missing or is not what the room generates, the room [has no bindings](super::BindingsError), or the
 /// extension is another one.
 #[track_caller]
+#[expect(clippy::panic, reason = "it runs in a test, and its panic is the failure of the test")]
 pub fn check<R: Describe>(file: impl AsRef<Path>) {
     let file = file.as_ref();
     let is_update = env::var_os(UPDATE).is_some_and(|value| !value.is_empty() && value != "0");

@@ -1,6 +1,6 @@
 //! Walks through JSON Schemas, and the JSON Schema of a room.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     contract::{BYTES, Contract},
@@ -109,31 +109,38 @@ pub(super) fn write(contract: &Contract) -> Value {
         let types = types.into_iter().filter(|(name, _)| *name != "error" || call.has_error());
         let mut schema = object(types.map(|(name, schema)| (name, published(schema))));
         if !call.doc.is_empty() {
-            schema["description"] = call.doc.into();
+            schema.insert("description".to_owned(), call.doc.into());
         }
-        (call.name, schema)
+        (call.name, schema.into())
     });
     let mut schema = object([
         ("broadcast", published(&contract.broadcast)),
-        ("calls", object(calls)),
+        ("calls", object(calls).into()),
         ("connection", published(&contract.connection)),
         ("event", published(&contract.event)),
         ("state", published(&contract.state)),
     ]);
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
-    schema["$comment"] = file::header(contract.name).join(" ").into();
-    schema["title"] = contract.name.into();
-    if !contract.doc.is_empty() {
-        schema["description"] = contract.doc.into();
-    }
     let definitions = contract.definitions.iter().map(|(name, schema)| (name.clone(), published(schema)));
-    schema["$defs"] = Value::Object(definitions.collect());
-    schema
+    schema.extend([
+        ("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into()),
+        ("$comment".to_owned(), file::header(contract.name).join(" ").into()),
+        ("title".to_owned(), contract.name.into()),
+        ("$defs".to_owned(), Value::Object(definitions.collect())),
+    ]);
+    if !contract.doc.is_empty() {
+        schema.insert("description".to_owned(), contract.doc.into());
+    }
+    schema.into()
 }
 
 /// The schema of an object with exactly these properties.
-fn object<'n>(properties: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
+fn object<'n>(properties: impl IntoIterator<Item = (&'n str, Value)>) -> Map<String, Value> {
     let properties: Map<_, _> = properties.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
     let names: Vec<_> = properties.keys().cloned().collect();
-    json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": names })
+    Map::from_iter([
+        ("type".to_owned(), "object".into()),
+        ("additionalProperties".to_owned(), false.into()),
+        ("properties".to_owned(), properties.into()),
+        ("required".to_owned(), names.into()),
+    ])
 }

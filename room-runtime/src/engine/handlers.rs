@@ -75,8 +75,8 @@ impl RoomHost {
         if self.life.get() == life { Ok(()) } else { Err(interrupted().in_room(&self.id)) }
     }
 
+    #[expect(clippy::expect_used, reason = "`ctx.services()` has no failure, and no handler runs before the start")]
     pub(crate) fn services(&self) -> &dyn Any {
-        // No handler runs before the start has made the services.
         &**self.services.get().expect("a handler runs, so there are services")
     }
 

@@ -26,12 +26,12 @@ impl RoomHost {
             );
             return Err(sql_error(message));
         }
-        let changed = iter::zip(&ran, migrations).position(|(digest_then, now)| *digest_then != digest(now));
-        if let Some(index) = changed {
+        let changed = iter::zip(&ran, migrations).enumerate().find(|(_, (then, now))| **then != digest(now));
+        if let Some((index, (_, now))) = changed {
             let message = format!(
                 "{} has run in this room with another text, now it is `{}`; add a migration instead of changing one",
                 place(index),
-                brief(migrations[index])
+                brief(now)
             );
             return Err(sql_error(message));
         }

@@ -64,6 +64,7 @@ use std::{
 use self::{
     codecs::{Asked, Opened},
     idempotency::Answers,
+    outbox::HeldOutbox,
     rates::Limited,
     replay::Log,
     sessions::{Sequence, Session, Sessions},
@@ -89,6 +90,7 @@ use crate::{
         topics::Topics,
     },
     platform::*,
+    types::brief::prefix,
     wire::{self, Notice, keys},
 };
 
@@ -129,8 +131,8 @@ pub(crate) struct RoomHost {
     sessions: Sessions,
     log: Log,
     topics: Topics,
-    /// The room's outbox, in a room that has one. Its type is private to `outbox`.
-    outbox: OnceCell<Box<dyn Any>>,
+    /// The room's outbox, in a room that has one. Only `outbox` makes it.
+    outbox: OnceCell<Box<dyn HeldOutbox>>,
     /// The turns of the sources whose durable calls are being handled.
     inbox: RefCell<inbox::Turns>,
     started: Cell<bool>,
@@ -498,7 +500,7 @@ impl fmt::Debug for RoomHost {
 
 /// The longest prefix of a text that fits into a close reason.
 fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(crate::types::close::MAX_REASON_BYTES)]
+    prefix(crate::types::close::MAX_REASON_BYTES, text)
 }
 
 #[cfg(test)]

@@ -108,9 +108,20 @@ impl Delivering {
     }
 }
 
+/// The outbox as a room holds it, behind a pointer: see [`RoomHost::outbox`].
+pub(super) trait HeldOutbox {
+    fn outbox(&self) -> &Outbox;
+}
+
+impl HeldOutbox for Outbox {
+    fn outbox(&self) -> &Outbox {
+        self
+    }
+}
+
 /// The outbox of one room, cached from storage.
 #[derive(Debug, Default)]
-struct Outbox {
+pub(super) struct Outbox {
     loaded: RefCell<Option<Loaded>>,
     /// The targets to which this incarnation delivers. They are kept when the cache is dropped.
     delivering: RefCell<BTreeSet<Rc<Target>>>,
@@ -250,18 +261,22 @@ impl Outbox {
 
 impl Loaded {
     fn source(&mut self, platform: &AnyPlatform) -> Result<&mut Source, Error> {
-        if self.source.is_none() {
-            let stored = platform
-                .get(keys::OUTBOX_SOURCE)
-                .map_err(|refusal| storage_error("the source of the outbox could not be read", &refusal))?;
-            let StoredSource { id, next } = match stored {
-                Some(bytes) => wire::decode_value(&bytes, "the source of the outbox")?,
-                // A new life has a new id: its numbers begin again, and no target may take them for those of the last.
-                None => StoredSource { id: new_ticket(platform.random()).into(), next: 1 },
-            };
-            self.source = Some(Source { id, next, reserved: next });
-        }
-        Ok(self.source.as_mut().expect("it was just set"))
+        let source = match self.source.take() {
+            Some(source) => source,
+            None => {
+                let stored = platform
+                    .get(keys::OUTBOX_SOURCE)
+                    .map_err(|refusal| storage_error("the source of the outbox could not be read", &refusal))?;
+                let StoredSource { id, next } = match stored {
+                    Some(bytes) => wire::decode_value(&bytes, "the source of the outbox")?,
+                    // A new life has a new id: its numbers begin again, and no target may take them for those of the
+                    // last.
+                    None => StoredSource { id: new_ticket(platform.random()).into(), next: 1 },
+                };
+                Source { id, next, reserved: next }
+            }
+        };
+        Ok(self.source.insert(source))
     }
 
     /// Returns the number of a new call. Numbers that a crash leaves unused are skipped.
@@ -307,8 +322,7 @@ impl RoomHost {
     /// The room's outbox. It is made at its first use and reached through this file only, so that a plain room does not
     /// contain the code that drops it.
     fn outbox(&self) -> &Outbox {
-        let outbox = self.outbox.get_or_init(|| Box::<Outbox>::default());
-        outbox.downcast_ref().expect("only this function makes it")
+        self.outbox.get_or_init(|| Box::<Outbox>::default()).outbox()
     }
 
     /// Stores a durable call, together with the state's changes so far, and begins its delivery.

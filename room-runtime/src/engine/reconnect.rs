@@ -249,7 +249,7 @@ impl RoomHost {
             return;
         }
         let call = self.invocation(Some(slot));
-        let outcome = self.run("on_resume", call.sender.as_deref(), self.room.code.on_resume(call.clone())).await;
+        let outcome = self.run("on_resume", call.sender.as_deref(), self.room.code.on_resume(call.clone(), slot)).await;
         slot.meta.take();
         // The peer may have reconnected again while the handler waited. The refusal does not concern that
         // connection.

@@ -88,9 +88,9 @@ pub(crate) trait RoomCode {
     fn init(&self, call: Invocation) -> Result<Value, Failure>;
     fn on_start(&self, call: Invocation) -> Handling;
     fn on_upgrade(&self, call: Invocation, offer: Offer) -> Handling<Asked, Rejection>;
-    fn on_connect(&self, call: Invocation) -> Handling;
+    fn on_connect(&self, call: Invocation, peer: &Rc<Slot>) -> Handling;
     fn on_join(&self, call: Invocation, user: PeerId) -> Handling;
-    fn on_resume(&self, call: Invocation) -> Handling;
+    fn on_resume(&self, call: Invocation, peer: &Rc<Slot>) -> Handling;
     /// Decodes the event, checks it by the room's rules, and returns the run of its handler and the cost of a peer's
     /// event.
     fn on_event(&self, call: Invocation, json: &str) -> Result<(Handling, u32), NoEvent<serde_json::Error>>;
@@ -105,8 +105,8 @@ pub(crate) trait RoomCode {
     ) -> Result<(Handling, &'static str), String>;
     /// Encodes a message of the room as JSON.
     fn encode_message(&self, message: &dyn Any) -> Result<String, Error>;
-    fn on_away(&self, call: Invocation) -> Handling;
-    fn on_close(&self, call: Invocation, close: Close) -> Handling;
+    fn on_away(&self, call: Invocation, peer: &Rc<Slot>) -> Handling;
+    fn on_close(&self, call: Invocation, peer: &Rc<Slot>, close: Close) -> Handling;
     fn on_leave(&self, call: Invocation, user: PeerId) -> Handling;
     /// Decodes the alarm, and returns the run of its handler.
     fn on_alarm(&self, call: Invocation, json: &RawValue) -> Result<Handling, Error>;

@@ -393,14 +393,15 @@ impl RoomHost {
                 self.user_stays(slot, false).await;
                 if self.room.has_on_away {
                     let outcome =
-                        self.run("on_away", call.sender.as_deref(), self.room.code.on_away(call.clone())).await;
+                        self.run("on_away", call.sender.as_deref(), self.room.code.on_away(call.clone(), slot)).await;
                     self.report(outcome, "on_away", &call).await;
                 }
             }
             Departure::Closed => {
                 let visit = self.user_closes(&slot.entry, &slot.id, Some(slot));
-                let outcome =
-                    self.run("on_close", call.sender.as_deref(), self.room.code.on_close(call.clone(), close)).await;
+                let outcome = self
+                    .run("on_close", call.sender.as_deref(), self.room.code.on_close(call.clone(), slot, close))
+                    .await;
                 self.report(outcome, "on_close", &call).await;
                 self.user_closed(visit).await;
             }

@@ -340,7 +340,7 @@ impl Schedules {
                 // once.
                 loaded.put_off(id, now_ms + STILL_RUNNING_MS);
             } else if number < before {
-                return self.begin_one(platform, &mut loaded, id).map(Some);
+                return self.begin_one(platform, &mut loaded, id);
             }
         }
         Ok(None)
@@ -358,11 +358,14 @@ impl Schedules {
             loaded.is_alarm(*id) && !self.running.borrow().contains(&(*id, *number))
         };
         let next = loaded.order.iter().find(is_next).map(|(.., id)| *id);
-        next.map(|id| self.begin_one(platform, &mut loaded, id)).transpose()
+        match next {
+            Some(id) => self.begin_one(platform, &mut loaded, id),
+            None => Ok(None),
+        }
     }
 
-    fn begin_one(&self, platform: &AnyPlatform, loaded: &mut Loaded, id: ScheduleId) -> Result<Due, Error> {
-        let pending = &loaded.by_id[&id];
+    fn begin_one(&self, platform: &AnyPlatform, loaded: &mut Loaded, id: ScheduleId) -> Result<Option<Due>, Error> {
+        let Some(pending) = loaded.by_id.get(&id) else { return Ok(None) };
         let attempt = pending.attempts.saturating_add(1);
         // The handler is not running in this incarnation, so the try that storage reports as running has crashed.
         let failure = pending.running.then_some(SystemFailure { attempt });
@@ -375,7 +378,7 @@ impl Schedules {
         self.running.borrow_mut().insert((id, number));
         self.ended.borrow_mut().remove(&(id, number));
         self.arm_for(platform, loaded);
-        Ok(Due { id, number, job, attempt, failure })
+        Ok(Some(Due { id, number, job, attempt, failure }))
     }
 
     /// Records that a handler has ended, with success or not.

@@ -61,7 +61,7 @@ impl Selection {
                 // A socket can be given several times and must be selected once. Its index is an index of a dense
                 // table.
                 let mut seen = vec![false; sockets.iter().max().map_or(0, |most| *most as usize + 1)];
-                sockets.retain(|socket| !mem::replace(&mut seen[*socket as usize], true));
+                sockets.retain(|socket| seen.get_mut(*socket as usize).is_some_and(|seen| !mem::replace(seen, true)));
                 sockets
             }
             None => platform.open(self.all.first().map(String::as_str)),

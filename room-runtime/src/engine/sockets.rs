@@ -124,7 +124,7 @@ impl RoomHost {
         if slots.len() <= index {
             slots.resize_with(index + 1, || None);
         }
-        if slots[index].replace(slot.clone()).is_none() {
+        if slots.get_mut(index).is_some_and(|place| place.replace(slot.clone()).is_none()) {
             self.known_sockets.set(self.known_sockets.get() + 1);
         }
     }

@@ -16,14 +16,20 @@ use crate::{
 /// The room's state in memory.
 #[derive(Debug)]
 pub(super) struct Cached {
-    value: Option<Value>,
+    held: Option<Held>,
     /// The presence of a state in storage; `Unknown` until it is read.
     stored: Stored,
-    dirty: bool,
     /// The version of the stored state.
     version: u32,
     /// True if `init` is running.
     is_initializing: bool,
+}
+
+/// A state, with whether it differs from storage.
+#[derive(Debug)]
+struct Held {
+    value: Value,
+    dirty: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,26 +41,27 @@ enum Stored {
 
 impl Default for Cached {
     fn default() -> Self {
-        Cached { value: None, stored: Stored::Unknown, dirty: false, version: 0, is_initializing: false }
+        Cached { held: None, stored: Stored::Unknown, version: 0, is_initializing: false }
     }
 }
 
 impl Cached {
-    fn value(&mut self) -> &mut Value {
-        self.value.as_mut().expect("it was loaded")
+    /// Returns whether there is a state that differs from storage.
+    fn dirty(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.dirty)
     }
 }
 
 impl RoomHost {
     pub(crate) fn state(self: &Rc<Self>) -> Result<Value, Error> {
-        Ok(self.load()?.value().clone())
+        Ok(self.load()?.value.clone())
     }
 
     /// Changes the state in place.
     pub(crate) fn update<T>(self: &Rc<Self>, change: impl FnOnce(&mut Value) -> T) -> Result<T, Error> {
-        let mut cached = self.load()?;
-        let value = change(cached.value());
-        cached.dirty = true;
+        let mut held = self.load()?;
+        let value = change(&mut held.value);
+        held.dirty = true;
         Ok(value)
     }
 
@@ -63,17 +70,16 @@ impl RoomHost {
         self: &Rc<Self>,
         change: impl FnOnce(&Value) -> Result<(Value, T), Failure>,
     ) -> Result<T, Failure> {
-        let mut cached = self.load()?;
-        let (state, value) = change(cached.value())?;
-        cached.value = Some(state);
-        cached.dirty = true;
+        let mut held = self.load()?;
+        let (state, value) = change(&held.value)?;
+        *held = Held { value: state, dirty: true };
         Ok(value)
     }
 
     pub(crate) fn is_initialized(&self) -> Result<bool, Error> {
         let mut cached = self.readable_state()?;
         self.read(&mut cached)?;
-        Ok(cached.dirty || cached.stored == Stored::Something)
+        Ok(cached.dirty() || cached.stored == Stored::Something)
     }
 
     /// The state for the Worker's client, as JSON; `None` if no state was ever stored or changed.
@@ -100,26 +106,27 @@ impl RoomHost {
     /// restart.
     pub(crate) fn store_state(&self) -> Result<(), Error> {
         let mut cached = self.borrow_state()?;
-        let Cached { value: Some(value), dirty: true, .. } = &*cached else { return Ok(()) };
+        let Cached { held, stored, version, .. } = &mut *cached;
+        let Some(Held { value, dirty: dirty @ true }) = held else { return Ok(()) };
         let written = self.room.code.encode_state(&**value).and_then(|bytes| match bytes.len() {
             n if n > MAX_VALUE_BYTES => Err(Error::new(
                 ErrorKind::ValueTooLarge,
                 format!("the room's state has {n} bytes as JSON, the limit is {}", MAX_VALUE_BYTES),
             )),
-            _ => self.store(&bytes, cached.version).map_err(|refusal| {
+            _ => self.store(&bytes, *version).map_err(|refusal| {
                 Error::new(ErrorKind::Storage, format!("the room's state could not be stored: {refusal}"))
             }),
         });
-        cached.dirty = false;
         match written {
             Ok(()) => {
-                cached.stored = Stored::Something;
-                cached.version = self.room.state_version;
+                *dirty = false;
+                *stored = Stored::Something;
+                *version = self.room.state_version;
                 Ok(())
             }
             Err(error) => {
-                cached.value = None;
-                cached.stored = Stored::Unknown;
+                *held = None;
+                *stored = Stored::Unknown;
                 Err(error.in_room(&self.id))
             }
         }
@@ -151,7 +158,7 @@ impl RoomHost {
     /// Drops the state from memory, unless it has unsaved changes.
     pub(super) fn release_state(&self) {
         if let Ok(mut cached) = self.state.try_borrow_mut()
-            && !cached.dirty
+            && !cached.dirty()
             && !cached.is_initializing
         {
             *cached = Cached::default();
@@ -198,11 +205,11 @@ impl RoomHost {
                 } else {
                     self.migrate(version, &bytes)
                 };
-                cached.value = Some(state.map_err(|error| error.in_room(&self.id))?);
+                let value = state.map_err(|error| error.in_room(&self.id))?;
+                // The migrated state is stored with the next change, or at the end of the handler that read it.
+                cached.held = Some(Held { value, dirty: version != self.room.state_version });
                 cached.stored = Stored::Something;
                 cached.version = version;
-                // The migrated state is stored with the next change, or at the end of the handler that read it.
-                cached.dirty = version != self.room.state_version;
             }
             None => cached.stored = Stored::Nothing,
         }
@@ -216,24 +223,25 @@ impl RoomHost {
     }
 
     /// Loads the state at its first use: reads it, or runs `init`.
-    fn load(self: &Rc<Self>) -> Result<RefMut<'_, Cached>, Error> {
+    fn load(self: &Rc<Self>) -> Result<RefMut<'_, Held>, Error> {
         let mut cached = self.readable_state()?;
         self.read(&mut cached)?;
-        if cached.value.is_none() {
-            // The borrow ends while `init` runs, because `init` may send and schedule.
-            cached.is_initializing = true;
-            drop(cached);
-            let life = self.life.get();
-            let first = self.room.code.init(self.invocation(None)).map_err(|failure| self.init_error(&failure));
-            cached = self.borrow_state()?;
-            cached.is_initializing = false;
-            if self.life.get() != life {
-                return Err(first.err().unwrap_or_else(|| interrupted().in_room(&self.id)));
-            }
-            cached.value = Some(first?);
-            cached.dirty = self.room.stores_first_state;
+        let mut cached = match RefMut::filter_map(cached, |cached| cached.held.as_mut()) {
+            Ok(held) => return Ok(held),
+            Err(cached) => cached,
+        };
+        // The borrow ends while `init` runs, because `init` may send and schedule.
+        cached.is_initializing = true;
+        drop(cached);
+        let life = self.life.get();
+        let first = self.room.code.init(self.invocation(None)).map_err(|failure| self.init_error(&failure));
+        let mut cached = self.borrow_state()?;
+        cached.is_initializing = false;
+        if self.life.get() != life {
+            return Err(first.err().unwrap_or_else(|| interrupted().in_room(&self.id)));
         }
-        Ok(cached)
+        let first = Held { value: first?, dirty: self.room.stores_first_state };
+        Ok(RefMut::map(cached, |cached| cached.held.insert(first)))
     }
 
     fn init_error(&self, failure: &Failure) -> Error {

@@ -236,8 +236,8 @@ pub(super) fn join(entry: &str, session: Option<&str>, begun: u64, topics: &[Str
 
 /// Splits the token of the session, the position at which the place began, and the topics off the name of a roster entry.
 pub(super) fn split_off(entry: &mut String) -> (Option<String>, u64, Vec<String>) {
-    let Some(end) = entry.find(' ') else { return (None, 0, Vec::new()) };
-    let mut topics = split(&entry[end + 1..]);
+    let Some((name, topics)) = entry.split_once(' ') else { return (None, 0, Vec::new()) };
+    let (end, mut topics) = (name.len(), split(topics));
     entry.truncate(end);
     let token = topics.first().and_then(|first| first.strip_prefix(SESSION_MARK)).map(str::to_owned);
     if token.is_some() {

@@ -310,7 +310,8 @@ impl RoomHost {
         let call = self.invocation(Some(slot));
         let visit = self.user_connects(&slot.id);
         let turn = slot.turn.take().await;
-        let outcome = self.run("on_connect", call.sender.as_deref(), self.room.code.on_connect(call.clone())).await;
+        let outcome =
+            self.run("on_connect", call.sender.as_deref(), self.room.code.on_connect(call.clone(), slot)).await;
         slot.meta.take();
         let outcome = outcome.and_then(|()| Ok(self.admit(slot)?));
         if let Err(failure) = &outcome {

@@ -6,6 +6,12 @@
 
 pub(crate) mod cloudflare;
 #[cfg(not(target_arch = "wasm32"))]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "it is a part of the test kit, and a mistake of a test shall end the test"
+)]
 pub(crate) mod memory;
 pub(crate) mod socket;
 pub(crate) mod sql;

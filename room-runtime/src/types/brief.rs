@@ -16,12 +16,12 @@ pub(crate) fn brief_to(most: usize, text: impl fmt::Display) -> String {
 
     impl Write for Brief {
         fn write_str(&mut self, text: &str) -> fmt::Result {
-            let left = self.1 - self.0.len();
+            let left = self.1.saturating_sub(self.0.len());
             if text.len() <= left {
                 self.0.push_str(text);
                 return Ok(());
             }
-            self.0.push_str(&text[..text.floor_char_boundary(left)]);
+            self.0.push_str(prefix(left, text));
             Err(fmt::Error)
         }
     }
@@ -31,6 +31,11 @@ pub(crate) fn brief_to(most: usize, text: impl fmt::Display) -> String {
         Ok(()) => brief.0,
         Err(fmt::Error) => brief.0 + "…",
     }
+}
+
+/// Returns the longest prefix of a text that has at most `most` bytes.
+pub(crate) fn prefix(most: usize, text: &str) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 #[cfg(test)]

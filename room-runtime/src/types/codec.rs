@@ -98,14 +98,11 @@ impl Codec {
 
     /// Returns whether a list of codecs has MessagePack.
     pub(crate) const fn has_message_pack(codecs: &[Codec]) -> bool {
-        let mut at = 0;
-        while at < codecs.len() {
-            if matches!(codecs[at], Codec::MessagePack) {
-                return true;
-            }
-            at += 1;
+        match codecs {
+            [Codec::MessagePack, ..] => true,
+            [_, others @ ..] => Codec::has_message_pack(others),
+            [] => false,
         }
-        false
     }
 
     /// Returns whether the first codec of a list is MessagePack.

@@ -90,8 +90,8 @@ pub(crate) fn number_of(frame: &OwnedFrame) -> u64 {
         OwnedFrame::Text(text) => {
             number_in(json_trim_start(text).strip_prefix('[').unwrap_or("")).map_or(0, |(number, _)| number)
         }
-        OwnedFrame::Binary(bytes) => match bytes.first() {
-            Some(0x92 | 0x93) => unpack_number(&bytes[1..]).map_or(0, |(number, _)| number),
+        OwnedFrame::Binary(bytes) => match &**bytes {
+            [0x92 | 0x93, rest @ ..] => unpack_number(rest).map_or(0, |(number, _)| number),
             _ => 0,
         },
     }
@@ -120,21 +120,21 @@ fn json_trim_end(text: &str) -> &str {
 /// Parses a number and the comma after it. Returns it with the rest of the text.
 fn number_in(text: &str) -> Option<(u64, &str)> {
     let text = json_trim_start(text);
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    if digits > 1 && text.starts_with('0') {
+    let (digits, rest) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
+    if digits.len() > 1 && digits.starts_with('0') {
         return None;
     }
-    let number = text[..digits].parse().ok().filter(|number| *number <= MAX_NUMBER)?;
-    let rest = json_trim_start(&text[digits..]).strip_prefix(',')?;
+    let number = digits.parse().ok().filter(|number| *number <= MAX_NUMBER)?;
+    let rest = json_trim_start(rest).strip_prefix(',')?;
     Some((number, json_trim_start(rest)))
 }
 
 /// Parses the name of a function and the comma after it. An event that is a string has no comma after it.
 fn name_in(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
-    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
-    let rest = json_trim_start(text[end..].strip_prefix('"')?).strip_prefix(',')?;
-    Some((&text[..end], json_trim_start(rest)))
+    let (name, rest) = text.split_at_checked(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?)?;
+    let rest = json_trim_start(rest.strip_prefix('"')?).strip_prefix(',')?;
+    Some((name, json_trim_start(rest)))
 }
 
 fn parse_text(mut text: String) -> Result<ClientFrame, String> {
@@ -173,12 +173,12 @@ fn parse_bytes(mut bytes: Vec<u8>) -> Result<ClientFrame, Vec<u8>> {
             _ => Err(bytes),
         };
     }
-    let is_call = match bytes.first() {
-        Some(0x92) => false,
-        Some(0x93) => true,
+    let (is_call, rest) = match &*bytes {
+        [0x92, rest @ ..] => (false, rest),
+        [0x93, rest @ ..] => (true, rest),
         _ => return Err(bytes),
     };
-    let Some((number, rest)) = unpack_number(&bytes[1..]) else { return Err(bytes) };
+    let Some((number, rest)) = unpack_number(rest) else { return Err(bytes) };
     let (name, rest) = match is_call {
         true => match unpack_name(rest) {
             Some((name, rest)) => (Some(name.to_owned()), rest),
@@ -225,7 +225,7 @@ fn unpack_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     let (length, rest) = match first {
         0xa0..=0xbf => (usize::from(first & 0x1f), rest),
-        0xd9 => (usize::from(*rest.first()?), &rest[1..]),
+        0xd9 => rest.split_first().map(|(length, rest)| (usize::from(*length), rest))?,
         _ => return None,
     };
     let (name, rest) = rest.split_at_checked(length)?;

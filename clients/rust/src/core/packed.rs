@@ -79,14 +79,15 @@ pub(super) fn entries(bytes: &[u8]) -> Option<Vec<(&str, &[u8])>> {
     }
     let values = split(bytes.get(own..)?, inner)?;
     let pairs = values.chunks_exact(2).map(|pair| {
-        let key = match pair[0].first()? {
-            0xa0..=0xbf => pair[0].get(1..)?,
-            0xd9 => pair[0].get(2..)?,
-            0xda => pair[0].get(3..)?,
-            0xdb => pair[0].get(5..)?,
+        let [key, value] = pair else { return None };
+        let key = match key.first()? {
+            0xa0..=0xbf => key.get(1..)?,
+            0xd9 => key.get(2..)?,
+            0xda => key.get(3..)?,
+            0xdb => key.get(5..)?,
             _ => return None,
         };
-        Some((std::str::from_utf8(key).ok()?, pair[1]))
+        Some((std::str::from_utf8(key).ok()?, *value))
     });
     pairs.collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    fmt,
+    fmt, iter,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -121,10 +121,10 @@ impl Calls {
     fn add(&mut self) -> (u32, oneshot::Receiver<Answer>) {
         let (sender, answer) = oneshot::channel();
         let number = self.free.pop().unwrap_or(self.waiting.len() as u32);
-        if number as usize == self.waiting.len() {
-            self.waiting.push(None);
+        match self.waiting.get_mut(number as usize) {
+            Some(place) => *place = Some(sender),
+            None => self.waiting.push(Some(sender)),
         }
-        self.waiting[number as usize] = Some(sender);
         (number, answer)
     }
 
@@ -340,7 +340,7 @@ impl<'a> SentHandshake<'a> {
     }
 
     fn header(&self, name: &str) -> Option<&'a str> {
-        HANDSHAKE.iter().position(|known| *known == name).and_then(|place| self.headers[place])
+        iter::zip(HANDSHAKE, self.headers).find(|(known, _)| *known == name).and_then(|(_, header)| header)
     }
 }
 

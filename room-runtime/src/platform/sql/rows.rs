@@ -129,7 +129,9 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, RowError> {
-        let (name, value) = (&self.row.columns[self.next], &self.row.values[self.next]);
+        let (Some(name), Some(value)) = (self.row.columns.get(self.next), self.row.values.get(self.next)) else {
+            return Err(RowError::custom("the row has no more columns"));
+        };
         self.next += 1;
         seed.deserialize(Value(value)).map_err(|error| RowError::custom(format_args!("column `{name}`: {error}")))
     }

@@ -58,7 +58,7 @@ impl<'t> Statement<'t> {
         if last.count != parameters {
             return Err(format!("the statement has {} parameters, but {parameters} values were given", last.count));
         }
-        let text = &text[..last.range.end];
+        let text = cut(text, 0..last.range.end);
         let parts = done.into_iter().map(|part| part.range).chain([last.range]).collect();
         Ok(Statement { text, parts, mentions: last.mentions, returns: last.returns })
     }
@@ -66,7 +66,7 @@ impl<'t> Statement<'t> {
     /// The statements, in order. There is at least one.
     #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn parts(&self) -> impl Iterator<Item = &'t str> {
-        self.parts.iter().map(|range| &self.text[range.clone()])
+        self.parts.iter().map(|range| cut(self.text, range.clone()))
     }
 
     /// Returns whether a failure can leave partial changes that must be rolled back.
@@ -85,14 +85,14 @@ impl<'t> Statement<'t> {
         let (mut text, mut from) = (String::new(), 0);
         for (range, number) in &self.mentions {
             if let Some(SqlValue::Integer(_)) = number.checked_sub(1).and_then(|index| parameters.get(index)) {
-                text += &self.text[from..range.start];
+                text += cut(self.text, from..range.start);
                 text += before;
-                text += &self.text[range.clone()];
+                text += cut(self.text, range.clone());
                 text += after;
                 from = range.end;
             }
         }
-        text += &self.text[from..];
+        text += cut(self.text, from..self.text.len());
         Cow::Owned(text)
     }
 
@@ -184,10 +184,11 @@ impl<'t> Part<'t> {
     }
 
     fn read(&mut self, token: Token, text: &'t str, range: Range<usize>) -> Result<(), String> {
-        let word = &text[range.clone()];
+        let word = cut(text, range.clone());
         self.range.end = range.end;
         let is = |other: &str| word.eq_ignore_ascii_case(other);
-        let [first, second] = self.before.map(|before| move |other: &str| before.eq_ignore_ascii_case(other));
+        let [two_before, before] = self.before;
+        let [first, second] = [two_before, before].map(|before| move |other: &str| before.eq_ignore_ascii_case(other));
         match token {
             Token::Parameter => {
                 let number = self.number(word);
@@ -220,13 +221,14 @@ impl<'t> Part<'t> {
             Kind::Trigger | Kind::Step | Kind::Ended => Kind::Trigger,
             Kind::Start | Kind::Create | Kind::Other => Kind::Other,
         };
-        self.before = [self.before[1], word];
+        self.before = [before, word];
         Ok(())
     }
 
     /// The number that SQLite assigns to a parameter.
     fn number(&mut self, name: &'t str) -> usize {
-        let next = self.count + 1;
+        // After a number that overflowed, the statement is refused anyway.
+        let next = self.count.saturating_add(1);
         if name == "?" {
             return next;
         }
@@ -255,6 +257,11 @@ enum Token {
     Other,
 }
 
+/// The part of a text at a range. Every range here begins and ends between two tokens, so it is a part of the text.
+fn cut(text: &str, range: Range<usize>) -> &str {
+    text.get(range).unwrap_or_default()
+}
+
 /// An iterator over the tokens of a text.
 struct Tokens<'t> {
     text: &'t str,
@@ -278,27 +285,25 @@ impl Tokens<'_> {
     /// The length of a quoted token. A doubled quote inside it stands for one quote.
     fn quoted(bytes: &[u8], quote: u8) -> usize {
         let mut at = 1;
-        loop {
-            at += Tokens::run(&bytes[at..], |byte| byte != quote) + 1;
-            if at >= bytes.len() {
-                return bytes.len();
+        while let Some(rest) = bytes.get(at..) {
+            at += Tokens::run(rest, |byte| byte != quote) + 1;
+            match bytes.get(at) {
+                Some(byte) if *byte == quote => at += 1,
+                Some(_) => return at,
+                None => break,
             }
-            if bytes[at] != quote {
-                return at;
-            }
-            at += 1;
         }
+        bytes.len()
     }
 
     fn named(bytes: &[u8]) -> usize {
         let mut at = 1;
         loop {
-            let name = Tokens::run(&bytes[at..], continues_a_word);
-            at += name;
-            match &bytes[at..] {
-                [b':', b':', ..] => at += 2,
+            at += Tokens::run(bytes.get(at..).unwrap_or_default(), continues_a_word);
+            match bytes.get(at..) {
+                Some([b':', b':', ..]) => at += 2,
                 // The index of a Tcl variable.
-                [b'(', index @ ..] if at > 1 => {
+                Some([b'(', index @ ..]) if at > 1 => {
                     let index = Tokens::run(index, |byte| !is_space(byte) && byte != b')');
                     return (at + index + 2).min(bytes.len());
                 }
@@ -335,10 +340,7 @@ impl Iterator for Tokens<'_> {
     type Item = (Token, Range<usize>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = &self.text.as_bytes()[self.at..];
-        if rest.is_empty() {
-            return None;
-        }
+        let rest = self.text.as_bytes().get(self.at..).filter(|rest| !rest.is_empty())?;
         let (token, length) = Tokens::token(rest);
         let start = self.at;
         self.at += length;
@@ -376,6 +378,7 @@ mod tests {
         assert_eq!(parameters("select 1?, a?, 5:a"), [("?", 1), ("?", 2), (":a", 3)]);
         assert_eq!(parameters("select a$b, @, 1e5, x'3f', :"), []);
         assert_eq!(parameters("select ?99999999999999999999"), [("?99999999999999999999", usize::MAX)]);
+        assert!(Statement::read("select ?99999999999999999999, ?, :name", 2).is_err());
     }
 
     #[test]

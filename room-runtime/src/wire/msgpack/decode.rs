@@ -64,23 +64,32 @@ impl<'de> Decoder<'de> {
     }
 
     fn take(&mut self, len: usize) -> Result<&'de [u8], Fault> {
-        match self.input[self.at..].get(..len) {
+        match self.input.get(self.at..).and_then(|rest| rest.get(..len)) {
             Some(bytes) => {
                 self.at += len;
                 Ok(bytes)
             }
-            None => Err(Fault::custom(format_args!(
-                "the input ends at byte {}, {len} bytes were announced at byte {}",
-                self.input.len(),
-                self.at
-            ))),
+            None => Err(self.too_short(len)),
         }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let mut bytes = [0; N];
-        bytes.copy_from_slice(self.take(N)?);
-        Ok(bytes)
+        match self.input.get(self.at..).and_then(|rest| rest.first_chunk()) {
+            Some(bytes) => {
+                self.at += N;
+                Ok(*bytes)
+            }
+            None => Err(self.too_short(N)),
+        }
+    }
+
+    #[cold]
+    fn too_short(&self, len: usize) -> Fault {
+        Fault::custom(format_args!(
+            "the input ends at byte {}, {len} bytes were announced at byte {}",
+            self.input.len(),
+            self.at
+        ))
     }
 
     fn len8(&mut self) -> Result<usize, Fault> {

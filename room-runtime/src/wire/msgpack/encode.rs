@@ -34,39 +34,28 @@ const LIST: Markers = Markers { short: Some((0x90, 16)), byte: None, two: 0xdc, 
 const MAP: Markers = Markers { short: Some((0x80, 16)), byte: None, two: 0xde, four: 0xdf };
 
 impl Markers {
-    /// Returns the header of a value of this length.
-    fn header(&self, len: usize) -> Result<([u8; 5], usize), Fault> {
-        let mut header = [0; 5];
-        let size = match (self.short, self.byte) {
-            (Some((marker, below)), _) if len < below => {
-                header[0] = marker | len as u8;
-                1
-            }
-            (_, Some(marker)) if len <= usize::from(u8::MAX) => {
-                header[..2].copy_from_slice(&[marker, len as u8]);
-                2
-            }
+    /// Writes the header of a value of this length to the end of `out`.
+    fn header(&self, len: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match (self.short, self.byte) {
+            (Some((marker, below)), _) if len < below => out.push(marker | len as u8),
+            (_, Some(marker)) if len <= usize::from(u8::MAX) => out.extend_from_slice(&[marker, len as u8]),
             _ if len <= usize::from(u16::MAX) => {
-                header[0] = self.two;
-                header[1..3].copy_from_slice(&(len as u16).to_be_bytes());
-                3
+                let [high, low] = (len as u16).to_be_bytes();
+                out.extend_from_slice(&[self.two, high, low]);
             }
             _ => {
                 let len = u32::try_from(len).map_err(|_| Fault::custom("it has a part of more than 4 GiB"))?;
-                header[0] = self.four;
-                header[1..].copy_from_slice(&len.to_be_bytes());
-                5
+                let [first, second, third, fourth] = len.to_be_bytes();
+                out.extend_from_slice(&[self.four, first, second, third, fourth]);
             }
-        };
-        Ok((header, size))
+        }
+        Ok(())
     }
 }
 
 impl Encoder {
     fn begin(&mut self, markers: &Markers, len: usize) -> Result<(), Fault> {
-        let (header, size) = markers.header(len)?;
-        self.out.extend_from_slice(&header[..size]);
-        Ok(())
+        markers.header(len, &mut self.out)
     }
 
     fn text(&mut self, text: &str) -> Result<(), Fault> {
@@ -152,8 +141,9 @@ impl Parts<'_> {
                 self.count
             ))),
             None => {
-                let (header, size) = self.markers.header(self.count)?;
-                self.encoder.out.splice(self.start..self.start, header[..size].iter().copied());
+                let mut header = Vec::with_capacity(5);
+                self.markers.header(self.count, &mut header)?;
+                self.encoder.out.splice(self.start..self.start, header);
                 Ok(())
             }
         }
