@@ -4,6 +4,7 @@
 //! makes semantic errors; it returns the validated `model`. `expand` takes the model and cannot fail. The expansion
 //! contains no behaviour: each generated body is one call into the runtime.
 
+#![forbid(unsafe_code)]
 // A macro answers wrong input with a compile error, and never with a panic.
 #![cfg_attr(
     not(test),

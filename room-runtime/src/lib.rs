@@ -143,7 +143,6 @@ mod api;
 pub mod bindings;
 mod engine;
 mod object;
-#[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
 mod platform;
 #[cfg(not(target_arch = "wasm32"))]
 #[allow(

@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_BINDINGS=1 cargo test -p bindings-tests` writes them.
 
+#![forbid(unsafe_code)]
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     env, fs,

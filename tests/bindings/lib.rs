@@ -1,1 +1,3 @@
 //! The tests are in `bindings.rs`.
+
+#![forbid(unsafe_code)]

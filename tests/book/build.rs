@@ -1,5 +1,7 @@
 //! Writes the blocks of Rust of the documents into files for the test `rust`.
 
+#![forbid(unsafe_code)]
+
 #[allow(dead_code, unreachable_pub, reason = "they are public for the library of this package")]
 #[path = "src/blocks.rs"]
 mod blocks;

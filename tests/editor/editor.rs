@@ -3,6 +3,8 @@
 //! rust-analyzer opens a user's crate, the one outside the workspace. Each case shows it another text as the unsaved
 //! content of its `lib.rs`.
 
+#![forbid(unsafe_code)]
+
 mod server;
 
 use std::path::Path;

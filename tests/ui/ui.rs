@@ -1,6 +1,8 @@
 //! Compile-pass and compile-fail cases. After a change of a message, check it, then run
 //! `TRYBUILD=overwrite cargo test -p ui-tests`.
 
+#![forbid(unsafe_code)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -1,5 +1,7 @@
 //! `cargo xtask`: one command for all tasks of a developer of this repository. See [`cli::USAGE`].
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod book;
 mod build;

@@ -1,6 +1,8 @@
 //! An auction house: the lobby at `/`, a room for each lot at `/auctions/:id`. The page consists of static assets, which the
 //! platform serves.
 
+#![forbid(unsafe_code)]
+
 pub mod auction_room;
 mod http_api;
 pub mod lobby_room;

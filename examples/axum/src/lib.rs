@@ -1,5 +1,7 @@
 //! Rooms behind an axum router: WebSockets, JSON and the rooms' own routes.
 
+#![forbid(unsafe_code)]
+
 pub mod archive_room;
 pub mod poll_room;
 

@@ -1,6 +1,8 @@
 //! A chat: its rooms at `/ws/chat/:id`, and a small HTTP interface for the operator. The page at `/` consists of static
 //! assets, which the platform serves.
 
+#![forbid(unsafe_code)]
+
 mod http;
 pub mod room;
 

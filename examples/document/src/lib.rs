@@ -1,6 +1,8 @@
 //! A shared document: its rooms at `/ws/NAME`, for every client of the y-websocket protocol. The page consists of static
 //! assets, which the platform serves.
 
+#![forbid(unsafe_code)]
+
 mod check;
 mod presence;
 pub mod room;

@@ -1,6 +1,8 @@
 //! Measures the cost of a message: the same room written four ways, on one workerd. See [`cli::USAGE`] and
 //! `docs/benchmarks.md`.
 
+#![forbid(unsafe_code)]
+
 mod cli;
 mod compile;
 mod config;

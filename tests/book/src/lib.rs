@@ -1,5 +1,7 @@
 //! Builds the book of the documents in `docs`, and checks its links. The tests also check each code block of the documents.
 
+#![forbid(unsafe_code)]
+
 pub mod blocks;
 pub mod code;
 pub mod fragments;

@@ -1,5 +1,7 @@
 //! `cargo run -p book -- OUTPUT`: builds the book into a folder and prints the path of its first page.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;

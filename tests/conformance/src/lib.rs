@@ -11,6 +11,8 @@
 //!
 //! The rooms are in the crate `conformance-rooms`.
 
+#![forbid(unsafe_code)]
+
 pub mod bridge;
 pub mod cases;
 pub mod client;

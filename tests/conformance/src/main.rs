@@ -1,5 +1,7 @@
 //! `cargo run -p conformance -- --on memory|workerd|both [--seeds N] [FILTER]`: runs the cases whose name contains FILTER.
 
+#![forbid(unsafe_code)]
+
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Result, bail};

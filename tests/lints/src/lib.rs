@@ -1,1 +1,3 @@
 //! An empty library: the lints run on the examples.
+
+#![forbid(unsafe_code)]

@@ -3,6 +3,8 @@
 //! `RUSTC_BOOTSTRAP` must not reach Cargo. The build scripts of many dependencies depend on this variable, so each change of
 //! it would build all of them again.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::process::{Command, ExitCode};
 

@@ -2,6 +2,7 @@
 //!
 //! Only this module, those below it and the layer `object` touch JavaScript values.
 
+#[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
 pub(crate) mod js;
 pub(crate) mod namespace;
 

@@ -35,6 +35,7 @@ use crate::{
 };
 
 /// The bindings to `worker.js`.
+#[allow(unsafe_code, reason = "the bindings that wasm-bindgen generates")]
 mod js {
     use super::{Closure, JsValue, js_sys, wasm_bindgen};
 

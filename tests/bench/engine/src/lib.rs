@@ -1,1 +1,3 @@
 //! Benchmarks only: `cargo bench --package bench-engine`.
+
+#![forbid(unsafe_code)]

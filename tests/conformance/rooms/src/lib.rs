@@ -3,6 +3,8 @@
 //! The same code runs natively and as WebAssembly. Cases script the rooms ([`script`]). The rooms differ in their
 //! options and in their set of handlers.
 
+#![forbid(unsafe_code)]
+
 pub mod acts;
 pub mod api;
 pub mod archive;

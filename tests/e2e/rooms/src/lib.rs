@@ -1,5 +1,7 @@
 //! Rooms for the end-to-end tests: they report their own history, and misbehave on request.
 
+#![forbid(unsafe_code)]
+
 #[path = "../../../../examples/axum/src/archive_room.rs"]
 pub mod archive_room;
 #[cfg(target_arch = "wasm32")]

@@ -1,5 +1,7 @@
 //! The room of `ours` without batches, for clients of `room.v1`: an acknowledgement would wait for the batch of the messages.
 
+#![forbid(unsafe_code)]
+
 use room_runtime::prelude::*;
 use worker::*;
 

@@ -1,5 +1,7 @@
 //! (d) The same room with `#[room]`.
 
+#![forbid(unsafe_code)]
+
 use room_runtime::prelude::*;
 use worker::*;
 

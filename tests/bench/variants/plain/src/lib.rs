@@ -3,6 +3,8 @@
 //! It uses serde for the messages, `serialize_attachment` for the attachment, one `send_with_str` for each socket,
 //! and an internal HTTP request from the Worker.
 
+#![forbid(unsafe_code)]
+
 use serde::{Deserialize, Serialize};
 use worker::*;
 
