@@ -1,13 +1,17 @@
 //! Durable calls between rooms: stored with the state, delivered in order, handled once, or reported as undelivered.
 //!
-//! `ROOM_SEED=… cargo test -p room-runtime --test outbox` repeats one random sequence; `ROOM_SEEDS=…` sets their number.
+//! `ROOM_SEED=… cargo test -p room-runtime --test outbox in_every` repeats one random life and tells it; `ROOM_SEEDS=…` sets
+//! their number.
 
-use std::{collections::BTreeSet, env, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use room_runtime::{
     ErrorKind,
     prelude::*,
-    testing::{TestRoom, World},
+    testing::{
+        TestRoom, World,
+        lives::{Lives, Run},
+    },
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -706,40 +710,21 @@ fn a_room_whose_alarm_is_lost_finds_its_calls_when_it_next_starts() {
     assert_eq!(taken(&b), [1]);
 }
 
-/// A small generator, so that a sequence depends on its seed only.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
-
 /// Everything that is sent durably is handled at most once and in order for each target, and is handled or reported.
 #[test]
 fn in_every_order_of_events_each_call_is_handled_once_or_reported() {
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let seeds = match number("ROOM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("ROOM_SEEDS").unwrap_or(400),
-    };
-    for seed in seeds {
-        println!("ROOM_SEED={seed}");
-        one_life(seed);
-    }
+    let command = "cargo test -p room-runtime --test outbox in_every";
+    Lives { command, seeds: 400, steps: 40 }.run(live);
 }
 
-fn one_life(seed: u64) {
-    let mut dice = Dice(seed);
-    let world = World::with_seed(seed);
+fn live(run: &Run) {
+    let world = run.world();
     let nodes: Vec<Node> = ["a", "b", "c"].map(|id| world.room(id)).into();
     let mut next = 0;
-    for _ in 0..40 {
+    for mut step in run.steps() {
+        let dice = &mut step.dice;
         let (from, to) = (&nodes[dice.below(3) as usize], &nodes[dice.below(3) as usize]);
+        let id = from.id();
         match dice.below(12) {
             0..=4 => {
                 let count = 1 + dice.below(3);
@@ -749,22 +734,40 @@ fn one_life(seed: u64) {
                     2 => How::FailOnce,
                     _ => How::Take,
                 };
+                run.note(|| format!("{id} sends {count} from {next} on to {}, {how:?}", to.id()));
                 // The sender may be unreachable, or its storage may fail: then nothing is sent.
                 let _ = from.send(&sending(to, next..next + count, how));
                 next += count;
             }
-            5 => from.crash(),
-            6 => from.restart(),
-            7 => from.fail_calls(dice.below(2) == 0),
-            8 => from.lose_answers(dice.below(2) == 0),
-            9 => from.fail_writes(dice.below(3) == 0),
+            5 => {
+                run.note(|| format!("{id} crashes"));
+                from.crash();
+            }
+            6 => {
+                run.note(|| format!("{id} restarts"));
+                from.restart();
+            }
+            what @ 7..=9 => {
+                let fails = if what == 9 { dice.once_in(3) } else { dice.once_in(2) };
+                run.note(|| format!("{id}: {} fail: {fails}", ["calls", "answers", "writes"][what as usize - 7]));
+                match what {
+                    7 => from.fail_calls(fails),
+                    8 => from.lose_answers(fails),
+                    _ => from.fail_writes(fails),
+                }
+            }
             10 => {
                 world.advance(Duration::ZERO);
                 if !from.is_busy() {
+                    run.note(|| format!("{id} hibernates"));
                     from.hibernate();
                 }
             }
-            _ => world.advance(Duration::from_millis(dice.below(3_000) * dice.below(1_000))),
+            _ => {
+                let ms = dice.below(3_000) * dice.below(1_000);
+                run.note(|| format!("advance {ms}"));
+                world.advance(Duration::from_millis(ms));
+            }
         }
     }
     for node in &nodes {

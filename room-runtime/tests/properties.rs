@@ -2,26 +2,24 @@
 //! `on_close` run once for each peer. The frames of a peer are handled in order. No peer stays in the room without a
 //! connection.
 //!
-//! Each seed is a run of fifty steps. A seed that fails is printed, and
-//! `ROOM_SEED=… cargo test -p room-runtime --test properties` runs it again and prints its steps. `ROOM_SEEDS=…` sets
-//! the number of seeds.
+//! Each seed is a life of fifty steps. `ROOM_SEED=… cargo test -p room-runtime --test properties` repeats one and tells it.
+//! `ROOM_SEEDS=…` sets the number of seeds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
-    fmt::Write,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
 use room_runtime::{
     Close, Failure, Peer, Room, RoomContext, Upgrade,
-    testing::{TestPeer, TestRoom, World},
+    testing::{
+        TestPeer, TestRoom, World,
+        lives::{Dice, Lives, Run},
+    },
 };
 use serde::{Deserialize, Serialize};
 
-const SEEDS: u64 = 2_500;
-const STEPS: usize = 50;
+const LIVES: Lives = Lives { command: "cargo test -p room-runtime --test properties", seeds: 2_500, steps: 50 };
 
 /// A room that keeps a ledger of its events.
 #[derive(Debug)]
@@ -135,27 +133,24 @@ struct Client {
 struct Life {
     world: World,
     room: TestRoom<Ledger>,
-    random: u64,
+    dice: Dice,
     clients: BTreeMap<String, Client>,
-    log: Option<String>,
+    run: Run,
 }
 
 impl Life {
-    fn new(seed: u64, log: bool) -> Life {
-        let world = World::with_seed(seed);
+    fn new(run: &Run) -> Life {
+        let world = run.world();
         let room = world.room("ledger");
-        Life { world, room, random: seed, clients: BTreeMap::new(), log: log.then(String::new) }
+        Life { world, room, dice: Dice::new(run.seed()), clients: BTreeMap::new(), run: run.clone() }
     }
 
-    fn note(&mut self, what: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            let _ = writeln!(log, "{}", what());
-        }
+    fn note(&self, what: impl FnOnce() -> String) {
+        self.run.note(what);
     }
 
     fn chance(&mut self, n: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % n
+        self.dice.below(n)
     }
 
     fn delay(&mut self) -> u64 {
@@ -331,28 +326,16 @@ fn error_frame(code: &str) -> String {
     format!(r#"{{"$room":{{"error":{{"code":"{code}""#)
 }
 
-fn live(seed: u64, log: bool) {
-    let mut life = Life::new(seed, log);
-    for number in 0..STEPS {
-        let before = life.log.as_ref().map_or(0, String::len);
-        life.step(number);
-        if let Some(log) = &life.log {
-            eprint!("{}", &log[before..]);
-        }
+fn live(run: &Run) {
+    let mut life = Life::new(run);
+    for step in run.steps() {
+        life.dice = step.dice;
+        life.step(step.number);
     }
     life.end();
 }
 
 #[test]
 fn no_life_of_a_room_breaks_a_promise() {
-    if let Ok(seed) = env::var("ROOM_SEED") {
-        live(seed.parse().expect("ROOM_SEED is a number"), true);
-        return;
-    }
-    let seeds = env::var("ROOM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("ROOM_SEEDS is a number"));
-    for seed in 0..seeds {
-        if catch_unwind(AssertUnwindSafe(|| live(seed, false))).is_err() {
-            panic!("seed {seed} breaks a promise: ROOM_SEED={seed} cargo test -p room-runtime --test properties");
-        }
-    }
+    LIVES.run(live);
 }

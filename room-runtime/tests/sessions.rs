@@ -2,26 +2,22 @@
 //! handled twice, and the events of a client were handled in the order of their numbers. Calls are such events, and each has its
 //! answer. Between two gaps a client has got each message that was for it, once and in order.
 //!
-//! Each seed is a run of three clients through lost connections and frames, crashes, hibernation and restarts. A seed that fails is
-//! printed, and `ROOM_SEED=… cargo test -p room-runtime --test sessions` runs it again and prints its steps.
-//! `ROOM_SEEDS=…` sets the number of seeds.
+//! Each seed is a life of three clients through lost connections and frames, crashes, hibernation and restarts.
+//! `ROOM_SEED=… cargo test -p room-runtime --test sessions` repeats one and tells it. `ROOM_SEEDS=…` sets the number of seeds.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, VecDeque},
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
 use room_runtime::{
     Upgrade,
-    testing::{TestPeer, TestRoom, World},
+    testing::{
+        TestPeer, TestRoom, World,
+        lives::{Dice, Lives, Run},
+    },
 };
 use serde_json::{Value, json};
-
-const SEEDS: u64 = 300;
-const STEPS: usize = 60;
 
 macro_rules! ledger {
     ($(#[$doc:meta])* $name:ident($($options:tt)*) $($on_away:item)?) => {
@@ -319,18 +315,18 @@ impl<R: room_runtime::Room> Client<R> {
     }
 }
 
-struct Run<R: room_runtime::Room> {
+struct Life<R: room_runtime::Room> {
     world: World,
     room: TestRoom<R>,
-    random: u64,
+    dice: Dice,
     clients: Vec<Client<R>>,
     data: fn() -> R::Connection,
-    steps: RefCell<Option<Vec<String>>>,
+    run: Run,
 }
 
-impl<R: room_runtime::Room> Run<R> {
-    fn new(seed: u64, is_printed: bool, data: fn() -> R::Connection) -> Self {
-        let world = World::with_seed(seed);
+impl<R: room_runtime::Room> Life<R> {
+    fn new(run: &Run, data: fn() -> R::Connection) -> Self {
+        let world = run.world();
         let room = world.room("ledger");
         let client = |name: &str| Client {
             name: name.to_owned(),
@@ -345,18 +341,15 @@ impl<R: room_runtime::Room> Run<R> {
             connected: (0, 0),
         };
         let clients = ["ann", "bob", "cat"].map(client).into();
-        Run { world, room, random: seed, clients, data, steps: RefCell::new(is_printed.then(Vec::new)) }
+        Life { world, room, dice: Dice::new(run.seed()), clients, data, run: run.clone() }
     }
 
     fn chance(&mut self, n: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % n
+        self.dice.below(n)
     }
 
     fn note(&self, step: impl FnOnce() -> String) {
-        if let Some(steps) = &mut *self.steps.borrow_mut() {
-            steps.push(step());
-        }
+        self.run.note(step);
     }
 
     fn step(&mut self) {
@@ -468,61 +461,30 @@ impl<R: room_runtime::Room> Run<R> {
     }
 }
 
-fn run<R: room_runtime::Room>(seed: u64, is_printed: bool, data: fn() -> R::Connection) {
-    let run = RefCell::new(Run::<R>::new(seed, is_printed, data));
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut run = run.borrow_mut();
-        for _ in 0..STEPS {
-            run.step();
+fn live<R: room_runtime::Room>(run: &Run, data: fn() -> R::Connection) {
+    let mut life = Life::<R>::new(run, data);
+    for step in run.steps() {
+        life.dice = step.dice;
+        life.step();
+    }
+    life.finish();
+    life.check();
+}
+
+/// A test of a room. Its name selects it among those of this file.
+macro_rules! lives {
+    ($name:ident, $room:ident) => {
+        #[test]
+        fn $name() {
+            let command = concat!("cargo test -p room-runtime --test sessions ", stringify!($name));
+            Lives { command, seeds: 300, steps: 60 }.run(|run| live::<$room::Room>(run, || $room::Connection {}));
         }
-        run.finish();
-        run.check();
-    }));
-    if let Err(panic) = outcome {
-        if let Some(steps) = run.borrow().steps.borrow().as_ref() {
-            eprintln!("{}", steps.join("\n"));
-        }
-        eprintln!("run it again with ROOM_SEED={seed}");
-        std::panic::resume_unwind(panic);
-    }
+    };
 }
 
-fn runs<R: room_runtime::Room>(data: fn() -> R::Connection) {
-    let number = |name: &str| env::var(name).ok().and_then(|value| value.parse().ok());
-    if let Some(seed) = number("ROOM_SEED") {
-        return run::<R>(seed, true, data);
-    }
-    for seed in 0..number("ROOM_SEEDS").unwrap_or(SEEDS) {
-        run::<R>(seed, false, data);
-    }
-}
-
-#[test]
-fn no_event_is_lost_or_handled_twice_in_a_room_without_a_grace() {
-    runs::<plain::Room>(|| plain::Connection {});
-}
-
-#[test]
-fn no_event_is_lost_or_handled_twice_in_a_room_with_a_grace() {
-    runs::<graceful::Room>(|| graceful::Connection {});
-}
-
-#[test]
-fn no_message_is_missed_or_repeated_in_a_room_with_a_log() {
-    runs::<logged::Room>(|| logged::Connection {});
-}
-
-#[test]
-fn each_message_that_is_missed_is_after_a_gap_in_a_room_with_a_short_log() {
-    runs::<forgetful::Room>(|| forgetful::Connection {});
-}
-
-#[test]
-fn each_message_that_is_missed_is_after_a_gap_in_a_room_whose_log_forgets_by_age() {
-    runs::<brief::Room>(|| brief::Connection {});
-}
-
-#[test]
-fn each_message_that_is_missed_is_after_a_gap_in_a_room_with_batches() {
-    runs::<batched::Room>(|| batched::Connection {});
-}
+lives!(no_event_is_lost_or_handled_twice_in_a_room_without_a_grace, plain);
+lives!(no_event_is_lost_or_handled_twice_in_a_room_with_a_grace, graceful);
+lives!(no_message_is_missed_or_repeated_in_a_room_with_a_log, logged);
+lives!(each_message_that_is_missed_is_after_a_gap_in_a_room_with_a_short_log, forgetful);
+lives!(each_message_that_is_missed_is_after_a_gap_in_a_room_whose_log_forgets_by_age, brief);
+lives!(each_message_that_is_missed_is_after_a_gap_in_a_room_with_batches, batched);

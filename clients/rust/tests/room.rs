@@ -1,14 +1,17 @@
 //! The client and the engine together, in one process and under a virtual clock: through the handle of a room, as in a Worker.
 //!
-//! The random runs print the seed that fails. `ROOM_SEED=… cargo test -p room-client --test room` runs it again, and
-//! `ROOM_SEEDS=…` sets the number of seeds.
+//! `ROOM_SEED=… cargo test -p room-client --test room nothing_is_lost` repeats a random life and tells it, and `ROOM_SEEDS=…` sets
+//! the number of lives.
 
-use std::{cell::RefCell, collections::BTreeMap, env, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use room_client::{Builder, CallError, Client, ErrorKind, Incoming, Reconnect, Status};
 use room_runtime::{
     CloseCode, Room as _, Upgrade,
-    testing::{TestRoom, World},
+    testing::{
+        TestRoom,
+        lives::{Lives, Run},
+    },
 };
 
 #[room_runtime::room(reconnect_grace = "1m", replay = 1000, max_peers = 3)]
@@ -234,31 +237,45 @@ fn outcome(error: &room_client::Error) -> Outcome {
     }
 }
 
-fn run(seed: u64) {
-    let world = World::with_seed(seed);
+fn live(run: &Run) {
+    let world = run.world();
     let room = world.room::<Room>("r");
     let names = ["ann", "bob", "cat"];
     let clients = names.map(|name| join(&room, name));
     let outcomes: Rc<RefCell<BTreeMap<(usize, u64), Outcome>>> = Rc::default();
-    let mut random = seed;
-    let mut chance = |n: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) % n
-    };
     let mut sent = 0;
-    for _ in 0..40 {
-        match chance(16) {
-            0 => room.restart(),
-            1 => room.crash(),
-            2 => room.hibernate(),
-            3 | 4 => world.advance(Duration::from_millis(chance(1500))),
-            5 => clients[chance(3) as usize].0.nudge(),
+    for mut step in run.steps() {
+        let dice = &mut step.dice;
+        match dice.below(16) {
+            0 => {
+                run.note(|| "restart".to_owned());
+                room.restart();
+            }
+            1 => {
+                run.note(|| "crash".to_owned());
+                room.crash();
+            }
+            2 => {
+                run.note(|| "hibernate".to_owned());
+                room.hibernate();
+            }
+            3 | 4 => {
+                let ms = dice.below(1500);
+                run.note(|| format!("advance {ms}"));
+                world.advance(Duration::from_millis(ms));
+            }
+            5 => {
+                let at = dice.below(3) as usize;
+                run.note(|| format!("{} is nudged", names[at]));
+                clients[at].0.nudge();
+            }
             _ => {
-                let at = chance(3) as usize;
+                let at = dice.below(3) as usize;
                 let (client, kept) = (clients[at].0.clone(), outcomes.clone());
                 let entry = sent;
                 sent += 1;
-                let is_call = chance(2) == 0;
+                let is_call = dice.once_in(2);
+                run.note(|| format!("{} puts {entry}, by a call: {is_call}", names[at]));
                 let pending = (!is_call).then(|| client.send(&Event::Put { entry }));
                 let call = is_call.then(|| client.put(entry));
                 world.spawn(async move {
@@ -301,15 +318,6 @@ fn run(seed: u64) {
 
 #[test]
 fn nothing_is_lost_doubled_or_out_of_order_whatever_happens_to_the_room() {
-    let number = |name: &str| env::var(name).ok().and_then(|value| value.parse().ok());
-    let seeds = match number("ROOM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("ROOM_SEEDS").unwrap_or(300),
-    };
-    for seed in seeds {
-        if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
-            eprintln!("run it again with ROOM_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    let command = "cargo test -p room-client --test room nothing_is_lost";
+    Lives { command, seeds: 300, steps: 40 }.run(live);
 }

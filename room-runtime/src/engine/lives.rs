@@ -7,26 +7,22 @@
 //! may reconnect to their place can do so; frames are handled in order; acknowledged changes are stored; a place keeps its
 //! topics; a topic selects exactly its subscribers; and presence lists the connected peers.
 //!
-//! `ROOM_SEED=… cargo test -p room-runtime --lib lives` repeats one sequence and prints its events. `ROOM_SEEDS=…` sets
-//! the number of sequences.
+//! `ROOM_SEED=… cargo test -p room-runtime --lib engine::lives` repeats one life and tells it. `ROOM_SEEDS=…` sets the number of
+//! lives.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Close, CloseCode, Failure, OnDuplicate, Peer, Peers, Room, RoomContext, Upgrade,
-    testing::{TestPeer, TestRoom, World},
+    testing::{
+        TestPeer, TestRoom, World,
+        lives::{Dice, Lives, Run},
+    },
 };
 
-const SEEDS: u64 = 2_500;
-const STEPS: usize = 40;
+const LIVES: Lives = Lives { command: "cargo test -p room-runtime --lib engine::lives", seeds: 2_500, steps: 40 };
 const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
 const TOPICS: [&str; 2] = ["a", "a:b"];
 
@@ -221,29 +217,26 @@ struct Client {
 struct Life {
     world: World,
     room: TestRoom<Ledger>,
-    random: u64,
+    dice: Dice,
     clients: Vec<Client>,
     next_place: u64,
-    is_loud: bool,
+    run: Run,
 }
 
 impl Life {
-    fn new(seed: u64, is_loud: bool) -> Life {
+    fn new(run: &Run) -> Life {
         NOTES.take();
-        let world = World::with_seed(seed);
+        let world = run.world();
         let room = world.room("ledger");
-        Life { world, room, random: seed, clients: Vec::new(), next_place: 0, is_loud }
+        Life { world, room, dice: Dice::new(run.seed()), clients: Vec::new(), next_place: 0, run: run.clone() }
     }
 
     fn say_what(&self, what: impl FnOnce() -> String) {
-        if self.is_loud {
-            eprintln!("{}", what());
-        }
+        self.run.note(what);
     }
 
     fn chance(&mut self, n: usize) -> usize {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.random >> 33) % n as u64) as usize
+        self.dice.below(n as u64) as usize
     }
 
     fn delay(&mut self) -> u64 {
@@ -582,9 +575,10 @@ fn token(frame: &str) -> Option<String> {
     Some(frame.pointer("/$room/resume")?.as_str()?.to_owned())
 }
 
-fn live(seed: u64, is_loud: bool) {
-    let mut life = Life::new(seed, is_loud);
-    for _ in 0..STEPS {
+fn live(run: &Run) {
+    let mut life = Life::new(run);
+    for step in run.steps() {
+        life.dice = step.dice;
         life.step();
     }
     life.end();
@@ -592,14 +586,5 @@ fn live(seed: u64, is_loud: bool) {
 
 #[test]
 fn no_life_of_a_place_breaks_a_promise() {
-    if let Ok(seed) = env::var("ROOM_SEED") {
-        live(seed.parse().expect("ROOM_SEED is a number"), true);
-        return;
-    }
-    let seeds = env::var("ROOM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("ROOM_SEEDS is a number"));
-    for seed in 0..seeds {
-        if catch_unwind(AssertUnwindSafe(|| live(seed, false))).is_err() {
-            panic!("seed {seed} breaks a promise: ROOM_SEED={seed} cargo test -p room-runtime --lib lives");
-        }
-    }
+    LIVES.run(live);
 }

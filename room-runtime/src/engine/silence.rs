@@ -1,20 +1,19 @@
 //! The timeout of silent peers: its moment, its effect, and random lives in which peers fall silent.
 //!
-//! `ROOM_SEED=… cargo test -p room-runtime --lib silence` repeats one random life and prints its events.
+//! `ROOM_SEED=… cargo test -p room-runtime --lib no_life_closes` repeats one random life and tells it. `ROOM_SEEDS=…` sets the
+//! number of lives.
 
-use std::{
-    cell::RefCell,
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
+use std::{cell::RefCell, time::Duration};
 
 use futures_channel::oneshot;
 
 use crate::{
     Close, Failure, HandlesAlarms, Limits, OnDuplicate, Peer, Room, RoomContext, Upgrade,
     platform::{OwnedFrame, Platform},
-    testing::{TestPeer, TestRoom},
+    testing::{
+        TestPeer, TestRoom,
+        lives::{Dice, Lives, Run},
+    },
 };
 
 /// The timeout of the rooms here, and the part of it that a stored time may be late.
@@ -508,16 +507,15 @@ struct Guest {
 
 struct Life {
     room: TestRoom<Graced>,
-    random: u64,
+    dice: Dice,
     guests: Vec<Guest>,
     next: u32,
-    is_loud: bool,
+    run: Run,
 }
 
 impl Life {
     fn chance(&mut self, n: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % n
+        self.dice.below(n)
     }
 
     fn now(&self) -> u64 {
@@ -528,10 +526,13 @@ impl Life {
         let what = self.chance(16);
         let (n, at) = (self.guests.len() as u64, self.now());
         let index = if n > 0 { self.chance(n) as usize } else { 0 };
+        let id = self.guests.get(index).map(|guest| guest.id.clone()).unwrap_or_default();
+        let mut told = format!("{id} sends a heartbeat, if it is there");
         match what {
             0..2 => {
                 self.next += 1;
                 let id = format!("p{}", self.next);
+                told = format!("{id} connects");
                 let peer = self.room.connect(as_(&id));
                 self.guests.push(Guest { id, peer, signed_at: at, is_away: false });
             }
@@ -539,16 +540,22 @@ impl Life {
                 let guest = &mut self.guests[index];
                 if guest.peer.is_open() {
                     guest.signed_at = at;
-                    match what {
-                        2 => say(&guest.peer, "hello"),
-                        3 => say(&guest.peer, "set"),
-                        4 => say(&guest.peer, "schedule"),
-                        _ => guest.peer.heartbeat(),
+                    let word = ["hello", "set", "schedule"].get(what as usize - 2);
+                    match word {
+                        Some(word) => {
+                            told = format!("{id} says {word}");
+                            say(&guest.peer, word);
+                        }
+                        None => guest.peer.heartbeat(),
                     }
                 }
             }
-            7 if n > 0 => self.guests[index].peer.stop_responding(),
+            7 if n > 0 => {
+                told = format!("{id} stops responding");
+                self.guests[index].peer.stop_responding();
+            }
             8 if n > 0 && self.guests[index].is_away => {
+                told = format!("{id} resumes");
                 let token = self.guests[index].peer.resume_token().expect("a token");
                 let back = self.room.connect(as_(&self.guests[index].id).resume(&token));
                 assert_eq!(back.resume_token(), Some(token), "{} keeps its place", self.guests[index].id);
@@ -557,16 +564,21 @@ impl Life {
                 (guest.signed_at, guest.is_away) = (at, false);
                 old.disconnect();
             }
-            9 | 10 if !self.room.is_busy() => self.room.hibernate(),
-            11 => self.room.crash(),
+            9 | 10 if !self.room.is_busy() => {
+                told = "hibernate".to_owned();
+                self.room.hibernate();
+            }
+            11 => {
+                told = "crash".to_owned();
+                self.room.crash();
+            }
             _ => {
                 let ms = self.chance(2_500);
+                told = format!("advance {ms}");
                 pass(&self.room, ms);
             }
         }
-        if self.is_loud {
-            eprintln!("{what} of {index}, at {}", self.now() - at);
-        }
+        self.run.note(|| told);
         self.check();
     }
 
@@ -601,11 +613,12 @@ impl Life {
     }
 }
 
-fn live(seed: u64, is_loud: bool) {
+fn live(run: &Run) {
     notes();
-    let room = TestRoom::<Graced>::new("r");
-    let mut life = Life { room, random: seed, guests: Vec::new(), next: 0, is_loud };
-    for _ in 0..200 {
+    let room = run.world().room("r");
+    let mut life = Life { room, dice: Dice::new(run.seed()), guests: Vec::new(), next: 0, run: run.clone() };
+    for step in run.steps() {
+        life.dice = step.dice;
         life.step();
     }
     pass(&life.room, 4 * 60_000);
@@ -615,12 +628,6 @@ fn live(seed: u64, is_loud: bool) {
 
 #[test]
 fn no_life_closes_a_peer_early_or_late() {
-    if let Ok(seed) = env::var("ROOM_SEED") {
-        return live(seed.parse().expect("ROOM_SEED is a number"), true);
-    }
-    for seed in 0..150 {
-        if catch_unwind(AssertUnwindSafe(|| live(seed, false))).is_err() {
-            panic!("seed {seed} breaks a promise: ROOM_SEED={seed} cargo test -p room-runtime --lib no_life_closes");
-        }
-    }
+    let command = "cargo test -p room-runtime --lib no_life_closes";
+    Lives { command, seeds: 150, steps: 200 }.run(live);
 }

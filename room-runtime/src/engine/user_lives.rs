@@ -7,14 +7,12 @@
 //! begins while the other runs; presence contains the user in `on_join` and not in `on_leave`; and at the end the users
 //! that have joined are those that are present.
 //!
-//! `ROOM_SEED=… cargo test -p room-runtime --lib user_lives` repeats one sequence and prints its events.
-//! `ROOM_SEEDS=…` sets the number of sequences.
+//! `ROOM_SEED=… cargo test -p room-runtime --lib user_lives` repeats one life and tells it. `ROOM_SEEDS=…` sets the number of
+//! lives.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
@@ -22,11 +20,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Close, CloseCode, Failure, OnDuplicate, Peer, PeerId, Room, RoomContext, Upgrade,
-    testing::{TestPeer, TestRoom, World},
+    testing::{
+        TestPeer, TestRoom, World,
+        lives::{Dice, Lives, Run},
+    },
 };
 
-const SEEDS: u64 = 1_000;
-const STEPS: usize = 40;
 const USERS: [&str; 3] = ["ann", "ben", "cat"];
 
 /// The start or the end of a handler. The notes are kept outside of the room, because a crash must not delete them.
@@ -168,30 +167,27 @@ struct Seen {
 struct Life<const G: u64> {
     world: World,
     room: TestRoom<Street<G>>,
-    random: u64,
+    dice: Dice,
     clients: Vec<Client<G>>,
     seen: BTreeMap<String, Seen>,
     next_name: u64,
-    is_loud: bool,
+    run: Run,
 }
 
 impl<const G: u64> Life<G> {
-    fn new(seed: u64, is_loud: bool) -> Self {
+    fn new(run: &Run) -> Self {
         NOTES.take();
-        let world = World::with_seed(seed);
-        let room = world.room("street");
-        Life { world, room, random: seed, clients: Vec::new(), seen: BTreeMap::new(), next_name: 0, is_loud }
+        let world = run.world();
+        let (room, dice, run) = (world.room("street"), Dice::new(run.seed()), run.clone());
+        Life { world, room, dice, clients: Vec::new(), seen: BTreeMap::new(), next_name: 0, run }
     }
 
     fn say_what(&self, what: impl FnOnce() -> String) {
-        if self.is_loud {
-            eprintln!("{}", what());
-        }
+        self.run.note(what);
     }
 
     fn chance(&mut self, n: usize) -> usize {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.random >> 33) % n as u64) as usize
+        self.dice.below(n as u64) as usize
     }
 
     fn anyone(&mut self) -> Option<usize> {
@@ -425,35 +421,25 @@ impl<const G: u64> Life<G> {
     }
 }
 
-fn live<const G: u64>(seed: u64, is_loud: bool) {
-    let mut life = Life::<G>::new(seed, is_loud);
-    for _ in 0..STEPS {
+fn live<const G: u64>(run: &Run) {
+    let mut life = Life::<G>::new(run);
+    for step in run.steps() {
+        life.dice = step.dice;
         life.step();
     }
     life.end();
 }
 
-fn lives<const G: u64>(name: &str) {
-    if let Ok(seed) = env::var("ROOM_SEED") {
-        live::<G>(seed.parse().expect("ROOM_SEED is a number"), true);
-        return;
-    }
-    let seeds = env::var("ROOM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("ROOM_SEEDS is a number"));
-    for seed in 0..seeds {
-        if catch_unwind(AssertUnwindSafe(|| live::<G>(seed, false))).is_err() {
-            panic!("seed {seed} breaks a promise: ROOM_SEED={seed} cargo test -p room-runtime --lib {name}");
-        }
-    }
-}
-
 #[test]
 fn users_join_and_leave_in_turn_in_a_room_without_a_grace() {
-    lives::<0>("users_join_and_leave_in_turn_in_a_room_without_a_grace");
+    let command = "cargo test -p room-runtime --lib users_join_and_leave_in_turn_in_a_room_without_a_grace";
+    Lives { command, seeds: 1_000, steps: 40 }.run(live::<0>);
 }
 
 #[test]
 fn users_join_and_leave_in_turn_in_a_room_that_keeps_places() {
-    lives::<200>("users_join_and_leave_in_turn_in_a_room_that_keeps_places");
+    let command = "cargo test -p room-runtime --lib users_join_and_leave_in_turn_in_a_room_that_keeps_places";
+    Lives { command, seeds: 1_000, steps: 40 }.run(live::<200>);
 }
 
 // Orders of events that a conformance case cannot produce

@@ -58,6 +58,9 @@ mod calls;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+/// Random lives, for the tests of this repository. Not for use: it changes without notice.
+#[doc(hidden)]
+pub mod lives;
 #[cfg(test)]
 mod rate_tests;
 mod world;

@@ -301,7 +301,7 @@ impl Inner {
     }
 
     /// Everything that the rooms have logged, in order of time; empty if they have logged nothing.
-    fn journal(&self) -> String {
+    pub(crate) fn journal(&self) -> String {
         let mut lines = Vec::new();
         for object in self.objects.borrow().values() {
             lines.extend(object.memory.journal.borrow().iter().map(|(at_ms, line)| (*at_ms, line.clone())));

@@ -2,7 +2,9 @@
 //!
 //! `ROOM_SEEDS=100000` tries more lives, and `ROOM_SEED=7` tells one step by step.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+
+use room_runtime::testing::lives::{Lives, Run};
 
 use super::{
     config,
@@ -30,12 +32,12 @@ struct Life {
     position: Option<u64>,
     gaps: u64,
     messages: u64,
-    is_told: bool,
+    run: Run,
 }
 
 impl Life {
-    fn new(seed: u64, is_told: bool) -> Self {
-        let mut world = World::new(Random(seed));
+    fn new(run: &Run) -> Self {
+        let mut world = World::new(Random(run.seed()));
         let config = Config {
             codec: codec(world.is_packed),
             queue: Queue {
@@ -45,17 +47,16 @@ impl Life {
             reconnect: Reconnect { base: Duration::from_millis(500), max: Duration::from_secs(5), max_attempts: None },
             ..config()
         };
-        let core = Core::new(config, world.now, seed);
+        let core = Core::new(config, world.now, run.seed());
         let records = BTreeMap::new();
-        let mut life = Life { world, core, peer: None, records, position: None, gaps: 0, messages: 0, is_told };
+        let mut life =
+            Life { world, core, peer: None, records, position: None, gaps: 0, messages: 0, run: run.clone() };
         life.obey();
         life
     }
 
     fn tell(&self, line: impl FnOnce() -> String) {
-        if self.is_told {
-            println!("{:>8} {}", self.world.now.as_millis(), line());
-        }
+        self.run.note(|| format!("{:>8} {}", self.world.now.as_millis(), line()));
     }
 
     /// Does what the core wants.
@@ -254,9 +255,10 @@ impl Life {
     }
 
     fn run(mut self) -> Result<BTreeMap<String, u64>, Vec<String>> {
-        let steps = 20 + self.world.random.below(60);
-        for _ in 0..steps {
+        for mut step in self.run.steps() {
             let random = &mut self.world.random;
+            // The network draws from it too, for as long as the step takes.
+            *random = Random(step.dice.below(u64::MAX));
             let burst = match (random.chance(20), random.chance(70)) {
                 (true, _) => random.below(20),
                 (false, is_one) => u64::from(is_one),
@@ -335,19 +337,19 @@ fn codec(_: bool) -> Codec {
 
 #[test]
 fn each_event_is_applied_once_and_each_gap_is_told() {
-    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    if let Some(seed) = number("ROOM_SEED") {
-        println!("{:?}", Life::new(seed, true).run());
+    let lives = Lives { command: "cargo test -p room-client --lib lives", seeds: 1_000, steps: 50 };
+    let total = RefCell::new(BTreeMap::<String, u64>::new());
+    let is_complete = lives.run(|run| match Life::new(run).run() {
+        Ok(counts) => {
+            counts.into_iter().for_each(|(name, count)| *total.borrow_mut().entry(name).or_default() += count)
+        }
+        Err(problems) => panic!("{problems:#?}"),
+    });
+    let total = total.into_inner();
+    println!("{total:?}");
+    if !is_complete {
         return;
     }
-    let mut total = BTreeMap::<String, u64>::new();
-    for seed in 1..=number("ROOM_SEEDS").unwrap_or(1000) {
-        match Life::new(seed, false).run() {
-            Ok(counts) => counts.into_iter().for_each(|(name, count)| *total.entry(name).or_default() += count),
-            Err(problems) => panic!("the life {seed} failed (ROOM_SEED={seed} tells it): {problems:#?}"),
-        }
-    }
-    println!("{total:?}");
     // Lives in which something never happens would not test it.
     for name in ["resolved", "cancelled", "session_lost", "refused", "queue_full", "queue_dropped", "restarted", "gaps"]
     {
