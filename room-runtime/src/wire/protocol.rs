@@ -207,7 +207,7 @@ fn unpack_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
         _ => return None,
     };
     let (digits, rest) = rest.split_at_checked(size)?;
-    let is_negative = digits[0] > 0x7f;
+    let is_negative = digits.first().is_some_and(|first| *first > 0x7f);
     let bits = digits.iter().fold(0, |number, digit| (number << 8) | u64::from(*digit));
     let number = match first {
         0xd0..=0xd3 if is_negative => return None,
