@@ -49,6 +49,25 @@ fn guides_name_files_that_exist() -> Result<()> {
     Ok(())
 }
 
+/// A promise is as good as the case that it names.
+#[test]
+fn the_threat_model_names_functions_that_exist() -> Result<()> {
+    let repository = Repository::read()?;
+    let text = repository.documents.get("SECURITY.md").context("there is no SECURITY.md")?;
+    let is_name =
+        |code: &&str| code.contains('_') && code.chars().all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c));
+    let names: BTreeSet<_> = code(text).filter(is_name).collect();
+    let is_there = |name: &str| {
+        let sources = || repository.sources.iter().filter(|(file, _)| file.ends_with(".rs")).map(|(_, source)| source);
+        sources().any(|source| source.contains(&format!("fn {name}<")) || source.contains(&format!("fn {name}(")))
+            || repository.sources["room-macros/src/options.rs"].contains(&format!("name: \"{name}\""))
+    };
+    let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
+    assert!(names.len() > 15, "the cases were not found");
+    assert!(missing.is_empty(), "{missing:#?}");
+    Ok(())
+}
+
 /// A sentence that begins with a relative clause has no subject of its own: the reader has to guess it.
 #[test]
 fn documents_and_comments_begin_with_a_noun_or_a_verb() -> Result<()> {
