@@ -65,15 +65,17 @@ pub(crate) fn choose_protocol(
             Err(NoProtocol::Invalid(Error::new(ErrorKind::InvalidProtocol, message)))
         }
         None if offered.is_empty() => Ok(None),
-        None if let Some(name) = offered.iter().find(|name| is_v1_of(name, codecs)) => Ok(Some(name.clone())),
-        None if let Some(name) = offered.iter().find(|name| codecs.iter().any(|codec| codec.protocol() == **name)) => {
-            Ok(Some(name.clone()))
+        None => {
+            let is_codec = |name: &&String| codecs.iter().any(|codec| codec.protocol() == **name);
+            let own = offered.iter().find(|name| is_v1_of(name, codecs)).or_else(|| offered.iter().find(is_codec));
+            own.cloned().map(Some).ok_or_else(|| {
+                NoProtocol::Refused(format!(
+                    "this client offers the WebSocket subprotocols {}, and the room answers with none of them: choose one \
+                     with `Upgrade::protocol`, or in `on_upgrade`",
+                    list(offered)
+                ))
+            })
         }
-        None => Err(NoProtocol::Refused(format!(
-            "this client offers the WebSocket subprotocols {}, and the room answers with none of them: choose one with \
-             `Upgrade::protocol`, or in `on_upgrade`",
-            list(offered)
-        ))),
     }
 }
 
