@@ -1,5 +1,4 @@
 //! The smallest useful room: a number that everyone sees and anyone can change.
-
 #![forbid(unsafe_code)]
 
 use room_runtime::prelude::*;
