@@ -24,7 +24,7 @@ pub(crate) const TRAIT: &str = "Calls";
 
 /// The methods of the callers, which a function of the same name would be hidden by. `then` would make the client's object of
 /// calls a promise in JavaScript.
-const TAKEN: [&str; 77] = [
+const TAKEN: [&str; 78] = [
     "advance",
     "assert_no_errors",
     "begin_connect",
@@ -43,6 +43,7 @@ const TAKEN: [&str; 77] = [
     "connect",
     "connect_raw",
     "crash",
+    "deploy",
     "deref",
     "disconnect",
     "fail_calls",

@@ -567,3 +567,120 @@ fn a_call_has_another_number_than_the_frames_that_a_test_writes() {
     ann.send_raw(r#"[2,{"type":"Say","text":"hi"}]"#);
     assert_eq!(ann.count(1).expect("counted"), 2);
 }
+
+/// The first version of a room that a deploy changes.
+#[room]
+pub mod draft {
+    use std::time::Duration;
+
+    #[derive(Default)]
+    pub struct State {
+        pub count: u32,
+    }
+    pub struct Connection {}
+    pub enum Event {
+        Add { by: u32 },
+        Later { by: u32 },
+    }
+    pub struct Broadcast {}
+    pub struct Alarm {
+        pub by: u32,
+    }
+
+    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+        match event {
+            Event::Add { by } => ctx.update(|state| state.count += by)?,
+            Event::Later { by } => drop(ctx.schedule(Alarm { by }).after(Duration::from_secs(60))?),
+        }
+        Ok(())
+    }
+
+    pub fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
+        ctx.update(|state| state.count += alarm.by)?;
+        Ok(())
+    }
+}
+
+/// Its second version.
+#[room]
+pub mod final_draft {
+    #[derive(Default)]
+    pub struct State {
+        #[serde(alias = "count")]
+        pub total: u32,
+    }
+    pub struct Connection {}
+    pub enum Event {
+        Add { by: u32 },
+    }
+    pub struct Broadcast {}
+    pub struct Alarm {
+        pub by: u32,
+    }
+
+    pub fn on_event(ctx: &Ctx, event: Event) -> Result {
+        let Event::Add { by } = event;
+        ctx.update(|state| state.total += 10 * by)?;
+        Ok(())
+    }
+
+    pub fn on_alarm(ctx: &Ctx, alarm: Alarm) -> Result {
+        ctx.update(|state| state.total += 100 * alarm.by)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_deploy_ends_the_connections_and_continues_with_the_new_code_over_the_old_storage() {
+    let old = TestRoom::<draft::Room>::new("r");
+    let ann = old.connect(Upgrade::new(draft::Connection {}).id("ann"));
+    ann.send(&draft::Event::Add { by: 1 });
+    ann.send(&draft::Event::Later { by: 3 });
+    let new = old.deploy::<final_draft::Room>();
+    assert_eq!(ann.closed().map(|(code, _)| code), Some(1006));
+    assert_eq!(new.state().expect("readable").expect("a state").total, 1);
+    new.advance(Duration::from_secs(60));
+    assert_eq!(new.state().expect("readable").expect("a state").total, 301);
+    // An older Worker and an older client, and the new room by its own class.
+    old.send(&draft::Event::Add { by: 2 }).expect("handled");
+    ann.reconnect(draft::Connection {}).send(&draft::Event::Add { by: 4 });
+    new.world().room::<final_draft::Room>("r").send(&final_draft::Event::Add { by: 5 }).expect("handled");
+    assert_eq!(new.state().expect("readable").expect("a state").total, 411);
+    // The same room, and not a second one.
+    let again = new.deploy::<draft::Room>();
+    assert_eq!(again.incarnations(), old.incarnations());
+    let error = again.state().expect_err("the old code does not know the new name");
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert_eq!(again.stored_state().as_deref(), Some(r#"{"total":411}"#));
+}
+
+#[test]
+fn a_deploy_over_another_room_of_the_test_is_a_mistake() {
+    let world = World::new();
+    let (one, _other) = (world.room::<draft::Room>("r"), world.room::<final_draft::Room>("r"));
+    let message = message(|| one.deploy::<final_draft::Room>());
+    assert!(message.contains("another room `r` of the class `FinalDraftRoom`"), "{message}");
+}
+
+#[test]
+fn a_clock_that_is_set_changes_when_alarms_are_due_and_not_how_long_a_handler_sleeps() {
+    let room = TestRoom::<Room>::new("r");
+    let peer = room.connect(Upgrade::new(Connection {}));
+    let begin_ms = room.world().now_ms();
+    peer.send(&Event::Schedule { ms: 1_000, panics: false });
+    peer.send(&Event::Sleep { ms: 1_000 });
+    room.world().step_clock(-5_000);
+    assert_eq!(room.world().now_ms(), begin_ms - 5_000);
+    room.advance(Duration::from_millis(999));
+    assert!(room.is_busy());
+    room.advance(Duration::from_millis(1));
+    assert!(!room.is_busy());
+    room.advance(Duration::from_millis(4_999));
+    assert_eq!(log(&room), [""; 0]);
+    room.advance(Duration::from_millis(1));
+    assert_eq!(log(&room), [format!("alarm {}", begin_ms + 1_000)]);
+    peer.send(&Event::Schedule { ms: 60_000, panics: false });
+    room.world().step_clock(90_000);
+    room.advance(Duration::ZERO);
+    assert_eq!(log(&room).len(), 2);
+}

@@ -2,8 +2,8 @@
 //!
 //! A [`TestRoom`] is a room on a platform in memory. Peers connect to it, the Worker calls it, and time passes only
 //! when the test advances it. A test can hibernate the room, crash it in the middle of a handler, restart it without
-//! its sockets, and make its storage and its sockets fail. Everything is deterministic: if several things can happen
-//! next, the [seed](World::with_seed) decides their order.
+//! its sockets, [deploy](TestRoom::deploy) another version of it, and make its storage and its sockets fail. Everything
+//! is deterministic: if several things can happen next, the [seed](World::with_seed) decides their order.
 //!
 //! ```
 //! use room_runtime::{prelude::*, testing::TestRoom};
@@ -194,6 +194,23 @@ impl World {
     #[track_caller]
     pub fn advance(&self, time: Duration) {
         self.0.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Sets the clock forward, or back by a negative number of milliseconds, and runs nothing.
+    ///
+    /// The clocks of Cloudflare's machines differ, and an object can move between them. Schedules are due by the new time.
+    /// Handlers that [sleep](crate::RoomContext::sleep) do so for as long as before.
+    ///
+    /// ```
+    /// use room_runtime::testing::World;
+    ///
+    /// let world = World::new();
+    /// let begin_ms = world.now_ms();
+    /// world.step_clock(-1_500);
+    /// assert_eq!(world.now_ms(), begin_ms - 1_500);
+    /// ```
+    pub fn step_clock(&self, by_ms: i64) {
+        self.0.clock.step(by_ms);
     }
 
     /// Runs nothing until `work` has ended, so that its actions arrive together.
@@ -547,6 +564,64 @@ impl<R: Room> TestRoom<R> {
     pub fn restart(&self) {
         self.object.restart();
         self.world.0.settle();
+    }
+
+    /// Ends the room as a [`restart`](TestRoom::restart) does, and continues it as a room of another type: a deploy of changed code.
+    ///
+    /// Everything that is stored stays: the state, schedules, kept places, sessions and the database. A test writes each
+    /// version of the room as a module of its own, and can also deploy the old one again. Calls by the types of all versions
+    /// reach the new code. A handle of an earlier type remains valid and is then an older Worker, and its peers that
+    /// [reconnect](TestPeer::reconnect) are older clients.
+    ///
+    /// ```
+    /// use room_runtime::{prelude::*, testing::TestRoom};
+    ///
+    /// #[room]
+    /// pub mod counter {
+    ///     #[derive(Default)]
+    ///     pub struct State { pub count: i64 }
+    ///     # pub struct Connection {}
+    ///     # pub enum Event { Add {} }
+    ///     # pub struct Broadcast {}
+    ///     // The room's other schemas are here.
+    ///
+    ///     pub fn on_event(ctx: &Ctx, _: Event) -> Result {
+    ///         ctx.update(|state| state.count += 1)?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// #[room(state_version = 1)]
+    /// pub mod next_counter {
+    ///     # use room_runtime::prelude::*;
+    ///     #[derive(Default)]
+    ///     pub struct State { pub total: i64 }
+    ///     # pub struct Connection {}
+    ///     # pub enum Event { Add {} }
+    ///     # pub struct Broadcast {}
+    ///     // The room's other schemas are here.
+    ///
+    ///     pub fn migrate(_version: u32, old: serde_json::Value) -> Result<State> {
+    ///         Ok(State { total: old["count"].as_i64().unwrap_or_default() })
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let old = TestRoom::<counter::Room>::new("main");
+    /// old.send(&counter::Event::Add {})?;
+    /// let room = old.deploy::<next_counter::Room>();
+    /// assert_eq!(room.state()?, Some(next_counter::State { total: 1 }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Panics if the test has another room of that type with the same id.
+    #[track_caller]
+    pub fn deploy<Next: Room>(&self) -> TestRoom<Next> {
+        self.world.0.deploy::<Next>(&self.object);
+        self.world.0.settle();
+        TestRoom { world: self.world.clone(), id: self.id.clone(), object: self.object.clone(), room: PhantomData }
     }
 
     /// Returns whether the room is in memory.

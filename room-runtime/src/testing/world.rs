@@ -68,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Rc<Clock>,
     random: Rc<RefCell<Random>>,
     objects: RefCell<BTreeMap<Key, Rc<Object>>>,
+    /// The keys of objects under the classes that later deploys gave them.
+    deployed: RefCell<BTreeMap<Key, Key>>,
     /// The functions that make the services of a room, by the type of the room.
     services: RefCell<HashMap<TypeId, Rc<ProvideServices>>>,
     held: Cell<bool>,
@@ -101,6 +103,7 @@ impl Inner {
             clock: Clock::starting_at(START_MS),
             random: Rc::new(RefCell::new(Random::new(seed.unwrap_or_default()))),
             objects: RefCell::default(),
+            deployed: RefCell::default(),
             services: RefCell::default(),
             held: Cell::new(false),
         });
@@ -132,11 +135,24 @@ impl Inner {
     pub(crate) fn object<R: Room>(self: &Rc<Self>, id: &RoomId) -> Rc<Object> {
         self.link::<R>();
         let object = self.object_at(&Key { class: R::CLASS, id: id.clone(), jurisdiction: None });
-        assert_eq!(object.room.types[0], TypeId::of::<R>(), "two rooms of one class in a test");
+        let is_its_room = object.room.get().types[0] == TypeId::of::<R>() || object.is_deployed.get();
+        assert!(is_its_room, "two rooms of one class in a test");
         object
     }
 
+    /// Runs an object as a room of another type, which is reached under both classes.
+    pub(crate) fn deploy<R: Room>(self: &Rc<Self>, object: &Object) {
+        self.link::<R>();
+        let next = Key { class: R::CLASS, ..object.key.clone() };
+        let is_other = self.objects.borrow().contains_key(&next) && next != object.key;
+        assert!(!is_other, "the test has another room `{}` of the class `{}`", next.id, next.class);
+        self.deployed.borrow_mut().insert(next, object.key.clone());
+        object.deploy(room_type::<R>());
+    }
+
     fn object_at(self: &Rc<Self>, key: &Key) -> Rc<Object> {
+        let deployed = self.deployed.borrow().get(key).cloned();
+        let key = deployed.as_ref().unwrap_or(key);
         if let Some(object) = self.objects.borrow().get(key) {
             return object.clone();
         }
@@ -356,7 +372,10 @@ pub(crate) enum Answer {
 
 /// One object: the data that the platform keeps for it, and the room while it is in memory.
 pub(crate) struct Object {
-    room: &'static RoomType,
+    room: Cell<&'static RoomType>,
+    /// True if the room was of another type before.
+    is_deployed: Cell<bool>,
+    key: Key,
     world: Weak<Inner>,
     pub(crate) memory: Rc<Memory>,
     host: RefCell<Option<Rc<RoomHost>>>,
@@ -380,7 +399,9 @@ impl Object {
         let memory = Memory::new(key.id.as_str(), number, (reach, owner), executor, clock, random);
         memory.peer_timeout_ms.set(room.peer_timeout_ms);
         Rc::new(Object {
-            room,
+            room: Cell::new(room),
+            is_deployed: Cell::new(false),
+            key: key.clone(),
             world: Rc::downgrade(world),
             memory,
             host: RefCell::new(None),
@@ -394,7 +415,7 @@ impl Object {
         if let Some(host) = &*self.host.borrow() {
             return host.clone();
         }
-        let (world, room) = (self.world.clone(), self.room);
+        let (world, room) = (self.world.clone(), self.room.get());
         let services = Box::new(move || match world.upgrade() {
             Some(world) => world.services(room),
             None => Err(Failure::msg("the test is over")),
@@ -441,6 +462,13 @@ impl Object {
         self.leave_memory();
         self.memory.lose_sockets();
         self.repeat_alarm(&ended);
+    }
+
+    fn deploy(&self, room: &'static RoomType) {
+        self.restart();
+        self.room.set(room);
+        self.is_deployed.set(true);
+        self.memory.peer_timeout_ms.set(room.peer_timeout_ms);
     }
 
     fn leave_memory(&self) {
@@ -504,7 +532,7 @@ impl Object {
     }
 
     pub(crate) fn frame(self: Rc<Self>, socket: Socket, frame: OwnedFrame) {
-        let (heartbeat, answer) = self.room.heartbeat;
+        let (heartbeat, answer) = self.room.get().heartbeat;
         if matches!(&frame, OwnedFrame::Text(text) if text == heartbeat) {
             return self.memory.heartbeat(socket, answer);
         }
@@ -549,8 +577,11 @@ impl Object {
         // The frames of a socket are handled in order, so the first one was running.
         let mut lost = BTreeMap::new();
         for work in &ended {
-            if let Work::Frame(socket, number) = work {
-                lost.entry(*socket).or_insert_with(Vec::new).push(*number);
+            match work {
+                Work::Frame(socket, number) => lost.entry(*socket).or_insert_with(Vec::new).push(*number),
+                // The platform lists a closed socket until the handler of its close has ended, in whatever way.
+                Work::Close(socket) => Platform::forget(&*self.memory, *socket),
+                _ => {}
             }
         }
         for (socket, numbers) in lost {

@@ -208,22 +208,25 @@ impl Random {
 /// A clock that moves only when it is set.
 #[derive(Default)]
 pub(crate) struct Clock {
-    now_ms: Cell<u64>,
+    /// The time by which timers end. It never moves back.
+    steady_ms: Cell<u64>,
+    /// The difference of the clock to it.
+    ahead_ms: Cell<i64>,
     timers: RefCell<BTreeMap<(u64, u64), Option<Waker>>>,
     next: Cell<u64>,
 }
 
 impl Clock {
     pub(crate) fn starting_at(now_ms: u64) -> Rc<Self> {
-        Rc::new(Clock { now_ms: Cell::new(now_ms), ..Clock::default() })
+        Rc::new(Clock { steady_ms: Cell::new(now_ms), ..Clock::default() })
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
-        self.now_ms.get()
+        self.steady_ms.get().saturating_add_signed(self.ahead_ms.get())
     }
 
     pub(crate) fn timer(self: Rc<Self>, ms: u64) -> LocalFuture {
-        let key = (self.now_ms().saturating_add(ms), self.next.replace(self.next.get() + 1));
+        let key = (self.steady_ms.get().saturating_add(ms), self.next.replace(self.next.get() + 1));
         self.timers.borrow_mut().insert(key, None);
         let timer = Timer { clock: self, key };
         Box::pin(std::future::poll_fn(move |cx| timer.poll(cx)))
@@ -231,13 +234,15 @@ impl Clock {
 
     /// The time at which the next timer ends.
     pub(crate) fn next_timer(&self) -> Option<u64> {
-        self.timers.borrow().first_key_value().map(|((at, _), _)| *at)
+        let timers = self.timers.borrow();
+        timers.first_key_value().map(|((at, _), _)| at.saturating_add_signed(self.ahead_ms.get()))
     }
 
     /// Moves the clock to this time and wakes the ended timers. It never moves back.
     pub(crate) fn set(&self, now_ms: u64) {
-        self.now_ms.set(now_ms.max(self.now_ms()));
-        let now = self.now_ms();
+        let passed_ms = now_ms.saturating_sub(self.now_ms());
+        self.steady_ms.set(self.steady_ms.get().saturating_add(passed_ms));
+        let now = self.steady_ms.get();
         for ((at, _), waker) in self.timers.borrow_mut().iter_mut() {
             if *at <= now
                 && let Some(waker) = waker.take()
@@ -245,6 +250,11 @@ impl Clock {
                 waker.wake();
             }
         }
+    }
+
+    /// Changes the time and no timer.
+    pub(crate) fn step(&self, by_ms: i64) {
+        self.ahead_ms.set(self.ahead_ms.get().saturating_add(by_ms));
     }
 }
 
@@ -255,7 +265,7 @@ struct Timer {
 
 impl Timer {
     fn poll(&self, cx: &mut Context<'_>) -> std::task::Poll<()> {
-        if self.clock.now_ms() >= self.key.0 {
+        if self.clock.steady_ms.get() >= self.key.0 {
             return std::task::Poll::Ready(());
         }
         self.clock.timers.borrow_mut().insert(self.key, Some(cx.waker().clone()));

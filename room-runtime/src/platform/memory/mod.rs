@@ -372,7 +372,9 @@ impl Memory {
 
     /// The time at which the alarm fires. It is after the last alarm, as on a clock that runs.
     pub(crate) fn next_alarm(&self) -> Option<u64> {
-        let earliest = self.alarm_fired_at.get().map_or(0, |fired_at| fired_at.saturating_add(1));
+        // A clock that was set back is behind the last alarm.
+        let fired_at = self.alarm_fired_at.get().filter(|fired_at| *fired_at <= self.clock.now_ms());
+        let earliest = fired_at.map_or(0, |fired_at| fired_at.saturating_add(1));
         self.alarm.get().map(|at_ms| at_ms.max(earliest))
     }
 
