@@ -813,3 +813,155 @@ fn no_life_of_resumes_and_refusals_breaks_a_promise() {
         assert!(broken.is_empty(), "slow: {slow}, {} of 200, the first: {}", broken.len(), broken[0]);
     }
 }
+
+/// A room that closes its peers and then panics.
+#[room]
+pub mod exit {
+    use room_runtime::prelude::*;
+
+    #[derive(Default)]
+    pub struct State {
+        pub closed: Vec<String>,
+    }
+
+    pub struct Connection {}
+
+    pub enum Event {
+        CloseAllAndPanic,
+    }
+
+    pub enum Broadcast {}
+
+    pub fn on_event(ctx: &Ctx, _: Event) -> Result {
+        ctx.peers().close(CloseCode::POLICY, "out")?;
+        panic!("the room panics");
+    }
+
+    pub fn on_close(ctx: &Ctx, peer: &Peer, _: Close) -> Result {
+        ctx.update(|state| state.closed.push(peer.id().to_string()))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn peers_that_a_crashing_handler_has_closed_have_one_on_close_each() {
+    for seed in 0..200 {
+        let room = World::with_seed(seed).room::<exit::Room>("r");
+        let ids = ["ann", "bob", "cat"];
+        let peers = ids.map(|id| room.connect(Upgrade::new(exit::Connection {}).id(id)));
+        peers[0].send(&exit::Event::CloseAllAndPanic);
+        assert_eq!(room.peers(None).expect("the room answers").len(), 0);
+        let mut closed = room.state().expect("readable").unwrap_or_default().closed;
+        closed.sort();
+        assert_eq!(closed, ids, "seed {seed}");
+    }
+}
+
+/// A room that is purged when it is empty, and whose `on_close` waits or panics.
+#[room(purge_after = "1m")]
+pub mod short_lived {
+    use std::time::Duration;
+
+    use room_runtime::prelude::*;
+
+    #[derive(Default)]
+    pub struct State {
+        pub events: u32,
+    }
+
+    pub struct Connection {
+        pub seconds: u64,
+    }
+
+    pub enum Event {
+        Count,
+    }
+
+    pub enum Broadcast {}
+
+    pub fn on_event(ctx: &Ctx, _: Event) -> Result {
+        ctx.update(|state| state.events += 1)?;
+        Ok(())
+    }
+
+    pub async fn on_close(ctx: &Ctx, peer: &Peer, _: Close) -> Result {
+        assert_ne!(peer.data().seconds, 0, "on_close panics");
+        ctx.sleep(Duration::from_secs(peer.data().seconds)).await;
+        ctx.update(|state| state.events += 1)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_room_is_purged_although_its_last_on_close_panics() {
+    let room = TestRoom::<short_lived::Room>::new("r");
+    let ann = room.connect(Upgrade::new(short_lived::Connection { seconds: 0 }));
+    ann.send(&short_lived::Event::Count);
+    ann.close();
+    assert!(room.stored_state().is_some());
+    room.advance(Duration::from_secs(61));
+    assert_eq!(room.stored_state(), None);
+}
+
+#[test]
+fn a_purge_waits_for_the_last_on_close() {
+    let room = TestRoom::<short_lived::Room>::new("r");
+    let ann = room.connect(Upgrade::new(short_lived::Connection { seconds: 90 }));
+    ann.send(&short_lived::Event::Count);
+    ann.close();
+    room.advance(Duration::from_secs(89));
+    assert_eq!(room.state().expect("readable").map(|state| state.events), Some(1));
+    room.advance(Duration::from_secs(2));
+    assert_eq!(room.state().expect("readable").map(|state| state.events), Some(2));
+    room.advance(Duration::from_secs(61));
+    assert_eq!(room.stored_state(), None);
+}
+
+/// A room that cancels its alarm at the moment at which it is due.
+#[room]
+pub mod undecided {
+    use std::time::Duration;
+
+    #[derive(Default)]
+    pub struct State {
+        pub log: Vec<String>,
+    }
+
+    pub struct Connection {}
+
+    pub enum Event {
+        SetAndCancel,
+    }
+
+    pub enum Broadcast {}
+
+    pub struct Alarm {}
+
+    pub async fn on_event(ctx: &Ctx, _: Event) -> Result {
+        ctx.schedule(Alarm {}).key("it").after(Duration::from_secs(1))?;
+        ctx.sleep(Duration::from_secs(1)).await;
+        ctx.cancel_keyed("it")?;
+        ctx.update(|state| state.log.push("cancelled".to_owned()))?;
+        Ok(())
+    }
+
+    pub fn on_alarm(ctx: &Ctx, _: Alarm) -> Result {
+        ctx.update(|state| state.log.push("alarm".to_owned()))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_alarm_that_is_cancelled_when_it_is_due_does_not_begin_afterwards() {
+    let mut began = 0;
+    for seed in 0..200 {
+        let room = World::with_seed(seed).room::<undecided::Room>("r");
+        let ann = room.connect(Upgrade::new(undecided::Connection {}));
+        ann.send(&undecided::Event::SetAndCancel);
+        room.advance(Duration::from_secs(10));
+        let log = room.state().expect("readable").unwrap_or_default().log;
+        assert_eq!(log.last().map(String::as_str), Some("cancelled"), "seed {seed}: {log:?}");
+        began += log.len() - 1;
+    }
+    assert!((1..200).contains(&began), "both orders have to occur: {began}");
+}

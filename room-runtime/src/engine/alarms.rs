@@ -2,6 +2,7 @@
 //! after a restart.
 
 use std::{
+    cell::RefCell,
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
@@ -128,17 +129,26 @@ impl RoomHost {
         // others.
         let before = self.schedules.next_number(platform)?;
         let life = self.life.get();
-        while self.life.get() == life
-            && let Some(due) = self.schedules.begin(platform, before)?
-        {
-            // They begin in order and then run concurrently.
-            let host = self.clone();
+        let failed = Rc::new(RefCell::new(None));
+        while self.life.get() == life && self.schedules.has_due(platform, before)? {
+            // They begin in order and then run concurrently. Each is taken as its handler begins, so that nothing can
+            // cancel or replace it in between.
+            let (host, unstored) = (self.clone(), failed.clone());
             let firing = async move {
-                if let Err(error) = host.fire(due).await {
-                    host.log_error(&error.in_room(&host.id).to_string());
+                match host.schedules.begin(host.platform.as_ref(), before) {
+                    Ok(Some(due)) => {
+                        if let Err(error) = host.fire(due).await {
+                            host.log_error(&error.in_room(&host.id).to_string());
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => drop(unstored.replace(Some(error))),
                 }
             };
             self.begin(Box::pin(firing)).await;
+            if let Some(error) = failed.take() {
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -234,8 +244,10 @@ impl RoomHost {
             }
             Job::Purge => {
                 self.schedules.ended((id, number));
-                // The purge may have been planned by an earlier deploy that had `purge_after`.
-                if self.room.parts.purging.is_some() && self.is_deserted()? {
+                // The purge may have been planned by an earlier deploy that had `purge_after`. One that is due while the last
+                // `on_close` runs is planned again at its end.
+                let is_in_use = !self.departing.borrow().is_empty() || !self.is_deserted()?;
+                if self.room.parts.purging.is_some() && !is_in_use {
                     return self.purge().map(Ok);
                 }
             }

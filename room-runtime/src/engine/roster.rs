@@ -375,7 +375,7 @@ impl RoomHost {
     pub(super) async fn depart(self: &Rc<Self>, slot: &Rc<Slot>, close: Close, generation: u32) {
         let _turn = slot.turn.take().await;
         // A reconnect may have moved the place to another socket.
-        if slot.generation.get() != generation {
+        if slot.generation.get() != generation || self.departs_elsewhere(slot) {
             return;
         }
         let is_over = match slot.status.get() {
@@ -399,6 +399,8 @@ impl RoomHost {
             }
             Departure::Closed => {
                 let visit = self.user_closes(&slot.entry, &slot.id, Some(slot));
+                // A crash in the last `on_close` or `on_leave` must not leave an empty room without a purge.
+                self.schedule_purge_if_empty();
                 let outcome = self
                     .run("on_close", call.sender.as_deref(), self.room.code.on_close(call.clone(), slot, close))
                     .await;
@@ -409,6 +411,28 @@ impl RoomHost {
         if slot.generation.get() == generation {
             self.departing.borrow_mut().remove(&slot.entry);
         }
+        if departure == Departure::Closed {
+            // A purge that was due meanwhile waited for the handlers.
+            self.schedule_purge_if_empty();
+        }
+    }
+
+    /// Returns whether another slot of this place departs, or has departed.
+    ///
+    /// After a crash, the start and the close of the socket can each find the same ended connection.
+    fn departs_elsewhere(&self, slot: &Rc<Slot>) -> bool {
+        if self.room.parts.roster.is_none() || slot.status.get() != Status::Connected || self.is_departing(slot) {
+            return false;
+        }
+        let other_departs = self.departing.borrow().contains_key(&slot.entry);
+        if !other_departs && self.owns_entry(slot) {
+            return false;
+        }
+        slot.status.set(Status::Gone);
+        if !other_departs {
+            self.forget_leaving(slot);
+        }
+        true
     }
 
     fn end_place(&self, slot: &Slot, close: &Close) -> Departure {

@@ -327,12 +327,25 @@ impl Schedules {
         Ok(own.next().map(|(due_ms, ..)| *due_ms))
     }
 
+    /// Returns whether [`begin`](Self::begin) finds a schedule.
+    pub(crate) fn has_due(&self, platform: &AnyPlatform, before: u64) -> Result<bool, Error> {
+        let mut loaded = self.loaded(platform)?;
+        Ok(self.find_due(platform, &mut loaded, before).is_some())
+    }
+
     /// Begins the earliest schedule that is due and whose number is less than `before`.
     ///
     /// It is first stored with the time of its next try. If its handler crashes the object, it is tried again.
     pub(crate) fn begin(&self, platform: &AnyPlatform, before: u64) -> Result<Option<Due>, Error> {
-        let now_ms = platform.now_ms();
         let mut loaded = self.loaded(platform)?;
+        match self.find_due(platform, &mut loaded, before) {
+            Some(id) => self.begin_one(platform, &mut loaded, id),
+            None => Ok(None),
+        }
+    }
+
+    fn find_due(&self, platform: &AnyPlatform, loaded: &mut Loaded, before: u64) -> Option<ScheduleId> {
+        let now_ms = platform.now_ms();
         let due: Vec<_> = loaded.order.iter().take_while(|(due_ms, ..)| *due_ms <= now_ms).copied().collect();
         for (_, number, id) in due {
             if self.running.borrow().contains(&(id, number)) {
@@ -340,10 +353,10 @@ impl Schedules {
                 // once.
                 loaded.put_off(id, now_ms + STILL_RUNNING_MS);
             } else if number < before {
-                return self.begin_one(platform, &mut loaded, id);
+                return Some(id);
             }
         }
-        Ok(None)
+        None
     }
 
     /// The number of the next schedule to be set.

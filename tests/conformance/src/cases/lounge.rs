@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use conformance_rooms::{
     lounge::{hall, inn, lounge, motel, moved},
-    script::{PeerReport, Scripted, Step, UpgradeStep},
+    script::{Broadcast, PeerReport, Scripted, Selector, Step, UpgradeStep},
 };
 use hyper::{Request, body::Bytes};
 use room_runtime::{ErrorKind, OnResume};
 use serde_json::Value;
 
-use super::steps::{fail, hold, leave, log, rename, report, sender};
+use super::steps::{close, fail, hold, leave, log, rename, report, sender};
 use crate::{
     harness::{Arrival, Guest, Harness, Peer, Room, guest, room, until},
     memory::Memory,
@@ -134,6 +134,26 @@ pub(super) async fn a_peer_that_closed_before_a_crash_gets_its_on_close_at_the_n
     same!(closes(&room, 1).await?, ["close alice 1000 left, alice [\"x\"]"]);
     bob.fence().await?;
     closes(&room, 1).await?;
+    Ok(())
+}
+
+pub(super) async fn peers_that_a_crashing_handler_has_closed_have_one_on_close_each<H: Harness>(h: H) -> Result<()> {
+    let room = room::<hall::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice")).await?;
+    for _ in 0..5 {
+        for id in ["bob", "carol", "dave"] {
+            room.connect(guest(id)).await?.fence().await?;
+        }
+        alice.run([close([Selector::ExceptSender], 4_000, "out"), Step::Panic]).await?;
+        is!(alice.next().await?, Broadcast::Closed { count: 3, .. });
+        same!(alice.next_error().await?.code, ErrorKind::Restarted);
+        alice.fence().await?;
+    }
+    let closes = closes(&room, 15).await?;
+    for id in ["bob", "carol", "dave"] {
+        let line = format!("close {id} 4000 left, {id} []");
+        same!(closes.iter().filter(|close| **close == line).count(), 5);
+    }
     Ok(())
 }
 
@@ -461,6 +481,17 @@ pub(super) async fn a_room_that_a_restart_has_emptied_is_purged<H: Harness>(h: H
     room.restart().await?;
     same!(closes(&room, 1).await?, ["close alice 1006 lost, alice []"]);
     is_purged(&room).await
+}
+
+pub(super) async fn a_room_is_purged_although_its_last_on_close_panics<H: Harness>(h: H) -> Result<()> {
+    let room = room::<motel::Room, _>(&h, "r");
+    let alice = room.connect(guest("alice").on_close([Step::Panic])).await?;
+    alice.fence().await?;
+    alice.close().await?;
+    // Nothing but the purge wakes the room.
+    h.clone().pass(LONG).await;
+    same!(room.state().await?, None);
+    Ok(())
 }
 
 pub(super) async fn a_room_with_a_kept_place_is_not_purged<H: Harness>(h: H) -> Result<()> {

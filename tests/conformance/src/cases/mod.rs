@@ -616,6 +616,7 @@ macro_rules! all_cases {
                 a_peer_that_left_before_a_restart_is_not_closed_again: rule(6).alone(RESTARTS);
                 no_peer_is_closed_when_a_room_only_hibernates: rule(6);
                 a_peer_that_closed_before_a_crash_gets_its_on_close_at_the_next_wake: rule(6).alone(PANICS);
+                peers_that_a_crashing_handler_has_closed_have_one_on_close_each: rule(6).alone(PANICS);
                 presence_groups_connections_by_id: feature("PS: presence");
                 presence_is_the_same_after_hibernation: feature("PS: presence");
                 users_lost_in_a_restart_are_away_and_then_gone: feature("PS: presence").alone(RESTARTS);
@@ -641,6 +642,7 @@ macro_rules! all_cases {
                 a_room_that_is_joined_again_is_not_purged: feature("DE: purge");
                 a_room_with_a_peer_hibernates_and_is_not_purged: feature("DE: purge");
                 a_room_that_a_restart_has_emptied_is_purged: feature("DE: purge").alone(RESTARTS);
+                a_room_is_purged_although_its_last_on_close_panics: feature("DE: purge").alone(PANICS);
                 a_room_with_a_kept_place_is_not_purged: feature("DE: purge");
                 a_state_of_this_version_is_not_migrated: feature("DE: recall, save");
                 a_state_of_an_older_version_is_migrated_once: feature("DE: recall, save"), only memory: "workerd has nothing that older code has stored";
