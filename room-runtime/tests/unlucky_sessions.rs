@@ -116,6 +116,25 @@ hall!(forgetful(reconnect_grace = "10m", session_timeout = "1m"));
 hall!(crowded(reconnect_grace = "10m", max_sessions = 1));
 hall!(batched(reconnect_grace = "10m", replay(messages = 100), batch = "100ms"));
 
+/// A room whose `on_close` waits.
+#[room_runtime::room(reconnect_grace = "10m", replay(messages = 100))]
+mod slow_to_close {
+    use std::time::Duration;
+
+    #[allow(unused_imports)]
+    use room_runtime::prelude::*;
+
+    #[derive(Default)]
+    pub struct State {}
+    pub struct Connection {}
+    pub enum Event {}
+    pub enum Broadcast {}
+
+    pub async fn on_close(ctx: &Ctx, _: &Peer, _: Close) {
+        ctx.sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// A client of `room.v1`.
 struct Client<R: room_runtime::Room> {
     peer: TestPeer<R>,
@@ -566,4 +585,57 @@ fn a_client_of_another_place_is_told_of_a_gap() {
     let peer = room.try_connect_with(request.body(()).expect("a request"), upgrade).expect("admitted");
     let welcome: Value = serde_json::from_str(&peer.receive_raw().expect("a frame")).expect("JSON");
     assert_eq!(welcome[0][0]["welcome"]["gap"], true, "{welcome}");
+}
+
+#[test]
+fn a_session_of_which_no_number_has_arrived_is_known_after_the_clock_was_set_back() {
+    use logged::*;
+    let room = TestRoom::<Room>::new("r");
+    let ann = connect(&room, "ann", None, Connection {});
+    room.world().step_clock(-5_000);
+    let bob = connect(&room, "bob", None, Connection {});
+    room.restart();
+    for (client, id) in [(ann, "ann"), (bob, "bob")] {
+        let back = client.again(&room, id, 1, Connection {});
+        assert_eq!((&back.welcome["resumed"], &back.welcome["gap"]), (&true.into(), &false.into()), "{id}");
+    }
+}
+
+#[test]
+fn an_event_that_fails_while_storage_does_is_not_acknowledged_to_a_client_that_resumes() {
+    use logged::*;
+    for stores_more in [false, true] {
+        let room = TestRoom::<Room>::new("r");
+        let ann = connect(&room, "ann", None, Connection {});
+        room.fail_writes(true);
+        ann.event(1, "Note", r#""text":"one""#);
+        room.fail_writes(false);
+        if stores_more {
+            ann.event(2, "Note", r#""text":"two""#);
+            room.hibernate();
+        }
+        // The frames that have arrived are lost with the connection.
+        ann.peer.disconnect();
+        let back = ann.again(&room, "ann", 1, Connection {});
+        let outcomes: String = std::iter::from_fn(|| back.peer.receive_raw()).collect();
+        // Otherwise the client sends the event again.
+        let is_open = back.welcome["last"] == 0 && !stores_more;
+        assert!(is_open || outcomes.contains(r#"{"error":{"n":1,"#), "{stores_more}: {outcomes} {}", back.welcome);
+        assert!(!room.stored_state().unwrap_or_default().contains("one"));
+    }
+}
+
+#[test]
+fn a_session_that_moves_to_another_place_while_its_old_one_closes_is_there_after_a_restart() {
+    use slow_to_close::*;
+    let room = TestRoom::<Room>::new("r");
+    let first = connect(&room, "ann", None, Connection {});
+    first.peer.close();
+    assert!(room.is_busy(), "the first place is closing");
+    let second = first.again(&room, "ann", 1, Connection {});
+    assert_eq!(second.token, first.token);
+    room.restart();
+    let third = second.again(&room, "ann", 1, Connection {});
+    // It is the place of the second connection: another one would have a gap.
+    assert_eq!((&third.welcome["resumed"], &third.welcome["gap"]), (&true.into(), &false.into()));
 }

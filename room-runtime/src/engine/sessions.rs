@@ -6,7 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     rc::{Rc, Weak},
 };
 
@@ -52,6 +52,9 @@ pub(crate) struct Session {
     is_packed: Cell<bool>,
     /// The name of the place of its current peer.
     place: RefCell<String>,
+    /// The outcomes that storage did not take, by their numbers. Without them a client that resumes would take a number that
+    /// failed for one that was handled.
+    unstored: RefCell<BTreeMap<u64, String>>,
 }
 
 impl Session {
@@ -66,6 +69,7 @@ impl Session {
             turn: FairLock::default(),
             is_packed: Cell::new(false),
             place: RefCell::default(),
+            unstored: RefCell::default(),
         })
     }
 
@@ -224,22 +228,51 @@ impl RoomHost {
         number: u64,
         outcome: Option<&str>,
     ) -> Result<(), PlatformError> {
-        if !session.is_stored.replace(true) {
+        let stored = self.try_store_session(slot, session, number, outcome);
+        let mut unstored = session.unstored.borrow_mut();
+        match (&stored, outcome) {
+            (Ok(()), _) => unstored.clear(),
+            (Err(_), Some(outcome)) => {
+                unstored.retain(|other, _| other + WINDOW > number);
+                unstored.insert(number, outcome.to_owned());
+            }
+            (Err(_), None) => {}
+        }
+        stored
+    }
+
+    fn try_store_session(
+        &self,
+        slot: &Slot,
+        session: &Session,
+        number: u64,
+        outcome: Option<&str>,
+    ) -> Result<(), PlatformError> {
+        if !session.is_stored.get() {
             self.make_space_for_a_session()?;
+            session.is_stored.set(true);
+        }
+        for (number, outcome) in &*session.unstored.borrow() {
+            session.told.set(session.told.get().max(*number));
+            self.store_outcome(session, *number, outcome)?;
         }
         if let Some(outcome) = outcome {
             session.told.set(number);
-            let mut kept = outcome;
-            if outcome.len() > MAX_OUTCOME_BYTES {
-                self.platform.put(&large_key(&session.token), format!("{number} {outcome}").as_bytes())?;
-                kept = LARGE;
-            }
-            self.platform.put(&outcome_key(&session.token, number), format!("{number} {kept}").as_bytes())?;
+            self.store_outcome(session, number, outcome)?;
         }
         let Session { token, told, place, .. } = session;
         let (told, now_ms, place, id) = (told.get(), self.platform.now_ms(), place.borrow(), &slot.id);
         let row = format!("{token} {number} {told} {now_ms} {place} {id}");
         self.platform.put(&session_key(token), row.as_bytes())
+    }
+
+    fn store_outcome(&self, session: &Session, number: u64, outcome: &str) -> Result<(), PlatformError> {
+        let mut kept = outcome;
+        if outcome.len() > MAX_OUTCOME_BYTES {
+            self.platform.put(&large_key(&session.token), format!("{number} {outcome}").as_bytes())?;
+            kept = LARGE;
+        }
+        self.platform.put(&outcome_key(&session.token, number), format!("{number} {kept}").as_bytes())
     }
 
     /// Deletes the oldest sessions if there are as many as the room remembers.
@@ -315,28 +348,31 @@ impl RoomHost {
             return Ok(false);
         }
         let memory = self.memory_of_sessions().map_err(unread)?;
-        let age_ms = self.platform.now_ms().checked_sub(begun_ms);
-        let is_recent = age_ms.is_some_and(|age_ms| age_ms < self.room.session_timeout_ms);
+        // A clock that was set back makes the time of a token one that is still to come.
+        let age_ms = self.platform.now_ms().saturating_sub(begun_ms);
+        let is_recent = age_ms < self.room.session_timeout_ms;
         Ok(life == u64::from(memory.life) && begun_ms >= memory.since_ms && is_recent)
     }
 
     /// Makes the token of a session, which is also the name of its first place.
     pub(super) fn new_token(&self) -> String {
-        let life = match self.memory_of_sessions() {
-            Ok(memory) => memory.life,
-            Err(refusal) => {
-                self.log_error(&self.session_error("stored", &refusal).to_string());
-                0
-            }
-        };
-        self.secret(life)
+        let memory = self.memory_of_sessions().unwrap_or_else(|refusal| {
+            self.log_error(&self.session_error("stored", &refusal).to_string());
+            Memory { since_ms: 0, life: 0 }
+        });
+        // A clock that was set back gives no session a time at which it could have been forgotten.
+        self.secret_of(memory.life, self.platform.now_ms().max(memory.since_ms))
     }
 
     /// Makes an unguessable name: the time, the life of the room, and 64 random bits.
     pub(super) fn secret(&self, life: u32) -> String {
+        self.secret_of(life, self.platform.now_ms())
+    }
+
+    fn secret_of(&self, life: u32, at_ms: u64) -> String {
         let [a, b, c, d, e, f, g, h, ..] = self.platform.random();
-        let (now_ms, random) = (self.platform.now_ms() & 0xfff_ffff_ffff, u64::from_be_bytes([a, b, c, d, e, f, g, h]));
-        format!("{now_ms:011x}{life:05x}{random:016x}")
+        let (at_ms, random) = (at_ms & 0xfff_ffff_ffff, u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+        format!("{at_ms:011x}{life:05x}{random:016x}")
     }
 
     // Numbers.
@@ -405,6 +441,9 @@ impl RoomHost {
 
     /// The outcome of a settled number; `None` for an acknowledgement.
     fn stored_outcome(&self, session: &Session, number: u64) -> Result<Option<String>, Error> {
+        if let Some(outcome) = session.unstored.borrow().get(&number) {
+            return Ok(Some(outcome.clone()));
+        }
         // Most sessions have no outcome in storage.
         if session.told.get() < number {
             return Ok(None);
@@ -569,11 +608,13 @@ impl RoomHost {
         })
     }
 
-    /// Stores the new place of a session, if the session is stored.
-    pub(super) fn move_stored_session(&self, slot: &Slot, session: &Session) {
+    /// Stores the new place of a session that would not find it by its token alone.
+    ///
+    /// Another session without a number is not stored, so that a client cannot fill the storage with tokens.
+    pub(super) fn move_session(&self, slot: &Slot, session: &Session) {
         session.place.replace(slot.entry.clone());
         match self.last_number(session) {
-            Ok(_) if session.is_stored.get() => self.store_place(slot, session),
+            Ok(_) if session.is_stored.get() || session.token != slot.entry => self.store_place(slot, session),
             Ok(_) => {}
             Err(error) => self.log_error(&error.to_string()),
         }

@@ -247,8 +247,7 @@ impl RoomHost {
             self.close_resumed(&old);
         }
         if is_resumed && let Some(session) = &*slot.session.borrow() {
-            // A session without a number is not stored, so that a client cannot fill the storage with tokens.
-            self.move_stored_session(&slot, session);
+            self.move_session(&slot, session);
         }
         self.greet(&slot, offer.as_ref(), if is_resumed { Known::Elsewhere } else { Known::No });
         self.let_in(&slot, replaced, kept).await;
