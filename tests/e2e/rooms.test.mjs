@@ -413,8 +413,8 @@ describe("a panic", () => {
   ]) {
     test(`of the handler of the Worker's send${when} is an error for the Worker's caller`, async () => {
       const prepared = await prepare();
-      const { status } = await prepared.room.send(event);
-      assert.equal(status, 500);
+      const { status, error } = await prepared.room.send(event);
+      assert.deepEqual([status, error?.code], [503, "restarted"]);
       await survived(prepared, { reported: 0, value: event.amount === undefined ? 2 : 42 });
     });
   }
@@ -425,7 +425,7 @@ describe("a panic", () => {
     const answer = elsewhere.send({ _tag: "Hold", text: "never said" });
     await carol.next({ where: is("Holding") });
     alice.send({ _tag: "Panic", delay_ms: 0 });
-    assert.equal((await answer).status, 500);
+    assert.equal((await answer).status, 503);
     await survived(prepared);
     assert.deepEqual(carol.received.filter(is("Said")), []);
   });
@@ -468,7 +468,7 @@ describe("a panic", () => {
     const prepared = await prepare();
     const { room, bob } = prepared;
     const { status } = await room.refused("eve", { name: "panic-on-connect" });
-    assert.equal(status, 500);
+    assert.equal(status, 503);
     // This counts the sockets themselves, before anything loads their peers.
     assert.equal((await room.call("broadcast", { _tag: "Said", from: null, text: "who is there?" })).sent, 2);
     assert.deepEqual(await room.ids(), ["alice", "bob"]);
@@ -483,7 +483,7 @@ describe("a panic", () => {
     const refusals = ids.map((id) => room.refused(id, { name: "held" }));
     for (const id of ids) await bob.next({ where: (frame) => frame._tag === "Holding" && frame.id === id });
     alice.send({ _tag: "Panic", delay_ms: 0 });
-    for (const refusal of refusals) assert.equal((await refusal).status, 500);
+    for (const refusal of refusals) assert.equal((await refusal).status, 503);
     assert.equal((await room.call("broadcast", { _tag: "Said", from: null, text: "who is there?" })).sent, 2);
     await survived(prepared);
     for (const id of ids) assert.deepEqual(bob.received.filter(closedOf(id)), []);
@@ -509,7 +509,7 @@ describe("a panic", () => {
           joined.set(id, await room.join(id));
         } catch (error) {
           // The panic ended the Worker's side of the upgrade.
-          assert.ok(error instanceof UpgradeRefused && error.status === 500, error.stack);
+          assert.ok(error instanceof UpgradeRefused && error.status === 503, error.stack);
         }
       }
     });
@@ -536,16 +536,16 @@ describe("a room that panicked still hibernates", () => {
     "in the Worker's send, while another one waits": async ({ room, alice }) => {
       const held = room.send({ _tag: "Hold", text: "never said" });
       await alice.next({ where: is("Holding") });
-      for (const answer of [room.send({ _tag: "Panic", delay_ms: 20 }), held]) assert.equal((await answer).status, 500);
+      for (const answer of [room.send({ _tag: "Panic", delay_ms: 20 }), held]) assert.equal((await answer).status, 503);
     },
     "in on_connect": async ({ room }) => {
-      assert.equal((await room.refused("eve", { name: "panic-on-connect" })).status, 500);
+      assert.equal((await room.refused("eve", { name: "panic-on-connect" })).status, 503);
     },
     "while another peer connects": async ({ room, alice }) => {
       const refusal = room.refused("eve", { name: "held" });
       await alice.next({ where: is("Holding") });
       alice.send({ _tag: "Panic", delay_ms: 0 });
-      assert.equal((await refusal).status, 500);
+      assert.equal((await refusal).status, 503);
     },
     "in on_close": async ({ room, alice }) => {
       const eve = await room.join("eve", { name: "panic-on-close" });

@@ -46,7 +46,7 @@ async function load(source) {
   folders.push(folder);
   const place = join(folder, "snippets/room-runtime-0123456789abcdef/src/platform/cloudflare");
   await mkdir(place, { recursive: true });
-  const workers = "data:text/javascript,export class DurableObject {}";
+  const workers = "data:text/javascript,export class DurableObject {} export class WorkerEntrypoint {}";
   const room = (await readFile(join(root, ROOM_JS), "utf8")).replace('"cloudflare:workers"', JSON.stringify(workers));
   assert.ok(room.includes(workers), "room.js imports the platform's class");
   await writeFile(join(folder, "package.json"), '{ "type": "module" }');

@@ -1,7 +1,7 @@
 // The JavaScript half of the room's side. It does in one call what would cross from wasm several times, and it adds
 // what the stock build output lacks: RPC, and settling the promises of a dead wasm instance.
 
-import { DurableObject } from "cloudflare:workers";
+import { DurableObject, WorkerEntrypoint } from "cloudflare:workers";
 import * as exports from "../../../../../index.js";
 
 const OPEN = 1;
@@ -1010,6 +1010,48 @@ function lasting(promise) {
       },
     );
   });
+}
+
+// The Worker's own handlers run in the same instance if the Worker and a room share an isolate, and their promises never
+// settle either. The platform ends such a request once it notices that nothing can wake it, which takes up to a minute.
+const WORKER_HANDLERS = ["fetch", "scheduled", "queue", "email", "connect"];
+
+// The stock build output assigns these handlers to the prototype of its entrypoint when this module has been evaluated, and
+// offers no other way to reach them. The setters exist only meanwhile.
+function settleWorkers() {
+  const prototype = WorkerEntrypoint?.prototype;
+  const names = WORKER_HANDLERS.filter((name) => prototype !== undefined && !(name in prototype));
+  for (const name of names) {
+    const set = function (run) {
+      const value = name === "fetch" ? answered(run) : enduring(run);
+      Object.defineProperty(this, name, { value, configurable: true, writable: true });
+    };
+    Object.defineProperty(prototype, name, { set, configurable: true });
+  }
+  queueMicrotask(() => names.forEach((name) => delete prototype[name]));
+}
+
+settleWorkers();
+
+function enduring(run) {
+  return function (...args) {
+    const result = run.apply(this, args);
+    return result instanceof Promise ? lasting(result) : result;
+  };
+}
+
+// As `error_response` in wire/http_codec.rs answers for this error.
+function answered(run) {
+  const lasts = enduring(run);
+  return function (...args) {
+    const result = lasts.apply(this, args);
+    if (!(result instanceof Promise)) return result;
+    return result.catch((error) => {
+      if (!(error instanceof Restarted)) throw error;
+      const body = { error: { code: "restarted", message: "the Worker restarted while it worked on this request" } };
+      return Response.json(body, { status: 503, headers: { "retry-after": "1" } });
+    });
+  };
 }
 
 function guard(prototype, name) {
