@@ -3,6 +3,8 @@
 //! A target is a function that panics if a promise is broken. `tests/fuzz/fuzz` runs them under libFuzzer, and `cargo test -p
 //! fuzz-targets` runs them over the kept corpus. [tests/README.md](../../README.md) says how.
 
+#![forbid(unsafe_code)]
+
 mod client;
 mod command;
 mod events;
