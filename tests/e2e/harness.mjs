@@ -81,6 +81,11 @@ class Host {
   url;
   /** The address of the Worker's own socket, if it has one. */
   direct;
+  /**
+   * Durable Objects that replace those of wrangler.toml, from the next start on: by the name of the binding what Miniflare
+   * takes, or `undefined` to remove it. So a test deploys another class over the same storage.
+   */
+  objects = {};
 
   #folder;
   #vars;
@@ -132,6 +137,11 @@ class Host {
     if (running.length === 0) throw new Error(`workerd of ${this.#name()} does not run: nothing to kill`);
     for (const child of running) await killed(child);
     return running[0].pid;
+  }
+
+  /** The process id of workerd. */
+  get pid() {
+    return this.#running()[0]?.pid;
   }
 
   /** Ends everything that belongs to this host. Safe to call again, and in any state. */
@@ -187,7 +197,13 @@ class Host {
 
   async #start(port) {
     const { main, options } = await describe(this.#folder);
-    const worker = { ...options, bindings: { ...options.bindings, ...this.#vars }, ...modules(main) };
+    const objects = Object.entries({ ...options.durableObjects, ...this.objects }).filter(([, object]) => object);
+    const worker = {
+      ...options,
+      bindings: { ...options.bindings, ...this.#vars },
+      durableObjects: Object.fromEntries(objects),
+      ...modules(main),
+    };
     if (this.#compatibilityDate) worker.compatibilityDate = this.#compatibilityDate;
     if (this.#isDirect) worker.unsafeDirectSockets = [{ host: "127.0.0.1", port: 0 }];
     const miniflare = spawns.run(this.#processes, () =>

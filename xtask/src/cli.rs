@@ -20,11 +20,15 @@ Usage: cargo xtask <COMMAND>
            --port PORT      where to listen on 127.0.0.1 (default: 8787)
   test   run every test and end with a summary; goes on after a failing step
            --only STEP      just this step, repeatable: tools, native, lints, outside, editor, package, clients,
-                            book, starter, wasm, conformance, e2e, oldest, bench
+                            book, starter, wasm, conformance, e2e, torture, oldest, bench
                             (those after wasm take what the last build left, so usually: --only wasm --only e2e)
   bench  measure what a message costs, beside the same room written by hand (docs/benchmarks.md)
            --compile        in place of that, what compiling rooms costs
            --help           its own options: what is measured, how often, where the results go
+  torture
+         attack rooms on a real workerd with faults, load and hostile input (docs/torture.md)
+           --short          for a minute or two, as `test` does
+           --help           its own options: which parts, the seed, where the report goes
   build  build the workers: every example, and the rooms of the tests and of the benchmark
            --example NAME   just this example
   book   build the book of the documents into target/book, check its links, and print its path
@@ -43,6 +47,7 @@ pub(crate) enum Command {
     Dev { example: String, port: u16 },
     Test { only: Vec<Step> },
     Bench { arguments: Vec<OsString> },
+    Torture { arguments: Vec<OsString> },
     Book { open: bool },
 }
 
@@ -77,7 +82,8 @@ fn parse_args(mut args: Parser) -> Result<Command, lexopt::Error> {
         "dev" => Command::Dev { example: "chat".into(), port: 8787 },
         "test" => Command::Test { only: Vec::new() },
         "book" => Command::Book { open: false },
-        // The benchmark itself parses these arguments.
+        // The benchmark and the suite parse these arguments.
+        "torture" => return Ok(Command::Torture { arguments: args.raw_args()?.collect() }),
         "bench" => return Ok(Command::Bench { arguments: args.raw_args()?.collect() }),
         other => return Err(format!("unknown command `{other}`").into()),
     };
@@ -158,6 +164,8 @@ mod tests {
         assert_eq!(parsed("new --help"), Ok(Command::Help));
         let arguments = ["--only", "echo", "--help"].map(OsString::from).to_vec();
         assert_eq!(parsed("bench --only echo --help"), Ok(Command::Bench { arguments }));
+        let arguments = ["--short", "faults"].map(OsString::from).to_vec();
+        assert_eq!(parsed("torture --short faults"), Ok(Command::Torture { arguments }));
     }
 
     #[test]
@@ -170,7 +178,7 @@ mod tests {
             ("dev --port", "'--port'"),
             (
                 "test --only unit",
-                "tools, native, lints, outside, editor, package, clients, book, starter, wasm, conformance, e2e, oldest, bench",
+                "tools, native, lints, outside, editor, package, clients, book, starter, wasm, conformance, e2e, torture, oldest, bench",
             ),
             ("tools now", "\"now\""),
             ("new", "`new` takes the path of the new crate"),

@@ -16,6 +16,7 @@ mod repo;
 mod starter;
 mod test;
 mod tools;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ fn run() -> Result<ExitCode> {
         Command::Test { only } => return test::run(&repo, &only),
         Command::Book { open } => book::run(&repo, open)?,
         Command::Bench { arguments } => bench::run(&repo, &arguments)?,
+        Command::Torture { arguments } => torture::run(&repo, &arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

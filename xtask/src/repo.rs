@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use crate::cli::UsageError;
 
 /// The workers that only tests use.
-const TEST_ROOMS: [&str; 2] = ["tests/e2e/rooms", "tests/conformance/rooms"];
+pub(crate) const TORTURE_ROOMS: &str = "tests/torture/rooms";
+const TEST_ROOMS: [&str; 3] = ["tests/e2e/rooms", "tests/conformance/rooms", TORTURE_ROOMS];
 
 /// The workers that are only measured. They have no wrangler.toml, because the benchmark configures workerd itself.
 const BENCH_WORKERS: [&str; 3] =

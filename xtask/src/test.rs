@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Interrupted};
 use crate::repo::Repo;
-use crate::{bench, build, node, package, readme, starter, tools};
+use crate::{bench, build, node, package, readme, starter, tools, torture};
 
 /// The time limit of one file of end-to-end tests, in milliseconds. It keeps a hanging file from blocking the rest.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
@@ -68,6 +68,8 @@ pub(crate) enum Step {
     Conformance,
     /// Tests the workers on a real workerd, and the page in a real browser.
     E2e,
+    /// Attacks rooms on a real workerd for a minute or two.
+    Torture,
     /// Repeats the conformance and end-to-end tests with the oldest supported compatibility date.
     Oldest,
     /// Runs the benchmark briefly, to check that it works.
@@ -75,7 +77,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Tools,
         Self::Native,
         Self::Lints,
@@ -88,6 +90,7 @@ impl Step {
         Self::Wasm,
         Self::Conformance,
         Self::E2e,
+        Self::Torture,
         Self::Oldest,
         Self::Bench,
     ];
@@ -106,6 +109,7 @@ impl Step {
             Self::Wasm => "wasm",
             Self::Conformance => "conformance",
             Self::E2e => "e2e",
+            Self::Torture => "torture",
             Self::Oldest => "oldest",
             Self::Bench => "bench",
         }
@@ -132,6 +136,7 @@ impl Step {
                 e2e(repo, None)?;
                 rust_client(repo)
             }
+            Self::Torture => torture::short(repo),
             Self::Oldest => oldest(repo),
             Self::Bench => bench::quick(repo),
         }

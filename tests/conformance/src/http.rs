@@ -32,7 +32,10 @@ pub enum HttpError {
 }
 
 /// Sends a request with an absolute URI. The response's body is not read yet.
-pub(crate) async fn send<B>(mut request: Request<B>) -> Result<Response<Incoming>, HttpError>
+///
+/// # Errors
+/// Fails if there is no response.
+pub async fn send<B>(mut request: Request<B>) -> Result<Response<Incoming>, HttpError>
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync,
@@ -58,7 +61,10 @@ where
 }
 
 /// Reads the whole body of the response.
-pub(crate) async fn collect(response: Response<Incoming>) -> Result<Response<Bytes>, HttpError> {
+///
+/// # Errors
+/// Fails if the connection ends before the body.
+pub async fn collect(response: Response<Incoming>) -> Result<Response<Bytes>, HttpError> {
     use http_body_util::BodyExt;
 
     let (head, body) = response.into_parts();

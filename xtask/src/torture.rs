@@ -1,0 +1,37 @@
+//! `cargo xtask torture`: attacks rooms on a real workerd; see docs/torture.md.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::repo::{Repo, TORTURE_ROOMS};
+use crate::{build, node, process, tools};
+
+/// Builds the rooms and attacks them. It passes the arguments on unchanged.
+pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
+    if !arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        tools::install(repo)?;
+        build::build(repo, &repo.path(TORTURE_ROOMS))?;
+    }
+    attack(repo, arguments)
+}
+
+/// Attacks the rooms that are built already, for a minute or two.
+pub(crate) fn short(repo: &Repo) -> Result<()> {
+    node::install(repo)?;
+    attack(repo, &["--short".into()])
+}
+
+fn attack(repo: &Repo, arguments: &[OsString]) -> Result<()> {
+    // The suite starts a workerd, which must not survive an interrupted run.
+    let mut suite = Command::new("cargo");
+    suite.current_dir(repo.root());
+    tools::environment(repo, &mut suite)?;
+    suite.args(["run", "--package", "torture", "--"]).args(arguments);
+    let status = process::run_service(&mut suite, |_| {})?;
+    if !status.success() {
+        bail!("the torture suite failed ({status})");
+    }
+    Ok(())
+}
