@@ -40,22 +40,23 @@ function index({ without, rest = "export function __wbg_reset_state() {}" } = {}
   return `export class ChatRoom {\n${lines.join("\n")}\n}\n${rest}\n`;
 }
 
+const WORKERS = "data:text/javascript,export class DurableObject {} export class WorkerEntrypoint {}";
+
 // Imports room.js from the place that wasm-bindgen copies it to, beside this index.js.
 async function load(source) {
   const folder = await mkdtemp(join(tmpdir(), "room-shape-"));
   folders.push(folder);
   const place = join(folder, "snippets/room-runtime-0123456789abcdef/src/platform/cloudflare");
   await mkdir(place, { recursive: true });
-  const workers = "data:text/javascript,export class DurableObject {} export class WorkerEntrypoint {}";
-  const room = (await readFile(join(root, ROOM_JS), "utf8")).replace('"cloudflare:workers"', JSON.stringify(workers));
-  assert.ok(room.includes(workers), "room.js imports the platform's class");
+  const room = (await readFile(join(root, ROOM_JS), "utf8")).replace('"cloudflare:workers"', JSON.stringify(WORKERS));
+  assert.ok(room.includes(WORKERS), "room.js imports the platform's class");
   await writeFile(join(folder, "package.json"), '{ "type": "module" }');
   await writeFile(join(folder, "index.js"), source);
   await writeFile(join(place, "room.js"), room);
   const [{ install }, { ChatRoom }] = await Promise.all(
     [join(place, "room.js"), join(folder, "index.js")].map((file) => import(pathToFileURL(file))),
   );
-  return { ChatRoom, start: (memory = new WebAssembly.Memory({ initial: 1 })) => install("ChatRoom", memory, 0) };
+  return { ChatRoom, place, start: (memory = new WebAssembly.Memory({ initial: 1 })) => install("ChatRoom", memory, 0) };
 }
 
 // Starts a room and returns the lines of the error about its differences.
@@ -111,6 +112,29 @@ test("an object of another form is an error that names the property, for a frame
   assert.throws(() => room.roomCall("state"), expected);
   assert.throws(() => room.webSocketMessage({}, "{}"), expected);
   assert.equal(errors.length, 2);
+});
+
+test("the handlers of a Worker end with the instance, and its base class stays as it was", async () => {
+  const { place } = await load(index());
+  // As `worker-build` writes the entrypoint. `load` has evaluated room.js already, so this is another instance of it.
+  const names = ["fetch", "scheduled", "queue", "email"];
+  const source = `
+    import { instanceEnded } from "./room.js?fresh";
+    import { WorkerEntrypoint } from ${JSON.stringify(WORKERS)};
+    export class Entrypoint extends WorkerEntrypoint {}
+    for (const name of ${JSON.stringify(names)}) Entrypoint.prototype[name] = () => new Promise(() => {});
+    export { instanceEnded, WorkerEntrypoint };
+  `;
+  await writeFile(join(place, "entry.mjs"), source);
+  const { Entrypoint, WorkerEntrypoint, instanceEnded } = await import(pathToFileURL(join(place, "entry.mjs")));
+  const worker = new Entrypoint();
+  const [fetched, ...others] = names.map((name) => worker[name]());
+  instanceEnded();
+  const response = await fetched;
+  assert.equal(response.status, 503);
+  assert.equal((await response.json()).error.code, "restarted");
+  for (const other of others) await assert.rejects(other, /^Error: room:restarted: /);
+  assert.deepEqual(names.filter((name) => name in WorkerEntrypoint.prototype), []);
 });
 
 test("the error names the releases that the repository is tested with", async () => {

@@ -417,7 +417,7 @@ impl RoomHost {
         }
     }
 
-    /// Returns whether another slot of this place departs, or has departed.
+    /// Returns whether another slot of this place departs, or has departed. Then this slot is gone, without a handler.
     ///
     /// After a crash, the start and the close of the socket can each find the same ended connection.
     fn departs_elsewhere(&self, slot: &Rc<Slot>) -> bool {

@@ -1019,8 +1019,8 @@ const WORKER_HANDLERS = ["fetch", "scheduled", "queue", "email", "connect"];
 // The stock build output assigns these handlers to the prototype of its entrypoint when this module has been evaluated, and
 // offers no other way to reach them. The setters exist only meanwhile.
 function settleWorkers() {
-  const prototype = WorkerEntrypoint?.prototype;
-  const names = WORKER_HANDLERS.filter((name) => prototype !== undefined && !(name in prototype));
+  const { prototype } = WorkerEntrypoint;
+  const names = WORKER_HANDLERS.filter((name) => !(name in prototype));
   for (const name of names) {
     const set = function (run) {
       const value = name === "fetch" ? answered(run) : enduring(run);
