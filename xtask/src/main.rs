@@ -14,6 +14,7 @@ mod process;
 mod readme;
 mod repo;
 mod starter;
+mod tail;
 mod test;
 mod tools;
 mod torture;

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::tail;
+
 /// The time in which an interrupted group must end before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -84,6 +86,7 @@ fn run_with(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<Ex
     let name = name(command);
     command.stdin(Stdio::null());
     group::lead(command);
+    tail::prepare(command);
     let mut child = {
         // The lock is taken during the start: an interrupt is either seen here, or its handler finds the child.
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,6 +99,7 @@ fn run_with(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<Ex
     };
     let leader = child.id();
     attach(&mut child);
+    tail::attach(&mut child);
     let status = child.wait();
     let interrupted = INTERRUPTED.load(Ordering::SeqCst);
     if interrupted {

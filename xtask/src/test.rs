@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::process::{self, Interrupted};
 use crate::repo::Repo;
-use crate::{bench, build, node, package, readme, starter, tools, torture};
+use crate::{bench, build, node, package, readme, starter, tail, tools, torture};
 
 /// The time limit of one file of end-to-end tests, in milliseconds. It keeps a hanging file from blocking the rest.
 const E2E_FILE_TIMEOUT: u32 = 10 * 60 * 1000;
@@ -162,18 +162,26 @@ impl FromStr for Step {
 
 pub(crate) fn run(repo: &Repo, only: &[Step]) -> Result<ExitCode> {
     let steps = Step::ALL.into_iter().filter(|step| only.is_empty() || only.contains(step));
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
     for step in steps {
         eprintln!("\n==> {step}");
         let started = Instant::now();
+        tail::record();
         let result = step.run(repo);
+        let lines = tail::recorded();
         if let Err(error) = &result {
             if error.is::<Interrupted>() {
                 bail!(Interrupted);
             }
             eprintln!("==> {step} failed: {error:#}");
+            failures.push((step, lines, format!("{error:#}")));
         }
         outcomes.push((step, result.is_ok(), started.elapsed()));
+    }
+    for (step, lines, error) in failures.iter().filter(|(_, lines, _)| !lines.is_empty()) {
+        println!("\n==> the last lines of {step}");
+        lines.iter().for_each(|line| println!("{line}"));
+        println!("==> {step} failed: {error}");
     }
     print!("{}", summary(&outcomes));
     let passed = outcomes.iter().all(|(_, passed, _)| *passed);
