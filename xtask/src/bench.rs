@@ -16,9 +16,9 @@ pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
         return measure(repo, arguments);
     }
     tools::install(repo)?;
-    for worker in repo.bench_workers().into_iter().chain([repo.example("counter")?]) {
-        build::build(repo, &worker)?;
-    }
+    let mut workers = repo.bench_workers();
+    workers.push(repo.example("counter")?);
+    build::build_all(repo, &workers)?;
     engine(repo, arguments)?;
     measure(repo, arguments)
 }

@@ -3,8 +3,11 @@
 //! worker-build writes to a folder beside `build/` and swaps the two at the end. A second build of the same worker
 //! waits.
 
-use std::path::Path;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context, Result};
 
@@ -20,10 +23,28 @@ pub(crate) fn run(repo: &Repo, example: Option<&str>) -> Result<()> {
         None => repo.workers()?,
     };
     tools::install(repo)?;
-    for worker in workers {
-        build(repo, &worker)?;
-    }
-    Ok(())
+    build_all(repo, &workers)
+}
+
+/// Builds two workers at a time: cargo and wasm-opt use one core each for most of their time. Stops at the first error.
+pub(crate) fn build_all(repo: &Repo, workers: &[PathBuf]) -> Result<()> {
+    let waiting = Mutex::new(workers.iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let built = || {
+        while let Some(worker) = next() {
+            if let Err(error) = build(repo, worker) {
+                while next().is_some() {}
+                return Err(error);
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(built);
+        let one = built();
+        let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        one.and(other)
+    })
 }
 
 pub(crate) fn build(repo: &Repo, worker: &Path) -> Result<()> {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ use crate::tail;
 const GRACE: Duration = Duration::from_secs(5);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-static RUNNING: Mutex<Option<u32>> = Mutex::new(None);
+/// The leaders of the groups that run.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// The error after Ctrl-C or a termination request.
 #[derive(Debug)]
@@ -41,17 +42,16 @@ pub(crate) fn handle_interrupts() -> Result<()> {
     group::adopt_orphans();
     ctrlc::set_handler(|| {
         let again = INTERRUPTED.swap(true, Ordering::SeqCst);
-        let Some(leader) = running() else { return };
+        let leaders = running().clone();
         if again {
-            group::kill(leader);
+            leaders.into_iter().for_each(group::kill);
             return;
         }
-        group::interrupt(leader);
+        leaders.iter().copied().for_each(group::interrupt);
         thread::spawn(move || {
             thread::sleep(GRACE);
-            if running() == Some(leader) {
-                group::kill(leader);
-            }
+            let late: Vec<_> = running().iter().copied().filter(|leader| leaders.contains(leader)).collect();
+            late.into_iter().for_each(group::kill);
         });
     })
     .context("cannot handle Ctrl-C")
@@ -89,12 +89,12 @@ fn run_with(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<Ex
     tail::prepare(command);
     let mut child = {
         // The lock is taken during the start: an interrupt is either seen here, or its handler finds the child.
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = running();
         if INTERRUPTED.load(Ordering::SeqCst) {
             bail!(Interrupted);
         }
         let child = command.spawn().with_context(|| format!("cannot run `{name}`"))?;
-        *running = Some(child.id());
+        running.push(child.id());
         child
     };
     let leader = child.id();
@@ -105,7 +105,7 @@ fn run_with(command: &mut Command, attach: impl FnOnce(&mut Child)) -> Result<Ex
     if interrupted {
         group::sweep(leader);
     }
-    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    running().retain(|other| *other != leader);
     if interrupted {
         bail!(Interrupted);
     }
@@ -138,8 +138,8 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
     }
 }
 
-fn running() -> Option<u32> {
-    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+fn running() -> MutexGuard<'static, Vec<u32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The program and its first two arguments, as in a shell.
