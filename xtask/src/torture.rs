@@ -14,7 +14,7 @@ pub(crate) fn run(repo: &Repo, arguments: &[OsString]) -> Result<()> {
         tools::install(repo)?;
         build::build(repo, &repo.path(TORTURE_ROOMS))?;
     }
-    attack(repo, arguments)
+    attack(repo, &["--profile", "lives"], arguments)
 }
 
 /// Attacks the rooms that are built already, for a minute or two, with the same choices each time.
@@ -28,15 +28,16 @@ pub(crate) fn short(repo: &Repo) -> Result<()> {
         arguments.extend(["deploys", "hostile"]);
     }
     let arguments: Vec<_> = arguments.into_iter().map(OsString::from).collect();
-    attack(repo, &arguments)
+    attack(repo, &[], &arguments)
 }
 
-fn attack(repo: &Repo, arguments: &[OsString]) -> Result<()> {
+/// With `options` for cargo: a debug build is quicker to make, and takes several times the CPU of an optimized one.
+fn attack(repo: &Repo, options: &[&str], arguments: &[OsString]) -> Result<()> {
     // The suite starts a workerd, which must not survive an interrupted run.
     let mut suite = Command::new("cargo");
     suite.current_dir(repo.root());
     tools::environment(repo, &mut suite)?;
-    suite.args(["run", "--package", "torture", "--"]).args(arguments);
+    suite.args(["run", "--package", "torture"]).args(options).arg("--").args(arguments);
     let status = process::run_service(&mut suite, |_| {})?;
     if !status.success() {
         bail!("the torture suite failed ({status})");

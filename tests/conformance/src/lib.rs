@@ -4,8 +4,6 @@
 //!
 //! - [`harness`]: the interface that cases use; [`memory`] and [`workerd`] implement it
 //! - [`cases`]: the list of all cases, and the cases by topic
-//! - [`client`]: a WebSocket client for native programs, which shows each frame
-//! - [`http`]: an HTTP client for native programs
 //! - [`bridge`]: the Rust client of `room.v1` over the sockets of either platform
 //! - [`run`]: the runners of cases
 //! - [`parity`]: checks that `docs/parity.md` names existing cases
@@ -16,9 +14,7 @@
 
 pub mod bridge;
 pub mod cases;
-pub mod client;
 pub mod harness;
-pub mod http;
 pub mod memory;
 pub mod parity;
 pub mod run;

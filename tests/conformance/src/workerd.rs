@@ -24,6 +24,7 @@ use hyper::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use test_client::{Client, ConnectError, Frame, http};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -32,11 +33,7 @@ use tokio::{
     time,
 };
 
-use crate::{
-    client::{Client, ConnectError, Frame},
-    harness::{Arrival, Begun, Harness, Knock, PATIENCE, Platform, Refusal, Scope, Socket},
-    http,
-};
+use crate::harness::{Arrival, Begun, Harness, Knock, PATIENCE, Platform, Refusal, Scope, Socket};
 
 /// The idle time of a room: workerd hibernates it after about 10 s without work.
 const IDLE: Duration = Duration::from_secs(12);

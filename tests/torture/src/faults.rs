@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use conformance::client::Frame;
 use hyper::{Request, body::Bytes};
 use room_client::Codec;
 use serde::Serialize;
+use test_client::Frame;
 use tokio::{
     sync::watch,
     task::JoinHandle,

@@ -6,10 +6,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use conformance::client::{Client, Frame};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
+use test_client::{Client, Frame};
 use tokio::{
     sync::watch,
     task::JoinHandle,

@@ -13,9 +13,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use conformance::client::{Client, Frame};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use test_client::{Client, Frame};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -299,7 +299,7 @@ impl Member {
         Ok(client.send_text(serde_json::to_string(event)?).await?)
     }
 
-    fn check(&self, seen: &mut Seen, arrival: Result<Frame, conformance::client::Closed>) -> Result<()> {
+    fn check(&self, seen: &mut Seen, arrival: Result<Frame, test_client::Closed>) -> Result<()> {
         let text = match arrival {
             Ok(Frame::Text(text)) => text,
             Ok(Frame::Binary(_)) => bail!("a binary frame"),

@@ -9,10 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use conformance::client::{Client as Peer, Frame};
 use hyper::StatusCode;
 use room_client::{Builder, CallError, Client, Codec, Error, ErrorKind, Incoming, Messages, Reconnect, Status};
 use serde_json::json;
+use test_client::{Client as Peer, Frame};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},

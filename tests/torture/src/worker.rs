@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use conformance::{
-    client::{Client, ConnectError},
-    http,
-};
 use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Bytes};
 use serde::{Serialize, de::DeserializeOwned};
+use test_client::{Client, ConnectError, http};
 use tokio::time::{sleep, timeout};
 use torture_rooms::log::Row;
 

@@ -38,8 +38,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::http;
-pub use crate::http::HttpError;
+use crate::http::{self, HttpError};
 
 /// The number of frames that are buffered in each direction before the sender has to wait.
 const BUFFERED: usize = 1_024;
