@@ -92,7 +92,11 @@ const usersOf = (client) =>
 const sees = (client, ...names) =>
   until(client, `the users ${names}`, () => String(usersOf(client)) === String(names.sort()), RECONNECT_TIMEOUT);
 
-const loads = () => host.logs().split("loaded the document").length - 1;
+// Clients of other rooms may still be there, and their rooms load their documents whenever they wake.
+function loads(id) {
+  const events = host.logs().match(/\{[^{}]*message: 'loaded the document'[^{}]*\}/g) ?? [];
+  return events.filter((event) => event.includes(`id: '${id}'`)).length;
+}
 
 async function restart() {
   front.down();
@@ -169,12 +173,12 @@ test("a hibernating room has the text and the present, and removes who leaves", 
   await sees(ada, "Bob");
   const quiet = await join("quiet");
   quiet.text.insert(0, "quiet");
-  const before = loads();
+  const before = loads("quiet");
   await sleep(IDLE_MS);
   quiet.text.insert(5, "er");
   const late = await join("quiet");
   assert.equal(late.text.toString(), "quieter");
-  assert.equal(loads(), before + 1, "the room had left memory, and read its document once");
+  assert.equal(loads("quiet"), before + 1, "the room had left memory, and read its document once");
 
   ada.text.insert(4, "!");
   await hasText(bob, "kept!");
@@ -187,13 +191,14 @@ test("idle clients stay connected", async () => {
   const ada = await join("idle", "Ada");
   const closes = [];
   ada.provider.on("connection-close", (event) => closes.push(event));
-  const before = loads();
+  const before = loads("idle");
   // The provider closes a connection without messages after 30 seconds. Its own states come back every 15 seconds.
   const last = ada.awareness.meta.get(ada.doc.clientID).clock;
   await until(ada, "three renewals", () => ada.awareness.meta.get(ada.doc.clientID).clock >= last + 3, 60_000);
   assert.deepEqual(closes, []);
   assert.ok(ada.provider.synced);
-  assert.equal(loads(), before, "a state reads no document");
+  assert.ok(before > 0, "the document was loaded once");
+  assert.equal(loads("idle"), before, "a state reads no document");
 });
 
 test("hostile frames end their own connection and harm nobody", async () => {

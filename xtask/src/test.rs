@@ -260,8 +260,8 @@ fn e2e(repo: &Repo, compatibility_date: Option<&str>) -> Result<()> {
         bail!("there is no tests/e2e/*.test.mjs");
     }
     let mut node = node::node(repo)?;
-    // One file at a time, because each starts its own workerd and perhaps a browser.
-    node.args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
+    // Two files at a time: each starts its own workerd and perhaps a browser, and waits for most of its time.
+    node.args(["--test", "--test-reporter=spec", "--test-concurrency=2"])
         .arg(format!("--test-timeout={E2E_FILE_TIMEOUT}"))
         .args(files)
         .envs(compatibility_date.map(|date| (COMPATIBILITY_DATE, date)));

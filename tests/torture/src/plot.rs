@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use crate::stats::Series;
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 880.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 60.0;
 const BOTTOM: f64 = 36.0;
 const MIB: f64 = 1_048_576.0;
