@@ -14,8 +14,8 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest number of peers at a time. A further upgrade is answered with 503. Cloudflare allows an object
-    /// 32,768 sockets.
+    /// The largest number of peers at a time. A further upgrade is answered with 503. A place that is kept for
+    /// [`RECONNECT_GRACE_MS`](crate::Room::RECONNECT_GRACE_MS) counts. Cloudflare allows an object 32,768 sockets.
     pub max_peers: usize,
     /// The largest frame of a peer, in bytes. A larger frame is not decoded. Cloudflare delivers at most 32 MiB.
     pub max_message_bytes: usize,

@@ -19,7 +19,7 @@ use torture_rooms::{log::Row, vault_room::vault::State};
 
 use crate::{
     host::Host,
-    raw::{BINARY, CLOSE, CONTINUATION, Head, PING, PONG, Raw, TEXT, frame, header, upgrade},
+    raw::{BINARY, CLOSE, CONTINUATION, PING, PONG, Raw, TEXT, frame, header, upgrade},
     worker::{self, PATIENCE},
 };
 
@@ -28,9 +28,6 @@ const PARALLEL: usize = 32;
 
 /// The largest frame of the room `crowd`.
 const LIMIT: usize = 65_536;
-
-/// The wait before an upgrade to a full room is repeated.
-const FULL: Duration = Duration::from_millis(100);
 
 /// Parts of texts that would show a client how the server is built.
 const INTERNALS: [&str; 9] =
@@ -617,31 +614,21 @@ async fn guessed_tickets(target: &Target) -> Result<u64> {
     Ok(count as u64)
 }
 
-/// Requests an upgrade, again while the room is full of peers that have vanished and of which it does not know yet.
-async fn upgraded(target: &Target, path: &str, headers: &str) -> Result<(Raw, Head)> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let mut raw = Raw::open(&target.address).await?;
-        raw.write(upgrade(&target.address, path, headers).as_bytes()).await?;
-        let head = raw.head().await?;
-        if head.status != 503 || Instant::now() > deadline {
-            return Ok((raw, head));
-        }
-        sleep(FULL).await;
-    }
-}
-
 async fn guessed_tokens(target: &Target) -> Result<u64> {
-    let path = "/vault/target/ws";
+    let path = "/vault/tokens/ws";
     let welcome_of = async |offers: &str| -> Result<Option<Value>> {
+        let mut socket = Raw::open(&target.address).await?;
         let headers = format!("Sec-WebSocket-Protocol: room.v1{offers}\r\n");
-        let (mut socket, head) = upgraded(target, path, &headers).await?;
+        socket.write(upgrade(&target.address, path, &headers).as_bytes()).await?;
+        let head = socket.head().await?;
         if head.status != 101 {
             ensure!((400..500).contains(&head.status), "{offers} was answered with {}", head.text);
             return Ok(None);
         }
         let (_, frame) = socket.receive().await?.context("no welcome")?;
         assert_discreet(&String::from_utf8_lossy(&frame))?;
+        // Each place that is kept counts for `max_peers`.
+        socket.close().await?;
         let frame: Value = serde_json::from_slice(&frame)?;
         Ok(frame.pointer("/0/0/welcome").cloned())
     };
@@ -697,8 +684,9 @@ async fn guessed_tokens(target: &Target) -> Result<u64> {
     let thefts = 10 * target.factor;
     for n in 0..thefts {
         let path = format!("/porch/target/ws?id=eve-{n}&token={token}");
-        let (_, head) = upgraded(target, &path, "").await?;
-        ensure!(head.status == 101, "{path} was answered with {}", head.text);
+        let mut eve = Raw::socket(&target.address, &path, "").await?;
+        eve.receive().await?.context("no token")?;
+        eve.close().await?;
     }
     let log = worker::log(&format!("http://{}/porch/target", target.address)).await?;
     ensure!(log.iter().all(|row| row.kind != "resume"), "a stolen token resumed");

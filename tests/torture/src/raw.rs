@@ -118,6 +118,14 @@ impl Raw {
         Ok(1006)
     }
 
+    /// Closes the connection in order, so that the room keeps no place for its peer.
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.write(&frame(CLOSE, true, &1000_u16.to_be_bytes())).await?;
+        let code = self.closed().await?;
+        ensure!(code == 1000, "a close with 1000 was answered with {code}");
+        Ok(())
+    }
+
     fn parse(&mut self) -> Result<Option<(u8, Vec<u8>)>> {
         let Some(&[first, second]) = self.buffer.first_chunk() else { return Ok(None) };
         let (start, length) = match second & 0x7f {
