@@ -684,3 +684,23 @@ fn a_clock_that_is_set_changes_when_alarms_are_due_and_not_how_long_a_handler_sl
     room.advance(Duration::ZERO);
     assert_eq!(log(&room).len(), 2);
 }
+
+#[test]
+fn a_clock_that_is_set_too_far_stops_at_the_ends_of_time_and_runs_on_from_there() {
+    let room = TestRoom::<Room>::new("r");
+    let peer = room.connect(Upgrade::new(Connection {}));
+    room.world().step_clock(i64::MIN);
+    assert_eq!(room.world().now_ms(), 0);
+    peer.send(&Event::Schedule { ms: 60_000, panics: false });
+    room.advance(Duration::from_secs(61));
+    assert_eq!(room.world().now_ms(), 61_000);
+    assert_eq!(log(&room), ["alarm 60000"]);
+    room.world().step_clock(i64::MAX);
+    assert_eq!(room.world().now_ms(), 8_640_000_000_000_000);
+    room.world().step_clock(1_000);
+    assert_eq!(room.world().now_ms(), 8_640_000_000_000_000);
+    room.world().step_clock(-8_640_000_000_000_000 + 1_000);
+    peer.send(&Event::Schedule { ms: 1_000, panics: false });
+    room.advance(Duration::from_secs(1));
+    assert_eq!(log(&room).len(), 2);
+}

@@ -196,10 +196,12 @@ impl World {
         self.0.advance(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Sets the clock forward, or back by a negative number of milliseconds, and runs nothing.
+    /// Sets the clock forward, or back by a negative number of milliseconds, and runs nothing. The new time is at least 0,
+    /// and at most 8,640,000,000,000,000, the last one of JavaScript.
     ///
-    /// The clocks of Cloudflare's machines differ, and an object can move between them. Schedules are due by the new time.
-    /// Handlers that [sleep](crate::RoomContext::sleep) do so for as long as before.
+    /// The clocks of Cloudflare's machines differ, and an object can move between them. Schedules, the ends of kept places and
+    /// of sessions are due by the new time; those that it has passed happen at the next [`advance`](World::advance), also one by
+    /// `Duration::ZERO`. Handlers that [sleep](crate::RoomContext::sleep) do so for as long as before.
     ///
     /// ```
     /// use room_runtime::testing::World;
@@ -569,9 +571,13 @@ impl<R: Room> TestRoom<R> {
     /// Ends the room as a [`restart`](TestRoom::restart) does, and continues it as a room of another type: a deploy of changed code.
     ///
     /// Everything that is stored stays: the state, schedules, kept places, sessions and the database. A test writes each
-    /// version of the room as a module of its own, and can also deploy the old one again. Calls by the types of all versions
-    /// reach the new code. A handle of an earlier type remains valid and is then an older Worker, and its peers that
-    /// [reconnect](TestPeer::reconnect) are older clients.
+    /// version of the room as a module of its own, and can also deploy the old one again. The old code cannot read a state that
+    /// the new one has migrated: each use of it is an error of the kind [`Decode`](crate::ErrorKind::Decode), and the state stays
+    /// as it is. To read the state in the new code is enough to migrate it.
+    ///
+    /// Calls by the types of all versions reach the new code. A handle of an earlier type remains valid and is then an older
+    /// Worker, which still encodes and decodes by its own schemas. Its peers that [reconnect](TestPeer::reconnect) are older clients.
+    /// Each version with functions has a trait `Calls` of its own, and its handle needs that one: `use next_counter::Calls as _;`.
     ///
     /// ```
     /// use room_runtime::{prelude::*, testing::TestRoom};
@@ -593,7 +599,8 @@ impl<R: Room> TestRoom<R> {
     ///
     /// #[room(state_version = 1)]
     /// pub mod next_counter {
-    ///     # use room_runtime::prelude::*;
+    ///     use room_runtime::prelude::*;
+    ///
     ///     #[derive(Default)]
     ///     pub struct State { pub total: i64 }
     ///     # pub struct Connection {}
@@ -616,7 +623,7 @@ impl<R: Room> TestRoom<R> {
     /// ```
     ///
     /// # Panics
-    /// Panics if the test has another room of that type with the same id.
+    /// Panics if the test has another room of that type with the same id, also one that it has not used yet.
     #[track_caller]
     pub fn deploy<Next: Room>(&self) -> TestRoom<Next> {
         self.world.0.deploy::<Next>(&self.object);

@@ -32,7 +32,7 @@ use crate::{
         OwnedFrame, Platform, Socket,
         memory::{
             Memory, NativeSocket, NativeTransport, Reach, START_MS,
-            executor::{Clock, Executor, Owner, Panicked, Random, Work},
+            executor::{Clock, END_MS, Executor, Owner, Panicked, Random, Work},
         },
         socket::{Arrival, ClientEnd, ClientSocket},
         transport::{Address, Sending, Transport, Unreachable},
@@ -46,9 +46,6 @@ use crate::{
 
 /// The time after which the platform retries an alarm that did not end. It doubles with each attempt.
 const ALARM_RETRY_MS: u64 = 2_000;
-
-/// The end of time: the last moment that a JavaScript `Date` can represent.
-const END_MS: u64 = 8_640_000_000_000_000;
 
 /// The number of moments with an event for which a test waits: a room with a repeating event never becomes idle.
 const MAX_MOMENTS: u32 = 100_000;

@@ -205,6 +205,9 @@ impl Random {
     }
 }
 
+/// The end of time: the last moment that a JavaScript `Date` can represent.
+pub(crate) const END_MS: u64 = 8_640_000_000_000_000;
+
 /// A clock that moves only when it is set.
 #[derive(Default)]
 pub(crate) struct Clock {
@@ -252,9 +255,10 @@ impl Clock {
         }
     }
 
-    /// Changes the time and no timer.
+    /// Changes the time and no timer. The new time is one that JavaScript can represent.
     pub(crate) fn step(&self, by_ms: i64) {
-        self.ahead_ms.set(self.ahead_ms.get().saturating_add(by_ms));
+        let now_ms = self.now_ms().saturating_add_signed(by_ms).min(END_MS);
+        self.ahead_ms.set(now_ms.cast_signed() - self.steady_ms.get().cast_signed());
     }
 }
 
