@@ -1,6 +1,6 @@
 //! The last lines that the children of this process have printed.
 //!
-//! `cargo xtask test` prints many thousand lines, and a forge shows the end of a long log or cuts its start off. The last
+//! `cargo xtask test` prints thousands of lines, and a forge shows only the end of a long log. The last
 //! lines of the failed steps are therefore repeated at the end.
 
 use std::collections::VecDeque;
@@ -35,7 +35,8 @@ impl Recorder {
     fn copy(&self, from: impl Read + Send + 'static, to: impl Write + Send + 'static) {
         let (lines, copying) = (Arc::clone(&self.lines), self.copying.clone());
         thread::spawn(move || {
-            // The output of a child ends with an error if the reader of this process's own output has gone.
+            // This fails if the reader of this process's own output has gone. The child's next write then fails too, as it would
+            // without the pipe.
             let _ = copy(from, to, &lines);
             drop(copying);
         });

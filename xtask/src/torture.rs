@@ -31,7 +31,8 @@ pub(crate) fn short(repo: &Repo) -> Result<()> {
     attack(repo, &[], &arguments)
 }
 
-/// With `options` for cargo: a debug build is quicker to make, and takes several times the CPU of an optimized one.
+/// `options` go to cargo. They choose between a debug build, which is quicker to compile, and an optimized one, which uses a
+/// fraction of the CPU.
 fn attack(repo: &Repo, options: &[&str], arguments: &[OsString]) -> Result<()> {
     // The suite starts a workerd, which must not survive an interrupted run.
     let mut suite = Command::new("cargo");

@@ -199,9 +199,9 @@ impl World {
     /// Sets the clock forward, or back by a negative number of milliseconds, and runs nothing. The new time is at least 0,
     /// and at most 8,640,000,000,000,000, the last one of JavaScript.
     ///
-    /// The clocks of Cloudflare's machines differ, and an object can move between them. Schedules, the ends of kept places and
-    /// of sessions are due by the new time; those that it has passed happen at the next [`advance`](World::advance), also one by
-    /// `Duration::ZERO`. Handlers that [sleep](crate::RoomContext::sleep) do so for as long as before.
+    /// The clocks of Cloudflare's machines differ, and an object can move between them. Schedules, and the ends of kept places and
+    /// of sessions, are due by the new time. If the step makes them due, they happen at the next [`advance`](World::advance), also
+    /// at one by `Duration::ZERO`. Handlers that [sleep](crate::RoomContext::sleep) do so for as long as before.
     ///
     /// ```
     /// use room_runtime::testing::World;
@@ -573,7 +573,7 @@ impl<R: Room> TestRoom<R> {
     /// Everything that is stored stays: the state, schedules, kept places, sessions and the database. A test writes each
     /// version of the room as a module of its own, and can also deploy the old one again. The old code cannot read a state that
     /// the new one has migrated: each use of it is an error of the kind [`Decode`](crate::ErrorKind::Decode), and the state stays
-    /// as it is. To read the state in the new code is enough to migrate it.
+    /// as it is. Reading the state in the new code is enough to migrate it.
     ///
     /// Calls by the types of all versions reach the new code. A handle of an earlier type remains valid and is then an older
     /// Worker, which still encodes and decodes by its own schemas. Its peers that [reconnect](TestPeer::reconnect) are older clients.

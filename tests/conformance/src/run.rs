@@ -28,7 +28,7 @@ const TRIES: u32 = 3;
 
 /// The number of failed cases that get a second attempt with nothing beside them. If more fail, the machine is not at
 /// fault.
-const SECOND_ATTEMPTS: usize = 15;
+const SECOND_ATTEMPTS: usize = 5;
 
 /// The number of processes for cases that need one for themselves. Each runs its cases one after the other. Most of them
 /// wait for a hibernation or an alarm, so that several at a time take less time. Each start of a process takes seconds of the

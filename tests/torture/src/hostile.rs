@@ -616,7 +616,7 @@ async fn guessed_tickets(target: &Target) -> Result<u64> {
 
 async fn guessed_tokens(target: &Target) -> Result<u64> {
     let path = "/vault/tokens/ws";
-    let welcome_of = async |offers: &str| -> Result<Option<Value>> {
+    let welcome_of = async |offers: &str| -> Result<Option<(Value, Raw)>> {
         let mut socket = Raw::open(&target.address).await?;
         let headers = format!("Sec-WebSocket-Protocol: room.v1{offers}\r\n");
         socket.write(upgrade(&target.address, path, &headers).as_bytes()).await?;
@@ -627,16 +627,16 @@ async fn guessed_tokens(target: &Target) -> Result<u64> {
         }
         let (_, frame) = socket.receive().await?.context("no welcome")?;
         assert_discreet(&String::from_utf8_lossy(&frame))?;
-        // Each place that is kept counts for `max_peers`.
-        socket.close().await?;
         let frame: Value = serde_json::from_slice(&frame)?;
-        Ok(frame.pointer("/0/0/welcome").cloned())
+        let welcome = frame.pointer("/0/0/welcome").cloned().context("no welcome")?;
+        Ok(Some((welcome, socket)))
     };
-    let welcome = welcome_of("").await?.context("no welcome")?;
+    let (welcome, _) = welcome_of("").await?.context("no welcome")?;
     let token = welcome["session"].as_str().context("no token")?.to_owned();
+    let at = welcome["at"].as_u64().context("no position")?;
     // The right token resumes, so a wrong one has something to find.
-    let again = welcome_of(&format!(", room.v1.resume.{token}.1.0")).await?.context("no welcome")?;
-    ensure!(again["resumed"] == true, "the own token does not resume: {again}");
+    let (again, _) = welcome_of(&format!(", room.v1.resume.{token}.1.{at}")).await?.context("no welcome")?;
+    ensure!(again["resumed"] == true && again["gap"] == false, "the own token does not resume: {again}");
 
     let guesses = 200 * target.factor;
     let mut random = target.random.clone();
@@ -663,13 +663,14 @@ async fn guessed_tokens(target: &Target) -> Result<u64> {
         .map(|guess| {
             let welcome_of = &welcome_of;
             async move {
-                let welcome = welcome_of(&format!(", room.v1.resume.{guess}.1.0")).await?;
+                let answer = welcome_of(&format!(", room.v1.resume.{guess}.1.{at}")).await?;
+                let Some((welcome, socket)) = answer else { return Ok(()) };
                 // A token with the time and the life of this room can be one of a session without a number, which is not
                 // stored. It resumes with a gap, and so with nothing of another session.
-                let is_taken =
-                    welcome.as_ref().is_some_and(|welcome| welcome["gap"] == false && welcome["resumed"] == true);
-                ensure!(!is_taken, "the guess {guess} resumed: {welcome:?}");
-                anyhow::Ok(())
+                let is_taken = welcome["gap"] == false && welcome["resumed"] == true;
+                ensure!(!is_taken, "the guess {guess} resumed: {welcome}");
+                // A vanished peer would keep its place, which counts for `max_peers`.
+                socket.close().await
             }
         })
         .buffer_unordered(PARALLEL)
